@@ -1,0 +1,73 @@
+"""JSON messages, one to a line, over a socket: how the door, the workers and the agent hosts talk.
+
+Runs on both sides, so it imports nothing heavy. The far side of a host's channel is untrusted: a line is
+bounded, and what does not parse is an error rather than a message.
+"""
+
+import json
+import socket
+import threading
+from contextlib import suppress
+from typing import Any
+
+from autoharness.errors import ChannelError
+
+MAX_LINE_BYTES = 32 * 1024 * 1024
+
+Message = dict[str, Any]
+
+
+class Channel:
+    """A two-way stream of JSON objects. `send` may be called from any thread, `receive` from one."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lines = sock.makefile("rb")
+        self._sending = threading.Lock()
+
+    def send(self, message: Message) -> None:
+        """Raises ChannelError where the far side is gone, ValueError or TypeError where `message` is no JSON."""
+        line = json.dumps(message, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        if len(line) > MAX_LINE_BYTES:
+            raise ValueError(f"a message of {len(line)} bytes is over the limit of {MAX_LINE_BYTES}")
+        try:
+            with self._sending:
+                self._sock.sendall(line)
+        except OSError as error:
+            raise ChannelError(f"the other process is gone: {error}") from error
+
+    def receive(self) -> Message | None:
+        """The next message; None once the far side has closed. Raises ChannelError on anything else."""
+        try:
+            line = self._lines.readline(MAX_LINE_BYTES + 1)
+        except (OSError, ValueError):
+            return None
+        if not line.endswith(b"\n"):
+            if len(line) > MAX_LINE_BYTES:
+                raise ChannelError(f"a line of over {MAX_LINE_BYTES} bytes")
+            return None
+        return _parse(line)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that is blocked in `receive`
+        self._sock.close()
+
+
+def _parse(line: bytes) -> Message:
+    try:
+        message = json.loads(line, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ChannelError(f"not JSON: {line[:80]!r}") from error
+    if not isinstance(message, dict):
+        raise ChannelError(f"not an object: {line[:80]!r}")
+    return message
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")  # NaN is unequal to itself: tau2's replay of a trajectory would raise
+
+
+def connect(fd: int) -> Channel:
+    """The child's end of a channel whose descriptor it inherited."""
+    return Channel(socket.socket(fileno=fd))

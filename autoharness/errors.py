@@ -1,0 +1,101 @@
+"""Every error the project raises on purpose, as one tree.
+
+AutoHarnessError
+  UserError               the person at the keyboard can mend it: one line, exit 3, nothing run
+    SetupError            ... by installing or fetching something
+  SimulationError         one simulation went wrong; `status` says whose fault it was
+    AgentError            the agent's: it scores 0
+      AgentTimeout
+      HostDied            the process died with several simulations in it: each runs once more, alone
+    InfrastructureError   nobody's score: reward None, run again
+      ProviderError  UserSimulatorError  JudgeError  EvaluationError  WorkerDied
+  ChannelError            the other process closed its end, or sent what is no message
+"""
+
+from typing import Any, ClassVar
+
+EXIT_UNDECIDED = 2
+EXIT_MISUSE = 3
+EXIT_INTERRUPTED = 130
+
+
+class AutoHarnessError(Exception):
+    """Base of all of them."""
+
+
+class UserError(AutoHarnessError):
+    """A mistake a person can mend. The message is one line: what, where, and how to mend it."""
+
+
+class SetupError(UserError):
+    """A package or data file is missing or is not the one expected."""
+
+
+class ChannelError(AutoHarnessError):
+    """The process at the other end is gone or does not speak the protocol."""
+
+
+class SimulationError(AutoHarnessError):
+    """One simulation could not be finished. `status` is the status it is recorded with."""
+
+    status: ClassVar[str]
+    messages: tuple[dict[str, Any], ...] = ()
+    """The conversation as far as it went."""
+
+
+class AgentError(SimulationError):
+    """The agent's own failure; scores 0."""
+
+    status = "agent_error"
+
+
+class AgentTimeout(AgentError):
+    """The agent's own code took longer than `agent_timeout_s` for one turn."""
+
+    status = "timed_out"
+
+
+class HostDied(AgentError):
+    """The agent host ended while simulations were in it. `hung` says that it was killed for not answering."""
+
+    def __init__(self, message: str, hung: bool = False) -> None:
+        super().__init__(message)
+        self.hung = hung
+
+
+class InfrastructureError(SimulationError):
+    """Not the agent's failure. `retryable` is False where trying again cannot help (a wrong key)."""
+
+    def __init__(self, message: str, retryable: bool = True) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+class ProviderError(InfrastructureError):
+    """The agent's LLM could not be reached or did not answer with a completion."""
+
+    status = "provider_error"
+
+
+class UserSimulatorError(InfrastructureError):
+    """The user simulator's LLM failed, or said nothing."""
+
+    status = "user_error"
+
+
+class JudgeError(InfrastructureError):
+    """The judge's LLM failed, or gave no verdict."""
+
+    status = "judge_error"
+
+
+class EvaluationError(InfrastructureError):
+    """tau2's environment or evaluator itself raised."""
+
+    status = "environment_error"
+
+
+class WorkerDied(InfrastructureError):
+    """The simulation worker ended with this simulation in flight."""
+
+    status = "setup_error"

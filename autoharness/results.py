@@ -1,0 +1,133 @@
+"""What one simulation and one run of many came to. Typed, frozen, and JSON on disk."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+PASS_TOLERANCE = 1e-6
+
+
+class Status(StrEnum):
+    """How a simulation ended. The first four are the agent's doing and carry a reward; the others carry None."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    AGENT_ERROR = "agent_error"
+    TIMED_OUT = "timed_out"
+    USER_ERROR = "user_error"
+    ENVIRONMENT_ERROR = "environment_error"
+    JUDGE_ERROR = "judge_error"
+    PROVIDER_ERROR = "provider_error"
+    SETUP_ERROR = "setup_error"
+
+
+EVALUATED = frozenset({Status.PASSED, Status.FAILED, Status.AGENT_ERROR, Status.TIMED_OUT})
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one role's LLM calls of one simulation used."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float = 0.0
+    uncosted_calls: int = 0
+    """Calls whose model has no known price: `cost_usd` leaves them out."""
+    latency_s: float = 0.0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        ours, theirs = asdict(self), asdict(other)
+        return Usage(**{name: ours[name] + theirs[name] for name in ours})
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One simulation to run: a task and the seed of one trial of it."""
+
+    task_id: str
+    number: int
+    """0 for the first trial."""
+    seed: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One simulation that was run."""
+
+    trial: Trial
+    status: Status
+    reward: float | None
+    """In [0, 1]; None where `status` is an infrastructure failure."""
+    detail: str = ""
+    """Why, in one line, where the status is neither passed nor failed."""
+    termination: str = ""
+    """tau2's termination reason, such as user_stop or max_steps."""
+    reward_info: dict[str, Any] = field(default_factory=dict)
+    """tau2's RewardInfo: the reward with its breakdown and every check."""
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    """tau2's trajectory."""
+    database_diff: list[dict[str, Any]] = field(default_factory=list)
+    """Fields of the final database that are not as the reference actions leave them."""
+    usage: dict[str, Usage] = field(default_factory=dict)
+    """By role: agent, user, judge."""
+    duration_s: float = 0.0
+    started: str = ""
+    notes: list[str] = field(default_factory=list)
+    """What a reader of the result ought to know: retries, a host that died and was started again."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Outcome":
+        """Raises KeyError, TypeError or ValueError where `data` was not written by `to_json`."""
+        fields = dict(data)
+        fields["trial"] = Trial(**fields["trial"])
+        fields["status"] = Status(fields["status"])
+        fields["usage"] = {role: Usage(**usage) for role, usage in fields["usage"].items()}
+        return cls(**fields)
+
+    @property
+    def cost_usd(self) -> float:
+        return sum(usage.cost_usd for usage in self.usage.values())
+
+
+def passed(reward: float | None) -> bool:
+    return reward is not None and reward >= 1 - PASS_TOLERANCE
+
+
+def rewards_by_task(outcomes: Iterable[Outcome]) -> dict[str, float | None]:
+    """Each task's mean reward over its evaluated trials; None where not one trial could be evaluated."""
+    by_task: dict[str, list[float]] = {}
+    for outcome in outcomes:
+        rewards = by_task.setdefault(outcome.trial.task_id, [])
+        if outcome.reward is not None:
+            rewards.append(outcome.reward)
+    return {task_id: mean(rewards) for task_id, rewards in by_task.items()}
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that are not None; None where there are none."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of a JSON value, independent of the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def slug(task_id: str) -> str:
+    """A folder name for a task id: readable, safe in every file system, and unique by its hash."""
+    readable = re.sub(r"[^A-Za-z0-9]+", "-", task_id).strip("-")[:48] or "task"
+    return f"{readable}-{hashlib.sha256(task_id.encode()).hexdigest()[:8]}"
+
+
+def natural_order(task_id: str) -> tuple[int, int, str]:
+    """Sorts 2 before 10, and numbers before names."""
+    return (0, int(task_id), "") if task_id.isdecimal() else (1, 0, task_id)
