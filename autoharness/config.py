@@ -1,0 +1,192 @@
+"""The experiment: every setting of a run, loaded once, typed and frozen, and passed down.
+
+Precedence: command line, then `experiment_config.yaml`, then the environment (AGENT_MODEL), then the default.
+Secrets are not settings; they stay in the environment or in `.env`.
+"""
+
+import difflib
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from autoharness.errors import UserError
+
+CONFIG_FILE = Path("experiment_config.yaml")
+AGENT_FILE = Path("agent/agent.py")
+
+BENCHMARK = "tau-bench"
+_NOT_SUPPORTED_YET = ("terminal-bench", "bird-interact")
+_ENVIRONMENT = {"agent_model": "AGENT_MODEL"}
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The settings of `experiment_config.yaml`, resolved. A setting's name there is its name here."""
+
+    benchmark: str = BENCHMARK
+    domain: str = "retail"
+    split: str = "train"
+    gate_split: str = "test"
+    """Its tasks are held out: they decide what is kept, and no run shows their single results."""
+    agent_model: str = "gpt-5.4"
+    """Any litellm model, or replay/FILE."""
+    user_model: str | None = None
+    """The user simulator's; the agent's model where not set."""
+    judge_model: str | None = None
+    """For rewards that need a judge; the user simulator's model where not set."""
+    reasoning_effort: str | None = None
+    agent_llm_args: dict[str, Any] = field(default_factory=lambda: {"temperature": 0.0})
+    """Given to the agent, which may change them: a harness can choose its own temperature."""
+    user_llm_args: dict[str, Any] = field(default_factory=lambda: {"temperature": 0.0})
+    seed: int = 300
+    """Root of the trial seeds, derived as tau2 derives them."""
+    trials: int = 1
+    max_concurrency: int = 3
+    """Conversations in flight, over all workers."""
+    threshold: float = 0.8
+    """The gate's floor for the pass rate of the regression suite."""
+    max_steps: int = 200
+    max_errors: int = 10
+    """Failed tool calls that end a conversation."""
+    max_llm_calls: int = 500
+    """Of the agent, in one simulation."""
+    max_simulation_cost_usd: float | None = None
+    """Of the agent's LLM, in one simulation."""
+    agent_timeout_s: float = 60.0
+    """For the agent's own code in one turn; waiting for the LLM does not count."""
+    llm_timeout_s: float = 300.0
+    """For one LLM call."""
+    llm_retries: int = 3
+    """Further tries of one LLM call that failed."""
+    simulation_retries: int = 2
+    """Further tries of a simulation that infrastructure failed."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def model_of(self, role: str) -> str:
+        """The model of "agent", "user" or "judge", with the fallbacks applied."""
+        user_model = self.user_model or self.agent_model
+        return {"agent": self.agent_model, "user": user_model, "judge": self.judge_model or user_model}[role]
+
+
+_TYPES = get_type_hints(Experiment)
+_AT_LEAST = {
+    "trials": 1,
+    "max_concurrency": 1,
+    "max_steps": 1,
+    "max_errors": 1,
+    "max_llm_calls": 1,
+    "llm_retries": 0,
+    "simulation_retries": 0,
+    "threshold": 0,
+    "agent_timeout_s": 0.1,
+    "llm_timeout_s": 0.1,
+    "max_simulation_cost_usd": 0,
+}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """The experiment, and for each setting where its value came from."""
+
+    experiment: Experiment
+    sources: dict[str, str]
+
+
+def resolve(command_line: Mapping[str, Any], file: Path | None = None) -> Resolved:
+    """Merge the four sources. `command_line` holds what was typed: a value of None was not.
+
+    `file` must exist where it is named; the default file may be missing. Raises UserError.
+    """
+    path = file or CONFIG_FILE
+    from_file = read_file(path) if file or path.exists() else {}
+    return _merge([_environment(), (str(path), from_file), ("command line", command_line)])
+
+
+def from_settings(settings: Mapping[str, Any]) -> Experiment:
+    """An experiment from Python: the given settings that are not None, then the environment. Raises UserError."""
+    return _merge([_environment(), ("", settings)]).experiment
+
+
+def _environment() -> tuple[str, dict[str, str]]:
+    found = {name: os.environ[variable] for name, variable in _ENVIRONMENT.items() if os.environ.get(variable)}
+    return "environment", found
+
+
+def _merge(layers: list[tuple[str, Mapping[str, Any]]]) -> Resolved:
+    """The later layer wins; a value of None says nothing."""
+    values: dict[str, Any] = {}
+    sources = {setting.name: "default" for setting in fields(Experiment)}
+    for source, settings in layers:
+        for name, value in settings.items():
+            checked = _checked(name, value, source)
+            if value is not None:
+                values[name], sources[name] = checked, source
+    return Resolved(Experiment(**values), sources)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The settings in a configuration file. Raises UserError."""
+    import yaml
+
+    try:
+        settings = yaml.safe_load(path.read_text()) or {}
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; start from: cp experiment_config.yaml.template {path}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: expected lines of the form 'setting: value', not {settings!r:.40}")
+    _check_benchmark(settings.get("benchmark", BENCHMARK), str(path))  # first: another benchmark has other settings
+    return settings
+
+
+def check_choice(name: str, value: str, choices: Sequence[str], source: str = "") -> None:
+    """Raises UserError, with the nearest right spelling, where `value` is not one of `choices`."""
+    if value not in choices:
+        raise UserError(f"{_place(source)}{name}: {value!r} is unknown{_nearest(value, choices)}")
+
+
+def _check_benchmark(value: Any, source: str) -> None:
+    if value in _NOT_SUPPORTED_YET:
+        raise UserError(f"{source}: benchmark {value} is not supported yet; set benchmark: {BENCHMARK}")
+    check_choice("benchmark", str(value), [BENCHMARK], source)
+
+
+def _checked(name: str, value: Any, source: str) -> Any:
+    if name not in _TYPES:
+        raise UserError(f"{_place(source)}unknown setting {str(name)!r}{_nearest(str(name), list(_TYPES))}")
+    kinds = _kinds(name)
+    if isinstance(value, int) and not isinstance(value, bool) and float in kinds:
+        value = float(value)
+    if value is None:
+        return None  # an empty line in the file: the default
+    if type(value) not in kinds or (isinstance(value, float) and not math.isfinite(value)):
+        wanted = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in kinds)
+        raise UserError(f"{_place(source)}{name} must be {wanted}, not {value!r}")
+    if name in _AT_LEAST and value < _AT_LEAST[name]:
+        raise UserError(f"{_place(source)}{name} must be at least {_AT_LEAST[name]}, not {value!r}")
+    if name == "benchmark":
+        _check_benchmark(value, source)
+    return value
+
+
+def _kinds(name: str) -> tuple[type, ...]:
+    """The plain types that a setting takes."""
+    hint = _TYPES[name]
+    hints = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    return tuple(get_origin(one) or one for one in hints)
+
+
+def _place(source: str) -> str:
+    return f"{source}: " if source else ""
+
+
+def _nearest(value: str, choices: Sequence[str]) -> str:
+    near = difflib.get_close_matches(value, choices, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else f"; there is {', '.join(sorted(choices))}"

@@ -1,0 +1,104 @@
+"""Progress of a run on standard error: a bar on a terminal, sparse lines elsewhere."""
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Collection
+from typing import Any, TextIO
+
+from autoharness.results import Outcome, passed
+
+_LINE_EVERY_S = 30.0
+
+
+class Progress:
+    """Passed, failed, errors, cost and time left. Of held-out tasks it shows only that they are done."""
+
+    def __init__(self, stream: TextIO = sys.stderr) -> None:
+        self._stream = stream
+        self._counts: Counter[str] = Counter()
+        self._cost_usd = 0.0
+        self._uncosted_calls = 0
+        self._bar: Any = None
+
+    def begin(self, total: int, known: Collection[Outcome], held_out: Collection[str]) -> None:
+        """`known` are the outcomes that the store already has: they cost nothing now."""
+        self._total, self._held_out = total, set(held_out)
+        self._reused = len(known)
+        self._started = self._last_line = time.monotonic()
+        for outcome in known:
+            self._count(outcome)
+        if self._reused:
+            self._say(f"{self._reused} of {total} simulations are in the store already")
+        if self._stream.isatty():
+            self._bar = self._make_bar()
+
+    def add(self, outcome: Outcome) -> None:
+        self._count(outcome)
+        self._cost_usd += outcome.cost_usd
+        self._uncosted_calls += sum(usage.uncosted_calls for usage in outcome.usage.values())
+        if self._bar:
+            self._bar.update(self._task, advance=1, facts=self.facts)
+        elif self._line_is_due():
+            self._say(f"{self._done}/{self._total}  {self.facts}, {self._time_left()} left")
+
+    def end(self) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    @property
+    def facts(self) -> str:
+        """Such as `passed 7, failed 4, errors 1, $0.1234`."""
+        counts = [
+            f"{name} {self._counts[name]}"
+            for name in ("passed", "failed", "held out", "errors")
+            if self._counts[name]
+        ]
+        cost = f"${self._cost_usd:.4f}" + (
+            f" + {self._uncosted_calls} calls of unknown price" if self._uncosted_calls else ""
+        )
+        return ", ".join([*counts, cost])
+
+    @property
+    def _done(self) -> int:
+        return sum(self._counts.values())
+
+    def _count(self, outcome: Outcome) -> None:
+        if outcome.reward is None:
+            self._counts["errors"] += 1
+        elif outcome.trial.task_id in self._held_out:
+            self._counts["held out"] += 1
+        else:
+            self._counts["passed" if passed(outcome.reward) else "failed"] += 1
+
+    def _line_is_due(self) -> bool:
+        now = time.monotonic()
+        due = self._done == self._total or now - self._last_line >= _LINE_EVERY_S
+        tenth = self._done * 10 // self._total > (self._done - 1) * 10 // self._total
+        if due or tenth:
+            self._last_line = now
+        return due or tenth
+
+    def _time_left(self) -> str:
+        fresh = self._done - self._reused
+        seconds = (time.monotonic() - self._started) / fresh * (self._total - self._done)
+        return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+    def _say(self, line: str) -> None:
+        print(f"[benchmark] {line}", file=self._stream, flush=True)
+
+    def _make_bar(self) -> Any:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        columns = (
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[facts]}"),
+            TimeRemainingColumn(),
+        )
+        bar = Bar(*columns, console=Console(file=self._stream))
+        self._task = bar.add_task("", total=self._total, completed=self._done, facts=self.facts)
+        bar.start()
+        return bar

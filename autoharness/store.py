@@ -1,0 +1,114 @@
+"""The vault: every trial that was run, what each run consisted of, and every question that was asked of the holdout.
+
+    trials/KEY.json      one evaluated simulation; KEY is the digest of all that its outcome depends on
+    agents/SHA256.py     the agent files that were run
+    runs/TIME-PID/       one run: run.json (resolved settings, versions, outcomes by task), worker logs
+    holdout.jsonl        one line for each run over held-out tasks
+
+It lies outside the checkout, mode 0700: held-out conversations must not lie where a coding agent works. A trial is
+written beside and renamed, so a kill loses at most what was in flight; a file that does not parse counts as missing
+and is set aside.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from autoharness.errors import UserError
+from autoharness.results import Outcome, digest
+
+VAULT_VARIABLE = "AUTOHARNESS_VAULT"
+
+Json = dict[str, Any]
+
+
+class Store:
+    """The vault of one experiment."""
+
+    def __init__(self, folder: Path) -> None:
+        """Creates the folder. Raises UserError where that cannot be done."""
+        self.folder = folder
+        try:
+            for part in ("trials", "agents", "runs"):
+                (folder / part).mkdir(parents=True, exist_ok=True, mode=0o700)
+            folder.chmod(0o700)
+        except OSError as error:
+            raise UserError(f"the vault {folder} cannot be used ({error.strerror}): set {VAULT_VARIABLE}") from error
+
+    def find(self, key: Json) -> Outcome | None:
+        """The stored outcome of the trial with this key."""
+        path = self._trial(key)
+        try:
+            return Outcome.from_json(json.loads(path.read_text())["outcome"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            path.rename(path.with_suffix(".damaged"))
+            return None
+
+    def keep(self, key: Json, outcome: Outcome) -> None:
+        write_json(self._trial(key), {"key": key, "outcome": outcome.to_json()})
+
+    def keep_agent(self, source: str) -> None:
+        path = self.folder / "agents" / f"{hashlib.sha256(source.encode()).hexdigest()}.py"
+        if not path.exists():
+            write_text(path, source)
+
+    def new_run(self) -> Path:
+        """A fresh folder for one run."""
+        run = self.folder / "runs" / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{os.getpid()}"
+        run.mkdir(mode=0o700)
+        return run
+
+    def runs(self) -> Iterator[Json]:
+        """What `run.json` says of every run, oldest first."""
+        for path in sorted((self.folder / "runs").glob("*/run.json")):
+            try:
+                yield json.loads(path.read_text())
+            except ValueError:
+                path.rename(path.with_suffix(".damaged"))
+
+    def count_holdout(self, entry: Json) -> None:
+        with (self.folder / "holdout.jsonl").open("a") as log:
+            log.write(json.dumps({"time": now(), **entry}) + "\n")
+
+    def _trial(self, key: Json) -> Path:
+        return self.folder / "trials" / f"{digest(key)}.json"
+
+
+def default_vault() -> Path:
+    """`$AUTOHARNESS_VAULT`, else a folder of this checkout's own under the user's state folder."""
+    named = os.environ.get(VAULT_VARIABLE)
+    if named:
+        return Path(named).expanduser().absolute()
+    checkout = Path.cwd().resolve()
+    experiment_id = f"{checkout.name}-{hashlib.sha256(str(checkout).encode()).hexdigest()[:8]}"
+    return Path.home() / ".local" / "state" / "auto-harness" / experiment_id
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=1))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside, then rename: a reader sees the old file or the new one, whenever we are killed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(beside).replace(path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,130 @@
+"""`workspace/`: what the coding agent reads. An export; nothing in it decides anything.
+
+    domain/policy.md tools.json              what the agent is given
+    train_results.json                       {"split", "timestamp", "results": {task_id: reward}}
+    traces/latest/TASK/ traces/baseline/TASK/  trace.json  result.json  trace.md
+
+Only train tasks come here. `latest` is the newest run of each task, `baseline` the first one ever.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from autoharness.results import Outcome, slug
+from autoharness.store import now, write_json, write_text
+
+WORKSPACE = Path("workspace")
+_MOST_CHARS = 1500
+
+Json = dict[str, Any]
+
+
+def export_domain(policy: str, tools: list[Json], folder: Path = WORKSPACE) -> None:
+    write_text(folder / "domain" / "policy.md", policy)
+    write_json(folder / "domain" / "tools.json", tools)
+
+
+def export_train(outcomes: list[Outcome], results: dict[str, float | None], folder: Path = WORKSPACE) -> None:
+    """Write the results of a run over train tasks, and a folder for each of its outcomes' tasks.
+
+    With several trials a task's folder shows its worst one: that is the one to learn from.
+    """
+    write_json(folder / "train_results.json", {"split": "train", "timestamp": now(), "results": results})
+    worst: dict[str, Outcome] = {}
+    for outcome in sorted(outcomes, key=lambda one: -1.0 if one.reward is None else one.reward, reverse=True):
+        if outcome.reward is not None or outcome.trial.task_id not in worst:
+            worst[outcome.trial.task_id] = outcome
+    for task_id, outcome in worst.items():
+        latest, baseline = (folder / "traces" / kind / slug(task_id) for kind in ("latest", "baseline"))
+        _write_trace(latest, outcome)
+        if not baseline.exists():
+            shutil.copytree(latest, baseline)
+
+
+def _write_trace(folder: Path, outcome: Outcome) -> None:
+    result = outcome.to_json()
+    messages = result.pop("messages")
+    write_json(folder / "trace.json", messages)
+    write_json(folder / "result.json", result)
+    write_text(folder / "trace.md", render_trace(outcome))
+
+
+def render_trace(outcome: Outcome) -> str:
+    """The trial as a page for a reader who wants to know what went wrong."""
+    reward = "none" if outcome.reward is None else f"{outcome.reward:.2f}"
+    head = [
+        f"# Task {outcome.trial.task_id}",
+        "",
+        f"{outcome.status}, reward {reward}. {outcome.detail}".strip(),
+    ]
+    if outcome.termination:
+        head.append(f"The conversation ended with: {outcome.termination}.")
+    head += [f"- {note}" for note in outcome.notes]
+    sections = [
+        ("What was checked", _checks(outcome.reward_info)),
+        ("Reference tool calls", _actions(outcome.reward_info)),
+        ("Tool calls made", _calls_made(outcome.messages)),
+        ("How the final database differs", _differences(outcome.database_diff)),
+        ("Conversation", _conversation(outcome.messages)),
+    ]
+    return (
+        "\n".join(head + [line for title, lines in sections if lines for line in ["", f"## {title}", "", *lines]])
+        + "\n"
+    )
+
+
+def _checks(info: Json) -> list[str]:
+    """One line for each check that counts for the reward."""
+    lines = [f"- {basis}: {reward:g}" for basis, reward in (info.get("reward_breakdown") or {}).items()]
+    for check in info.get("communicate_checks") or []:
+        lines.append(f"- {_met(check['met'])} the agent tells the user: {check['info']}")
+    for check in info.get("env_assertions") or []:
+        assertion = check["env_assertion"]
+        call = f"{assertion['func_name']}({_short(assertion['arguments'])})"
+        lines.append(f"- {_met(check['met'])} {assertion['env_type']}: {call} is {assertion['assert_value']}")
+    for check in info.get("nl_assertions") or []:
+        lines.append(f"- {_met(check['met'])} {check['nl_assertion']} ({check['justification']})")
+    return lines
+
+
+def _actions(info: Json) -> list[str]:
+    lines = []
+    for check in info.get("action_checks") or []:
+        action = check["action"]
+        made = "made" if check["action_match"] else "NOT made"
+        lines.append(f"- {made}: {action['requestor']}: {action['name']}({_short(action['arguments'])})")
+    return lines
+
+
+def _calls_made(messages: list[Json]) -> list[str]:
+    calls = [(message["role"], call) for message in messages for call in message.get("tool_calls") or []]
+    return [f"- {role}: {call['name']}({_short(call['arguments'])})" for role, call in calls]
+
+
+def _differences(differences: list[Json]) -> list[str]:
+    return [f"- {one['path']}: expected {_short(one['expected'])}, is {_short(one['actual'])}" for one in differences]
+
+
+def _conversation(messages: list[Json]) -> list[str]:
+    lines = []
+    for number, message in enumerate(messages):
+        who = "tool, with an error" if message.get("error") else message["role"]
+        lines += [f"**{number} {who}:** {_text(message.get('content'))}".rstrip(), ""]
+        for call in message.get("tool_calls") or []:
+            lines += [f"    {call['name']}({_short(call['arguments'])})", ""]
+    return lines
+
+
+def _met(met: bool) -> str:
+    return "met:" if met else "NOT met:"
+
+
+def _short(value: Any) -> str:
+    return _text(json.dumps(value))
+
+
+def _text(text: str | None) -> str:
+    text = text or ""
+    return text if len(text) <= _MOST_CHARS else f"{text[:_MOST_CHARS]} ... ({len(text)} characters in trace.json)"
