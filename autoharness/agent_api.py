@@ -1,0 +1,224 @@
+"""Everything that `agent/agent.py` may use: messages, tools, and `generate` to ask the LLM.
+
+The agent runs in a process of its own, the agent host. It has no keys, no task data and no network; `generate` asks
+the gateway, which calls the experiment's model and counts what it costs.
+
+    message in                       UserMessage | ToolMessage | MultiToolMessage
+    state.messages                   what you keep of the conversation; its shape is yours
+    generate(messages=..., tools=..) AssistantMessage: the LLM's answer
+    message out                      AssistantMessage: text for the user, or tool calls (then its text goes nowhere)
+
+Every turn returns one AssistantMessage that has text or at least one tool call; an empty one ends the conversation
+with a score of 0, as does an exception that you do not catch.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass
+class ToolCall:
+    """The wish to call one tool. `requestor` says who wants it: agents leave it at "assistant"."""
+
+    name: str
+    arguments: dict[str, Any]
+    id: str = ""
+    requestor: Literal["assistant", "user"] = "assistant"
+
+
+@dataclass
+class SystemMessage:
+    """Instructions for the LLM. Neither the user nor the environment sees them."""
+
+    content: str | None = None
+    role: Literal["system"] = "system"
+
+
+@dataclass
+class _Participant:
+    content: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+    def is_tool_call(self) -> bool:
+        return bool(self.tool_calls)
+
+    def has_text_content(self) -> bool:
+        return bool(self.content and self.content.strip())
+
+
+@dataclass
+class UserMessage(_Participant):
+    """What the user said."""
+
+    role: Literal["user"] = "user"
+
+
+@dataclass
+class AssistantMessage(_Participant):
+    """What the agent says to the user (`content`), or the tools it wants to call (`tool_calls`)."""
+
+    role: Literal["assistant"] = "assistant"
+    cost: float | None = None
+    """In USD, of the LLM call that made this message; None where the price is unknown."""
+    usage: dict[str, int] | None = None
+    """Tokens of that call: prompt_tokens and completion_tokens."""
+    raw_data: dict[str, Any] | None = None
+    """The completion's choice as the provider sent it, such as {"finish_reason": "stop", "message": {...}}."""
+
+
+@dataclass
+class ToolMessage:
+    """What a tool answered. `id` is that of the ToolCall; `error` says that the call failed."""
+
+    id: str
+    content: str | None = None
+    error: bool = False
+    requestor: Literal["assistant", "user"] = "assistant"
+    role: Literal["tool"] = "tool"
+
+
+@dataclass
+class MultiToolMessage:
+    """The answers to several tool calls of one message, in their order."""
+
+    tool_messages: list[ToolMessage]
+    role: Literal["tool"] = "tool"
+
+
+Message = SystemMessage | UserMessage | AssistantMessage | ToolMessage
+"""What `generate` takes."""
+AgentInput = UserMessage | ToolMessage | MultiToolMessage
+"""What `generate_next_message` gets."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A tool of the environment, as a description: call it by returning a ToolCall with its name."""
+
+    openai_schema: dict[str, Any]
+    """{"type": "function", "function": {"name", "description", "parameters": JSON schema}}"""
+
+    @property
+    def name(self) -> str:
+        return str(self.openai_schema["function"]["name"])
+
+    @property
+    def description(self) -> str:
+        return str(self.openai_schema["function"].get("description", ""))
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        return dict(self.openai_schema["function"].get("parameters", {}))
+
+
+class LLMError(Exception):
+    """The gateway refused the request, or the LLM's answer makes no sense. You may catch it and ask differently."""
+
+
+class RequestRefused(LLMError):
+    """The request itself is wrong: another model, an unknown argument, too long, or over this simulation's budget."""
+
+
+class MalformedToolCall(LLMError):
+    """The LLM wrote tool arguments that are not a JSON object. `content` is what it wrote."""
+
+    def __init__(self, message: str, content: str) -> None:
+        super().__init__(message)
+        self.content = content
+
+
+class SimulationAborted(BaseException):
+    """The simulation has already ended (the LLM is out of reach). Not the agent's fault; let it pass."""
+
+
+def generate(
+    messages: Sequence[Message],
+    tools: Sequence[Tool] | None = None,
+    tool_choice: str | dict[str, Any] | None = None,
+    model: str | None = None,
+    **llm_args: Any,
+) -> AssistantMessage:
+    """Ask the experiment's LLM for the next message.
+
+    `model` and `reasoning_effort` are the experiment's; naming others is refused. `llm_args` are arguments of a chat
+    completion: temperature, top_p, max_tokens, max_completion_tokens, stop, seed, response_format,
+    parallel_tool_calls, presence_penalty, frequency_penalty.
+
+    Raises RequestRefused, or MalformedToolCall where the arguments of a tool call do not parse.
+    """
+    request: dict[str, Any] = {"messages": to_chat(messages), **llm_args}
+    if model:
+        request["model"] = model
+    if tools:
+        request["tools"] = [tool.openai_schema for tool in tools]
+        request["tool_choice"] = tool_choice or "auto"
+    return from_chat(_complete(request))
+
+
+def to_chat(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """The messages in the form of an OpenAI chat completion request."""
+    return [_to_chat(message) for message in messages]
+
+
+def _to_chat(message: Message) -> dict[str, Any]:
+    if isinstance(message, ToolMessage):
+        return {"role": "tool", "content": message.content, "tool_call_id": message.id}
+    chat: dict[str, Any] = {"role": message.role, "content": message.content}
+    if isinstance(message, AssistantMessage) and message.tool_calls:
+        chat["tool_calls"] = [_to_chat_call(call) for call in message.tool_calls]
+    return chat
+
+
+def _to_chat_call(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": json.dumps(call.arguments)}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def from_chat(completion: dict[str, Any]) -> AssistantMessage:
+    """The first choice of an OpenAI chat completion."""
+    choice = completion["choices"][0]
+    message = choice["message"]
+    return AssistantMessage(
+        content=message.get("content"),
+        tool_calls=[_from_chat_call(call) for call in message.get("tool_calls") or []] or None,
+        cost=completion.get("cost_usd"),
+        usage=completion.get("usage"),
+        raw_data=choice,
+    )
+
+
+def _from_chat_call(call: dict[str, Any]) -> ToolCall:
+    name, text = call["function"]["name"], call["function"].get("arguments") or "{}"
+    try:
+        arguments = json.loads(text)
+    except ValueError as error:
+        raise MalformedToolCall(f"the LLM called {name} with arguments that are not JSON: {error}", text) from error
+    if not isinstance(arguments, dict):
+        raise MalformedToolCall(f"the LLM called {name} with arguments that are not an object", text)
+    return ToolCall(name=name, arguments=arguments, id=call.get("id") or "")
+
+
+def _from_wire(message: dict[str, Any]) -> Any:
+    """A message as it comes through the pipe, in tau2's field names."""
+    if "tool_messages" in message:
+        return MultiToolMessage([_from_wire(one) for one in message["tool_messages"]])
+    if message["role"] == "tool":
+        return ToolMessage(**{name: message[name] for name in ("id", "content", "error", "requestor")})
+    kind = UserMessage if message["role"] == "user" else AssistantMessage
+    calls = [ToolCall(**call) for call in message.get("tool_calls") or []]
+    return kind(content=message.get("content"), tool_calls=calls or None)
+
+
+def _no_gateway(request: dict[str, Any]) -> dict[str, Any]:
+    raise RequestRefused("generate() works inside the agent host only; try your edit with: python benchmark.py")
+
+
+_complete: Callable[[dict[str, Any]], dict[str, Any]] = _no_gateway
+
+
+def _use_gateway(complete: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """The agent host says here how requests leave the process."""
+    global _complete
+    _complete = complete

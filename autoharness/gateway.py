@@ -1,0 +1,302 @@
+"""The LLM gateway: every chat completion of a simulation passes here, whoever asks for it.
+
+Requests and answers have the form of OpenAI's chat completions. A `Session` belongs to one trial of one task. It pins
+the agent's model and reasoning effort, gives each call a time-out, retries and classifies errors, meters tokens, cost
+and latency for each role, enforces the simulation's budget, and remembers the answers, so that a trial that has to be
+run once more does not pay for the same call twice.
+"""
+
+import json
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from autoharness.errors import AgentError, InfrastructureError, JudgeError, ProviderError, UserSimulatorError
+from autoharness.results import Usage, digest
+
+Request = dict[str, Any]
+Response = dict[str, Any]
+
+AGENT, USER, JUDGE = "agent", "user", "judge"
+
+_NUMBER = (int, float)
+_AGENT_ARGUMENTS: dict[str, tuple[type, ...]] = {
+    "frequency_penalty": _NUMBER,
+    "max_completion_tokens": (int,),
+    "max_tokens": (int,),
+    "messages": (list,),
+    "model": (str,),
+    "parallel_tool_calls": (bool,),
+    "presence_penalty": _NUMBER,
+    "reasoning_effort": (str,),
+    "response_format": (dict,),
+    "seed": (int,),
+    "stop": (str, list),
+    "temperature": _NUMBER,
+    "tool_choice": (str, dict),
+    "tools": (list,),
+    "top_p": _NUMBER,
+}
+"""What an agent may ask for, by type: a client library trips over a wrong type in ways that look like an outage."""
+_ERRORS = {AGENT: ProviderError, USER: UserSimulatorError, JUDGE: JudgeError}
+_NOT_WORTH_A_RETRY = frozenset({400, 401, 403, 404, 413, 422})
+_REFUSED_BY_PROVIDER = range(400, 500)
+_INFRASTRUCTURE_4XX = frozenset({401, 403, 408, 429})
+
+
+class ProviderFault(Exception):
+    """A model did not answer with a completion. `status_code` is HTTP's, 0 where there was no answer at all."""
+
+    def __init__(self, message: str, status_code: int = 0, context_overflow: bool = False) -> None:
+        super().__init__(message)
+        self.status_code = status_code
+        self.context_overflow = context_overflow
+        self.retryable = status_code not in _NOT_WORTH_A_RETRY
+
+
+class Model(Protocol):
+    """Something that answers chat completion requests: a provider through litellm, or a model of our own."""
+
+    def __call__(self, request: Request) -> Response:
+        """Raises ProviderFault. A response may carry `cost_usd`: None where the price is unknown."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one simulation may spend on its agent's LLM, and how patient the gateway is with providers."""
+
+    max_llm_calls: int
+    max_cost_usd: float | None
+    retries: int
+
+
+class LiteLLM:
+    """A provider's model, through litellm."""
+
+    def __init__(self, model: str, timeout_s: float) -> None:
+        import litellm  # seconds of import: only where a provider is really asked
+
+        litellm.drop_params = True
+        litellm.suppress_debug_info = True
+        self._litellm = litellm
+        self._model = model
+        self._timeout_s = timeout_s
+
+    def __call__(self, request: Request) -> Response:
+        try:
+            response = self._litellm.completion(
+                **{**request, "model": self._model}, timeout=self._timeout_s, max_retries=0, num_retries=0
+            )
+        except Exception as error:  # litellm's errors have no common base; each has a status code
+            raise self._fault(error) from error
+        answer: Response = response.model_dump(exclude_none=True)
+        answer["cost_usd"] = response._hidden_params.get("response_cost")
+        return answer
+
+    def _fault(self, error: Exception) -> ProviderFault:
+        overflow = isinstance(error, self._litellm.ContextWindowExceededError)
+        code = getattr(error, "status_code", 0)
+        return ProviderFault(_one_line(error), code if isinstance(code, int) else 0, overflow)
+
+
+class Session:
+    """The LLM calls of one trial. Its methods may be called from several threads."""
+
+    def __init__(self, models: Mapping[str, Model], agent_model: str, effort: str | None, limits: Limits) -> None:
+        self._models = models
+        self._agent_model = agent_model
+        self._effort = effort
+        self._limits = limits
+        self._usage: dict[str, Usage] = {}
+        self._answers: dict[str, list[Response]] = {}
+        self._taken: dict[str, int] = {}
+        self._agent_calls = 0
+        self._lock = threading.Lock()
+
+    @property
+    def usage(self) -> dict[str, Usage]:
+        """What was paid for so far, by role."""
+        with self._lock:
+            return dict(self._usage)
+
+    def begin_attempt(self) -> None:
+        """Start the conversation over: calls that were answered before are answered from memory."""
+        with self._lock:
+            self._taken.clear()
+            self._agent_calls = 0
+
+    def forget_judge(self) -> None:
+        """The judge's answers were of no use: a further attempt asks it again."""
+        with self._lock:
+            self._answers = {key: answers for key, answers in self._answers.items() if not key.startswith(JUDGE)}
+
+    def complete(self, role: str, request: Request) -> Response:
+        """Answer for the user simulator or the judge. Raises InfrastructureError of the role's kind."""
+        try:
+            return self._ask(role, request)
+        except ProviderFault as fault:
+            raise self._infrastructure(role, fault) from fault
+
+    def complete_for_agent(self, request: Request, pristine: Callable[[], Request]) -> Response:
+        """Answer the agent. Raises AgentError where the request is at fault, else ProviderError.
+
+        `pristine` makes the request that the untouched template would send now: where the provider refuses the
+        agent's request (a 4xx) but takes that one, the fault is the agent's.
+        """
+        request = self._checked(request)
+        self._spend_a_call()
+        try:
+            return self._ask(AGENT, request)
+        except ProviderFault as fault:
+            if fault.context_overflow:
+                raise AgentError(f"the conversation is too long for the model: {fault}") from fault
+            if self._agents_fault(fault, pristine):
+                raise AgentError(f"the provider refused the agent's request: {fault}") from fault
+            raise self._infrastructure(AGENT, fault) from fault
+
+    def _checked(self, request: Request) -> Request:
+        """The request with the experiment's model and effort. Raises AgentError where it asks for something else."""
+        problem = _problem(request)
+        if problem:
+            raise AgentError(problem)
+        if request.get("model") not in (None, self._agent_model):
+            raise AgentError(f"the experiment's model is {self._agent_model}, not {str(request['model'])[:100]}")
+        if request.get("reasoning_effort") not in (None, "", self._effort):
+            raise AgentError(f"the experiment's reasoning effort is {self._effort or 'not set'}, and it is fixed")
+        dropped = ("model", "reasoning_effort")
+        checked = {key: value for key, value in request.items() if key not in dropped and value is not None}
+        return checked | ({"reasoning_effort": self._effort} if self._effort else {})
+
+    def _spend_a_call(self) -> None:
+        with self._lock:
+            cost_usd = self._usage.get(AGENT, Usage()).cost_usd
+            if self._agent_calls >= self._limits.max_llm_calls:
+                raise AgentError(f"budget of the simulation spent: {self._limits.max_llm_calls} LLM calls")
+            if self._limits.max_cost_usd is not None and cost_usd >= self._limits.max_cost_usd:
+                raise AgentError(f"budget of the simulation spent: {cost_usd:.4f} USD")
+            self._agent_calls += 1
+
+    def _ask(self, role: str, request: Request) -> Response:
+        key = f"{role} {digest(request)}"
+        known = self._recall(key)
+        if known is not None:
+            return known
+        response = self._retrying(role, request)
+        self._remember(key, response)
+        return response
+
+    def _recall(self, key: str) -> Response | None:
+        with self._lock:
+            taken = self._taken.get(key, 0)
+            answers = self._answers.get(key, [])
+            if taken == len(answers):
+                return None
+            self._taken[key] = taken + 1
+            return answers[taken]
+
+    def _remember(self, key: str, response: Response) -> None:
+        with self._lock:
+            self._answers.setdefault(key, []).append(response)
+            self._taken[key] = self._taken.get(key, 0) + 1
+
+    def _retrying(self, role: str, request: Request) -> Response:
+        for attempt in range(self._limits.retries + 1):
+            try:
+                return self._call(role, request)
+            except ProviderFault as fault:
+                if not fault.retryable or attempt == self._limits.retries:
+                    raise
+            time.sleep(random.uniform(0.5, 1) * 2**attempt)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _call(self, role: str, request: Request) -> Response:
+        started = time.monotonic()
+        response = self._models[role](request)
+        message = _message_of(response)
+        with self._lock:  # paid for, be it of use or not
+            paid = _usage_of(response, time.monotonic() - started)
+            self._usage[role] = self._usage.get(role, Usage()) + paid
+        if role != AGENT and not _says_something(message):
+            raise ProviderFault(f"the {role}'s LLM sent neither text nor a tool call that parses")
+        return response
+
+    def _agents_fault(self, fault: ProviderFault, pristine: Callable[[], Request]) -> bool:
+        if fault.status_code not in _REFUSED_BY_PROVIDER or fault.status_code in _INFRASTRUCTURE_4XX:
+            return False
+        try:
+            self._ask(AGENT, pristine() | ({"reasoning_effort": self._effort} if self._effort else {}))
+        except ProviderFault:
+            return False
+        return True
+
+    def _infrastructure(self, role: str, fault: ProviderFault) -> InfrastructureError:
+        return _ERRORS[role](str(fault), retryable=fault.retryable)
+
+
+def _problem(request: Request) -> str:
+    """What is wrong with a request of the agent's, in one line; empty where nothing is."""
+    if not isinstance(request, dict) or not request.get("messages"):
+        return "a chat completion request needs messages"
+    for name, value in request.items():
+        if name not in _AGENT_ARGUMENTS:
+            return f"the gateway does not take {name[:80]!r}"
+        if value is not None and not isinstance(value, _AGENT_ARGUMENTS[name]):
+            return (
+                f"{name} must be {' or '.join(kind.__name__ for kind in _AGENT_ARGUMENTS[name])}, not {value!r:.80}"
+            )
+    if not all(_is_message(message) for message in request["messages"]):
+        return "every message needs a role (system, user, assistant or tool) and a text or tool calls"
+    if not all(
+        isinstance(tool, dict) and isinstance(tool.get("function"), dict) for tool in request.get("tools") or []
+    ):
+        return "every tool must be a schema of the form {'type': 'function', 'function': {...}}"
+    return ""
+
+
+def _is_message(message: Any) -> bool:
+    if not isinstance(message, dict) or message.get("role") not in ("system", "user", "assistant", "tool"):
+        return False
+    if message.get("tool_calls"):
+        return isinstance(message["tool_calls"], list)
+    return isinstance(message.get("content"), str | list)
+
+
+def _message_of(response: Response) -> dict[str, Any]:
+    """The first choice's message. Raises ProviderFault where the body is no chat completion."""
+    try:
+        message: dict[str, Any] = response["choices"][0]["message"]
+        sound = all(isinstance(call["function"]["name"], str) for call in message.get("tool_calls") or [])
+    except (KeyError, IndexError, TypeError, AttributeError):
+        sound = False
+    if not sound:
+        raise ProviderFault(f"not a chat completion: {json.dumps(response, default=str)[:200]}")
+    return message
+
+
+def _says_something(message: dict[str, Any]) -> bool:
+    calls = message.get("tool_calls") or []
+    try:
+        arguments = [json.loads(call["function"].get("arguments") or "{}") for call in calls]
+    except ValueError:
+        return False
+    return all(isinstance(one, dict) for one in arguments) and bool(calls or (message.get("content") or "").strip())
+
+
+def _usage_of(response: Response, latency_s: float) -> Usage:
+    tokens = response.get("usage") or {}
+    cost_usd = response.get("cost_usd")
+    return Usage(
+        calls=1,
+        prompt_tokens=int(tokens.get("prompt_tokens") or 0),
+        completion_tokens=int(tokens.get("completion_tokens") or 0),
+        cost_usd=cost_usd or 0.0,
+        uncosted_calls=int(cost_usd is None),
+        latency_s=latency_s,
+    )
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__

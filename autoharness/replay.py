@@ -1,0 +1,159 @@
+"""`replay/FILE` as a model: the messages of a tau2 results file, said again.
+
+FILE is a results file of either flavour: one JSON file, or (tau2-bench 1.0.x) a folder with `results.json` and
+`simulations/`. It scores a published conversation again, tests a changed tau2, and costs nothing.
+
+A recording has an answer only as long as the conversation goes as recorded. What reaches a role since its last
+message - the other side's words, the tools' results - is compared with the recording; at the first difference the
+model fails and says where, since an answer to something else would make up a score.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from autoharness.errors import UserError
+from autoharness.gateway import AGENT, JUDGE, ProviderFault, Request, Response
+
+PREFIX = "replay/"
+
+Json = dict[str, Any]
+
+
+class LeftTheRecording(ProviderFault):
+    """The conversation is not the recorded one any more. Asking again cannot help."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(f"left the recording: {message}")
+        self.retryable = False
+
+
+class Replay:
+    """One role of one recorded conversation."""
+
+    def __init__(self, path: Path, task_id: str, trial: int, role: str) -> None:
+        """`role` is "agent", "user" or "judge". Raises UserError where the file is no results file."""
+        self._role = role
+        self._speaker = "assistant" if role == AGENT else "user"
+        self._recorded = _read(path).get((task_id, trial))
+        self._where = f"task {task_id}, trial {trial} in {path.name}"
+
+    def __call__(self, request: Request) -> Response:
+        if self._role == JUDGE:
+            raise LeftTheRecording("a recording holds no judge; name a judge_model")
+        if self._recorded is None:
+            raise LeftTheRecording(f"{self._where} is not in it")
+        said = [message for message in request["messages"] if message["role"] == "assistant"]
+        heard = _since_last_answer(request["messages"])
+        turn = self._turn(len(said))
+        expected = self._recorded_before(turn)
+        if len(heard) != len(expected):
+            raise LeftTheRecording(f"{self._at(turn)}: {len(expected)} messages came before it, now {len(heard)}")
+        for now, recorded in zip(heard, expected, strict=True):
+            if not _same(now.get("content"), recorded.get("content")):
+                raise LeftTheRecording(f"{self._at(turn)}: {_difference(now, recorded)}")
+        return _completion(self._recorded[turn])
+
+    def _turn(self, said: int) -> int:
+        """The index of the message that this role says after having said `said` of them."""
+        assert self._recorded is not None
+        turns = [index for index, message in enumerate(self._recorded) if message["role"] == self._speaker]
+        if said >= len(turns):
+            raise LeftTheRecording(f"{self._where} ends after {len(turns)} messages of the {self._speaker}")
+        return turns[said]
+
+    def _recorded_before(self, turn: int) -> list[Json]:
+        """What reached this role between its last message and the one at `turn`."""
+        assert self._recorded is not None
+        heard: list[Json] = []
+        for message in reversed(self._recorded[:turn]):
+            if message["role"] == self._speaker:
+                break
+            if _reaches(message, self._speaker):
+                heard.insert(0, message)
+        return heard
+
+    def _at(self, turn: int) -> str:
+        return f"message {turn} of {self._where}"
+
+
+def _reaches(message: Json, speaker: str) -> bool:
+    if message["role"] == "tool":
+        return bool(message.get("requestor", "assistant") == speaker)
+    return not message.get("tool_calls")
+
+
+def _since_last_answer(messages: list[Json]) -> list[Json]:
+    heard: list[Json] = []
+    for message in reversed(messages):
+        if message["role"] == "assistant":
+            break
+        if message["role"] != "system":
+            heard.insert(0, message)
+    return heard
+
+
+def _same(now: str | None, recorded: str | None) -> bool:
+    return now == recorded or _parsed(now) == _parsed(recorded)
+
+
+def _parsed(text: str | None) -> Any:
+    try:
+        return json.loads(text or "")
+    except ValueError:
+        return text
+
+
+def _difference(now: Json, recorded: Json) -> str:
+    return f"the {recorded['role']} said {recorded.get('content')!r:.100}, now {now.get('content')!r:.100}"
+
+
+def _completion(message: Json) -> Response:
+    calls = [
+        {
+            "id": call.get("id") or "",
+            "type": "function",
+            "function": {"name": call["name"], "arguments": json.dumps(call["arguments"])},
+        }
+        for call in message.get("tool_calls") or []
+    ]
+    answer = {"role": "assistant", "content": message.get("content"), "tool_calls": calls or None}
+    return {"choices": [{"index": 0, "message": answer, "finish_reason": "stop"}], "cost_usd": 0.0}
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 over the recording: a replay of another recording is another trial. Raises UserError."""
+    files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+    try:
+        digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
+    except OSError as error:
+        raise UserError(f"{PREFIX}{path}: {error.strerror}") from error
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _read(path: Path) -> dict[tuple[str, int], list[Json]]:
+    """The messages of every simulation in a results file, by task id and trial."""
+    try:
+        simulations = list(_simulations(path))
+        return {(str(one["task_id"]), one.get("trial") or 0): _messages(one) for one in simulations}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{PREFIX}{path}: not a tau2 results file ({type(error).__name__}: {error})") from error
+
+
+def _simulations(path: Path) -> Iterator[Json]:
+    if not path.is_dir():
+        yield from json.loads(path.read_text())["simulations"]
+        return
+    results = json.loads((path / "results.json").read_text())
+    yield from results.get("simulations") or []
+    for file in sorted((path / "simulations").glob("*.json")):
+        yield json.loads(file.read_text())
+
+
+def _messages(simulation: Json) -> list[Json]:
+    messages: list[Json] = simulation["messages"]
+    return [message for message in messages if message["role"] in ("assistant", "user", "tool")]
