@@ -1,0 +1,204 @@
+"""`python benchmark.py`: run the train split, or the tasks that are named, and print what each scored."""
+
+import json
+import sys
+from collections import defaultdict
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from autoharness.cli import Parser, run_door
+from autoharness.config import Experiment, Resolved, resolve
+from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
+from autoharness.holdout import Shown, shown
+from autoharness.results import EVALUATED, Outcome, Status, natural_order, passed
+from autoharness.runner import BenchmarkRunner, Run, TauBenchRunner, held_out, last_statuses
+from autoharness.store import Store, default_vault
+from autoharness.workspace import export_domain, export_train
+
+__all__ = ["BenchmarkRunner", "TauBenchRunner", "main", "run_door"]
+
+_FAILED = {Status.FAILED, Status.AGENT_ERROR, Status.TIMED_OUT}
+_RERUN = {"failed": _FAILED, "errors": set(Status) - EVALUATED, "all": set(Status) - {Status.PASSED}}
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code: 0 every task was evaluated, 2 infrastructure kept some from it."""
+    options = _parser().parse_args(arguments)
+    resolved = resolve(_settings(options), options.config)
+    if options.dry_run:
+        return _dry_run(resolved, options.json)
+    run = TauBenchRunner.of(resolved.experiment).run_trials(
+        lambda facts: _choose(options, resolved.experiment, facts), "benchmark.py", options.reveal_held_out
+    )
+    hidden = held_out(resolved.experiment, run.facts)
+    _export(run, hidden)
+    result = shown(run.rewards, hidden, options.reveal_held_out)
+    _explain(run, set() if options.reveal_held_out else hidden)
+    print(_as_json(run, result) if options.json else _as_text(run, result))
+    if run.interrupted:
+        left = run.planned - len(run.outcomes)
+        print(f"interrupted: {left} simulations are left; the same command runs them", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return EXIT_UNDECIDED if any(reward is None for reward in run.rewards.values()) else 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="benchmark.py",
+        description="Run benchmark tasks with agent/agent.py and print each task's reward.",
+        epilog="Exit codes: 0 all evaluated, 2 infrastructure kept some from it, 3 misuse, 130 interrupted.",
+    )
+    parser.add_argument("--task-ids", nargs="+", metavar="ID", help="run these tasks; @FILE reads ids, one to a line")
+    parser.add_argument(
+        "--failed",
+        nargs="?",
+        const="all",
+        choices=list(_RERUN),
+        help="run what failed last time, had errors, or both",
+    )
+    parser.add_argument("--num-tasks", type=_count, metavar="N", help="run the first N of the tasks")
+    parser.add_argument("--domain", help="airline, retail, telecom, mock, telecom-workflow")
+    parser.add_argument("--split", help="train, test, base or another split of the domain")
+    parser.add_argument("--trials", type=int, metavar="N", help="run every task N times, each with a seed of its own")
+    parser.add_argument(
+        "--concurrency", type=int, dest="max_concurrency", metavar="N", help="conversations in flight"
+    )
+    parser.add_argument("--max-steps", type=int, metavar="N", help="end a conversation after N steps")
+    parser.add_argument("--agent-model", metavar="MODEL", help="a litellm model, or replay/FILE")
+    parser.add_argument("--user-model", metavar="MODEL", help="the user simulator's; the agent's where not given")
+    parser.add_argument("--reasoning-effort", metavar="EFFORT")
+    parser.add_argument("--seed", type=int, metavar="N", help="root of the trial seeds")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="instead of experiment_config.yaml")
+    parser.add_argument("--dry-run", action="store_true", help="print the resolved experiment and run nothing")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument(
+        "--reveal-held-out",
+        action="store_true",
+        help="show single results of held-out tasks; this is recorded",
+    )
+    return parser
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _settings(options: Any) -> dict[str, Any]:
+    return {field.name: getattr(options, field.name, None) for field in fields(Experiment)}
+
+
+def _choose(options: Any, experiment: Experiment, facts: dict[str, Any]) -> list[str] | None:
+    """The tasks to run; None for the whole split."""
+    chosen = _read_ids(options.task_ids) if options.task_ids else None
+    if options.failed:
+        chosen = _failed_before(options.failed, experiment, facts, chosen)
+    if options.num_tasks:
+        chosen = (chosen if chosen is not None else facts["splits"].get(experiment.split, []))[: options.num_tasks]
+    return chosen
+
+
+def _read_ids(words: list[str]) -> list[str]:
+    ids: list[str] = []
+    for word in words:
+        if not word.startswith("@"):
+            ids.append(word)
+            continue
+        try:
+            ids += [line.strip() for line in Path(word[1:]).read_text().splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"--task-ids {word}: {error}") from error
+    return ids
+
+
+def _failed_before(kind: str, experiment: Experiment, facts: dict[str, Any], among: list[str] | None) -> list[str]:
+    statuses = last_statuses(Store(default_vault()), experiment.domain)
+    candidates = facts["splits"].get(experiment.split, []) if among is None else among
+    failed = [task_id for task_id in candidates if statuses.get(task_id, set()) & _RERUN[kind]]
+    if not failed:
+        raise UserError(
+            f"--failed {kind}: nothing to run again: no task of {experiment.split} ended so in its last run"
+        )
+    return failed
+
+
+def _dry_run(resolved: Resolved, as_json: bool) -> int:
+    settings = resolved.experiment.to_json()
+    facts = TauBenchRunner.of(resolved.experiment).facts()
+    sizes = {name: len(ids) for name, ids in facts["splits"].items()}
+    tau2 = {name: facts[name] for name in ("flavour", "version", "data_checksum")}
+    if as_json:
+        print(
+            json.dumps({"experiment": settings, "sources": resolved.sources, "tau2": tau2, "splits": sizes}, indent=1)
+        )
+        return 0
+    for name, value in settings.items():
+        print(f"{name}: {json.dumps(value)}  ({resolved.sources[name]})")
+    print(f"tau2: {tau2['flavour']} {tau2['version']}, data {tau2['data_checksum'][:12]}")
+    print(f"splits: {', '.join(f'{name} {size}' for name, size in sizes.items())}")
+    return 0
+
+
+def _export(run: Run, hidden: set[str]) -> None:
+    """Leave the train part of the run where the coding agent reads it."""
+    export_domain(run.facts["policy"], run.facts["tools"])
+    train = set(run.facts["splits"]["train"]) - hidden
+    outcomes = [outcome for outcome in run.outcomes if outcome.trial.task_id in train]
+    if outcomes:
+        rewards = {task_id: reward for task_id, reward in run.rewards.items() if task_id in train}
+        export_train(outcomes, rewards)
+
+
+def _explain(run: Run, hidden: set[str]) -> None:
+    """On standard error: why simulations have no reward, or scored 0 without a conversation's end."""
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for outcome in run.outcomes:
+        if outcome.status not in (Status.PASSED, Status.FAILED):
+            detail = "(held out)" if outcome.trial.task_id in hidden else outcome.detail
+            reasons[f"{outcome.status}: {detail}"].append(outcome.trial.task_id)
+    for reason, task_ids in reasons.items():
+        who = f"{len(task_ids)} simulations" if len(task_ids) > 3 or "(held out)" in reason else ", ".join(task_ids)
+        print(f"[benchmark] {who}: {reason}", file=sys.stderr)
+    print(f"[benchmark] log: {run.folder}", file=sys.stderr)
+
+
+def _as_text(run: Run, result: Shown) -> str:
+    lines = [_headline(result)] if result.scored or not result.withheld else []
+    if result.withheld:
+        lines.append(f"held_out: {result.withheld} tasks were run; a part of a held-out split shows no score")
+    elif result.held_out:
+        lines.append(f"held_out: {result.held_out} tasks")
+    lines += [_line(task_id, result.rewards[task_id]) for task_id in sorted(result.rewards, key=natural_order)]
+    return "\n".join(lines)
+
+
+def _headline(result: Shown) -> str:
+    rewards = result.scored.values()
+    evaluated = [reward for reward in rewards if reward is not None]
+    score = "N/A" if result.val_score is None else f"{result.val_score:.4f}"
+    errors = len(rewards) - len(evaluated)
+    return f"val_score: {score}  ({sum(map(passed, evaluated))}/{len(evaluated)} passed, {errors} infra errors)"
+
+
+def _line(task_id: str, reward: float | None) -> str:
+    if reward is None:
+        return f"  INFRA_ERR  {task_id}: N/A"
+    return f"  {'PASS' if passed(reward) else 'FAIL'}  {task_id}: {reward:.2f}"
+
+
+def _as_json(run: Run, result: Shown) -> str:
+    statuses: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in run.outcomes:
+        if outcome.trial.task_id in result.rewards:
+            statuses[outcome.trial.task_id].append(outcome)
+    document = {
+        "val_score": result.val_score,
+        "results": result.rewards,
+        "statuses": {task_id: [str(one.status) for one in outcomes] for task_id, outcomes in statuses.items()},
+        "held_out": {"tasks": result.held_out, "withheld": result.withheld},
+        "cost_usd": sum(outcome.cost_usd for outcome in run.outcomes),
+    }
+    return json.dumps(document, indent=1)

@@ -1,0 +1,179 @@
+"""Runs simulations on this machine: worker processes, one for each core, fed by the door process.
+
+The door imports neither tau2 nor litellm; it hands out trials and takes outcomes. A worker that dies costs the
+simulations that were in it; they are given to another one, twice at the most.
+"""
+
+import os
+import queue
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autoharness.channel import Channel, Message
+from autoharness.config import Experiment
+from autoharness.errors import ChannelError, SetupError, UserError, WorkerDied
+from autoharness.results import Outcome, Status, Trial
+
+_PACKAGE_ROOT = Path(__file__).resolve().parents[1]
+_MOST_TRIES = 3
+
+
+@dataclass
+class _Job:
+    trial: Trial
+    tries: int = 0
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    channel: Channel
+    log: Path
+    jobs: dict[int, _Job] = field(default_factory=dict)
+
+
+class LocalExecutor:
+    """Worker processes on this machine. Use as a context manager: leaving it ends them all."""
+
+    def __init__(self, experiment: Experiment, agent_source: str, log_folder: Path) -> None:
+        self._experiment = experiment
+        self._agent_source = agent_source
+        self._log_folder = log_folder
+        self._workers: list[_Worker] = []
+        self._started = 0
+        self._inbox: queue.SimpleQueue[tuple[_Worker, Message | None]] = queue.SimpleQueue()
+
+    def __enter__(self) -> "LocalExecutor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.channel.close()  # the worker ends its agent hosts and itself
+        for worker in self._workers:
+            try:
+                worker.process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+
+    def facts(self, domain: str) -> Message:
+        """tau's DomainFacts, as JSON. Raises UserError."""
+        worker = self._start_worker()
+        with suppress(ChannelError):  # it died at once; its reader reports that
+            worker.channel.send({"facts": domain})
+        while True:
+            sender, message = self._inbox.get()
+            if message is None:
+                raise SetupError(f"the simulation worker ended at once: {_last_words(sender)}")
+            self._raise_user_error(message)
+            if "facts" in message:
+                facts: Message = message["facts"]
+                return facts
+
+    def run(self, trials: list[Trial], diagnose: set[str]) -> Iterator[Outcome]:
+        """Run the trials; yields each outcome as it comes. `diagnose`: the tasks whose failures are to be explained.
+
+        Raises UserError for a mistake that only a worker can see.
+        """
+        waiting = deque(_Job(trial) for trial in trials)
+        workers = min(os.cpu_count() or 1, self._experiment.max_concurrency, len(trials))
+        while len(self._workers) < workers:
+            self._start_worker()
+        left = len(trials)
+        while left:
+            self._hand_out(waiting, diagnose)
+            worker, message = self._inbox.get()
+            if message is None:
+                outcomes = self._bury(worker, waiting)
+                left -= len(outcomes)
+                yield from outcomes
+                continue
+            self._raise_user_error(message)
+            if "outcome" in message:
+                del worker.jobs[message["job"]]
+                left -= 1
+                yield Outcome.from_json(message["outcome"])
+
+    def _hand_out(self, waiting: deque[_Job], diagnose: set[str]) -> None:
+        """Give waiting jobs to the least busy worker while there is room for another conversation."""
+        while waiting and sum(len(worker.jobs) for worker in self._workers) < self._experiment.max_concurrency:
+            worker = min(self._workers, key=lambda one: len(one.jobs))
+            job = waiting.popleft()
+            self._started += 1
+            job.tries += 1
+            worker.jobs[self._started] = job
+            message = {
+                "run": asdict(job.trial),
+                "job": self._started,
+                "diagnose": job.trial.task_id in diagnose,
+            }
+            try:
+                worker.channel.send(message)
+            except ChannelError:
+                return  # its reader reports the death, and the job waits again
+
+    def _bury(self, worker: _Worker, waiting: deque[_Job]) -> list[Outcome]:
+        """Replace a dead worker. Its simulations wait again; those that were tried too often end here."""
+        self._workers.remove(worker)
+        worker.process.wait()
+        reason = f"the simulation worker ended: {_last_words(worker)}"
+        if not worker.jobs and not self._workers:
+            raise SetupError(reason)
+        self._start_worker()
+        given_up = [job for job in worker.jobs.values() if job.tries >= _MOST_TRIES]
+        waiting.extendleft(job for job in worker.jobs.values() if job.tries < _MOST_TRIES)
+        return [Outcome(job.trial, Status(WorkerDied.status), None, reason) for job in given_up]
+
+    def _start_worker(self) -> _Worker:
+        ours, theirs = socket.socketpair()
+        log = self._log_folder / f"worker-{len(list(self._log_folder.glob('worker-*')))}.log"
+        with theirs, log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "autoharness.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, "PYTHONPATH": _python_path()},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is the door's to handle
+            )
+        worker = _Worker(process, Channel(ours), log)
+        self._workers.append(worker)
+        threading.Thread(target=self._read, args=(worker,), daemon=True).start()
+        setup = {
+            "experiment": self._experiment.to_json(),
+            "agent_source": self._agent_source,
+            "threads": self._experiment.max_concurrency,
+        }
+        with suppress(ChannelError):  # as above
+            worker.channel.send({"setup": setup})
+        return worker
+
+    def _read(self, worker: _Worker) -> None:
+        try:
+            while (message := worker.channel.receive()) is not None:
+                self._inbox.put((worker, message))
+        except ChannelError:
+            pass
+        self._inbox.put((worker, None))
+
+    def _raise_user_error(self, message: Message) -> None:
+        if "user_error" in message:
+            raise UserError(message["user_error"])
+
+
+def _python_path() -> str:
+    return os.pathsep.join([str(_PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+
+
+def _last_words(worker: _Worker) -> str:
+    lines: list[Any] = worker.log.read_text(errors="replace").strip().splitlines()
+    return f"{lines[-1][:200] if lines else 'without a word'} (log: {worker.log})"

