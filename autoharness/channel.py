@@ -26,8 +26,12 @@ class Channel:
         self._sending = threading.Lock()
 
     def send(self, message: Message) -> None:
-        """Raises ChannelError where the far side is gone, ValueError or TypeError where `message` is no JSON."""
-        line = json.dumps(message, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        """Raises ChannelError where the far side is gone, ValueError or TypeError where `message` is no JSON.
+
+        Half a character (a lone surrogate) is no JSON either: it would fail later, at someone else.
+        """
+        text = json.dumps(message, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+        line = text.encode() + b"\n"
         if len(line) > MAX_LINE_BYTES:
             raise ValueError(f"a message of {len(line)} bytes is over the limit of {MAX_LINE_BYTES}")
         try:
@@ -56,7 +60,9 @@ class Channel:
 
 def _parse(line: bytes) -> Message:
     try:
-        message = json.loads(line, parse_constant=_refuse_constant)
+        message = json.loads(line.decode(), parse_constant=_refuse_constant)
+        if b"\\ud" in line.lower():
+            json.dumps(message, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise ChannelError(f"not JSON: {line[:80]!r}") from error
     if not isinstance(message, dict):

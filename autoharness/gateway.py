@@ -134,10 +134,18 @@ class Session:
             self._answers = {key: answers for key, answers in self._answers.items() if not key.startswith(JUDGE)}
 
     def complete(self, role: str, request: Request) -> Response:
-        """Answer for the user simulator or the judge. Raises InfrastructureError of the role's kind."""
+        """Answer the user simulator or the judge. Raises InfrastructureError of the role's kind.
+
+        Raises AgentError where it is the agent's words that the provider does not take: too long, or refused in a
+        request that passes with other words in their place. Or an agent could void the tasks that it fails.
+        """
         try:
             return self._ask(role, request)
         except ProviderFault as fault:
+            if fault.context_overflow or (
+                role == USER and self._goes_through(fault, role, _with_harmless_words(request))
+            ):
+                raise AgentError(f"the {role}'s provider refused what the agent said: {fault}") from fault
             raise self._infrastructure(role, fault) from fault
 
     def complete_for_agent(self, request: Request, pristine: Callable[[], Request]) -> Response:
@@ -153,7 +161,7 @@ class Session:
         except ProviderFault as fault:
             if fault.context_overflow:
                 raise AgentError(f"the conversation is too long for the model: {fault}") from fault
-            if self._agents_fault(fault, pristine):
+            if self._goes_through(fault, AGENT, pristine()):
                 raise AgentError(f"the provider refused the agent's request: {fault}") from fault
             raise self._infrastructure(AGENT, fault) from fault
 
@@ -223,17 +231,28 @@ class Session:
             raise ProviderFault(f"the {role}'s LLM sent neither text nor a tool call that parses")
         return response
 
-    def _agents_fault(self, fault: ProviderFault, pristine: Callable[[], Request]) -> bool:
+    def _goes_through(self, fault: ProviderFault, role: str, instead: Request) -> bool:
+        """Whether a provider that refused a request with a 4xx takes `instead`."""
         if fault.status_code not in _REFUSED_BY_PROVIDER or fault.status_code in _INFRASTRUCTURE_4XX:
             return False
+        if role == AGENT and self._effort:
+            instead = instead | {"reasoning_effort": self._effort}
         try:
-            self._ask(AGENT, pristine() | ({"reasoning_effort": self._effort} if self._effort else {}))
+            self._ask(role, instead)
         except ProviderFault:
             return False
         return True
 
     def _infrastructure(self, role: str, fault: ProviderFault) -> InfrastructureError:
         return _ERRORS[role](str(fault), retryable=fault.retryable)
+
+
+def _with_harmless_words(request: Request) -> Request:
+    """The user simulator's request, with something else in place of what the agent said."""
+    messages = [
+        {**message, "content": "Hello."} if message["role"] == "user" else message for message in request["messages"]
+    ]
+    return {**request, "messages": messages}
 
 
 def _problem(request: Request) -> str:
@@ -268,8 +287,9 @@ def _message_of(response: Response) -> dict[str, Any]:
     """The first choice's message. Raises ProviderFault where the body is no chat completion."""
     try:
         message: dict[str, Any] = response["choices"][0]["message"]
+        json.dumps(message, ensure_ascii=False).encode()  # half a character would fail later, at someone else
         sound = all(isinstance(call["function"]["name"], str) for call in message.get("tool_calls") or [])
-    except (KeyError, IndexError, TypeError, AttributeError):
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
         sound = False
     if not sound:
         raise ProviderFault(f"not a chat completion: {json.dumps(response, default=str)[:200]}")

@@ -29,6 +29,7 @@ from autoharness.errors import AgentError, ChannelError, HostDied, Infrastructur
 
 _CHILD = Path(__file__).with_name("host_child.py")
 _OUTPUT_TAIL_CHARS = 2000
+_DEEPEST_ARGUMENTS = 50  # far deeper ones break tau2's copying, which would look like tau2's own failure
 
 Complete = Callable[[Message], Message]
 """Answers one chat completion request of one simulation. Raises AgentError to refuse it, else InfrastructureError."""
@@ -260,7 +261,14 @@ def _checked_call(call: Any) -> Message:
         raise AgentError(f"the agent returned a tool call without name or id: {call!r:.80}")
     if not isinstance(call.get("arguments"), dict):
         raise AgentError(f"the agent called {call['name']:.40} with arguments that are no dictionary")
+    if _is_deep(call["arguments"]):
+        raise AgentError(f"the agent called {call['name']:.40} with arguments nested over {_DEEPEST_ARGUMENTS} deep")
     return {key: call[key] for key in ("id", "name", "arguments")}
+
+
+def _is_deep(value: Any, levels: int = _DEEPEST_ARGUMENTS) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return not levels or any(_is_deep(one, levels - 1) for one in inner)
 
 
 def _environment(agent: AgentFile, scratch: Path) -> dict[str, str]:

@@ -139,14 +139,11 @@ def _answer(channel: Channel, host: Host, call: Message) -> None:
 
 
 def _describe(error: BaseException) -> Message:
-    """The error in one line, with its place in the agent file, and the whole traceback."""
+    """The error in one line, with its place in the agent file."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith("agent.py")]
     place = f"agent.py:{frames[-1].lineno}: " if frames else ""
     summary = " ".join(traceback.format_exception_only(error)[-1].split())
-    return {
-        "summary": f"{place}{summary}"[:500],
-        "traceback": "".join(traceback.format_exception(error))[-4000:],
-    }
+    return {"summary": f"{place}{summary}"[:500].encode(errors="backslashreplace").decode()}
 
 
 def _inherit_context() -> None:

@@ -10,6 +10,7 @@ model fails and says where, since an answer to something else would make up a sc
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -108,7 +109,11 @@ def _parsed(text: str | None) -> Any:
 
 
 def _difference(now: Json, recorded: Json) -> str:
-    return f"the {recorded['role']} said {recorded.get('content')!r:.100}, now {now.get('content')!r:.100}"
+    """Both texts from shortly before the place where they part."""
+    texts = [str(message.get("content")) for message in (recorded, now)]
+    start = max(0, len(os.path.commonprefix(texts)) - 30)
+    before, after = (("..." if start else "") + text[start : start + 100] for text in texts)
+    return f"the {recorded['role']} said {before!r}, now {after!r}"
 
 
 def _completion(message: Json) -> Response:

@@ -1,0 +1,50 @@
+"""Fixtures for all tests: no keys, a vault of the test's own, and tau2 loaded once."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+RECORDINGS = ROOT.parent / "shared" / "recordings"
+
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+from autoharness.config import Experiment  # noqa: E402
+from autoharness.host import AgentFile  # noqa: E402
+from autoharness.tau import Tau2  # noqa: E402
+from autoharness.worker import Hosts, Simulator  # noqa: E402
+
+TEMPLATE = (ROOT / "agent" / "templates" / "tau_bench.py").read_text()
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.endswith(("_API_KEY", "_API_BASE")) or name in ("AGENT_MODEL", "AGENT_REASONING_EFFORT"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AUTOHARNESS_VAULT", str(tmp_path / "vault"))
+
+
+@pytest.fixture(scope="session")
+def tau2() -> Tau2:
+    return Tau2()
+
+
+@pytest.fixture
+def simulator(tau2: Tau2) -> Iterator[Callable[..., Simulator]]:
+    """Makes a Simulator: real tau2, a real agent host; models and agent file as the test says."""
+    opened: list[Hosts] = []
+
+    def make(agent_source: str = TEMPLATE, **settings: object) -> Simulator:
+        experiment = Experiment(**{"domain": "mock", "llm_retries": 0, "simulation_retries": 0} | settings)  # type: ignore[arg-type]
+        agent = AgentFile(agent_source, experiment.agent_model, experiment.reasoning_effort)
+        opened.append(Hosts(agent, experiment.agent_timeout_s))
+        return Simulator(tau2, experiment, opened[-1])
+
+    yield make
+    for hosts in opened:
+        hosts.close()

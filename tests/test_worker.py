@@ -1,0 +1,432 @@
+"""Whose fault it is: DESIGN's table row by row, through a real server, a real tau2 and a real agent host."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TEMPLATE
+from llm_server import Fault, LLMServer, assistant, tool_call
+from solver import Solver
+
+from autoharness.results import Outcome, Status, Trial
+from autoharness.tau import Tau2
+from autoharness.worker import Simulator
+
+TASK = "create_task_1"
+MODEL = "openai/solver"
+OVERFLOW = json.dumps({"error": {"message": "This model's maximum context length is 8192 tokens."}})
+
+Json = dict[str, Any]
+MakeSimulator = Callable[..., Simulator]
+
+
+class Provider:
+    """Solves tasks, except that `fault` answers the requests of one role, the first `times` from `after` on."""
+
+    def __init__(self, tau2: Tau2) -> None:
+        self._solver = Solver(tau2._tasks("mock").values())
+        self._lock = threading.Lock()
+        self.fault: Fault | Json | None = None
+        self.role, self.after, self.times, self.only_if = "agent", 0, 10**6, ""
+        self.answered = 0
+
+    def reply(self, request: Json) -> Json | Fault:
+        with self._lock:
+            if self._is_faulty(request):
+                self.times -= 1
+                assert self.fault is not None
+                return self.fault
+            self.answered += 1
+        return self._solver.reply(request)
+
+    def _is_faulty(self, request: Json) -> bool:
+        text = json.dumps(request)
+        role = "judge" if "metExpectation" in text else "user" if "<scenario>" in text else "agent"
+        if self.fault is None or role != self.role or self.only_if not in text:
+            return False
+        self.after -= 1
+        return self.after < 0 < self.times
+
+
+@pytest.fixture
+def provider(tau2: Tau2, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    provider = Provider(tau2)
+    with LLMServer(provider.reply) as server:
+        monkeypatch.setenv("OPENAI_API_BASE", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "the-key")
+        yield provider
+
+
+def run(simulator: Simulator, task_id: str = TASK, diagnose: bool = False) -> Outcome:
+    return simulator.run(Trial(task_id, 0, 626729), diagnose)
+
+
+def edited(code: str) -> str:
+    """The template, with its turn replaced by the body `code`."""
+    body = "\n".join(f"    {line}" for line in code.splitlines())
+    return (
+        f"{TEMPLATE}\n\nturn = HarnessAgent.generate_next_message\n\n\ndef edit(self, message, state):\n{body}\n\n\n"
+        + ("HarnessAgent.generate_next_message = edit\n")
+    )
+
+
+def test_the_pristine_agent_solves_a_task(provider: Provider, simulator: MakeSimulator) -> None:
+    outcome = run(simulator(agent_model=MODEL))
+    assert (outcome.status, outcome.reward, outcome.detail) == (Status.PASSED, 1.0, "")
+    assert outcome.usage["agent"].calls + outcome.usage["user"].calls == provider.answered
+    assert [message["role"] for message in outcome.messages][:2] == ["assistant", "user"]
+
+
+INFRASTRUCTURE = {
+    "429": Fault(429),
+    "500": Fault(500),
+    "503": Fault(503),
+    "408": Fault(408),
+    "401": Fault(401),
+    "403": Fault(403),
+    "hang": Fault(hang_s=30),
+    "truncated": Fault(truncate=True),
+    "not-json": Fault(body="<html>Bad gateway</html>"),
+    "no-choices": Fault(body='{"id": "x", "object": "chat.completion", "choices": []}'),
+    "no-completion": Fault(body='{"hello": "world"}'),
+    "every-request-400": Fault(400, '{"error": {"message": "model has no tools"}}'),
+    "every-request-404": Fault(404, '{"error": {"message": "no such model"}}'),
+}
+
+
+@pytest.mark.parametrize("role", ["agent", "user"])
+@pytest.mark.parametrize("fault", INFRASTRUCTURE.values(), ids=INFRASTRUCTURE)
+def test_a_provider_that_fails_is_infrastructure(
+    provider: Provider, simulator: MakeSimulator, fault: Fault, role: str
+) -> None:
+    provider.fault, provider.role = fault, role
+    outcome = run(simulator(agent_model=MODEL, llm_timeout_s=0.5))
+    assert outcome.reward is None
+    assert outcome.status == {"agent": Status.PROVIDER_ERROR, "user": Status.USER_ERROR}[role]
+    assert outcome.detail
+
+
+def test_an_unreachable_provider_is_infrastructure(simulator: MakeSimulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_BASE", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "the-key")
+    outcome = run(simulator(agent_model=MODEL))
+    assert (outcome.status, outcome.reward) == (Status.USER_ERROR, None)  # the user speaks first
+
+
+@pytest.mark.parametrize("fault", [Fault(429), Fault(500), Fault(truncate=True)], ids=["429", "500", "truncated"])
+def test_a_passing_fault_is_retried(provider: Provider, simulator: MakeSimulator, fault: Fault) -> None:
+    provider.fault, provider.times = fault, 1
+    assert run(simulator(agent_model=MODEL, llm_retries=1)).status == Status.PASSED
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(400, '{"error": {"message": "no such words"}}'), Fault(400, OVERFLOW)],
+    ids=["refused", "too-long"],
+)
+def test_words_that_the_users_provider_does_not_take_are_the_agents_fault(
+    provider: Provider, simulator: MakeSimulator, fault: Fault
+) -> None:
+    """Or an agent could void the tasks that it fails."""
+    provider.fault, provider.role, provider.only_if = fault, "user", "SWEAR"
+    agent = edited("from autoharness.agent_api import AssistantMessage\nreturn AssistantMessage('SWEAR'), state")
+    outcome = run(simulator(agent, agent_model=MODEL))
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+
+
+def test_a_user_simulator_that_says_nothing_is_infrastructure(provider: Provider, simulator: MakeSimulator) -> None:
+    provider.fault, provider.role = assistant(""), "user"
+    outcome = run(simulator(agent_model=MODEL))
+    assert (outcome.status, outcome.reward) == (Status.USER_ERROR, None)
+
+
+def test_what_was_paid_for_is_not_paid_for_again(provider: Provider, simulator: MakeSimulator) -> None:
+    """The second attempt at a simulation answers from memory what the provider answered in the first."""
+    run(simulator(agent_model=MODEL))
+    undisturbed, provider.answered = provider.answered, 0
+    provider.fault, provider.after, provider.times = Fault(500), 1, 1
+    outcome = run(simulator(agent_model=MODEL, simulation_retries=1))
+    assert outcome.status == Status.PASSED
+    assert provider.answered == undisturbed == sum(usage.calls for usage in outcome.usage.values())
+    assert outcome.notes[0].startswith("attempt 1: provider_error")
+
+
+def test_a_request_that_only_the_edit_makes_bad_is_the_agents_fault(
+    provider: Provider, simulator: MakeSimulator
+) -> None:
+    """A 400 that the pristine template's request does not get."""
+    provider.fault, provider.only_if = Fault(400, '{"error": {"message": "no such role"}}'), "BE EVIL"
+    agent = TEMPLATE.replace("You are a helpful assistant", "BE EVIL")
+    outcome = run(simulator(agent, agent_model=MODEL))
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+    assert "refused" in outcome.detail
+
+
+def test_a_context_overflow_is_the_agents_fault(provider: Provider, simulator: MakeSimulator) -> None:
+    provider.fault = Fault(400, OVERFLOW)
+    outcome = run(simulator(agent_model=MODEL))
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+    assert "too long" in outcome.detail
+
+
+MALFORMED = {
+    "not-json": tool_call("create_task", '{"user_id": '),
+    "not-an-object": tool_call("create_task", '["user_1"]'),
+}
+
+
+@pytest.mark.parametrize("call", MALFORMED.values(), ids=MALFORMED)
+def test_malformed_tool_arguments_are_the_agents_fault(
+    provider: Provider, simulator: MakeSimulator, call: Json
+) -> None:
+    provider.fault = assistant(tool_calls=[call])
+    outcome = run(simulator(agent_model=MODEL))
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+    assert "MalformedToolCall" in outcome.detail
+
+
+def test_an_agent_may_ask_again_after_malformed_tool_arguments(provider: Provider, simulator: MakeSimulator) -> None:
+    """State logic can mend it: this is what the harness is there for."""
+    provider.fault, provider.times = assistant(tool_calls=[MALFORMED["not-json"]]), 1
+    agent = edited(
+        "from autoharness.agent_api import MalformedToolCall\n"
+        "try:\n    return turn(self, message, state)\n"
+        "except MalformedToolCall:\n    state.messages.pop()\n    return turn(self, message, state)\n"
+    )
+    assert run(simulator(agent, agent_model=MODEL)).status == Status.PASSED
+
+
+AGENT_FAULTS = {
+    "raises": ("1 / 0", "agent.py:"),
+    "exits": ("raise SystemExit", "SystemExit"),
+    "kills-its-process": ("import os\nos._exit(7)", "exit code 7"),
+    "aborts": ("import os\nos.abort()", "SIGABRT"),
+    "returns-none": ("return None", "must return"),
+    "returns-a-string": ("return 'hello', state", "AssistantMessage"),
+    "returns-no-state": ("return turn(self, message, state)[0]", "must return"),
+    "empty": ("answer, state = turn(self, message, state)\nanswer.content = ' '\nreturn answer, state", "empty"),
+    "content-is-no-text": (
+        "answer, state = turn(self, message, state)\nanswer.content = 7\nreturn answer, state",
+        "no text",
+    ),
+    "arguments-are-a-list": (
+        "from autoharness.agent_api import AssistantMessage, ToolCall\n"
+        "return AssistantMessage(tool_calls=[ToolCall('create_task', [1])]), state",
+        "no dictionary",
+    ),
+    "arguments-are-deep": (
+        "from autoharness.agent_api import AssistantMessage, ToolCall\nx = {}\n"
+        "for _ in range(300):\n    x = {'x': x}\n"
+        "return AssistantMessage(tool_calls=[ToolCall('create_task', x)]), state",
+        "nested",
+    ),
+    "not-a-number": (
+        "from autoharness.agent_api import AssistantMessage, ToolCall\n"
+        "return AssistantMessage(tool_calls=[ToolCall('create_task', {'title': float('nan')})]), state",
+        "JSON",
+    ),
+    "half-a-character": (
+        "from autoharness.agent_api import AssistantMessage\nreturn AssistantMessage('\\ud800'), state",
+        "surrogates not allowed",
+    ),
+    "another-model": (
+        "from autoharness.agent_api import generate\nreturn generate([message], model='openai/stronger'), state",
+        "experiment's model",
+    ),
+    "another-effort": (
+        "from autoharness.agent_api import generate\nreturn generate([message], reasoning_effort='high'), state",
+        "reasoning effort",
+    ),
+    "another-endpoint": (
+        "from autoharness.agent_api import generate\nreturn generate([message], api_base='http://x'), state",
+        "does not take",
+    ),
+    "argument-of-a-wrong-type": (
+        "from autoharness.agent_api import generate\nreturn generate([message], temperature='hot'), state",
+        "temperature must be",
+    ),
+    "writes-into-the-pipe": (
+        'import os, sys\nos.write(int(sys.argv[1]), b\'{"id": "x"\\n\')\nreturn turn(self, message, state)',
+        "no message",
+    ),
+    "real-tau2": ("import tau2.registry", "No module named 'tau2.registry'"),
+}
+
+
+@pytest.mark.parametrize(("code", "reason"), AGENT_FAULTS.values(), ids=AGENT_FAULTS)
+def test_what_the_agents_code_does_wrong_scores_0(
+    provider: Provider, simulator: MakeSimulator, code: str, reason: str
+) -> None:
+    outcome = run(simulator(edited(code), agent_model=MODEL))
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+    assert reason in outcome.detail
+    assert "\n" not in outcome.detail
+
+
+HANGS = {"sleeps": "import time\ntime.sleep(60)", "spins": "while True:\n    pass", "regex": (
+    "import re\nre.match(r'(a+)+$', 'a' * 40 + 'b')  # holds the interpreter's lock"
+)}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", HANGS.values(), ids=HANGS)
+def test_an_agent_that_hangs_times_out(provider: Provider, simulator: MakeSimulator, code: str) -> None:
+    outcome = run(simulator(edited(code), agent_model=MODEL, agent_timeout_s=0.5))
+    assert (outcome.status, outcome.reward) == (Status.TIMED_OUT, 0.0)
+
+
+def test_waiting_for_the_llm_is_not_the_agents_time(provider: Provider, simulator: MakeSimulator) -> None:
+    solve = provider._solver.reply
+    provider._solver.reply = lambda request: threading.Event().wait(0.4) or solve(request)  # type: ignore[method-assign]
+    assert run(simulator(agent_model=MODEL, agent_timeout_s=0.3)).status == Status.PASSED
+
+
+BROKEN_FILES = {
+    "syntax": ("def (", "SyntaxError"),
+    "import": ("import nonsense_that_is_not_there", "ModuleNotFoundError"),
+    "no-agent": ("HarnessAgent = None", "NoneType"),
+    "empty": ("", "HarnessAgent"),
+}
+
+
+@pytest.mark.parametrize(("source", "reason"), BROKEN_FILES.values(), ids=BROKEN_FILES)
+def test_an_agent_file_that_does_not_load_scores_0(
+    provider: Provider, simulator: MakeSimulator, source: str, reason: str
+) -> None:
+    outcome = run(simulator(source, agent_model=MODEL))
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+    assert reason in outcome.detail
+    assert provider.answered == 0, "nothing was paid for"
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"), [({"max_llm_calls": 1}, "1 LLM calls"), ({"max_simulation_cost_usd": 0.0}, "USD")]
+)
+def test_a_budget_that_is_spent_is_the_agents_fault(
+    provider: Provider, simulator: MakeSimulator, settings: Json, reason: str
+) -> None:
+    outcome = run(simulator(agent_model=MODEL, **settings))
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+    assert reason in outcome.detail
+
+
+def test_an_infrastructure_failure_that_the_agent_swallows_scores_nothing(
+    provider: Provider, simulator: MakeSimulator
+) -> None:
+    provider.fault = Fault(500)
+    agent = edited(
+        "from autoharness.agent_api import AssistantMessage\n"
+        "try:\n    return turn(self, message, state)\n"
+        "except BaseException:\n    return AssistantMessage('All done.'), state"
+    )
+    outcome = run(simulator(agent, agent_model=MODEL))
+    assert (outcome.status, outcome.reward) == (Status.PROVIDER_ERROR, None)
+
+
+def test_what_the_agent_prints_does_no_harm(provider: Provider, simulator: MakeSimulator) -> None:
+    agent = edited(
+        "import sys\nprint('x' * 1_000_000)\nsys.stderr.write('y' * 1_000_000)\nreturn turn(self, message, state)"
+    )
+    assert run(simulator(agent, agent_model=MODEL)).status == Status.PASSED
+
+
+def test_the_agent_has_neither_keys_nor_places_in_its_environment(
+    provider: Provider, simulator: MakeSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TAU2_DATA_DIR", "/the/data")
+    agent = edited(
+        "import os\nseen = dict(os.environ)\n"
+        "assert seen.pop('AGENT_MODEL') == 'openai/solver' and seen.pop('AGENT_REASONING_EFFORT') == 'low'\n"
+        "text = repr(seen)\n"
+        "assert not any(word in text for word in ('the-key', 'KEY', 'TAU2', 'VAULT', 'OPENAI', '127.0.0.1')), text\n"
+        "return turn(self, message, state)"
+    )
+    outcome = run(simulator(agent, agent_model=MODEL, reasoning_effort="low"))
+    assert outcome.status == Status.PASSED, outcome.detail
+
+
+def test_an_agent_may_ask_the_llm_from_threads_of_its_own(provider: Provider, simulator: MakeSimulator) -> None:
+    agent = edited(
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "with ThreadPoolExecutor(1) as pool:\n    return pool.submit(turn, self, message, state).result()"
+    )
+    assert run(simulator(agent, agent_model=MODEL)).status == Status.PASSED
+
+
+REFERENCE_STYLE = """
+import os
+from dataclasses import dataclass, field
+from tau2.agent.base_agent import ValidAgentInputMessage, is_valid_agent_history_message
+from tau2.agent.llm_agent import LLMAgent
+from tau2.data_model.message import AssistantMessage, Message, MultiToolMessage, SystemMessage
+from tau2.utils.llm_utils import generate
+
+
+@dataclass
+class HarnessState:
+    messages: list[Message] = field(default_factory=list)
+
+
+class HarnessAgent(LLMAgent):
+    def get_init_state(self, message_history=None):
+        assert all(is_valid_agent_history_message(m) for m in message_history)
+        return HarnessState(list(message_history))
+
+    def generate_next_message(self, message: ValidAgentInputMessage, state):
+        state.messages.extend(message.tool_messages if isinstance(message, MultiToolMessage) else [message])
+        system = SystemMessage(role="system", content=self.domain_policy)
+        model = self.llm or os.environ["AGENT_MODEL"]
+        answer = generate(model=model, tools=self.tools, messages=[system, *state.messages], **self.llm_args)
+        state.messages.append(answer)
+        return answer, state
+"""
+
+
+def test_an_agent_written_against_tau2_itself_runs(provider: Provider, simulator: MakeSimulator) -> None:
+    outcome = run(simulator(REFERENCE_STYLE, agent_model=MODEL))
+    assert outcome.status == Status.PASSED, outcome.detail
+
+
+def test_one_simulation_that_kills_the_host_does_not_cost_the_others(
+    provider: Provider, simulator: MakeSimulator
+) -> None:
+    """All of them shared the host that died; each ran once more, alone, and only the culprit died again."""
+    tasks = [TASK, "create_task_1_with_env_assertions", "update_task_1", "impossible_task_1"]
+    agent = edited(
+        "import os, time\nif 'update' in repr(message):\n    time.sleep(0.5)\n    os._exit(1)\n"
+        "if 'asked' not in state.__dict__:\n    state.asked = True\n    time.sleep(1)\n"
+        "return turn(self, message, state)"
+    ).replace("generate_next_message = edit", "generate_next_message = edit")
+    machine = simulator(agent, agent_model=MODEL)
+    with ThreadPoolExecutor(4) as pool:
+        outcomes = dict(zip(tasks, pool.map(lambda task_id: run(machine, task_id), tasks), strict=True))
+    assert outcomes["update_task_1"].status == Status.AGENT_ERROR
+    others = [outcome for task_id, outcome in outcomes.items() if task_id != "update_task_1"]
+    assert [outcome.status for outcome in others] == [Status.PASSED] * 3
+    assert any("alone" in note for outcome in others for note in outcome.notes)
+
+
+def test_a_conversation_that_breaks_off_is_kept(provider: Provider, simulator: MakeSimulator) -> None:
+    outcome = run(simulator(edited("1 / 0"), agent_model=MODEL))
+    assert [message["role"] for message in outcome.messages] == ["assistant", "user"]
+
+
+def test_a_failed_train_task_says_how_the_database_differs(
+    tau2: Tau2, provider: Provider, simulator: MakeSimulator
+) -> None:
+    provider._solver = Solver(tau2._tasks("mock").values(), leave_out={TASK: 0})
+    outcome = run(simulator(agent_model=MODEL), diagnose=True)
+    assert (outcome.status, outcome.reward) == (Status.FAILED, 0.0)
+    assert any(one["path"].startswith("agent.tasks") and one["actual"] is None for one in outcome.database_diff)
+
+
+def test_a_recording_of_a_file_that_is_not_there_is_the_users_mistake(
+    simulator: MakeSimulator, tmp_path: Path
+) -> None:
+    from autoharness.errors import UserError
+
+    with pytest.raises(UserError, match="not a tau2 results file"):
+        run(simulator(agent_model=f"replay/{tmp_path / 'nothing.json'}"))
