@@ -26,10 +26,11 @@ def main(arguments: list[str]) -> int:
     """The exit code: 0 every task was evaluated, 2 infrastructure kept some from it."""
     options = _parser().parse_args(arguments)
     resolved = resolve(_settings(options), options.config)
+    named = _read_ids(options.task_ids) if options.task_ids else None
     if options.dry_run:
         return _dry_run(resolved, options.json)
     run = TauBenchRunner.of(resolved.experiment).run_trials(
-        lambda facts: _choose(options, resolved.experiment, facts), "benchmark.py", options.reveal_held_out
+        lambda facts: _choose(options, named, resolved.experiment, facts), "benchmark.py", options.reveal_held_out
     )
     hidden = held_out(resolved.experiment, run.facts)
     _export(run, hidden)
@@ -91,14 +92,14 @@ def _settings(options: Any) -> dict[str, Any]:
     return {field.name: getattr(options, field.name, None) for field in fields(Experiment)}
 
 
-def _choose(options: Any, experiment: Experiment, facts: dict[str, Any]) -> list[str] | None:
-    """The tasks to run; None for the whole split."""
-    chosen = _read_ids(options.task_ids) if options.task_ids else None
+def _choose(options: Any, named: list[str] | None, experiment: Experiment, facts: dict[str, Any]) -> list[str] | None:
+    """The tasks to run; None for the whole split. A split that does not exist is left to the runner to refuse."""
+    candidates = facts["splits"].get(experiment.split, []) if named is None else named
     if options.failed:
-        chosen = _failed_before(options.failed, experiment, facts, chosen)
+        candidates = _failed_before(options.failed, experiment, candidates)
     if options.num_tasks:
-        chosen = (chosen if chosen is not None else facts["splits"].get(experiment.split, []))[: options.num_tasks]
-    return chosen
+        candidates = candidates[: options.num_tasks]
+    return candidates if named is not None or options.failed or options.num_tasks else None
 
 
 def _read_ids(words: list[str]) -> list[str]:
@@ -114,9 +115,8 @@ def _read_ids(words: list[str]) -> list[str]:
     return ids
 
 
-def _failed_before(kind: str, experiment: Experiment, facts: dict[str, Any], among: list[str] | None) -> list[str]:
+def _failed_before(kind: str, experiment: Experiment, candidates: list[str]) -> list[str]:
     statuses = last_statuses(Store(default_vault()), experiment.domain)
-    candidates = facts["splits"].get(experiment.split, []) if among is None else among
     failed = [task_id for task_id in candidates if statuses.get(task_id, set()) & _RERUN[kind]]
     if not failed:
         raise UserError(

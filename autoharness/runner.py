@@ -122,7 +122,7 @@ class TauBenchRunner(BenchmarkRunner):
 
         A trial that the store has is not run again. `command` and `reveal` are noted where held-out tasks are run.
         """
-        source = self._agent_source()
+        source, models = self._agent_source(), self._model_keys()
         store = self._store or Store(default_vault())
         store.keep_agent(source)
         folder = store.new_run()
@@ -130,7 +130,7 @@ class TauBenchRunner(BenchmarkRunner):
             facts = executor.facts(self.experiment.domain)
             task_ids = self._checked_tasks(choose(facts), facts)
             trials = [Trial(task_id, number, seed) for number, seed in self._seeds() for task_id in task_ids]
-            keys = {trial: self._key(trial, facts, source) for trial in trials}
+            keys = {trial: self._key(trial, facts, source, models) for trial in trials}
             known = {trial: outcome for trial in trials if (outcome := store.find(keys[trial]))}
             self._note_holdout(store, facts, task_ids, command, reveal)
             self._progress.begin(len(trials), known.values(), () if reveal else held_out(self.experiment, facts))
@@ -183,7 +183,11 @@ class TauBenchRunner(BenchmarkRunner):
         generator = random.Random(self.experiment.seed)
         return [(number, generator.randint(0, 1_000_000)) for number in range(self.experiment.trials)]
 
-    def _key(self, trial: Trial, facts: Json, source: str) -> Json:
+    def _model_keys(self) -> dict[str, str]:
+        """What stands for each role's model in a trial's key; a recording by its contents. Raises UserError."""
+        return {role: _model_key(self.experiment.model_of(role)) for role in ("agent", "user", "judge")}
+
+    def _key(self, trial: Trial, facts: Json, source: str, models: dict[str, str]) -> Json:
         """All that the outcome of a trial depends on."""
         settings = self.experiment
         return {
@@ -193,7 +197,7 @@ class TauBenchRunner(BenchmarkRunner):
             "task": trial.task_id,
             "trial": trial.number,
             "seed": trial.seed,
-            "models": {role: _model_key(settings.model_of(role)) for role in ("agent", "user", "judge")},
+            "models": models,
             "arguments": [settings.agent_llm_args, settings.user_llm_args, settings.reasoning_effort],
             "limits": [
                 settings.max_steps,

@@ -23,6 +23,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from autoharness.config import check_choice
 from autoharness.errors import (
     AgentError,
     AutoHarnessError,
@@ -30,7 +31,6 @@ from autoharness.errors import (
     JudgeError,
     SetupError,
     SimulationError,
-    UserError,
 )
 
 AGENT_NAME = "custom_agent"
@@ -123,8 +123,7 @@ class Tau2:
 
     def facts(self, domain: str) -> DomainFacts:
         """Raises UserError for a domain that this tau2 does not have, SetupError where its data is missing."""
-        if domain not in self.domains:
-            raise UserError(f"domain: this tau2 has no domain {domain!r}; it has {', '.join(sorted(self.domains))}")
+        check_choice("domain", domain, self.domains)
         environment = self._registry.get_env_constructor(domain)()
         return DomainFacts(
             domain=domain,
