@@ -86,9 +86,15 @@ class LiteLLM:
         self._timeout_s = timeout_s
 
     def __call__(self, request: Request) -> Response:
+        # an effort that the provider does not know is an error, not a setting that is silently dropped
+        kept = ["reasoning_effort"] if "reasoning_effort" in request else None
         try:
             response = self._litellm.completion(
-                **{**request, "model": self._model}, timeout=self._timeout_s, max_retries=0, num_retries=0
+                **{**request, "model": self._model},
+                timeout=self._timeout_s,
+                max_retries=0,
+                num_retries=0,
+                allowed_openai_params=kept,
             )
         except Exception as error:  # litellm's errors have no common base; each has a status code
             raise self._fault(error) from error

@@ -110,7 +110,9 @@ def _parsed(text: str | None) -> Any:
 def _difference(now: Json, recorded: Json) -> str:
     """Both texts from shortly before the place where they part."""
     texts = [str(message.get("content")) for message in (recorded, now)]
-    alike = next((i for i, pair in enumerate(zip(*texts, strict=False)) if len(set(pair)) > 1), len(min(texts, key=len)))
+    alike = next(
+        (i for i, pair in enumerate(zip(*texts, strict=False)) if len(set(pair)) > 1), len(min(texts, key=len))
+    )
     start = max(0, alike - 30)
     before, after = (("..." if start else "") + text[start : start + 100] for text in texts)
     return f"the {recorded['role']} said {before!r}, now {after!r}"

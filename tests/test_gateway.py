@@ -1,0 +1,139 @@
+"""The gateway's session, against a real server through litellm."""
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from llm_server import Fault, LLMServer, assistant
+
+from autoharness.errors import AgentError, ProviderError
+from autoharness.gateway import AGENT, USER, Limits, LiteLLM, Session
+
+REQUEST = {"messages": [{"role": "user", "content": "Hello"}]}
+
+
+class Echo:
+    """Answers with the number of the request, after `wait_s`."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.wait_s = 0.0
+        self.faults: list[Fault] = []
+        self._lock = threading.Lock()
+
+    def reply(self, request: dict[str, Any]) -> Any:
+        time.sleep(self.wait_s)
+        with self._lock:
+            if self.faults:
+                return self.faults.pop(0)
+            self.count += 1
+            return assistant(f"answer {self.count}")
+
+
+@pytest.fixture
+def echo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Echo]:
+    echo = Echo()
+    with LLMServer(echo.reply) as echo.server:  # type: ignore[attr-defined]
+        monkeypatch.setenv("OPENAI_API_BASE", echo.server.url)  # type: ignore[attr-defined]
+        monkeypatch.setenv("OPENAI_API_KEY", "the-key")
+        yield echo
+
+
+def session(model: str = "openai/echo", effort: str | None = None, retries: int = 0, calls: int = 100) -> Session:
+    litellm = LiteLLM(model, timeout_s=10)
+    return Session({AGENT: litellm, USER: litellm}, model, effort, Limits(calls, None, retries))
+
+
+def text(response: dict[str, Any]) -> str:
+    return str(response["choices"][0]["message"]["content"])
+
+
+def ask(session: Session, **arguments: Any) -> str:
+    return text(session.complete_for_agent({**REQUEST, **arguments}, lambda: REQUEST))
+
+
+def test_the_request_reaches_the_provider_as_the_experiment_says(echo: Echo) -> None:
+    ask(session(effort="low"), temperature=0.5, model="openai/echo")
+    received = echo.server.requests[0]  # type: ignore[attr-defined]
+    assert received.authorization == "Bearer the-key"
+    assert received.body["model"] == "echo"
+    assert received.body["messages"] == REQUEST["messages"]
+    assert received.body["temperature"] == 0.5
+    assert received.body["reasoning_effort"] == "low"
+
+
+def test_a_known_model_has_a_price_and_an_unknown_one_is_said_to_have_none(echo: Echo) -> None:
+    priced, unknown = session("gpt-4.1"), session()
+    ask(priced)
+    ask(unknown)
+    assert priced.usage[AGENT].cost_usd > 0 == priced.usage[AGENT].uncosted_calls
+    assert unknown.usage[AGENT].cost_usd == 0 < unknown.usage[AGENT].uncosted_calls
+    assert priced.usage[AGENT].prompt_tokens > 0 < priced.usage[AGENT].completion_tokens
+
+
+def test_the_same_question_twice_is_two_calls_and_a_new_attempt_is_none(echo: Echo) -> None:
+    """An agent that votes gets several answers; the attempt after a failure gets the same ones again, for nothing."""
+    trial = session()
+    trial.begin_attempt()
+    first = [ask(trial), ask(trial)]
+    assert first == ["answer 1", "answer 2"]
+    trial.begin_attempt()
+    assert [ask(trial), ask(trial)] == first
+    assert ask(trial) == "answer 3"
+    assert echo.count == trial.usage[AGENT].calls == 3
+
+
+def test_the_same_question_of_agent_and_user_is_two_calls(echo: Echo) -> None:
+    trial = session()
+    assert ask(trial) != text(trial.complete(USER, REQUEST))
+
+
+def test_calls_do_not_wait_for_each_other(echo: Echo) -> None:
+    echo.wait_s = 0.3
+    trial = session()
+    ask(trial, seed=-1)  # opens the client
+    started = time.monotonic()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda seed: ask(trial, seed=seed), range(8)))
+    assert time.monotonic() - started < 8 * 0.3 / 2
+
+
+def test_a_fault_is_retried_and_then_named(echo: Echo) -> None:
+    echo.faults = [Fault(500), Fault(429)]
+    assert ask(session(retries=2)) == "answer 1"
+    echo.faults = [Fault(503)] * 2
+    with pytest.raises(ProviderError) as raised:
+        ask(session(retries=1))
+    assert raised.value.retryable
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_wrong_key_is_not_tried_again(echo: Echo, status: int) -> None:
+    echo.faults = [Fault(status, '{"error": {"message": "wrong key"}}')] * 2
+    with pytest.raises(ProviderError) as raised:
+        ask(session(retries=1))
+    assert len(echo.faults) == 1 and not raised.value.retryable
+    assert "wrong key" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [{}, {"messages": []}, {"messages": "Hello"}, {"messages": [{"role": "god", "content": "x"}]}, {"messages": [7]}],
+    ids=["nothing", "no-messages", "no-list", "no-role", "no-message"],
+)
+def test_what_is_no_request_is_the_agents_fault_and_costs_nothing(echo: Echo, request_: Any) -> None:
+    with pytest.raises(AgentError):
+        session().complete_for_agent(request_, lambda: REQUEST)
+    assert echo.count == 0
+
+
+def test_calls_beyond_the_budget_are_refused(echo: Echo) -> None:
+    trial = session(calls=2)
+    ask(trial), ask(trial)
+    with pytest.raises(AgentError, match="2 LLM calls"):
+        ask(trial)
+    trial.begin_attempt()
+    assert ask(trial) == "answer 1", "an attempt has its own budget"

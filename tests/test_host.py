@@ -1,0 +1,117 @@
+"""The agent host from the worker's side: its process, its time, its end."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TEMPLATE
+
+from autoharness.errors import AgentError, HostDied
+from autoharness.host import AgentFile, Host, checked_reply
+
+USER_SAYS = {"role": "user", "content": "Hello"}
+SETUP: dict[str, Any] = {"tools": [], "domain_policy": "Be kind.", "llm": "m", "llm_args": {}, "history": []}
+
+
+def complete(request: dict[str, Any]) -> dict[str, Any]:
+    words = request["messages"][-1]["content"]
+    return {"choices": [{"message": {"role": "assistant", "content": f"You said: {words}"}}]}
+
+
+@pytest.fixture
+def host() -> Iterator[Callable[..., Host]]:
+    opened: list[Host] = []
+
+    def start(source: str = TEMPLATE, timeout_s: float = 10) -> Host:
+        opened.append(Host(AgentFile(source, "m", None), timeout_s))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+def test_a_conversation_through_the_pipe(host: Callable[..., Host]) -> None:
+    agents = host()
+    agents.call("one", "start", complete, **SETUP)
+    agents.call("two", "start", complete, **SETUP)
+    assert agents.call("one", "next", complete, message=USER_SAYS) == {"content": "You said: Hello", "tool_calls": []}
+    assert (
+        agents.call("two", "next", complete, message={"role": "user", "content": "Hi"})["content"] == "You said: Hi"
+    )
+
+
+def test_what_is_over_is_over(host: Callable[..., Host]) -> None:
+    """A simulation that was forgotten can neither answer nor spend."""
+    agents = host()
+    agents.call("one", "start", complete, **SETUP)
+    agents.forget("one")
+    with pytest.raises(AgentError):
+        agents.call("one", "next", complete, message=USER_SAYS)
+
+
+def test_closing_ends_the_process_and_its_children_and_removes_its_files(host: Callable[..., Host]) -> None:
+    source = (
+        TEMPLATE
+        + "\nimport subprocess\nchild = subprocess.Popen(['/bin/sleep', '60'])\nprint(child.pid, flush=True)\n"
+    )
+    agents = host(source)
+    agents.call("one", "start", complete, **SETUP)
+    deadline = time.monotonic() + 5
+    while not agents._output.strip() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    grandchild = int(agents._output)
+    scratch = agents._scratch
+    assert scratch.exists()
+    agents.close()
+    assert not scratch.exists() and not agents.alive
+    deadline = time.monotonic() + 5
+    while _runs(grandchild) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _runs(grandchild)
+
+
+def _runs(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def test_a_death_is_told_with_its_last_words(host: Callable[..., Host]) -> None:
+    agents = host("import os, sys\nprint('so long', flush=True)\nos._exit(3)")
+    with pytest.raises(HostDied, match=r"exit code 3.*so long") as raised:
+        agents.call("one", "start", complete, **SETUP)
+    assert not raised.value.hung
+
+
+def test_a_hang_is_a_death_that_says_so(host: Callable[..., Host]) -> None:
+    agents = host("import time\ntime.sleep(60)", timeout_s=0.3)
+    with pytest.raises(HostDied, match="agent_timeout_s") as raised:
+        agents.call("one", "start", complete, **SETUP)
+    assert raised.value.hung and not agents.alive
+
+
+def test_a_host_inherits_no_descriptor_but_its_own(host: Callable[..., Host]) -> None:
+    secret = os.open("/etc/hostname", os.O_RDONLY)
+    os.set_inheritable(secret, True)
+    source = TEMPLATE + (
+        "\nimport os, sys\nopen_ones = {int(name) for name in os.listdir('/proc/self/fd')}\n"
+        "kept = {fd for fd in open_ones if fd > 2 and os.path.exists(f'/proc/self/fd/{fd}')}\n"
+        "assert kept <= {int(sys.argv[1])}, kept\n"
+    )
+    try:
+        host(source).call("one", "start", complete, **SETUP)
+    finally:
+        os.close(secret)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [None, [], {}, {"content": "x"}, {"content": 1, "tool_calls": []}, {"content": "", "tool_calls": []}]
+    + [{"content": None, "tool_calls": [call]} for call in (None, {}, {"name": "x", "id": "1", "arguments": []})],
+)
+def test_a_reply_that_is_no_message_is_the_agents_fault(reply: Any) -> None:
+    with pytest.raises(AgentError):
+        checked_reply(reply)

@@ -1,0 +1,98 @@
+"""tau2 behind one module: registry, splits, facts, and the package that only shares its name."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoharness.errors import UserError
+from autoharness.tau import AGENT_NAME, Tau2, cut, differences
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def test_the_agent_stands_in_tau2s_registry_once(tau2: Tau2) -> None:
+    """Making a second Tau2 in the process does not register it again."""
+    from tau2.registry import registry
+
+    Tau2()
+    assert registry.get_agents().count(AGENT_NAME) == 1
+
+
+@pytest.mark.parametrize(
+    ("domain", "train", "test", "base"),
+    [("airline", 30, 20, 50), ("retail", 74, 40, 114), ("telecom", 74, 40, 114), ("telecom-workflow", 74, 40, 114)],
+)
+def test_splits_are_tau2s(tau2: Tau2, domain: str, train: int, test: int, base: int) -> None:
+    splits = tau2.facts(domain).splits
+    assert (len(splits["train"]), len(splits["test"]), len(splits["base"])) == (train, test, base)
+    assert set(splits["train"]).isdisjoint(splits["test"])
+    assert set(splits["train"]) | set(splits["test"]) == set(splits["base"])
+
+
+def test_a_set_without_train_and_test_is_cut(tau2: Tau2) -> None:
+    splits = tau2.facts("mock").splits
+    assert splits == tau2.facts("mock").splits == cut(splits["base"])
+    assert len(splits["train"]) + len(splits["test"]) == len(splits["base"])
+    assert splits["train"] and splits["test"]
+
+
+def test_facts_name_what_scores_depend_on(tau2: Tau2) -> None:
+    facts = tau2.facts("airline")
+    assert facts.version and len(facts.data_checksum) == 64
+    assert facts.data_checksum == tau2.facts("airline").data_checksum != tau2.facts("retail").data_checksum
+    assert "Airline Agent Policy" in facts.policy
+    assert {tool["function"]["name"] for tool in facts.tools} >= {"book_reservation", "cancel_reservation"}
+
+
+def test_an_unknown_domain_is_named_with_the_nearest(tau2: Tau2) -> None:
+    with pytest.raises(UserError, match="'retial' is unknown; did you mean 'retail'"):
+        tau2.facts("retial")
+
+
+@given(JSON)
+def test_a_value_does_not_differ_from_itself(value: object) -> None:
+    assert list(differences(value, value)) == []
+
+
+@given(JSON, JSON)
+def test_values_that_differ_are_said_to_differ(one: object, other: object) -> None:
+    """A missing key and an explicit None are told apart nowhere else, so not here either."""
+    if list(differences(one, other)):
+        assert one != other or type(one) is not type(other) or isinstance(one, dict | list)
+    elif not isinstance(one, dict | list):
+        assert one == other
+
+
+def test_a_difference_says_where() -> None:
+    expected = {"users": {"anna": {"orders": ["a", "b"], "age": 3}}}
+    actual = {"users": {"anna": {"orders": ["a"], "age": 4}}}
+    assert list(differences(expected, actual)) == [
+        {"path": "users.anna.orders[1]", "expected": "b", "actual": None},
+        {"path": "users.anna.age", "expected": 3, "actual": 4},
+    ]
+
+
+def _in_a_process_that_finds(folder: Path) -> str:
+    code = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(ROOT)!r}]; from autoharness.tau import Tau2; Tau2()"
+    return (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr.strip().splitlines()[-1]
+    )
+
+
+def test_the_unrelated_package_of_the_same_name_is_said_to_be_unrelated(tmp_path: Path) -> None:
+    """The index's own `tau2` has modules such as these, and no registry."""
+    package = tmp_path / "tau2"
+    package.mkdir()
+    for name in ("__init__.py", "cli.py", "hysteresis.py", "utils.py"):
+        (package / name).touch()
+    message = _in_a_process_that_finds(tmp_path)
+    assert "SetupError" in message and "unrelated" in message and "pip uninstall -y tau2" in message
