@@ -21,8 +21,9 @@ class Progress:
         self._uncosted_calls = 0
         self._bar: Any = None
 
-    def begin(self, total: int, known: Collection[Outcome], held_out: Collection[str]) -> None:
-        """`known` are the outcomes that the store already has: they cost nothing now."""
+    def begin(self, what: str, total: int, known: Collection[Outcome], held_out: Collection[str]) -> None:
+        """`what` says what is run; `known` are the outcomes that the store already has: they cost nothing now."""
+        self._say(f"{total} simulations: {what}")
         self._total, self._held_out = total, set(held_out)
         self._reused = len(known)
         self._started = self._last_line = time.monotonic()

@@ -133,7 +133,8 @@ class TauBenchRunner(BenchmarkRunner):
             keys = {trial: self._key(trial, facts, source, models) for trial in trials}
             known = {trial: outcome for trial in trials if (outcome := store.find(keys[trial]))}
             self._note_holdout(store, facts, task_ids, command, reveal)
-            self._progress.begin(len(trials), known.values(), () if reveal else held_out(self.experiment, facts))
+            hidden = set() if reveal else held_out(self.experiment, facts)
+            self._progress.begin(self._headline(facts), len(trials), known.values(), hidden)
             outcomes, interrupted = list(known.values()), False
             try:
                 train = set(facts["splits"]["train"])
@@ -208,6 +209,10 @@ class TauBenchRunner(BenchmarkRunner):
             ],
             "isolation": _ISOLATION,
         }
+
+    def _headline(self, facts: Json) -> str:
+        models = " and ".join(f"{role} {self.experiment.model_of(role)}" for role in ("agent", "user"))
+        return f"{self.experiment.domain} of {facts['flavour']} {facts['version']}, {models}, isolation {_ISOLATION}"
 
     def _note_holdout(self, store: Store, facts: Json, task_ids: list[str], command: str, reveal: bool) -> None:
         """Every run over held-out tasks is counted, before anything of it can be seen."""

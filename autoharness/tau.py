@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, wraps
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -116,6 +116,7 @@ class Tau2:
         self._flavour = _Sierra() if hasattr(registry, "register_agent_factory") else _Nvidia()
         self._flavour.register(registry)
         _route_llm_calls()
+        _let_assertions_fail()
 
     @property
     def domains(self) -> list[str]:
@@ -361,6 +362,24 @@ def _route_llm_calls() -> None:
 
     user_simulator.generate = _generate_for("user")
     evaluator_nl_assertions.generate = _generate_for("judge")
+
+
+def _let_assertions_fail() -> None:
+    """tau2's evaluator breaks off where it asks after something that the agent was to make and did not: not met."""
+    from tau2.environment.environment import Environment
+
+    assert_in = getattr(Environment.run_env_assertion, "__wrapped__", Environment.run_env_assertion)
+
+    @wraps(assert_in)
+    def run_env_assertion(self: Any, assertion: Any, raise_assertion_error: bool = True) -> bool:
+        try:
+            return bool(assert_in(self, assertion, raise_assertion_error=raise_assertion_error))
+        except Exception:
+            if raise_assertion_error:
+                raise
+            return False
+
+    Environment.run_env_assertion = run_env_assertion
 
 
 def _generate_for(role: str) -> Callable[..., Any]:

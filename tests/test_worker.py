@@ -423,6 +423,14 @@ def test_a_failed_train_task_says_how_the_database_differs(
     assert any(one["path"].startswith("agent.tasks") and one["actual"] is None for one in outcome.database_diff)
 
 
+def test_what_was_never_made_is_not_as_it_should_be(tau2: Tau2, provider: Provider, simulator: MakeSimulator) -> None:
+    """tau2's evaluator raises when it is to assert something of a record that the agent did not make."""
+    task_id = "create_task_1_with_env_assertions"
+    provider._solver = Solver([tau2._tasks("mock")[task_id]], leave_out={task_id: 0})
+    outcome = run(simulator(agent_model=MODEL), task_id)
+    assert (outcome.status, outcome.reward) == (Status.FAILED, 0.0), outcome.detail
+
+
 def test_a_recording_of_a_file_that_is_not_there_is_the_users_mistake(
     simulator: MakeSimulator, tmp_path: Path
 ) -> None:

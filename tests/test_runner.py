@@ -1,0 +1,149 @@
+"""The runner against real conversations of real models, and against every task's own reference actions."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import RECORDINGS, ROOT, TEMPLATE
+from llm_server import LLMServer
+from reference_actions import WITHOUT_EFFECT, changing_actions
+from solver import Solver
+
+from autoharness.errors import UserError
+from autoharness.runner import BenchmarkRunner, TauBenchRunner, last_statuses
+from autoharness.store import Store
+from autoharness.tau import Tau2
+
+EVERYTHING = os.environ.get("AUTOHARNESS_FULL_TESTS") == "1"
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Any:
+    """Makes a TauBenchRunner with the pristine agent."""
+    agent_file = tmp_path / "agent.py"
+    agent_file.write_text(TEMPLATE)
+
+    def make(domain: str, model: str, **settings: Any) -> TauBenchRunner:
+        return TauBenchRunner(domain, model, agent_file=agent_file, **{"max_concurrency": 8} | settings)
+
+    return make
+
+
+def published(name: str) -> dict[str, float]:
+    simulations = json.loads((RECORDINGS / f"{name}.json").read_text())["simulations"]
+    return {one["task_id"]: one["reward_info"]["reward"] for one in simulations}
+
+
+@pytest.mark.skipif(not RECORDINGS.exists(), reason="the published recordings are not beside this checkout")
+@pytest.mark.parametrize("domain", ["airline", "retail", "telecom"])
+def test_published_conversations_score_as_published(runner: Any, domain: str) -> None:
+    name = f"{domain}-test-ft-gpt-4.1"
+    rewards = runner(domain, f"replay/{RECORDINGS / name}.json", split="test").run()
+    assert rewards == published(name)
+
+
+@pytest.mark.skipif(not RECORDINGS.exists(), reason="the published recordings are not beside this checkout")
+def test_a_conversation_that_leaves_its_recording_says_where(runner: Any) -> None:
+    """In three tasks of this file a tool words its error otherwise today; the other 47 score as published."""
+    name = "airline-base-gpt-oss-120b"
+    tasks = ["8", "20", "42"] if not EVERYTHING else list(published(name))
+    run = runner("airline", f"replay/{RECORDINGS / name}.json", split="base").run_trials(lambda facts: tasks)
+    left = {outcome.trial.task_id: outcome.detail for outcome in run.outcomes if outcome.reward is None}
+    assert set(left) == {"8", "20", "42"}
+    assert "message 19 of task 8" in left["8"] and "errors.pydantic.dev" in left["8"]
+    assert {task_id: run.rewards[task_id] for task_id in tasks if task_id not in left} == {
+        task_id: reward for task_id, reward in published(name).items() if task_id in tasks and task_id not in left
+    }
+
+
+@pytest.fixture
+def solve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Serves a Solver at `openai/solver`."""
+    servers: list[LLMServer] = []
+
+    def start(solver: Solver) -> None:
+        servers.append(LLMServer(solver.reply).__enter__())
+        monkeypatch.setenv("OPENAI_API_BASE", servers[-1].url)
+        monkeypatch.setenv("OPENAI_API_KEY", "none")
+
+    yield start
+    for server in servers:
+        server.__exit__()
+
+
+@pytest.mark.parametrize("domain", ["airline", "retail", "telecom"])
+def test_every_task_is_solved_by_its_reference_actions(runner: Any, solve: Any, tau2: Tau2, domain: str) -> None:
+    """All 278 tasks of train and test, through gateway and agent host. Without AUTOHARNESS_FULL_TESTS=1: a third."""
+    tasks = {task_id: tau2._tasks(domain)[task_id] for task_id in tau2.facts(domain).splits["base"]}
+    chosen = list(tasks) if EVERYTHING else list(tasks)[::3]
+    solve(Solver(tasks.values()))
+    rewards = runner(domain, "openai/solver").run(chosen)
+    assert {task_id for task_id, reward in rewards.items() if reward != 1.0} == set()
+    assert len(rewards) == len(chosen)
+
+
+@pytest.mark.parametrize("domain", ["airline", "retail", "telecom"])
+def test_a_task_without_one_of_its_reference_actions_scores_0(
+    runner: Any, solve: Any, tau2: Tau2, domain: str
+) -> None:
+    """Of each task its first action that changes the database; the exceptions are listed with their reasons."""
+    tasks = {task_id: tau2._tasks(domain)[task_id] for task_id in tau2.facts(domain).splits["base"]}
+    left_out = {
+        task_id: actions[0] for task_id, task in tasks.items() if (actions := changing_actions(tau2, domain, task))
+    }
+    chosen = list(left_out) if EVERYTHING else list(left_out)[::6]
+    solve(
+        Solver((tasks[task_id] for task_id in chosen), leave_out={task_id: left_out[task_id] for task_id in chosen})
+    )
+    rewards = runner(domain, "openai/solver").run(chosen)
+    exceptions = {task_id for task_id in chosen if left_out[task_id] in WITHOUT_EFFECT[domain].get(task_id, {})}
+    assert {task_id for task_id, reward in rewards.items() if reward != 0.0} == exceptions
+
+
+def test_several_trials_give_the_mean(runner: Any, tmp_path: Path) -> None:
+    """Over the trials that could be evaluated: the recording has one trial, so the second has no reward."""
+    recording = f"replay/{ROOT / 'examples' / 'recording.json'}"
+    machine = runner("airline", recording, trials=2, simulation_retries=0)
+    run = machine.run_trials(lambda facts: ["10", "20"])
+    assert sorted(
+        (one.trial.task_id, one.trial.number, one.reward) for one in run.outcomes if one.reward is not None
+    ) == [
+        ("10", 0, 1.0),
+        ("20", 0, 0.0),
+    ]
+    assert run.rewards == {"10": 1.0, "20": 0.0}
+    assert len({one.trial.seed for one in run.outcomes}) == 2
+
+
+def test_settings_fall_back_as_promised(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert TauBenchRunner("retail").experiment.agent_model == "gpt-5.4"
+    monkeypatch.setenv("AGENT_MODEL", "openai/from-the-environment")
+    experiment = TauBenchRunner(domain="retail", user_model=None).experiment
+    assert experiment.agent_model == experiment.model_of("user") == "openai/from-the-environment"
+    assert (experiment.split, experiment.max_concurrency, experiment.seed) == ("test", 3, 300)
+    with pytest.raises(UserError, match="max_steps"):
+        TauBenchRunner("retail", max_stepz=3)
+
+
+class _Fixed(BenchmarkRunner):
+    def run(self, task_ids: list[str] | None = None) -> dict[str, float | None]:
+        return {"a": 1.0, "b": 0.0, "c": None}
+
+
+def test_the_val_score_leaves_out_what_was_not_evaluated() -> None:
+    assert _Fixed().val_score(_Fixed().run()) == 0.5
+    assert _Fixed().val_score({"c": None}) == 0.0
+
+
+def test_the_newest_run_of_each_task_counts(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for number, outcomes in enumerate([{"1": "failed", "2": "failed"}, {"1": "passed"}]):
+        run = store.new_run()
+        rows = [{"task": task_id, "status": status} for task_id, status in outcomes.items()]
+        document = {"experiment": {"domain": "retail"}, "outcomes": rows, "number": number}
+        (run / "run.json").write_text(json.dumps(document))
+    assert last_statuses(store, "retail") == {"1": {"passed"}, "2": {"failed"}}
+    assert last_statuses(store, "airline") == {}
