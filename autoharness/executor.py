@@ -49,6 +49,7 @@ class LocalExecutor:
         self._log_folder = log_folder
         self._workers: list[_Worker] = []
         self._started = 0
+        self._last_yielded: Outcome | None = None
         self._inbox: queue.SimpleQueue[tuple[_Worker, Message | None]] = queue.SimpleQueue()
 
     def __enter__(self) -> "LocalExecutor":
@@ -100,7 +101,17 @@ class LocalExecutor:
             if "outcome" in message:
                 del worker.jobs[message["job"]]
                 left -= 1
-                yield Outcome.from_json(message["outcome"])
+                self._last_yielded = Outcome.from_json(message["outcome"])
+                yield self._last_yielded
+
+    def finished(self) -> list[Outcome]:
+        """After an interrupted `run`: the outcomes that may not have been dealt with, from the last one on."""
+        outcomes = [self._last_yielded] if self._last_yielded else []
+        while not self._inbox.empty():
+            _, message = self._inbox.get()
+            if message and "outcome" in message:
+                outcomes.append(Outcome.from_json(message["outcome"]))
+        return outcomes
 
     def _hand_out(self, waiting: deque[_Job], diagnose: set[str]) -> None:
         """Give waiting jobs to the least busy worker while there is room for another conversation."""

@@ -7,10 +7,12 @@ run once more does not pay for the same call twice.
 """
 
 import json
+import os
 import random
 import threading
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -117,8 +119,10 @@ class Session:
         self._effort = effort
         self._limits = limits
         self._usage: dict[str, Usage] = {}
-        self._answers: dict[str, list[Response]] = {}
-        self._taken: dict[str, int] = {}
+        self._answers: dict[str, list[Future[Response]]] = {}
+        """By role and request: what it was answered the first time it was asked in an attempt, the second, ..."""
+        self._asked: dict[str, int] = {}
+        """How often each was asked in this attempt."""
         self._agent_calls = 0
         self._lock = threading.Lock()
 
@@ -131,7 +135,7 @@ class Session:
     def begin_attempt(self) -> None:
         """Start the conversation over: calls that were answered before are answered from memory."""
         with self._lock:
-            self._taken.clear()
+            self._asked.clear()
             self._agent_calls = 0
 
     def forget_judge(self) -> None:
@@ -194,27 +198,25 @@ class Session:
             self._agent_calls += 1
 
     def _ask(self, role: str, request: Request) -> Response:
+        """Answer from memory where this attempt may, also with an answer that is still on its way."""
         key = f"{role} {digest(request)}"
-        known = self._recall(key)
+        with self._lock:
+            number = self._asked.get(key, 0)
+            self._asked[key] = number + 1
+            answers = self._answers.setdefault(key, [])
+            known = answers[number] if number < len(answers) else None
+            if known is None:
+                answer: Future[Response] = Future()
+                answers.append(answer)
         if known is not None:
-            return known
-        response = self._retrying(role, request)
-        self._remember(key, response)
-        return response
-
-    def _recall(self, key: str) -> Response | None:
-        with self._lock:
-            taken = self._taken.get(key, 0)
-            answers = self._answers.get(key, [])
-            if taken == len(answers):
-                return None
-            self._taken[key] = taken + 1
-            return answers[taken]
-
-    def _remember(self, key: str, response: Response) -> None:
-        with self._lock:
-            self._answers.setdefault(key, []).append(response)
-            self._taken[key] = self._taken.get(key, 0) + 1
+            return known.result()
+        try:
+            answer.set_result(self._retrying(role, request))
+        except BaseException as error:
+            with self._lock:
+                answers.remove(answer)
+            answer.set_exception(error)
+        return answer.result()
 
     def _retrying(self, role: str, request: Request) -> Response:
         for attempt in range(self._limits.retries + 1):
@@ -325,4 +327,9 @@ def _usage_of(response: Response, latency_s: float) -> Usage:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    """The error's message for logs, traces and the agent: providers may repeat the key that they refuse."""
+    text = str(error)
+    for name, value in os.environ.items():
+        if name.endswith(("_KEY", "_TOKEN", "_SECRET")) and len(value) >= 8:
+            text = text.replace(value, f"(${name})")
+    return " ".join(text.split())[:300] or type(error).__name__

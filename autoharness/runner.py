@@ -62,6 +62,29 @@ class Run:
         return rewards_by_task(self.outcomes)
 
 
+class _Outcomes:
+    """The outcomes of a run: those that the store has, and those that come in, which are stored at once."""
+
+    def __init__(self, store: Store, keys: Mapping[Trial, Json]) -> None:
+        self._store = store
+        self._keys = keys
+        self._known = {trial: outcome for trial in keys if (outcome := store.find(keys[trial]))}
+
+    @property
+    def all(self) -> list[Outcome]:
+        return list(self._known.values())
+
+    @property
+    def missing(self) -> list[Trial]:
+        return [trial for trial in self._keys if trial not in self._known]
+
+    def take(self, outcome: Outcome) -> None:
+        """An infrastructure failure is part of this run alone: the next one tries again."""
+        if outcome.status in EVALUATED:
+            self._store.keep(self._keys[outcome.trial], outcome)
+        self._known[outcome.trial] = outcome
+
+
 class TauBenchRunner(BenchmarkRunner):
     """Runs tau2-bench tasks. The first seven arguments are the reference's; `settings` are further ones of
     `experiment_config.yaml`, such as trials=4 or max_steps=100.
@@ -129,26 +152,24 @@ class TauBenchRunner(BenchmarkRunner):
         with LocalExecutor(self.experiment, source, folder) as executor:
             facts = executor.facts(self.experiment.domain)
             task_ids = self._checked_tasks(choose(facts), facts)
-            trials = [Trial(task_id, number, seed) for number, seed in self._seeds() for task_id in task_ids]
-            keys = {trial: self._key(trial, facts, source, models) for trial in trials}
-            known = {trial: outcome for trial in trials if (outcome := store.find(keys[trial]))}
+            keys = {trial: self._key(trial, facts, source, models) for trial in self._trials(task_ids)}
+            outcomes = _Outcomes(store, keys)
             self._note_holdout(store, facts, task_ids, command, reveal)
             hidden = set() if reveal else held_out(self.experiment, facts)
-            self._progress.begin(self._headline(facts), len(trials), known.values(), hidden)
-            outcomes, interrupted = list(known.values()), False
+            self._progress.begin(self._headline(facts), len(keys), outcomes.all, hidden)
+            interrupted = False
             try:
-                train = set(facts["splits"]["train"])
-                for outcome in executor.run([trial for trial in trials if trial not in known], diagnose=train):
-                    outcomes.append(outcome)
-                    if outcome.status in EVALUATED:
-                        store.keep(keys[outcome.trial], outcome)
+                for outcome in executor.run(outcomes.missing, diagnose=set(facts["splits"]["train"])):
+                    outcomes.take(outcome)
                     self._progress.add(outcome)
             except KeyboardInterrupt:
                 interrupted = True
+                for outcome in executor.finished():
+                    outcomes.take(outcome)
             finally:
                 self._progress.end()
-                write_json(folder / "run.json", self._record(facts, source, outcomes))
-        return Run(outcomes, facts, folder, interrupted, len(trials))
+                write_json(folder / "run.json", self._record(facts, source, outcomes.all))
+        return Run(outcomes.all, facts, folder, interrupted, len(keys))
 
     def facts(self) -> Json:
         """The domain's facts alone: nothing is run."""
@@ -179,10 +200,11 @@ class TauBenchRunner(BenchmarkRunner):
                 raise UserError(f"task {task_id!r} is not one of the {len(known)} tasks of {self.experiment.domain}")
         return chosen
 
-    def _seeds(self) -> list[tuple[int, int]]:
-        """(trial number, seed) of every trial. As tau2's own runner draws them from the root seed."""
+    def _trials(self, task_ids: list[str]) -> list[Trial]:
+        """Every trial of every task; the seeds are those that tau2's own runner draws from the root seed."""
         generator = random.Random(self.experiment.seed)
-        return [(number, generator.randint(0, 1_000_000)) for number in range(self.experiment.trials)]
+        seeds = [generator.randint(0, 1_000_000) for _ in range(self.experiment.trials)]
+        return [Trial(task_id, number, seed) for number, seed in enumerate(seeds) for task_id in task_ids]
 
     def _model_keys(self) -> dict[str, str]:
         """What stands for each role's model in a trial's key; a recording by its contents. Raises UserError."""

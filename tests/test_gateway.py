@@ -1,5 +1,6 @@
 """The gateway's session, against a real server through litellm."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -84,6 +85,27 @@ def test_the_same_question_twice_is_two_calls_and_a_new_attempt_is_none(echo: Ec
     assert [ask(trial), ask(trial)] == first
     assert ask(trial) == "answer 3"
     assert echo.count == trial.usage[AGENT].calls == 3
+
+
+def test_an_answer_on_its_way_is_waited_for_and_not_asked_for_again(echo: Echo) -> None:
+    """The attempt before was cut off while its call was in flight: that call is paid for."""
+    echo.wait_s = 0.3
+    trial = session()
+    with ThreadPoolExecutor(2) as pool:
+        cut_off = pool.submit(ask, trial)
+        while not trial._asked:
+            time.sleep(0.01)
+        trial.begin_attempt()
+        assert pool.submit(ask, trial).result() == cut_off.result() == "answer 1"
+    assert echo.count == 1
+
+
+def test_a_key_that_a_provider_repeats_is_not_passed_on(echo: Echo) -> None:
+    echo.faults = [Fault(401, '{"error": {"message": "Incorrect API key: the-key-1234"}}')]
+    os.environ["OPENAI_API_KEY"] = "the-key-1234"
+    with pytest.raises(ProviderError) as raised:
+        ask(session())
+    assert "the-key-1234" not in str(raised.value) and "$OPENAI_API_KEY" in str(raised.value)
 
 
 def test_the_same_question_of_agent_and_user_is_two_calls(echo: Echo) -> None:
