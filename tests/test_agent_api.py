@@ -1,0 +1,121 @@
+"""Messages as the agent sees them, and as an LLM does."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoharness.agent_api import (
+    AssistantMessage,
+    MalformedToolCall,
+    Message,
+    RequestRefused,
+    SystemMessage,
+    Tool,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+    from_chat,
+    generate,
+    to_chat,
+)
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5)
+CALLS = st.builds(ToolCall, name=st.text(), arguments=st.dictionaries(st.text(), VALUES, max_size=3), id=st.text())
+ANSWERS = st.builds(
+    AssistantMessage, content=st.none() | st.text(), tool_calls=st.none() | st.lists(CALLS, min_size=1, max_size=3)
+)
+SCHEMA = {"type": "function", "function": {"name": "look", "description": "Looks.", "parameters": {"type": "object"}}}
+
+
+def _completion(message: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"choices": [{"index": 0, "message": message}], **fields}
+
+
+def _completion_that_calls(arguments: Any) -> dict[str, Any]:
+    call = {"id": "1", "type": "function", "function": {"name": "look", "arguments": arguments}}
+    return _completion({"role": "assistant", "content": None, "tool_calls": [call]})
+
+
+@given(ANSWERS)
+def test_an_answer_that_goes_to_the_llm_and_back_is_the_same(answer: AssistantMessage) -> None:
+    (chat,) = to_chat([answer])
+    back = from_chat(_completion(chat))
+    assert (back.content, back.tool_calls) == (answer.content, answer.tool_calls)
+
+
+@pytest.mark.parametrize(
+    ("message", "chat"),
+    [
+        (SystemMessage("Be kind."), {"role": "system", "content": "Be kind."}),
+        (UserMessage("Hi"), {"role": "user", "content": "Hi"}),
+        (AssistantMessage("Hello"), {"role": "assistant", "content": "Hello"}),
+        (ToolMessage("1", "found", error=True), {"role": "tool", "content": "found", "tool_call_id": "1"}),
+        (
+            AssistantMessage(tool_calls=[ToolCall("look", {"at": 1}, "1")]),
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [
+                    {"id": "1", "type": "function", "function": {"name": "look", "arguments": '{"at": 1}'}}
+                ],
+            },
+        ),
+    ],
+    ids=["system", "user", "assistant", "tool", "tool-call"],
+)
+def test_a_message_in_the_form_of_a_chat_completion(message: Message, chat: dict[str, Any]) -> None:
+    assert to_chat([message]) == [chat]
+
+
+def test_an_answer_carries_what_it_cost_and_what_the_provider_sent() -> None:
+    usage = {"prompt_tokens": 3, "completion_tokens": 4}
+    completion = _completion({"role": "assistant", "content": "Hello"}, usage=usage, cost_usd=0.25)
+    answer = from_chat(completion)
+    assert (answer.cost, answer.usage, answer.raw_data) == (0.25, usage, completion["choices"][0])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["{", "{'at': 1}", "[1]", '"text"', "1", "null"],
+    ids=["cut-off", "python", "list", "string", "number", "null"],
+)
+def test_tool_arguments_that_are_no_json_object_are_malformed(arguments: str) -> None:
+    with pytest.raises(MalformedToolCall, match=r"^the LLM called look with arguments that are not ") as error:
+        from_chat(_completion_that_calls(arguments))
+    assert error.value.content == arguments
+
+
+@pytest.mark.parametrize("arguments", ["{}", "", None], ids=["empty-object", "empty", "none"])
+def test_a_tool_may_be_called_without_arguments(arguments: str | None) -> None:
+    assert from_chat(_completion_that_calls(arguments)).tool_calls == [ToolCall("look", {}, "1")]
+
+
+def test_only_the_agent_host_reaches_an_llm() -> None:
+    with pytest.raises(RequestRefused, match=r"python benchmark\.py"):
+        generate(messages=[UserMessage("Hi")], tools=[Tool(SCHEMA)])
+
+
+def test_a_tool_describes_itself() -> None:
+    tool = Tool(SCHEMA)
+    assert (tool.name, tool.description, tool.parameters) == ("look", "Looks.", {"type": "object"})
+    bare = Tool({"type": "function", "function": {"name": "look"}})
+    assert (bare.name, bare.description, bare.parameters) == ("look", "", {})
+
+
+@pytest.mark.parametrize(
+    ("message", "calls", "says"),
+    [
+        (AssistantMessage(), False, False),
+        (AssistantMessage(" \n", []), False, False),
+        (UserMessage("Hi"), False, True),
+        (AssistantMessage("", [ToolCall("look", {})]), True, False),
+    ],
+    ids=["empty", "blank", "text", "call"],
+)
+def test_a_message_knows_whether_it_calls_tools_or_says_something(
+    message: AssistantMessage, calls: bool, says: bool
+) -> None:
+    assert (message.is_tool_call(), message.has_text_content()) == (calls, says)

@@ -1,0 +1,186 @@
+"""The vault keeps what was paid for, whatever happens in the middle of a write."""
+
+import json
+import stat
+import threading
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoharness.errors import UserError
+from autoharness.results import Outcome, Status, Trial, Usage
+from autoharness.store import Store, default_vault, write_json, write_text
+
+KEY = {"task": "0", "seed": 1, "models": {"agent": "a", "user": "u"}}
+OUTCOME = Outcome(
+    Trial("0", 0, 1),
+    Status.FAILED,
+    0.0,
+    messages=[{"role": "user", "content": "Zürich\n"}],
+    usage={"agent": Usage(calls=2, cost_usd=0.5)},
+)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "vault")
+
+
+def _only_file(folder: Path) -> Path:
+    (path,) = folder.iterdir()
+    return path
+
+
+def test_finds_what_was_kept_whatever_the_order_of_the_keys(store: Store) -> None:
+    store.keep(KEY, OUTCOME)
+    assert store.find(dict(reversed(KEY.items()))) == OUTCOME
+    assert Store(store.folder).find(KEY) == OUTCOME
+
+
+def test_another_key_is_another_trial(store: Store) -> None:
+    store.keep(KEY, OUTCOME)
+    assert store.find(KEY | {"seed": 2}) is None
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_a_truncated_trial_counts_as_missing_and_is_set_aside(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    store = Store(tmp_path_factory.mktemp("vault"))
+    store.keep(KEY, OUTCOME)
+    path = _only_file(store.folder / "trials")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
+    assert store.find(KEY) is None
+    assert _only_file(store.folder / "trials") == path.with_suffix(".damaged")
+    store.keep(KEY, OUTCOME)
+    assert store.find(KEY) == OUTCOME
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xff\xfe",
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"outcome": 1}',
+        b'{"outcome": {"trial": {}}}',
+        b'{"outcome": {"usage": 1}}',
+    ],
+    ids=["binary", "null", "list", "empty", "number", "no-trial", "no-usage"],
+)
+def test_a_trial_that_says_something_else_counts_as_missing(store: Store, content: bytes) -> None:
+    store.keep(KEY, OUTCOME)
+    path = _only_file(store.folder / "trials")
+    path.write_bytes(content)
+    assert store.find(KEY) is None
+    assert path.with_suffix(".damaged").read_bytes() == content
+
+
+def test_what_a_killed_write_leaves_behind_is_not_seen(store: Store) -> None:
+    store.keep(KEY, OUTCOME)
+    path = _only_file(store.folder / "trials")
+    half = path.read_text()[:50]
+    path.with_name(f".{path.name}.abcdef").write_text(half)
+    assert store.find(KEY) == OUTCOME
+    path.unlink()
+    assert store.find(KEY) is None
+    (store.new_run() / ".run.json.abcdef").write_text(half)
+    assert list(store.runs()) == []
+
+
+def test_only_its_owner_may_look_into_a_vault_old_or_new(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    old.mkdir(mode=0o755)
+    for folder in (old, tmp_path / "new" / "vault"):
+        assert stat.S_IMODE(Store(folder).folder.stat().st_mode) == 0o700
+
+
+def test_a_vault_that_cannot_be_made_is_the_users_to_mend(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file/vault cannot be used .*: set AUTOHARNESS_VAULT"):
+        Store(tmp_path / "file" / "vault")
+
+
+def test_an_agent_file_is_kept_under_its_hash(store: Store) -> None:
+    for source in ("print('ä')\n", "print('ä')\n", "pass\n"):
+        store.keep_agent(source)
+        assert (store.folder / "agents" / f"{sha256(source.encode()).hexdigest()}.py").read_text() == source
+    assert len(list((store.folder / "agents").iterdir())) == 2
+
+
+def test_runs_come_oldest_first_and_damaged_ones_are_set_aside(store: Store) -> None:
+    folders = [store.new_run() for _ in range(4)]
+    for number, folder in enumerate(folders):
+        write_json(folder / "run.json", {"number": number})
+    (folders[1] / "run.json").write_text('{"number": ')
+    (folders[2] / "run.json").unlink()  # killed before it was written
+    assert [run["number"] for run in store.runs()] == [0, 3]
+    assert (folders[1] / "run.damaged").exists()
+
+
+def test_every_question_to_the_holdout_adds_a_line(store: Store) -> None:
+    entries: list[dict[str, Any]] = [{"tasks": 40, "revealed": False}, {"tasks": 1, "revealed": True}]
+    for entry in entries:
+        Store(store.folder).count_holdout(entry)
+    lines = [json.loads(line) for line in (store.folder / "holdout.jsonl").read_text().splitlines()]
+    assert [{"tasks": line["tasks"], "revealed": line["revealed"]} for line in lines] == entries
+    assert all(line["time"] for line in lines)
+
+
+def test_the_vault_is_the_one_that_the_environment_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AUTOHARNESS_VAULT", "~/mine")
+    assert default_vault() == tmp_path / "mine"
+
+
+def test_each_checkout_has_a_vault_of_its_own_outside_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AUTOHARNESS_VAULT")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    vaults = []
+    for name in ("a", "b", "a"):
+        checkout = tmp_path / name / "auto-harness"
+        checkout.mkdir(parents=True, exist_ok=True)
+        monkeypatch.chdir(checkout)
+        vaults.append(default_vault())
+    assert vaults[0] == vaults[2] != vaults[1]
+    assert all(vault.parent == tmp_path / "home/.local/state/auto-harness" for vault in vaults)
+
+
+@settings(deadline=None)
+@given(st.lists(st.text(), min_size=1, max_size=3))
+def test_a_written_text_is_there_as_it_was_and_alone(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str]
+) -> None:
+    path = tmp_path_factory.mktemp("written") / "folder" / ("long-name" * 20)
+    for text in texts:
+        write_text(path, text)
+    assert path.read_bytes() == texts[-1].encode()
+    assert _only_file(path.parent) == path
+
+
+def test_a_write_that_raises_leaves_the_old_text_and_no_other_file(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    write_text(path, "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(path, "new" * 100_000 + "\ud800")
+    assert path.read_text() == "old"
+    assert _only_file(tmp_path) == path
+
+
+def test_a_reader_sees_the_old_text_or_the_new_one_at_any_time(tmp_path: Path) -> None:
+    path, texts = tmp_path / "file", ("a" * 1_000_000, "b" * 1_000_000)
+    write_text(path, texts[0])
+    writer = threading.Thread(target=lambda: [write_text(path, texts[number % 2]) for number in range(20)])
+    writer.start()
+    seen = {path.read_text()}
+    while writer.is_alive():
+        seen.add(path.read_text())
+    writer.join()
+    assert seen <= set(texts)

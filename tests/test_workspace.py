@@ -1,0 +1,219 @@
+"""`workspace/` shows the coding agent how each train task went: files in a promised shape, and a page to read."""
+
+import json
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoharness.results import Outcome, Status, Trial, slug
+from autoharness.workspace import export_domain, export_train, render_trace
+
+TASK = "[mobile_data_issue]data_mode_off|bad_vpn[PERSONA:None]"
+MESSAGES: list[dict[str, Any]] = [
+    {"role": "assistant", "content": "Hi! How can I help you today?", "tool_calls": None},
+    {"role": "user", "content": "Cancel order #W1, please.", "tool_calls": None},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"id": "1", "name": "get_order", "arguments": {"id": "#W1"}, "requestor": "assistant"}],
+    },
+    {"role": "tool", "content": "Error: no such order", "id": "1", "requestor": "assistant", "error": True},
+    {
+        "role": "user",
+        "content": None,
+        "tool_calls": [{"id": "2", "name": "toggle_data", "arguments": {}, "requestor": "user"}],
+    },
+    {"role": "tool", "content": "Data is on.", "id": "2", "requestor": "user", "error": False},
+]
+REWARD_INFO: dict[str, Any] = {
+    "reward": 0.0,
+    "db_check": {"db_match": False, "db_reward": 0.0},
+    "env_assertions": [
+        {
+            "env_assertion": {
+                "env_type": "user",
+                "func_name": "assert_internet_speed",
+                "arguments": {"expected_speed": 200},
+                "assert_value": True,
+                "message": None,
+            },
+            "met": False,
+            "reward": 0.0,
+        }
+    ],
+    "action_checks": [
+        {
+            "action": {
+                "action_id": "0_0",
+                "requestor": "assistant",
+                "name": "get_order",
+                "arguments": {"id": "#W1"},
+                "info": None,
+                "compare_args": None,
+            },
+            "action_match": True,
+            "action_reward": 1.0,
+        },
+        {
+            "action": {
+                "action_id": "0_1",
+                "requestor": "user",
+                "name": "toggle_roaming",
+                "arguments": {},
+                "info": None,
+                "compare_args": None,
+            },
+            "action_match": False,
+            "action_reward": 0.0,
+        },
+    ],
+    "nl_assertions": [{"nl_assertion": "Agent apologises", "met": True, "justification": "It said sorry."}],
+    "communicate_checks": [
+        {"info": "1093.34", "met": False, "justification": "Information '1093.34' not communicated."}
+    ],
+    "reward_basis": ["DB", "COMMUNICATE"],
+    "reward_breakdown": {"DB": 0.0, "COMMUNICATE": 0.5},
+    "info": {"env": None},
+}
+OUTCOME = Outcome(
+    Trial(TASK, 0, 1),
+    Status.FAILED,
+    0.0,
+    termination="user_stop",
+    reward_info=REWARD_INFO,
+    messages=MESSAGES,
+    database_diff=[{"path": "orders.#W1.status", "expected": "cancelled", "actual": "pending"}],
+    notes=["run once more, alone: it died"],
+)
+
+
+def _trial(number: int, reward: float | None, task_id: str = TASK) -> Outcome:
+    status = Status.PROVIDER_ERROR if reward is None else Status.FAILED
+    return Outcome(Trial(task_id, number, number), status, reward)
+
+
+def _shown(workspace: Path, kind: str = "latest", task_id: str = TASK) -> Any:
+    return json.loads((workspace / "traces" / kind / slug(task_id) / "result.json").read_text())
+
+
+def test_exports_the_policy_and_the_tools_as_the_agent_gets_them(tmp_path: Path) -> None:
+    tools = [{"type": "function", "function": {"name": "get_order"}}]
+    export_domain("# Policy\n", tools, tmp_path)
+    assert (tmp_path / "domain" / "policy.md").read_text() == "# Policy\n"
+    assert json.loads((tmp_path / "domain" / "tools.json").read_text()) == tools
+
+
+def test_exports_the_results_of_a_train_run(tmp_path: Path) -> None:
+    results = {TASK: 0.5, "1": None}
+    export_train([OUTCOME], results, tmp_path)
+    written = json.loads((tmp_path / "train_results.json").read_text())
+    assert datetime.fromisoformat(written.pop("timestamp")).tzinfo
+    assert written == {"split": "train", "results": results}
+
+
+def test_exports_a_folder_for_each_task(tmp_path: Path) -> None:
+    export_train([OUTCOME, _trial(0, 1.0, "1")], {}, tmp_path)
+    for kind in ("latest", "baseline"):
+        assert {path.name for path in (tmp_path / "traces" / kind).iterdir()} == {slug(TASK), slug("1")}
+        folder = tmp_path / "traces" / kind / slug(TASK)
+        messages = json.loads((folder / "trace.json").read_text())
+        result = json.loads((folder / "result.json").read_text())
+        assert Outcome.from_json({**result, "messages": messages}) == OUTCOME
+        assert "messages" not in result
+        assert (folder / "trace.md").read_text() == render_trace(OUTCOME)
+
+
+def test_the_baseline_is_the_first_run_of_a_task_and_latest_the_newest(tmp_path: Path) -> None:
+    for number, outcomes in enumerate([[_trial(0, 0.0)], [_trial(1, 0.5), _trial(1, 0.5, "late")], [_trial(2, 1.0)]]):
+        export_train(outcomes, {}, tmp_path)
+        assert _shown(tmp_path)["trial"]["number"] == number
+        assert _shown(tmp_path, "baseline")["trial"]["number"] == 0
+    assert _shown(tmp_path, "baseline", "late")["trial"]["number"] == 1
+
+
+@pytest.mark.parametrize(
+    ("rewards", "expected"),
+    [([1.0, 0.25, 0.5], 0.25), ([0.5, None, 1.0], 0.5), ([None, 1.0, None], 1.0), ([None, None], None)],
+    ids=["worst", "worst-evaluated", "only-evaluated", "none-evaluated"],
+)
+def test_of_several_trials_the_worst_evaluated_one_is_shown(
+    rewards: list[float | None], expected: float | None, tmp_path: Path
+) -> None:
+    export_train([_trial(number, reward) for number, reward in enumerate(rewards)], {}, tmp_path)
+    assert _shown(tmp_path)["reward"] == expected
+
+
+def test_the_page_tells_what_was_checked_what_differed_and_what_was_said() -> None:
+    assert render_trace(OUTCOME) == (
+        """\
+# Task [mobile_data_issue]data_mode_off|bad_vpn[PERSONA:None]
+
+failed, reward 0.00.
+The conversation ended with: user_stop.
+- run once more, alone: it died
+
+## What was checked
+
+- DB: 0
+- COMMUNICATE: 0.5
+- NOT met: the agent tells the user: 1093.34
+- NOT met: user: assert_internet_speed({"expected_speed": 200}) is True
+- met: Agent apologises (It said sorry.)
+
+## Reference tool calls
+
+- made: assistant: get_order({"id": "#W1"})
+- NOT made: user: toggle_roaming({})
+
+## Tool calls made
+
+- assistant: get_order({"id": "#W1"})
+- user: toggle_data({})
+
+## How the final database differs
+
+- orders.#W1.status: expected "cancelled", is "pending"
+
+## Conversation
+
+**0 assistant:** Hi! How can I help you today?
+
+**1 user:** Cancel order #W1, please.
+
+**2 assistant:**
+
+    get_order({"id": "#W1"})
+
+**3 tool, with an error:** Error: no such order
+
+**4 user:**
+
+    toggle_data({})
+
+**5 tool:** Data is on.
+
+"""
+    )
+
+
+def test_the_page_of_a_trial_that_was_not_evaluated_says_why_and_has_no_empty_sections() -> None:
+    outcome = replace(_trial(0, None), detail="the provider answered 401")
+    assert render_trace(outcome) == f"# Task {TASK}\n\nprovider_error, reward none. the provider answered 401\n"
+
+
+def test_a_reward_info_with_nothing_but_the_reward_is_enough() -> None:
+    """tau2 leaves the lists None where a conversation ended too early to be checked."""
+    names = ("env_assertions", "action_checks", "nl_assertions", "communicate_checks", "reward_breakdown")
+    outcome = replace(_trial(0, 0.0), reward_info={"reward": 0.0} | dict.fromkeys(names))
+    assert "##" not in render_trace(outcome).replace("# Task", "")
+
+
+def test_a_long_text_is_cut_on_the_page_and_whole_beside_it(tmp_path: Path) -> None:
+    messages = [{"role": "tool", "content": "x" * 2000}]
+    export_train([replace(OUTCOME, messages=messages)], {}, tmp_path)
+    folder = tmp_path / "traces" / "latest" / slug(TASK)
+    assert f"**0 tool:** {'x' * 1500} ... (2000 characters in trace.json)\n" in (folder / "trace.md").read_text()
+    assert json.loads((folder / "trace.json").read_text()) == messages
