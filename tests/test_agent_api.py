@@ -1,15 +1,19 @@
 """Messages as the agent sees them, and as an LLM does."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoharness import agent_api
 from autoharness.agent_api import (
+    AgentInput,
     AssistantMessage,
     MalformedToolCall,
     Message,
+    MultiToolMessage,
     RequestRefused,
     SystemMessage,
     Tool,
@@ -28,6 +32,8 @@ ANSWERS = st.builds(
     AssistantMessage, content=st.none() | st.text(), tool_calls=st.none() | st.lists(CALLS, min_size=1, max_size=3)
 )
 SCHEMA = {"type": "function", "function": {"name": "look", "description": "Looks.", "parameters": {"type": "object"}}}
+
+RESULT = {"role": "tool", "id": "1", "content": "found", "error": True, "requestor": "assistant", "turn_idx": 3}
 
 
 def _completion(message: dict[str, Any], **fields: Any) -> dict[str, Any]:
@@ -96,6 +102,50 @@ def test_a_tool_may_be_called_without_arguments(arguments: str | None) -> None:
 def test_only_the_agent_host_reaches_an_llm() -> None:
     with pytest.raises(RequestRefused, match=r"python benchmark\.py"):
         generate(messages=[UserMessage("Hi")], tools=[Tool(SCHEMA)])
+
+
+@pytest.fixture
+def requests() -> Iterator[list[dict[str, Any]]]:
+    """What goes out to a gateway that always answers "Hello"."""
+    sent: list[dict[str, Any]] = []
+
+    def complete(request: dict[str, Any]) -> dict[str, Any]:
+        sent.append(request)
+        return _completion({"role": "assistant", "content": "Hello"})
+
+    agent_api._use_gateway(complete)  # as the agent host does
+    yield sent
+    agent_api._use_gateway(agent_api._no_gateway)
+
+
+def test_a_request_says_what_the_agent_asked_for_and_nothing_more(requests: list[dict[str, Any]]) -> None:
+    assert generate([UserMessage("Hi")]).content == "Hello"
+    generate([UserMessage("Hi")], [Tool(SCHEMA)], model="m", temperature=0.5)
+    generate([UserMessage("Hi")], [Tool(SCHEMA)], tool_choice="required")
+    messages = [{"role": "user", "content": "Hi"}]
+    assert requests == [
+        {"messages": messages},
+        {"messages": messages, "model": "m", "tools": [SCHEMA], "tool_choice": "auto", "temperature": 0.5},
+        {"messages": messages, "tools": [SCHEMA], "tool_choice": "required"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wire", "message"),
+    [
+        ({"role": "user", "content": "Hi"}, UserMessage("Hi")),
+        ({"role": "assistant", "content": "Hello", "tool_calls": []}, AssistantMessage("Hello")),
+        (
+            {"role": "assistant", "tool_calls": [{"name": "look", "arguments": {}, "id": "1"}]},
+            AssistantMessage(tool_calls=[ToolCall("look", {}, "1")]),
+        ),
+        (RESULT, ToolMessage("1", "found", error=True)),
+        ({"role": "tool", "tool_messages": [RESULT]}, MultiToolMessage([ToolMessage("1", "found", error=True)])),
+    ],
+    ids=["user", "assistant", "tool-call", "tool", "tools"],
+)
+def test_a_message_that_came_through_the_pipe(wire: dict[str, Any], message: AgentInput) -> None:
+    assert agent_api._from_wire(wire) == message
 
 
 def test_a_tool_describes_itself() -> None:

@@ -19,20 +19,25 @@ MESSAGES = st.dictionaries(st.text(), VALUES, max_size=3)
 
 
 @contextmanager
-def _pair() -> Iterator[tuple[Channel, Channel]]:
-    ours, theirs = map(Channel, socket.socketpair())
-    try:
-        yield ours, theirs
-    finally:
-        ours.close()
-        theirs.close()
+def _sockets() -> Iterator[tuple[socket.socket, socket.socket]]:
+    near, far = socket.socketpair()
+    with near, far:
+        for end in (near, far):
+            end.settimeout(10)  # so that what does not come is a failure, not a hang
+        yield near, far
+
+
+@contextmanager
+def _channels() -> Iterator[tuple[Channel, Channel]]:
+    with _sockets() as (near, far):
+        yield Channel(near), Channel(far)
 
 
 @settings(deadline=None)
 @given(MESSAGES)
 @example({"a\nb": "line\r\nline\u2028 \x00 \U0001f600", "\\ud800": "\\ud800"})
 def test_a_message_arrives_as_it_was_sent(message: dict[str, Any]) -> None:
-    with _pair() as (ours, theirs):
+    with _channels() as (ours, theirs):
         ours.send(message)
         theirs.send({"answer": message})
         assert theirs.receive() == message
@@ -41,25 +46,24 @@ def test_a_message_arrives_as_it_was_sent(message: dict[str, Any]) -> None:
 
 def test_many_threads_send_at_once_and_every_line_stays_whole() -> None:
     def send(sender: int) -> None:
-        for number in range(20):
-            ours.send({"sender": sender, "number": number, "padding": str(sender) * 100_000})
+        for number in range(10):
+            ours.send({"sender": sender, "number": number, "padding": str(sender) * 300_000})
 
-    with _pair() as (ours, theirs):
+    with _channels() as (ours, theirs):
         threads = [threading.Thread(target=send, args=(sender,)) for sender in range(8)]
         for thread in threads:
             thread.start()
-        received = [theirs.receive() or {} for _ in range(8 * 20)]
+        received = [theirs.receive() or {} for _ in range(8 * 10)]
         for thread in threads:
             thread.join()
     assert all(set(message["padding"]) == {str(message["sender"])} for message in received)
     for sender in range(8):  # one sender's messages keep their order
-        assert [one["number"] for one in received if one["sender"] == sender] == list(range(20))
+        assert [one["number"] for one in received if one["sender"] == sender] == list(range(10))
 
 
 @pytest.mark.parametrize("sent", [b"", b'{"a": 1'], ids=["at-once", "within-a-line"])
 def test_the_end_of_the_stream_is_none(sent: bytes) -> None:
-    near, far = socket.socketpair()
-    with near:
+    with _sockets() as (near, far):
         far.sendall(sent)
         far.close()
         assert Channel(near).receive() is None
@@ -67,7 +71,7 @@ def test_the_end_of_the_stream_is_none(sent: bytes) -> None:
 
 def test_closing_wakes_the_thread_that_waits_for_a_message() -> None:
     received: list[Any] = ["nothing"]
-    with _pair() as (ours, _):
+    with _channels() as (ours, _):
         thread = threading.Thread(target=lambda: received.append(ours.receive()))
         thread.start()
         ours.close()
@@ -111,8 +115,7 @@ def test_closing_wakes_the_thread_that_waits_for_a_message() -> None:
     ],
 )
 def test_what_is_no_json_object_is_an_error(line: bytes) -> None:
-    near, far = socket.socketpair()
-    with near, far:
+    with _sockets() as (near, far):
         writer = threading.Thread(target=far.sendall, args=(line + b"\n",))
         writer.start()
         with pytest.raises(ChannelError, match=r"^not (JSON|an object): b"):
@@ -123,8 +126,7 @@ def test_what_is_no_json_object_is_an_error(line: bytes) -> None:
 @settings(deadline=None)
 @given(st.binary(max_size=60).filter(lambda line: b"\n" not in line))
 def test_garbage_is_an_error_or_an_object(line: bytes) -> None:
-    near, far = socket.socketpair()
-    with near, far:
+    with _sockets() as (near, far):
         far.sendall(line + b"\n")
         try:
             assert isinstance(Channel(near).receive(), dict)
@@ -134,7 +136,7 @@ def test_garbage_is_an_error_or_an_object(line: bytes) -> None:
 
 def test_the_longest_message_passes_and_a_longer_one_is_not_sent() -> None:
     longest = {"a": "x" * (MAX_LINE_BYTES - len('{"a":""}\n'))}
-    with _pair() as (ours, theirs):
+    with _channels() as (ours, theirs):
         sender = threading.Thread(target=ours.send, args=(longest,))
         sender.start()
         assert theirs.receive() == longest
@@ -144,8 +146,7 @@ def test_the_longest_message_passes_and_a_longer_one_is_not_sent() -> None:
 
 
 def test_a_line_over_the_limit_is_an_error() -> None:
-    near, far = socket.socketpair()
-    with near, far:
+    with _sockets() as (near, far):
         writer = threading.Thread(target=far.sendall, args=(b"x" * (MAX_LINE_BYTES + 1),))
         writer.start()
         with pytest.raises(ChannelError, match="a line of over"):
@@ -159,7 +160,7 @@ def test_a_line_over_the_limit_is_an_error() -> None:
     ids=["nan", "infinity", "half-a-character", "set"],
 )
 def test_what_is_no_json_is_not_sent(value: Any, error: type[Exception]) -> None:
-    with _pair() as (ours, theirs):
+    with _channels() as (ours, theirs):
         with pytest.raises(error):
             ours.send({"a": value})
         ours.send({"a": "next"})
@@ -167,16 +168,15 @@ def test_what_is_no_json_is_not_sent(value: Any, error: type[Exception]) -> None
 
 
 def test_sending_to_a_closed_end_is_an_error() -> None:
-    with _pair() as (ours, theirs):
+    with _channels() as (ours, theirs):
         theirs.close()
         with pytest.raises(ChannelError, match="the other process is gone"):
             ours.send({"a": 1})
 
 
 def test_the_child_connects_through_the_descriptor_it_inherited() -> None:
-    near, far = socket.socketpair()
-    child = connect(far.detach())
-    with near:
+    with _sockets() as (near, far):
+        child = connect(far.detach())
         child.send({"from": "child"})
         assert Channel(near).receive() == {"from": "child"}
-    child.close()
+        child.close()

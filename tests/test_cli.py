@@ -74,15 +74,22 @@ def test_argparse_misuse_is_one_line_and_exit_3(arguments: list[str], capsys: py
     assert err.endswith(" (see --help)\n")
 
 
-def _start(command: str, folder: Path, **streams: int) -> "subprocess.Popen[str]":
+def _start(command: str, folder: Path, errors: int | None = None) -> "subprocess.Popen[str]":
     """A door whose command is this expression, in a process of its own."""
     script = f"import os; from autoharness.cli import run_door; run_door(lambda arguments: {command})"
     environment = {"PYTHONPATH": str(ROOT), "SECOND": "environment"}
-    return subprocess.Popen([sys.executable, "-c", script], cwd=folder, env=environment, text=True, **streams)
+    return subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=folder,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+    )
 
 
 def test_a_reader_that_has_had_enough_ends_the_command_without_a_word(tmp_path: Path) -> None:
-    with _start("print('x' * 1_000_000)", tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as door:
+    with _start("print('x' * 1_000_000)", tmp_path, subprocess.PIPE) as door:
         assert door.stdout and door.stderr
         door.stdout.close()
         assert (door.stderr.read(), door.wait()) == ("", 130)
@@ -90,5 +97,5 @@ def test_a_reader_that_has_had_enough_ends_the_command_without_a_word(tmp_path: 
 
 def test_secrets_come_from_the_env_file_unless_the_environment_has_them(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("FIRST=file\nSECOND=file\n")
-    with _start("print(os.environ['FIRST'], os.environ['SECOND'])", tmp_path, stdout=subprocess.PIPE) as door:
+    with _start("print(os.environ['FIRST'], os.environ['SECOND'])", tmp_path) as door:
         assert (door.communicate()[0], door.returncode) == ("file environment\n", 0)

@@ -95,11 +95,9 @@ def test_an_integer_is_taken_for_a_setting_with_a_fraction() -> None:
 
 
 def test_the_user_has_the_agents_model_and_the_judge_the_users_unless_they_are_named() -> None:
-    one, two, three = ({}, {"user_model": "u"}, {"user_model": "u", "judge_model": "j"})
-    roles = ("agent", "user", "judge")
-    models = [
-        [from_settings({"agent_model": "a", **some}).model_of(role) for role in roles] for some in (one, two, three)
-    ]
+    named: list[dict[str, str]] = [{}, {"user_model": "u"}, {"user_model": "u", "judge_model": "j"}]
+    experiments = [from_settings({"agent_model": "a", **models}) for models in named]
+    models = [[experiment.model_of(role) for role in ("agent", "user", "judge")] for experiment in experiments]
     assert models == [["a", "a", "a"], ["a", "u", "u"], ["a", "u", "j"]]
 
 

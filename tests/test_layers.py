@@ -59,8 +59,8 @@ def _imports(source: str, lazy: bool = True) -> set[str]:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            origin = [PACKAGE] * bool(node.level) + [node.module] * bool(node.module)
-            found |= {".".join([*origin, alias.name]) for alias in node.names}
+            origin = (PACKAGE if node.level else "", node.module or "")
+            found |= {".".join(filter(None, [*origin, alias.name])) for alias in node.names}
     return found
 
 

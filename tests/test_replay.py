@@ -67,7 +67,7 @@ each_format = pytest.mark.parametrize("make", [_file, _folder, _folder_with_one_
 def _chat(messages: list[Json], role: str) -> list[Json]:
     """What a role has seen of a conversation, as it asks its LLM: its own words are the assistant's."""
     speaker = SPEAKERS[role]
-    chat = [{"role": "system", "content": "Be kind."}]
+    chat: list[Json] = [{"role": "system", "content": "Be kind."}]
     for message in messages:
         if message["role"] == speaker:
             calls = [

@@ -177,7 +177,12 @@ def test_a_write_that_raises_leaves_the_old_text_and_no_other_file(tmp_path: Pat
 def test_a_reader_sees_the_old_text_or_the_new_one_at_any_time(tmp_path: Path) -> None:
     path, texts = tmp_path / "file", ("a" * 1_000_000, "b" * 1_000_000)
     write_text(path, texts[0])
-    writer = threading.Thread(target=lambda: [write_text(path, texts[number % 2]) for number in range(20)])
+
+    def write() -> None:
+        for number in range(20):
+            write_text(path, texts[number % 2])
+
+    writer = threading.Thread(target=write)
     writer.start()
     seen = {path.read_text()}
     while writer.is_alive():

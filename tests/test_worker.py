@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,6 +34,7 @@ class Provider:
         self.fault: Fault | Json | None = None
         self.role, self.after, self.times, self.only_if = "agent", 0, 10**6, ""
         self.answered = 0
+        self.wait_s = 0.0
 
     def reply(self, request: Json) -> Json | Fault:
         with self._lock:
@@ -41,6 +43,7 @@ class Provider:
                 assert self.fault is not None
                 return self.fault
             self.answered += 1
+        time.sleep(self.wait_s)
         return self._solver.reply(request)
 
     def _is_faulty(self, request: Json) -> bool:
@@ -279,9 +282,8 @@ def test_an_agent_that_hangs_times_out(provider: Provider, simulator: MakeSimula
 
 
 def test_waiting_for_the_llm_is_not_the_agents_time(provider: Provider, simulator: MakeSimulator) -> None:
-    solve = provider._solver.reply
-    provider._solver.reply = lambda request: threading.Event().wait(0.4) or solve(request)  # type: ignore[method-assign]
-    assert run(simulator(agent_model=MODEL, agent_timeout_s=0.3)).status == Status.PASSED
+    provider.wait_s = 1.2
+    assert run(simulator(agent_model=MODEL, agent_timeout_s=1)).status == Status.PASSED
 
 
 BROKEN_FILES = {
