@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from autoharness.strict_json import loads_object
+
 
 @dataclass
 class ToolCall:
@@ -192,11 +194,11 @@ def from_chat(completion: dict[str, Any]) -> AssistantMessage:
 def _from_chat_call(call: dict[str, Any]) -> ToolCall:
     name, text = call["function"]["name"], call["function"].get("arguments") or "{}"
     try:
-        arguments = json.loads(text)
-    except ValueError as error:
-        raise MalformedToolCall(f"the LLM called {name} with arguments that are not JSON: {error}", text) from error
-    if not isinstance(arguments, dict):
-        raise MalformedToolCall(f"the LLM called {name} with arguments that are not an object", text)
+        arguments = loads_object(text)
+    except (ValueError, TypeError) as error:
+        raise MalformedToolCall(
+            f"the LLM called {name} with arguments that are no JSON: {error}", str(text)
+        ) from error
     return ToolCall(name=name, arguments=arguments, id=call.get("id") or "")
 
 

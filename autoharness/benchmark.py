@@ -12,7 +12,7 @@ from autoharness.config import Experiment, Resolved, resolve
 from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
 from autoharness.holdout import Shown, shown
 from autoharness.results import EVALUATED, Outcome, Status, natural_order, passed
-from autoharness.runner import BenchmarkRunner, Run, TauBenchRunner, held_out, last_statuses
+from autoharness.runner import BenchmarkRunner, Run, TauBenchRunner, held_out, held_out_splits, last_statuses
 from autoharness.store import Store, default_vault
 from autoharness.workspace import export_domain, export_train
 
@@ -34,7 +34,8 @@ def main(arguments: list[str]) -> int:
     )
     hidden = held_out(resolved.experiment, run.facts)
     _export(run, hidden)
-    result = shown(run.rewards, hidden, options.reveal_held_out)
+    splits = held_out_splits(resolved.experiment, run.facts)
+    result = shown(run.rewards, splits, options.reveal_held_out)
     _explain(run, set() if options.reveal_held_out else hidden)
     print(_as_json(run, result) if options.json else _as_text(run, result))
     if run.interrupted:
@@ -109,7 +110,7 @@ def _read_ids(words: list[str]) -> list[str]:
             ids.append(word)
             continue
         try:
-            ids += [line.strip() for line in Path(word[1:]).read_text().splitlines() if line.strip()]
+            ids += [line.strip() for line in Path(word[1:]).read_text(encoding="utf-8").splitlines() if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--task-ids {word}: {error}") from error
     return ids

@@ -4,12 +4,12 @@ Runs on both sides, so it imports nothing heavy. The far side of a host's channe
 bounded, and what does not parse is an error rather than a message.
 """
 
-import json
 import socket
 import threading
 from contextlib import suppress
 from typing import Any
 
+from autoharness import strict_json
 from autoharness.errors import ChannelError
 
 MAX_LINE_BYTES = 32 * 1024 * 1024
@@ -26,12 +26,8 @@ class Channel:
         self._sending = threading.Lock()
 
     def send(self, message: Message) -> None:
-        """Raises ChannelError where the far side is gone, ValueError or TypeError where `message` is no JSON.
-
-        Half a character (a lone surrogate) is no JSON either: it would fail later, at someone else.
-        """
-        text = json.dumps(message, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-        line = text.encode() + b"\n"
+        """Raises ChannelError where the far side is gone, ValueError or TypeError where `message` is no JSON."""
+        line = strict_json.dumps(message)
         if len(line) > MAX_LINE_BYTES:
             raise ValueError(f"a message of {len(line)} bytes is over the limit of {MAX_LINE_BYTES}")
         try:
@@ -60,18 +56,9 @@ class Channel:
 
 def _parse(line: bytes) -> Message:
     try:
-        message = json.loads(line.decode(), parse_constant=_refuse_constant)
-        if b"\\ud" in line.lower():
-            json.dumps(message, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as error:
-        raise ChannelError(f"not JSON: {line[:80]!r}") from error
-    if not isinstance(message, dict):
-        raise ChannelError(f"not an object: {line[:80]!r}")
-    return message
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")  # NaN is unequal to itself: tau2's replay of a trajectory would raise
+        return strict_json.loads_object(line.decode())
+    except ValueError as error:
+        raise ChannelError(f"no message: {error}") from error
 
 
 def connect(fd: int) -> Channel:

@@ -1,6 +1,7 @@
 """What every command has in common: its exit codes, and one line for a person's mistake."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -17,16 +18,25 @@ class Parser(argparse.ArgumentParser):
 
 def run_door(command: Callable[[list[str]], int]) -> NoReturn:
     """Run a door's command and exit with its code."""
-    from dotenv import load_dotenv
-
-    load_dotenv(".env")
     try:
-        sys.exit(command(sys.argv[1:]))
+        _load_secrets()
+        code = command(sys.argv[1:])
+        sys.stdout.flush()
+        sys.exit(code)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(EXIT_MISUSE)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()  # `benchmark.py | head`: the reader has had enough
+    except BrokenPipeError:  # `benchmark.py | head`: the reader has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_INTERRUPTED)
+
+
+def _load_secrets() -> None:
+    from dotenv import load_dotenv
+
+    try:
+        load_dotenv(".env")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f".env: cannot be read: {error}") from error

@@ -5,6 +5,7 @@ Secrets are not settings; they stay in the environment or in `.env`.
 """
 
 import difflib
+import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -75,18 +76,19 @@ class Experiment:
 
 
 _TYPES = get_type_hints(Experiment)
-_AT_LEAST = {
-    "trials": 1,
-    "max_concurrency": 1,
-    "max_steps": 1,
-    "max_errors": 1,
-    "max_llm_calls": 1,
-    "llm_retries": 0,
-    "simulation_retries": 0,
-    "threshold": 0,
-    "agent_timeout_s": 0.1,
-    "llm_timeout_s": 0.1,
-    "max_simulation_cost_usd": 0,
+_LARGEST = 10**12
+_RANGES: dict[str, tuple[float, float]] = {
+    "trials": (1, _LARGEST),
+    "max_concurrency": (1, _LARGEST),
+    "max_steps": (1, _LARGEST),
+    "max_errors": (1, _LARGEST),
+    "max_llm_calls": (1, _LARGEST),
+    "llm_retries": (0, _LARGEST),
+    "simulation_retries": (0, _LARGEST),
+    "threshold": (0, 1),
+    "agent_timeout_s": (0.1, _LARGEST),
+    "llm_timeout_s": (0.1, _LARGEST),
+    "max_simulation_cost_usd": (0, _LARGEST),
 }
 
 
@@ -135,14 +137,16 @@ def read_file(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        settings = yaml.safe_load(path.read_text()) or {}
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; start from: cp experiment_config.yaml.template {path}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except Exception as error:  # besides its own errors, yaml raises what int() or date() raise for a value
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from error
+    if settings is None:
+        return {}
     if not isinstance(settings, dict):
         raise UserError(f"{path}: expected lines of the form 'setting: value', not {settings!r:.40}")
-    _check_benchmark(settings.get("benchmark", BENCHMARK), str(path))  # first: another benchmark has other settings
+    _check_benchmark(settings.get("benchmark"), str(path))  # first: another benchmark has other settings
     return settings
 
 
@@ -155,25 +159,36 @@ def check_choice(name: str, value: str, choices: Sequence[str], source: str = ""
 def _check_benchmark(value: Any, source: str) -> None:
     if value in _NOT_SUPPORTED_YET:
         raise UserError(f"{source}: benchmark {value} is not supported yet; set benchmark: {BENCHMARK}")
-    check_choice("benchmark", str(value), [BENCHMARK], source)
+    if value is not None:
+        check_choice("benchmark", str(value), [BENCHMARK], source)
 
 
 def _checked(name: str, value: Any, source: str) -> Any:
     if name not in _TYPES:
         raise UserError(f"{_place(source)}unknown setting {str(name)!r}{_nearest(str(name), list(_TYPES))}")
-    kinds = _kinds(name)
-    if isinstance(value, int) and not isinstance(value, bool) and float in kinds:
-        value = float(value)
     if value is None:
         return None  # an empty line in the file: the default
-    if type(value) not in kinds or (isinstance(value, float) and not math.isfinite(value)):
+    kinds = _kinds(name)
+    if type(value) is int and float in kinds:
+        value = float(value) if abs(value) < _LARGEST else math.inf
+    if type(value) not in kinds or not _is_plain(value):
         wanted = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in kinds)
-        raise UserError(f"{_place(source)}{name} must be {wanted}, not {value!r}")
-    if name in _AT_LEAST and value < _AT_LEAST[name]:
-        raise UserError(f"{_place(source)}{name} must be at least {_AT_LEAST[name]}, not {value!r}")
+        raise UserError(f"{_place(source)}{name} must be {wanted}, not {value!r:.80}")
+    low, high = _RANGES.get(name, (-_LARGEST, _LARGEST))
+    if isinstance(value, int | float) and not low <= value <= high:
+        bound = f"at least {low:g}" if value < low else f"at most {high:g}"
+        raise UserError(f"{_place(source)}{name} must be {bound}, not {str(value)[:40]}")
     if name == "benchmark":
         _check_benchmark(value, source)
     return value
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value can be written down as JSON and says something."""
+    try:
+        return bool(value != "" and json.loads(json.dumps(value, allow_nan=False)) == value)
+    except (ValueError, TypeError, RecursionError):
+        return False
 
 
 def _kinds(name: str) -> tuple[type, ...]:

@@ -186,5 +186,5 @@ def _python_path() -> str:
 
 
 def _last_words(worker: _Worker) -> str:
-    lines: list[Any] = worker.log.read_text(errors="replace").strip().splitlines()
+    lines: list[Any] = worker.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return f"{lines[-1][:200] if lines else 'without a word'} (log: {worker.log})"

@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from autoharness import strict_json
 from autoharness.errors import AgentError, InfrastructureError, JudgeError, ProviderError, UserSimulatorError
 from autoharness.results import Usage, digest
 
@@ -288,14 +289,14 @@ def _is_message(message: Any) -> bool:
         return False
     if message.get("tool_calls"):
         return isinstance(message["tool_calls"], list)
-    return isinstance(message.get("content"), str | list)
+    return isinstance(message.get("content"), str)
 
 
 def _message_of(response: Response) -> dict[str, Any]:
     """The first choice's message. Raises ProviderFault where the body is no chat completion."""
     try:
         message: dict[str, Any] = response["choices"][0]["message"]
-        json.dumps(message, ensure_ascii=False).encode()  # half a character would fail later, at someone else
+        strict_json.dumps(message)
         sound = all(isinstance(call["function"]["name"], str) for call in message.get("tool_calls") or [])
     except (KeyError, IndexError, TypeError, AttributeError, ValueError):
         sound = False
@@ -307,10 +308,11 @@ def _message_of(response: Response) -> dict[str, Any]:
 def _says_something(message: dict[str, Any]) -> bool:
     calls = message.get("tool_calls") or []
     try:
-        arguments = [json.loads(call["function"].get("arguments") or "{}") for call in calls]
-    except ValueError:
+        for call in calls:
+            strict_json.loads_object(call["function"].get("arguments") or "{}")
+    except (ValueError, TypeError):
         return False
-    return all(isinstance(one, dict) for one in arguments) and bool(calls or (message.get("content") or "").strip())
+    return bool(calls or (message.get("content") or "").strip())
 
 
 def _usage_of(response: Response, latency_s: float) -> Usage:

@@ -1,4 +1,4 @@
-"""What a run may show. Tasks of the gate split are held out: whoever edits the agent must not learn from them.
+"""What a run may show. Tasks of a held-out split must not teach whoever edits the agent.
 
     a whole held-out split   its mean and counts, no single results
     a part of one            nothing but that it was run
@@ -20,7 +20,7 @@ class Shown:
     rewards: dict[str, float | None]
     """Single results."""
     scored: dict[str, float | None]
-    """What the printed mean and counts are taken over; may include tasks whose single results stay hidden."""
+    """What the printed mean and counts are taken over. Single results of held-out tasks among them stay hidden."""
     held_out: int
     """How many held-out tasks the run had."""
     withheld: int
@@ -31,12 +31,12 @@ class Shown:
         return mean(self.scored.values())
 
 
-def shown(rewards: Mapping[str, float | None], held_out: Collection[str], reveal: bool) -> Shown:
-    """`held_out` are the ids of the whole held-out split; `reveal` is a person's --reveal-held-out."""
-    touched = set(rewards) & set(held_out)
-    open_rewards = {task_id: reward for task_id, reward in rewards.items() if task_id not in touched}
-    if reveal or not touched:
-        return Shown(dict(rewards), dict(rewards), len(touched), 0)
-    if touched == set(held_out):
-        return Shown(open_rewards, dict(rewards), len(touched), 0)
-    return Shown(open_rewards, open_rewards, len(touched), len(touched))
+def shown(rewards: Mapping[str, float | None], held_out: Collection[Collection[str]], reveal: bool) -> Shown:
+    """`held_out` has the ids of each whole held-out split; `reveal` is a person's --reveal-held-out."""
+    hidden = {task_id for split in held_out for task_id in split if task_id in rewards}
+    if reveal:
+        return Shown(dict(rewards), dict(rewards), len(hidden), 0)
+    incomplete = {task_id for split in held_out if not set(split) <= set(rewards) for task_id in split}
+    single = {task_id: reward for task_id, reward in rewards.items() if task_id not in hidden}
+    scored = {task_id: reward for task_id, reward in rewards.items() if task_id not in incomplete}
+    return Shown(single, scored, len(hidden), len(hidden & incomplete))

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,7 +26,8 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.channel import Channel, Message
-from autoharness.errors import AgentError, ChannelError, HostDied, InfrastructureError
+from autoharness.errors import AgentError, ChannelError, HostDied, InfrastructureError, ProviderError
+from autoharness.strict_json import check_depth
 
 _CHILD = Path(__file__).with_name("host_child.py")
 _OUTPUT_TAIL_CHARS = 2000
@@ -136,7 +138,7 @@ class Host:
 
     def _spawn(self, agent: AgentFile) -> tuple[Channel, subprocess.Popen[bytes]]:
         agent_file = self._scratch / "agent.py"
-        agent_file.write_text(agent.source)
+        agent_file.write_text(agent.source, encoding="utf-8")
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(
@@ -261,14 +263,11 @@ def _checked_call(call: Any) -> Message:
         raise AgentError(f"the agent returned a tool call without name or id: {call!r:.80}")
     if not isinstance(call.get("arguments"), dict):
         raise AgentError(f"the agent called {call['name']:.40} with arguments that are no dictionary")
-    if _is_deep(call["arguments"]):
-        raise AgentError(f"the agent called {call['name']:.40} with arguments nested over {_DEEPEST_ARGUMENTS} deep")
+    try:
+        check_depth(call["arguments"], _DEEPEST_ARGUMENTS)
+    except ValueError as error:
+        raise AgentError(f"the agent called {call['name']:.40} with arguments {error}") from error
     return {key: call[key] for key in ("id", "name", "arguments")}
-
-
-def _is_deep(value: Any, levels: int = _DEEPEST_ARGUMENTS) -> bool:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return not levels or any(_is_deep(one, levels - 1) for one in inner)
 
 
 def _environment(agent: AgentFile, scratch: Path) -> dict[str, str]:
@@ -292,9 +291,15 @@ def _remembering(complete: Complete, failure: list[InfrastructureError]) -> Comp
     def complete_and_remember(request: Message) -> Message:
         try:
             return complete(request)
+        except AgentError:
+            raise
         except InfrastructureError as error:
             failure.append(error)
             raise
+        except Exception as error:  # a bug of ours must neither score nor leave the agent waiting
+            traceback.print_exc()
+            failure.append(ProviderError(f"bug in auto-harness: {error!r}", retryable=False))
+            raise failure[-1] from error
 
     return complete_and_remember
 

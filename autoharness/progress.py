@@ -14,8 +14,8 @@ _LINE_EVERY_S = 30.0
 class Progress:
     """Passed, failed, errors, cost and time left. Of held-out tasks it shows only that they are done."""
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
         self._counts: Counter[str] = Counter()
         self._cost_usd = 0.0
         self._uncosted_calls = 0
@@ -73,12 +73,13 @@ class Progress:
             self._counts["passed" if passed(outcome.reward) else "failed"] += 1
 
     def _line_is_due(self) -> bool:
+        """At every tenth of the run, at its end, and after half a minute of silence."""
         now = time.monotonic()
-        due = self._done == self._total or now - self._last_line >= _LINE_EVERY_S
         tenth = self._done * 10 // self._total > (self._done - 1) * 10 // self._total
-        if due or tenth:
-            self._last_line = now
-        return due or tenth
+        if not tenth and now - self._last_line < _LINE_EVERY_S:
+            return False
+        self._last_line = now
+        return True
 
     def _time_left(self) -> str:
         fresh = self._done - self._reused

@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ class Replay:
         """`role` is "agent", "user" or "judge". Raises UserError where the file is no results file."""
         self._role = role
         self._speaker = "assistant" if role == AGENT else "user"
-        self._recorded = _read(path).get((task_id, trial))
+        self._recorded = recorded_in(path).get((task_id, trial))
         self._where = f"task {task_id}, trial {trial} in {path.name}"
 
     def __call__(self, request: Request) -> Response:
@@ -46,38 +47,31 @@ class Replay:
             raise LeftTheRecording("a recording holds no judge; name a judge_model")
         if self._recorded is None:
             raise LeftTheRecording(f"{self._where} is not in it")
-        said = [message for message in request["messages"] if message["role"] == "assistant"]
-        heard = _since_last_answer(request["messages"])
-        turn = self._turn(len(said))
-        expected = self._recorded_before(turn)
-        if len(heard) != len(expected):
-            raise LeftTheRecording(f"{self._at(turn)}: {len(expected)} messages came before it, now {len(heard)}")
-        for now, recorded in zip(heard, expected, strict=True):
-            if not _same(now.get("content"), recorded.get("content")):
-                raise LeftTheRecording(f"{self._at(turn)}: {_difference(now, recorded)}")
-        return _completion(self._recorded[turn])
-
-    def _turn(self, said: int) -> int:
-        """The index of the message that this role says after having said `said` of them."""
-        assert self._recorded is not None
         turns = [index for index, message in enumerate(self._recorded) if message["role"] == self._speaker]
+        said = sum(message["role"] == "assistant" for message in request["messages"])
         if said >= len(turns):
             raise LeftTheRecording(f"{self._where} ends after {len(turns)} messages of the {self._speaker}")
-        return turns[said]
+        turn = turns[said]
+        self._compare(f"message {turn} of {self._where}", _heard(request["messages"]), self._recorded[:turn])
+        return _completion(self._recorded[turn])
 
-    def _recorded_before(self, turn: int) -> list[Json]:
-        """What reached this role between its last message and the one at `turn`."""
-        assert self._recorded is not None
-        heard: list[Json] = []
-        for message in reversed(self._recorded[:turn]):
-            if message["role"] == self._speaker:
-                break
-            if _reaches(message, self._speaker):
-                heard.insert(0, message)
-        return heard
+    def _compare(self, place: str, heard: list[Json], before: list[Json]) -> None:
+        """Whether what this role has heard since its last message is what it had heard in the recording."""
+        expected = [message for message in _since_last(self._speaker, before) if _reaches(message, self._speaker)]
+        if len(heard) != len(expected):
+            raise LeftTheRecording(f"{place}: {len(expected)} messages came before it, now {len(heard)}")
+        for now, recorded in zip(heard, expected, strict=True):
+            if not _same(now.get("content"), recorded.get("content")):
+                raise LeftTheRecording(f"{place}: {_difference(now, recorded)}")
 
-    def _at(self, turn: int) -> str:
-        return f"message {turn} of {self._where}"
+
+def _heard(messages: list[Json]) -> list[Json]:
+    return [message for message in _since_last("assistant", messages) if message["role"] != "system"]
+
+
+def _since_last(role: str, messages: list[Json]) -> list[Json]:
+    """The messages after the last one of a role."""
+    return list(takewhile(lambda message: message["role"] != role, reversed(messages)))[::-1]
 
 
 def _reaches(message: Json, speaker: str) -> bool:
@@ -86,24 +80,15 @@ def _reaches(message: Json, speaker: str) -> bool:
     return not message.get("tool_calls")
 
 
-def _since_last_answer(messages: list[Json]) -> list[Json]:
-    heard: list[Json] = []
-    for message in reversed(messages):
-        if message["role"] == "assistant":
-            break
-        if message["role"] != "system":
-            heard.insert(0, message)
-    return heard
-
-
 def _same(now: str | None, recorded: str | None) -> bool:
-    return now == recorded or _parsed(now) == _parsed(recorded)
+    """Equal, or equal as JSON: 1 and true are not."""
+    return (now or "") == (recorded or "") or _canonical(now) == _canonical(recorded)
 
 
-def _parsed(text: str | None) -> Any:
+def _canonical(text: Any) -> Any:
     try:
-        return json.loads(text or "")
-    except ValueError:
+        return json.dumps(json.loads(text or ""), sort_keys=True)
+    except (ValueError, TypeError, RecursionError):
         return text
 
 
@@ -141,9 +126,13 @@ def checksum(path: Path) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
+def recorded_in(path: Path) -> dict[tuple[str, int], list[Json]]:
+    """The messages of every simulation in a results file, by task id and trial. Raises UserError."""
+    return _read(path, checksum(path))
+
+
 @lru_cache(maxsize=4)
-def _read(path: Path) -> dict[tuple[str, int], list[Json]]:
-    """The messages of every simulation in a results file, by task id and trial."""
+def _read(path: Path, _: str) -> dict[tuple[str, int], list[Json]]:
     try:
         simulations = list(_simulations(path))
         return {(str(one["task_id"]), one.get("trial") or 0): _messages(one) for one in simulations}
@@ -153,12 +142,12 @@ def _read(path: Path) -> dict[tuple[str, int], list[Json]]:
 
 def _simulations(path: Path) -> Iterator[Json]:
     if not path.is_dir():
-        yield from json.loads(path.read_text())["simulations"]
+        yield from json.loads(path.read_text(encoding="utf-8"))["simulations"]
         return
-    results = json.loads((path / "results.json").read_text())
+    results = json.loads((path / "results.json").read_text(encoding="utf-8"))
     yield from results.get("simulations") or []
     for file in sorted((path / "simulations").glob("*.json")):
-        yield json.loads(file.read_text())
+        yield json.loads(file.read_text(encoding="utf-8"))
 
 
 def _messages(simulation: Json) -> list[Json]:

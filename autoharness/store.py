@@ -44,10 +44,10 @@ class Store:
         """The stored outcome of the trial with this key."""
         path = self._trial(key)
         try:
-            return Outcome.from_json(json.loads(path.read_text())["outcome"])
+            return Outcome.from_json(json.loads(path.read_text(encoding="utf-8"))["outcome"])
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             path.rename(path.with_suffix(".damaged"))
             return None
 
@@ -69,12 +69,16 @@ class Store:
         """What `run.json` says of every run, oldest first."""
         for path in sorted((self.folder / "runs").glob("*/run.json")):
             try:
-                yield json.loads(path.read_text())
-            except ValueError:
+                run = json.loads(path.read_text(encoding="utf-8"))
+            except (ValueError, RecursionError):
+                run = None
+            if isinstance(run, dict):
+                yield run
+            else:
                 path.rename(path.with_suffix(".damaged"))
 
     def count_holdout(self, entry: Json) -> None:
-        with (self.folder / "holdout.jsonl").open("a") as log:
+        with (self.folder / "holdout.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps({"time": now(), **entry}) + "\n")
 
     def _trial(self, key: Json) -> Path:
@@ -104,7 +108,8 @@ def write_text(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     try:
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, 0o644)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

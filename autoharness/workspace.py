@@ -4,11 +4,11 @@
     train_results.json                       {"split", "timestamp", "results": {task_id: reward}}
     traces/latest/TASK/ traces/baseline/TASK/  trace.json  result.json  trace.md
 
-Only train tasks come here. `latest` is the newest run of each task, `baseline` the first one ever.
+Only train tasks come here. `latest` is the newest run of each task, `baseline` its first
+one that could be evaluated.
 """
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +32,15 @@ def export_train(outcomes: list[Outcome], results: dict[str, float | None], fold
     With several trials a task's folder shows its worst one: that is the one to learn from.
     """
     write_json(folder / "train_results.json", {"split": "train", "timestamp": now(), "results": results})
-    worst: dict[str, Outcome] = {}
-    for outcome in sorted(outcomes, key=lambda one: -1.0 if one.reward is None else one.reward, reverse=True):
-        if outcome.reward is not None or outcome.trial.task_id not in worst:
-            worst[outcome.trial.task_id] = outcome
-    for task_id, outcome in worst.items():
+    by_task: dict[str, list[Outcome]] = {}
+    for outcome in outcomes:
+        by_task.setdefault(outcome.trial.task_id, []).append(outcome)
+    for task_id, trials in by_task.items():
+        worst = min(trials, key=lambda trial: 2.0 if trial.reward is None else trial.reward)
         latest, baseline = (folder / "traces" / kind / slug(task_id) for kind in ("latest", "baseline"))
-        _write_trace(latest, outcome)
-        if not baseline.exists():
-            shutil.copytree(latest, baseline)
+        _write_trace(latest, worst)
+        if worst.reward is not None and not (baseline / "trace.md").exists():
+            _write_trace(baseline, worst)
 
 
 def _write_trace(folder: Path, outcome: Outcome) -> None:
@@ -76,7 +76,7 @@ def render_trace(outcome: Outcome) -> str:
 
 
 def _checks(info: Json) -> list[str]:
-    """One line for each check that counts for the reward."""
+    """The parts of the reward, then one line for each check."""
     lines = [f"- {basis}: {reward:g}" for basis, reward in (info.get("reward_breakdown") or {}).items()]
     for check in info.get("communicate_checks") or []:
         lines.append(f"- {_met(check['met'])} the agent tells the user: {check['info']}")
@@ -122,7 +122,7 @@ def _met(met: bool) -> str:
 
 
 def _short(value: Any) -> str:
-    return _text(json.dumps(value))
+    return _text(json.dumps(value, ensure_ascii=False))
 
 
 def _text(text: str | None) -> str:

@@ -85,11 +85,22 @@ def test_an_answer_carries_what_it_cost_and_what_the_provider_sent() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    ["{", "{'at': 1}", "[1]", '"text"', "1", "null"],
-    ids=["cut-off", "python", "list", "string", "number", "null"],
+    [
+        "{",
+        "{'at': 1}",
+        "[1]",
+        '"text"',
+        "1",
+        "null",
+        '{"x": NaN}',
+        '{"x": 1e999}',
+        '{"x": "\\ud800"}',
+        '{"x":' * 5000,
+    ],
+    ids=["cut-off", "python", "list", "string", "number", "null", "nan", "too-large", "half-a-character", "deep"],
 )
 def test_tool_arguments_that_are_no_json_object_are_malformed(arguments: str) -> None:
-    with pytest.raises(MalformedToolCall, match=r"^the LLM called look with arguments that are not ") as error:
+    with pytest.raises(MalformedToolCall, match=r"^the LLM called look with arguments that are no JSON: ") as error:
         from_chat(_completion_that_calls(arguments))
     assert error.value.content == arguments
 

@@ -153,6 +153,17 @@ def test_held_out_results_are_not_shown(checkout: Path, serve: Callable[..., LLM
     ]
 
 
+def test_another_gate_split_does_not_lay_the_test_split_open(
+    checkout: Path, serve: Callable[..., LLMServer], tau2: Tau2
+) -> None:
+    serve()
+    (checkout / "experiment_config.yaml").write_text("domain: mock\nagent_model: openai/solver\ngate_split: train\n")
+    task_id = tau2.facts("mock").splits["test"][0]
+    done = benchmark("--task-ids", task_id)
+    assert done.stdout == "held_out: 1 tasks were run; a part of a held-out split shows no score\n"
+    assert task_id not in done.stderr
+
+
 def test_nothing_of_a_held_out_task_lies_under_the_checkout(
     checkout: Path, serve: Callable[..., LLMServer], tau2: Tau2
 ) -> None:

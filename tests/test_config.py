@@ -217,3 +217,36 @@ def test_whatever_the_file_says_is_an_experiment_or_one_line(
     for name, value in yaml.safe_load(path.read_text()).items():
         taken = getattr(experiment, name)
         assert value is None or taken == type(taken)(value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "seed: 2024-13-01",
+        "threshold: 0b_",
+        "seed: !!int a",
+        "domain: !!bool x",
+        "seed: 1" + "0" * 5000,
+        "threshold: 1" + "0" * 400,
+        "domain: " + "[" * 2000,
+        "agent_llm_args: {temperature: .nan}",
+        "agent_llm_args: {when: 2024-01-01}",
+        "agent_llm_args: {1: 2}",
+        "agent_llm_args: &a {x: *a}",
+        "threshold: 80",
+        "agent_model: ''",
+        "[]",
+        "false",
+    ],
+    ids=lambda text: text[:30],
+)
+def test_what_yaml_takes_and_an_experiment_cannot_is_refused(text: str) -> None:
+    CONFIG_FILE.write_text(text)
+    with pytest.raises(UserError) as error:
+        resolve({})
+    assert "\n" not in str(error.value)
+
+
+def test_an_empty_benchmark_is_the_default() -> None:
+    CONFIG_FILE.write_text("benchmark:\n")
+    assert resolve({}).experiment.benchmark == "tau-bench"

@@ -18,7 +18,7 @@ Rewards = dict[str, float | None]
 def test_no_held_out_task_is_among_the_single_results_and_every_other_one_is(
     rewards: Rewards, held_out: set[str]
 ) -> None:
-    result = shown(rewards, held_out, reveal=False)
+    result = shown(rewards, [held_out], reveal=False)
     assert result.rewards == {task: reward for task, reward in rewards.items() if task not in held_out}
 
 
@@ -26,7 +26,7 @@ def test_no_held_out_task_is_among_the_single_results_and_every_other_one_is(
 def test_a_part_of_the_held_out_tasks_does_not_enter_the_mean(rewards: Rewards, held_out: set[str]) -> None:
     missing = min(held_out)
     rewards.pop(missing, None)
-    result = shown(rewards, held_out, reveal=False)
+    result = shown(rewards, [held_out], reveal=False)
     assert result.scored == result.rewards
     assert not set(result.scored) & held_out
     assert result.withheld == result.held_out == len(set(rewards) & held_out)
@@ -35,14 +35,14 @@ def test_a_part_of_the_held_out_tasks_does_not_enter_the_mean(rewards: Rewards, 
 @given(REWARDS, st.data())
 def test_all_of_the_held_out_tasks_enter_the_mean(rewards: Rewards, data: st.DataObject) -> None:
     held_out = data.draw(st.sets(st.sampled_from(sorted(rewards))) if rewards else st.just(set()))
-    result = shown(rewards, held_out, reveal=False)
+    result = shown(rewards, [held_out], reveal=False)
     assert result.scored == rewards
     assert (result.held_out, result.withheld) == (len(held_out), 0)
 
 
 @given(REWARDS, st.sets(TASKS))
 def test_a_person_who_reveals_sees_everything(rewards: Rewards, held_out: set[str]) -> None:
-    result = shown(rewards, held_out, reveal=True)
+    result = shown(rewards, [held_out], reveal=True)
     assert result.rewards == result.scored == rewards
     assert (result.held_out, result.withheld) == (len(set(rewards) & held_out), 0)
 
@@ -51,7 +51,7 @@ def test_a_person_who_reveals_sees_everything(rewards: Rewards, held_out: set[st
 def test_the_score_is_the_mean_over_the_evaluated_tasks_that_count(
     rewards: Rewards, held_out: set[str], reveal: bool
 ) -> None:
-    result = shown(rewards, held_out, reveal)
+    result = shown(rewards, [held_out], reveal)
     evaluated = [reward for reward in result.scored.values() if reward is not None]
     assert result.val_score == (fmean(evaluated) if evaluated else None)
 
@@ -68,4 +68,11 @@ def test_the_score_is_the_mean_over_the_evaluated_tasks_that_count(
     ids=["whole", "whole-with-an-error", "part", "part-beside-train", "whole-beside-train"],
 )
 def test_score_of_a_run_where_0_and_1_are_held_out(rewards: Rewards, score: float | None) -> None:
-    assert shown(rewards, {"0", "1"}, reveal=False).val_score == score
+    assert shown(rewards, [{"0", "1"}], reveal=False).val_score == score
+
+
+def test_each_held_out_split_is_whole_or_not_by_itself() -> None:
+    result = shown({"0": 1.0, "1": 0.0, "2": 0.5, "9": 0.0}, [{"0", "1"}, {"2", "3"}], reveal=False)
+    assert result.rewards == {"9": 0.0}
+    assert result.scored == {"0": 1.0, "1": 0.0, "9": 0.0}
+    assert (result.held_out, result.withheld) == (3, 1)

@@ -12,7 +12,7 @@ from conftest import ROOT
 
 PACKAGE = "autoharness"
 LAYERS = (
-    {"__init__", "errors"},  # L0: the rest of L0 may import `errors`
+    {"__init__", "errors", "strict_json"},  # L0: the rest of L0 may import these
     {"agent_api", "channel", "cli", "config", "results"},  # L0
     {"holdout", "progress", "store"},  # L1
     {"workspace"},  # L1, written through the store
@@ -25,7 +25,7 @@ LAYERS = (
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 CHILD_SIDE = {"host_child", "tau2_standin"}
-CHILD_IMPORTS = {"agent_api", "channel", "errors", "tau2_standin"}
+CHILD_IMPORTS = {"agent_api", "channel", "errors", "strict_json", "tau2_standin"}
 ONLY_IN = {"tau2": {"tau"}, "litellm": {"gateway", "tau"}}
 HEAVY = {"dotenv", "git", "litellm", "numpy", "pydantic", "ray", "rich", "tau2", "yaml"}
 MOST_DOOR_LINES = 15

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoharness.errors import UserError
-from autoharness.replay import LeftTheRecording, Replay, checksum
+from autoharness.replay import LeftTheRecording, Replay, _same, checksum
 
 Json = dict[str, Any]
 TASK = "7"
@@ -241,7 +241,7 @@ def test_a_file_that_is_no_results_file_is_the_users_to_mend(content: bytes, tmp
 
 @pytest.mark.parametrize("name", ["missing.json", "."], ids=["no-file", "folder-without-results"])
 def test_so_is_a_file_that_is_not_there(name: str, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"not a tau2 results file .*No such file"):
+    with pytest.raises(UserError, match=r"No such file"):
         Replay(tmp_path / name, TASK, 0, "agent")
 
 
@@ -258,3 +258,9 @@ def test_the_checksum_is_that_of_the_content(make: Any, tmp_path: Path) -> None:
 def test_a_checksum_of_nothing_is_the_users_to_mend(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^replay/.*missing\.json: No such file"):
         checksum(tmp_path / "missing.json")
+
+
+@pytest.mark.parametrize("pair", [("1", "true"), ("[0]", "[false]"), ("1", "1.5")], ids=str)
+def test_values_that_python_calls_equal_are_not_the_same(pair: tuple[str, str]) -> None:
+    assert not _same(*pair)
+    assert _same(pair[0], f" {pair[0]} ")

@@ -76,7 +76,7 @@ def solve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 @pytest.mark.parametrize("domain", ["airline", "retail", "telecom"])
 def test_every_task_is_solved_by_its_reference_actions(runner: Any, solve: Any, tau2: Tau2, domain: str) -> None:
-    """All 278 tasks of train and test, through gateway and agent host. Without AUTOHARNESS_FULL_TESTS=1: a quarter."""
+    """All 278 tasks of train and test, through gateway and host; a quarter without AUTOHARNESS_FULL_TESTS=1."""
     tasks = {task_id: tau2._tasks(domain)[task_id] for task_id in tau2.facts(domain).splits["base"]}
     chosen = list(tasks) if EVERYTHING else list(tasks)[::4]
     solve(Solver(tasks.values()))

@@ -438,5 +438,5 @@ def test_a_recording_of_a_file_that_is_not_there_is_the_users_mistake(
 ) -> None:
     from autoharness.errors import UserError
 
-    with pytest.raises(UserError, match="not a tau2 results file"):
+    with pytest.raises(UserError, match=r"nothing\.json"):
         run(simulator(agent_model=f"replay/{tmp_path / 'nothing.json'}"))

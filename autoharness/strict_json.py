@@ -1,0 +1,57 @@
+"""JSON objects from somewhere untrusted, or for somewhere that trusts us.
+
+Python's parser takes more than JSON: NaN (unequal to itself, so tau2's replay of a conversation would raise),
+infinity, half a character, nesting that breaks whoever copies the value. Each would fail later, and look like
+someone else's fault.
+"""
+
+import json
+import math
+from typing import Any
+
+_DEEPEST = 100
+
+Json = dict[str, Any]
+
+
+def loads_object(text: str) -> Json:
+    """Raises ValueError where `text` is no JSON object of plain numbers, whole characters and bounded depth."""
+    try:
+        value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"not an object: {text[:80]!r}")
+    check_depth(value, _DEEPEST)
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()  # a UnicodeEncodeError is a ValueError
+    return value
+
+
+def dumps(value: Json) -> bytes:
+    """One line. Raises ValueError or TypeError where `value` is no JSON."""
+    try:
+        text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    return text.encode() + b"\n"
+
+
+def check_depth(value: Any, levels: int) -> None:
+    """Raises ValueError where lists and objects are nested deeper than `levels`."""
+    if not levels:
+        raise ValueError("nested too deep")
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if isinstance(inner, dict | list):
+            check_depth(inner, levels - 1)
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is too large")
+    return number
