@@ -61,7 +61,7 @@ class Experiment:
     """For the agent's own code in one turn; waiting for the LLM does not count."""
     llm_timeout_s: float = 300.0
     """For one LLM call."""
-    llm_retries: int = 3
+    llm_retries: int = 5
     """Further tries of one LLM call that failed."""
     simulation_retries: int = 2
     """Further tries of a simulation that infrastructure failed."""

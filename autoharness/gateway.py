@@ -45,6 +45,7 @@ _AGENT_ARGUMENTS: dict[str, tuple[type, ...]] = {
 }
 """What an agent may ask for, by type: a client library trips over a wrong type in ways that look like an outage."""
 _ERRORS = {AGENT: ProviderError, USER: UserSimulatorError, JUDGE: JudgeError}
+_LONGEST_PAUSE_S = 60.0
 _NOT_WORTH_A_RETRY = frozenset({400, 401, 403, 404, 413, 422})
 _REFUSED_BY_PROVIDER = range(400, 500)
 _INFRASTRUCTURE_4XX = frozenset({401, 403, 408, 429})
@@ -57,6 +58,8 @@ class ProviderFault(Exception):
         super().__init__(message)
         self.status_code = status_code
         self.context_overflow = context_overflow
+        self.retry_after_s = 0.0
+        """How long the provider asks to wait before the next try."""
         self.retryable = status_code not in _NOT_WORTH_A_RETRY
 
 
@@ -108,7 +111,9 @@ class LiteLLM:
     def _fault(self, error: Exception) -> ProviderFault:
         overflow = isinstance(error, self._litellm.ContextWindowExceededError)
         code = getattr(error, "status_code", 0)
-        return ProviderFault(_one_line(error), code if isinstance(code, int) else 0, overflow)
+        fault = ProviderFault(_one_line(error), code if isinstance(code, int) else 0, overflow)
+        fault.retry_after_s = _retry_after_s(error)
+        return fault
 
 
 class Session:
@@ -226,7 +231,8 @@ class Session:
             except ProviderFault as fault:
                 if not fault.retryable or attempt == self._limits.retries:
                     raise
-            time.sleep(random.uniform(0.5, 1) * 2**attempt)
+                pause_s = max(fault.retry_after_s, random.uniform(0.5, 1) * 2**attempt)
+            time.sleep(min(pause_s, _LONGEST_PAUSE_S))
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _call(self, role: str, request: Request) -> Response:
@@ -326,6 +332,15 @@ def _usage_of(response: Response, latency_s: float) -> Usage:
         uncosted_calls=int(cost_usd is None),
         latency_s=latency_s,
     )
+
+
+def _retry_after_s(error: Exception) -> float:
+    """The seconds of a Retry-After header; 0 where there is none, or a date instead."""
+    headers = getattr(error, "litellm_response_headers", None) or {}
+    try:
+        return float(headers.get("retry-after", 0))
+    except ValueError:
+        return 0.0
 
 
 def _one_line(error: Exception) -> str:

@@ -132,6 +132,13 @@ def test_a_fault_is_retried_and_then_named(echo: Echo) -> None:
     assert raised.value.retryable
 
 
+def test_a_provider_that_names_a_pause_gets_it(echo: Echo) -> None:
+    echo.faults = [Fault(429, headers={"Retry-After": "2"})]
+    started = time.monotonic()
+    assert ask(session(retries=1)) == "answer 1"
+    assert time.monotonic() - started >= 2
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_wrong_key_is_not_tried_again(echo: Echo, status: int) -> None:
     echo.faults = [Fault(status, '{"error": {"message": "wrong key"}}')] * 2
