@@ -31,6 +31,7 @@ from autoharness.strict_json import check_depth
 
 _CHILD = Path(__file__).with_name("host_child.py")
 _OUTPUT_TAIL_CHARS = 2000
+_MOST_CHATS = 2000
 _DEEPEST_ARGUMENTS = 50  # far deeper ones break tau2's copying, which would look like tau2's own failure
 
 Complete = Callable[[Message], Message]
@@ -88,6 +89,7 @@ class Host:
         self._calls: dict[int, _Call] = {}
         self._changed = threading.Condition()
         self._completes: dict[str, Complete] = {}
+        self._chats = 0
         self._death = ""
         self._hung = False
         self._output = ""
@@ -186,6 +188,10 @@ class Host:
 
     def _take(self, message: Message) -> None:
         if "chat" in message:
+            if self._chats >= _MOST_CHATS:
+                raise ChannelError(f"over {_MOST_CHATS} requests at once")
+            with self._changed:
+                self._chats += 1
             number, simulation, request = message["chat"], message["simulation"], message["request"]
             complete = self._completes.get(simulation, _refuse)
             threading.Thread(target=self._chat, args=(number, simulation, complete, request), daemon=True).start()
@@ -207,6 +213,8 @@ class Host:
             answer = {"aborted": str(error)}
         finally:
             self._each(clocks, _Clock.resume)
+            with self._changed:
+                self._chats -= 1
         with suppress(ChannelError):  # the reader thread learns of the death and says so
             self._channel.send({"chat": number, **answer})
 
@@ -219,8 +227,9 @@ class Host:
     def _read_output(self) -> None:
         """What the agent's code prints goes nowhere; its end is kept, to explain a death."""
         assert self._process.stdout
-        while chunk := os.read(self._process.stdout.fileno(), 65536):
-            self._output = (self._output + chunk.decode(errors="replace"))[-_OUTPUT_TAIL_CHARS:]
+        with self._process.stdout as output:
+            while chunk := os.read(output.fileno(), 65536):
+                self._output = (self._output + chunk.decode(errors="replace"))[-_OUTPUT_TAIL_CHARS:]
 
     def _epitaph(self) -> str:
         try:

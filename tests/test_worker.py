@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TEMPLATE
+from conftest import ROOT, TEMPLATE
 from llm_server import Fault, LLMServer, assistant, tool_call
 from solver import Solver
 
@@ -401,7 +401,7 @@ def test_one_simulation_that_kills_the_host_does_not_cost_the_others(
         "import os, time\nif 'update' in repr(message):\n    time.sleep(0.5)\n    os._exit(1)\n"
         "if 'asked' not in state.__dict__:\n    state.asked = True\n    time.sleep(1)\n"
         "return turn(self, message, state)"
-    ).replace("generate_next_message = edit", "generate_next_message = edit")
+    )
     machine = simulator(agent, agent_model=MODEL)
     with ThreadPoolExecutor(4) as pool:
         outcomes = dict(zip(tasks, pool.map(lambda task_id: run(machine, task_id), tasks), strict=True))
@@ -423,6 +423,28 @@ def test_a_failed_train_task_says_how_the_database_differs(
     outcome = run(simulator(agent_model=MODEL), diagnose=True)
     assert (outcome.status, outcome.reward) == (Status.FAILED, 0.0)
     assert any(one["path"].startswith("agent.tasks") and one["actual"] is None for one in outcome.database_diff)
+
+
+RECORDING = f"replay/{ROOT / 'examples' / 'recording.json'}"
+
+
+@pytest.mark.parametrize("side", ["agent_model", "user_model"])
+def test_one_side_may_be_a_recording(tau2: Tau2, provider: Provider, simulator: MakeSimulator, side: str) -> None:
+    provider._solver = Solver(tau2._tasks("airline").values())
+    models = {"agent_model": MODEL, "user_model": MODEL} | {side: RECORDING}
+    outcome = run(simulator(domain="airline", **models), "17")
+    assert outcome.status == Status.PASSED, outcome.detail
+    assert outcome.usage[side.removesuffix("_model")].cost_usd == 0 < provider.answered
+
+
+def test_a_recorded_user_does_not_answer_what_it_was_not_asked(provider: Provider, simulator: MakeSimulator) -> None:
+    """Nor does it score: the conversation has left the recording."""
+    agent = edited(
+        "from autoharness.agent_api import AssistantMessage\nreturn AssistantMessage('Who are you?'), state"
+    )
+    outcome = run(simulator(agent, domain="airline", agent_model=MODEL, user_model=RECORDING), "17")
+    assert (outcome.status, outcome.reward) == (Status.USER_ERROR, None)
+    assert "left the recording" in outcome.detail and "Who are you?" in outcome.detail
 
 
 def test_what_was_never_made_is_not_as_it_should_be(tau2: Tau2, provider: Provider, simulator: MakeSimulator) -> None:
