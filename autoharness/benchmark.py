@@ -97,7 +97,8 @@ def _choose(options: Any, named: list[str] | None, experiment: Experiment, facts
     """The tasks to run; None for the whole split. A split that does not exist is left to the runner to refuse."""
     candidates = facts["splits"].get(experiment.split, []) if named is None else named
     if options.failed:
-        candidates = _failed_before(options.failed, experiment, candidates)
+        hidden = set() if options.reveal_held_out else held_out(experiment, facts)
+        candidates = _failed_before(options.failed, experiment, candidates, hidden)
     if options.num_tasks:
         candidates = candidates[: options.num_tasks]
     return candidates if named is not None or options.failed or options.num_tasks else None
@@ -116,7 +117,14 @@ def _read_ids(words: list[str]) -> list[str]:
     return ids
 
 
-def _failed_before(kind: str, experiment: Experiment, candidates: list[str]) -> list[str]:
+def _failed_before(kind: str, experiment: Experiment, candidates: list[str], hidden: set[str]) -> list[str]:
+    """The candidates that ended so in their newest run. Choosing held-out tasks would tell how each of them ended."""
+    if candidates and set(candidates) <= hidden:
+        raise UserError(
+            f"--failed {kind}: held-out tasks are not chosen by their single results; run the split again: "
+            "what infrastructure failed is tried again by itself"
+        )
+    candidates = [task_id for task_id in candidates if task_id not in hidden]
     statuses = last_statuses(Store(default_vault()), experiment.domain)
     failed = [task_id for task_id in candidates if statuses.get(task_id, set()) & _RERUN[kind]]
     if not failed:
@@ -154,12 +162,15 @@ def _export(run: Run, hidden: set[str]) -> None:
 
 
 def _explain(run: Run, hidden: set[str]) -> None:
-    """On standard error: why simulations have no reward, or scored 0 without a conversation's end."""
+    """On standard error: why simulations have no reward, or scored 0 without a conversation's end.
+
+    Of a held-out task no more than that it has no reward: a reason for a 0 would be its result.
+    """
     reasons: dict[str, list[str]] = defaultdict(list)
     for outcome in run.outcomes:
-        if outcome.status not in (Status.PASSED, Status.FAILED):
-            detail = "(held out)" if outcome.trial.task_id in hidden else outcome.detail
-            reasons[f"{outcome.status}: {detail}"].append(outcome.trial.task_id)
+        held = outcome.trial.task_id in hidden
+        if outcome.status not in (Status.PASSED, Status.FAILED) and not (held and outcome.status in EVALUATED):
+            reasons[f"{outcome.status}: {'(held out)' if held else outcome.detail}"].append(outcome.trial.task_id)
     for reason, task_ids in reasons.items():
         who = f"{len(task_ids)} simulations" if len(task_ids) > 3 or "(held out)" in reason else ", ".join(task_ids)
         print(f"[benchmark] {who}: {reason}", file=sys.stderr)

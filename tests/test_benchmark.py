@@ -153,6 +153,21 @@ def test_held_out_results_are_not_shown(checkout: Path, serve: Callable[..., LLM
     ]
 
 
+def test_no_way_of_asking_tells_how_one_held_out_task_ended(
+    checkout: Path, serve: Callable[..., LLMServer], tau2: Tau2
+) -> None:
+    """Neither `--failed`, which would choose it or not, nor a reason for its 0, nor the exit code."""
+    serve()
+    (checkout / "agent" / "agent.py").write_text("1 / 0")
+    command = ["--domain", "mock", "--agent-model", "openai/solver"]
+    task_id = tau2.facts("mock").splits["test"][0]
+    part = benchmark(*command, "--task-ids", task_id)
+    assert part.returncode == 0
+    assert not any(word in part.stdout + part.stderr for word in (task_id, "agent_error", "ZeroDivision"))
+    failed = benchmark(*command, "--task-ids", task_id, "--failed")
+    assert failed.returncode == 3 and "held-out tasks are not chosen" in failed.stderr
+
+
 def test_another_gate_split_does_not_lay_the_test_split_open(
     checkout: Path, serve: Callable[..., LLMServer], tau2: Tau2
 ) -> None:
