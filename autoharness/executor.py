@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from autoharness.channel import Channel, Message
 from autoharness.config import Experiment
@@ -186,5 +185,5 @@ def _python_path() -> str:
 
 
 def _last_words(worker: _Worker) -> str:
-    lines: list[Any] = worker.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    lines = worker.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return f"{lines[-1][:200] if lines else 'without a word'} (log: {worker.log})"

@@ -27,11 +27,12 @@ from typing import Any
 
 from autoharness.channel import Channel, Message
 from autoharness.errors import AgentError, ChannelError, HostDied, InfrastructureError, ProviderError
-from autoharness.strict_json import check_depth
+from autoharness.strict_json import check_depth, dumps
 
 _CHILD = Path(__file__).with_name("host_child.py")
 _OUTPUT_TAIL_CHARS = 2000
 _MOST_CHATS = 2000
+_LONGEST_REPLY_BYTES = 100_000  # a whole conversation has to fit into one message to the door
 _DEEPEST_ARGUMENTS = 50  # far deeper ones break tau2's copying, which would look like tau2's own failure
 
 Complete = Callable[[Message], Message]
@@ -264,7 +265,10 @@ def checked_reply(reply: Any) -> Message:
         raise AgentError(f"the agent returned content that is no text: {content!r:.80}")
     if not calls and not (content and content.strip()):
         raise AgentError("the agent returned an empty message: neither text nor tool calls")
-    return {"content": content, "tool_calls": [_checked_call(call) for call in calls]}
+    checked = {"content": content, "tool_calls": [_checked_call(call) for call in calls]}
+    if len(dumps(checked)) > _LONGEST_REPLY_BYTES:
+        raise AgentError(f"the agent returned a message of over {_LONGEST_REPLY_BYTES} bytes")
+    return checked
 
 
 def _checked_call(call: Any) -> Message:

@@ -271,7 +271,16 @@ class Worker:
                 trial, Status.SETUP_ERROR, None, f"bug in auto-harness: {traceback.format_exc(limit=-1)}"
             )
         with suppress(ChannelError):  # the door is gone, and this process is about to be
-            self._channel.send({"job": message["job"], "outcome": outcome.to_json()})
+            self._send(message["job"], outcome)
+
+    def _send(self, job: int, outcome: Outcome) -> None:
+        """The door waits for an outcome of every job: one that cannot be sent is replaced by one that says so."""
+        try:
+            self._channel.send({"job": job, "outcome": outcome.to_json()})
+        except (ValueError, TypeError) as error:
+            reason = ascii(f"the outcome cannot be sent: {error}")[:300]
+            unsent = Outcome(outcome.trial, Status.SETUP_ERROR, None, reason)
+            self._channel.send({"job": job, "outcome": unsent.to_json()})
 
 
 def main() -> None:

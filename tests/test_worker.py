@@ -1,6 +1,7 @@
 """Whose fault it is: DESIGN's table row by row, through a real server, a real tau2 and a real agent host."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +14,10 @@ from conftest import ROOT, TEMPLATE
 from llm_server import Fault, LLMServer, assistant, tool_call
 from solver import Solver
 
+from autoharness.channel import Channel
 from autoharness.results import Outcome, Status, Trial
 from autoharness.tau import Tau2
-from autoharness.worker import Simulator
+from autoharness.worker import Simulator, Worker
 
 TASK = "create_task_1"
 MODEL = "openai/solver"
@@ -221,6 +223,10 @@ AGENT_FAULTS = {
         "return AssistantMessage(tool_calls=[ToolCall('create_task', [1])]), state",
         "no dictionary",
     ),
+    "a-book": (
+        "from autoharness.agent_api import AssistantMessage\nreturn AssistantMessage('x' * 200_000), state",
+        "over 100000 bytes",
+    ),
     "arguments-are-deep": (
         "from autoharness.agent_api import AssistantMessage, ToolCall\nx = {}\n"
         "for _ in range(300):\n    x = {'x': x}\n"
@@ -423,6 +429,14 @@ def test_a_failed_train_task_says_how_the_database_differs(
     outcome = run(simulator(agent_model=MODEL), diagnose=True)
     assert (outcome.status, outcome.reward) == (Status.FAILED, 0.0)
     assert any(one["path"].startswith("agent.tasks") and one["actual"] is None for one in outcome.database_diff)
+
+
+def test_an_outcome_that_cannot_be_sent_is_not_waited_for_in_vain() -> None:
+    ours, theirs = socket.socketpair()
+    bad = Outcome(Trial(TASK, 0, 1), Status.FAILED, 0.0, reward_info={"reward": float("nan")})
+    Worker(Channel(ours))._send(7, bad)
+    message = Channel(theirs).receive()
+    assert message is not None and (message["job"], message["outcome"]["status"]) == (7, "setup_error")
 
 
 RECORDING = f"replay/{ROOT / 'examples' / 'recording.json'}"
