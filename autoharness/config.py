@@ -19,6 +19,16 @@ from autoharness.errors import UserError
 CONFIG_FILE = Path("experiment_config.yaml")
 AGENT_FILE = Path("agent/agent.py")
 
+OFFLINE = "offline/"
+"""Models of our own that need no key. They play together: the clerk understands no other customer."""
+SIMULATED = "simulated: the models are programs (docs/offline.md); this is no benchmark result"
+"""What every command prints beside the results of such models."""
+_OFFLINE_ROLES = {
+    "agent_model": ("offline/clerk", "offline/faultless-clerk"),
+    "user_model": ("offline/customer",),
+    "judge_model": ("offline/judge",),
+}
+
 BENCHMARK = "tau-bench"
 _NOT_SUPPORTED_YET = ("terminal-bench", "bird-interact")
 _ENVIRONMENT = {"agent_model": "AGENT_MODEL"}
@@ -65,12 +75,23 @@ class Experiment:
     """Further tries of one LLM call that failed."""
     simulation_retries: int = 2
     """Further tries of a simulation that infrastructure failed."""
+    tau2_data_source: str = "https://github.com/sierra-research/tau2-bench.git"
+    """Where prepare fetches the data of a tau2 that comes without it: a URL or a path of a git repository."""
+    tau2_data_revision: str = "fc0055dc4e0a316c3f83133267fbd6faaa770992"
+    """Tag or commit there."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    @property
+    def simulated(self) -> bool:
+        """Whether the models are programs of ours: then nothing that comes out is a benchmark result."""
+        return self.agent_model.startswith(OFFLINE)
+
     def model_of(self, role: str) -> str:
         """The model of "agent", "user" or "judge", with the fallbacks applied."""
+        if self.simulated:
+            return {"agent": self.agent_model, "user": "offline/customer", "judge": "offline/judge"}[role]
         user_model = self.user_model or self.agent_model
         return {"agent": self.agent_model, "user": user_model, "judge": self.judge_model or user_model}[role]
 
@@ -129,7 +150,21 @@ def _merge(layers: list[tuple[str, Mapping[str, Any]]]) -> Resolved:
             checked = _checked(name, value, source)
             if value is not None:
                 values[name], sources[name] = checked, source
-    return Resolved(Experiment(**values), sources)
+    experiment = Experiment(**values)
+    _check_offline(experiment, sources)
+    return Resolved(experiment, sources)
+
+
+def _check_offline(experiment: Experiment, sources: Mapping[str, str]) -> None:
+    """The offline models play with each other alone, each its own role."""
+    for name, known in _OFFLINE_ROLES.items():
+        model, place = getattr(experiment, name), _place(sources[name])
+        if model is None:
+            continue
+        if model.startswith(OFFLINE):
+            check_choice(name, model, known, sources[name])
+        if model.startswith(OFFLINE) != experiment.simulated:
+            raise UserError(f"{place}{name}: {model} does not play with agent_model {experiment.agent_model}")
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -14,7 +14,6 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -32,10 +31,11 @@ from autoharness.errors import (
     SetupError,
     SimulationError,
 )
+from autoharness.tasks import UNWRITTEN, DomainFacts, Script, Step, cut, in_order
 
 AGENT_NAME = "custom_agent"
-_TRAIN_SHARE = 0.6
 _MOST_DIFFERENCES = 100
+_LONGEST_TOOL_ANSWER_CHARS = 1_000_000
 
 Json = dict[str, Any]
 
@@ -51,19 +51,6 @@ class AgentLink(Protocol):
 
 Complete = Callable[[str, Json], Json]
 """Answers a chat completion request for a role ("user" or "judge"). Raises InfrastructureError."""
-
-
-@dataclass(frozen=True)
-class DomainFacts:
-    """What a run has to know of a domain before it starts, and what the agent is given."""
-
-    domain: str
-    flavour: str
-    version: str
-    data_checksum: str
-    splits: dict[str, list[str]]
-    policy: str
-    tools: list[Json]
 
 
 @dataclass(frozen=True)
@@ -104,7 +91,7 @@ class Tau2:
     """The installed tau2. Make one for each process; its methods may be called from many threads."""
 
     def __init__(self) -> None:
-        _check_installed()
+        check_installed()
         os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or the import asks the network, and waits
         from loguru import logger
 
@@ -117,6 +104,7 @@ class Tau2:
         self._flavour.register(registry)
         _route_llm_calls()
         _let_assertions_fail()
+        _bound_tool_answers()
 
     @property
     def domains(self) -> list[str]:
@@ -130,7 +118,7 @@ class Tau2:
             domain=domain,
             flavour=self._flavour.name,
             version=importlib.metadata.version(self._flavour.distribution),
-            data_checksum=_data_checksum(domain),
+            data_files=_data_files(domain),
             splits=self._splits(domain),
             policy=environment.get_policy(),
             tools=[tool.openai_schema for tool in environment.get_tools()],
@@ -193,6 +181,39 @@ class Tau2:
                 continue
         return list(differences(_databases(gold), _databases(conversation.environment)))[:_MOST_DIFFERENCES]
 
+    def script(self, domain: str, task_id: str) -> Script:
+        """The task's reference actions and what goes with them."""
+        task, (policy, changing) = self._tasks(domain)[task_id], self._policy_and_changing_tools(domain)
+        criteria = task.evaluation_criteria
+        basis = {one.value for one in criteria.reward_basis} if criteria else set()
+        steps = [
+            Step(one.requestor, one.name, one.arguments, "ACTION" in basis or (one.requestor, one.name) in changing)
+            for one in (criteria and criteria.actions) or []
+        ]
+        to_say = list(criteria.communicate_info or []) if "COMMUNICATE" in basis else []
+        to_say += list(criteria.nl_assertions or []) if "NL_ASSERTION" in basis else []
+        request = _request(task.user_scenario.instructions)
+        known = UNWRITTEN.get(f"{domain}/{task_id}", tuple(steps))
+        return Script(domain, task_id, policy, request, known, tuple(to_say))
+
+    @cached_property
+    def _policy_and_changing_tools(self) -> Callable[[str], tuple[str, set[tuple[str, str]]]]:
+        """A domain's policy, and (requestor, name) of its tools that tau2 marks as writing."""
+
+        @cache
+        def load(domain: str) -> tuple[str, set[tuple[str, str]]]:
+            environment = self._registry.get_env_constructor(domain)()
+            kits = {"assistant": environment.tools, "user": environment.user_tools}
+            changing = {
+                (requestor, name)
+                for requestor, kit in kits.items()
+                for name in (kit.get_tools() if kit else [])
+                if kit.tool_type(name).value == "write"
+            }
+            return environment.get_policy(), changing
+
+        return load
+
     @cached_property
     def _tasks(self) -> Callable[[str], dict[str, Any]]:
         @cache
@@ -205,10 +226,12 @@ class Tau2:
         try:
             task_ids = list(self._tasks(domain))
         except FileNotFoundError as error:
-            raise SetupError(f"tau2's data is incomplete: {error.filename} is missing; set TAU2_DATA_DIR") from error
+            raise SetupError(
+                f"tau2's data is incomplete: {error.filename} is missing: python prepare.py fetches it"
+            ) from error
         loader = self._registry.get_task_splits_loader(domain)
         splits = loader() if loader else {}
-        named = {name: _in_order(task_ids, set(ids)) for name, ids in splits.items()}
+        named = {name: in_order(task_ids, set(ids)) for name, ids in splits.items()}
         return named if {"train", "test"} <= set(named) else cut(task_ids) | named
 
 
@@ -382,6 +405,24 @@ def _let_assertions_fail() -> None:
     Environment.run_env_assertion = run_env_assertion
 
 
+def _bound_tool_answers() -> None:
+    """Some of tau2's records double whenever a call is repeated; an agent must not fill the memory with them."""
+    from tau2.environment.environment import Environment
+
+    respond_in = getattr(Environment.get_response, "__wrapped__", Environment.get_response)
+
+    @wraps(respond_in)
+    def get_response(self: Any, message: Any) -> Any:
+        response = respond_in(self, message)
+        if message.requestor == "assistant" and len(response.content or "") > _LONGEST_TOOL_ANSWER_CHARS:
+            raise AgentError(
+                f"the agent called {message.name} until its answer was over {_LONGEST_TOOL_ANSWER_CHARS} characters"
+            )
+        return response
+
+    Environment.get_response = get_response
+
+
 def _generate_for(role: str) -> Callable[..., Any]:
     """What tau2's `generate` does, through the gateway."""
     from tau2.data_model.message import AssistantMessage, ToolCall
@@ -453,6 +494,13 @@ def _to_wire(message: Any) -> Json:
     return dict(message.model_dump(include=names))
 
 
+def _request(instructions: Any) -> str:
+    """What the customer wants and knows; some task sets write it as one text."""
+    if isinstance(instructions, str):
+        return instructions
+    return "\n".join(part for part in (instructions.reason_for_call, instructions.known_info) if part)
+
+
 def _databases(environment: Any) -> Json:
     toolkits = {"agent": environment.tools, "user": environment.user_tools}
     databases = {name: getattr(toolkit, "db", None) for name, toolkit in toolkits.items()}
@@ -474,35 +522,19 @@ def differences(expected: Any, actual: Any, path: str = "") -> Iterator[Json]:
         yield {"path": path, "expected": expected, "actual": actual}
 
 
-def cut(task_ids: list[str]) -> dict[str, list[str]]:
-    """Splits for a task set that comes without train and test: 60 to 40, always the same cut."""
-    shuffled = random.Random(0).sample(task_ids, len(task_ids))
-    train = set(shuffled[: round(len(task_ids) * _TRAIN_SHARE)])
-    test = set(task_ids) - train
-    return {"train": _in_order(task_ids, train), "test": _in_order(task_ids, test), "base": list(task_ids)}
-
-
-def _in_order(task_ids: list[str], chosen: set[str]) -> list[str]:
-    return [task_id for task_id in task_ids if task_id in chosen]
-
-
-def _data_checksum(domain: str) -> str:
-    """SHA-256 over the domain's data and the user simulator's guidelines: names and contents."""
+def _data_files(domain: str) -> dict[str, str]:
+    """SHA-256 of each file of the domain's data and of the user simulator's guidelines, by path."""
     from tau2.utils.utils import DATA_DIR
 
     root = Path(DATA_DIR) / "tau2"
     folders = [root / "domains" / domain.removesuffix("-workflow"), root / "user_simulator"]
     files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
     if not files:
-        raise SetupError(f"tau2's data is not in {root}: set TAU2_DATA_DIR to the folder that holds tau2/domains")
-    total = hashlib.sha256()
-    for path in files:
-        total.update(f"{path.relative_to(root)}\0".encode())
-        total.update(hashlib.sha256(path.read_bytes()).digest())
-    return total.hexdigest()
+        raise SetupError(f"tau2's data is not in {root}: python prepare.py fetches it, or set TAU2_DATA_DIR")
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def _check_installed() -> None:
+def check_installed() -> None:
     """Raises SetupError where tau2 is missing, or is the index's unrelated package of the same name."""
     spec = importlib.util.find_spec("tau2")
     if spec is None:

@@ -2,8 +2,9 @@
 
     python -m autoharness.worker DESCRIPTOR
 
-Messages in:  {"setup": {experiment, agent_source, threads}}  {"facts": DOMAIN}  {"run": Trial, "job", "diagnose"}
-Messages out: {"facts": ...}  {"job", "outcome"}  {"user_error": one line}
+Messages in:  {"setup": {experiment, agent_source, threads}}  {"facts": DOMAIN}  {"keys": MODELS}
+              {"run": Trial, "job", "diagnose"}
+Messages out: {"facts": ...}  {"keys": ...}  {"job", "outcome"}  {"user_error": one line}
 """
 
 import os
@@ -21,9 +22,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from autoharness import agent_api
+from autoharness import agent_api, offline
 from autoharness.channel import Channel, Message, connect
-from autoharness.config import Experiment
+from autoharness.config import OFFLINE, Experiment
 from autoharness.errors import (
     AgentError,
     AgentTimeout,
@@ -34,7 +35,7 @@ from autoharness.errors import (
     SimulationError,
     UserError,
 )
-from autoharness.gateway import AGENT, JUDGE, USER, LiteLLM, Model, Request, Response, Session
+from autoharness.gateway import AGENT, JUDGE, USER, LiteLLM, Model, Request, Response, Session, missing_keys
 from autoharness.gateway import Limits as LLMLimits
 from autoharness.host import AgentFile, Host, checked_reply
 from autoharness.replay import PREFIX as REPLAY
@@ -221,6 +222,9 @@ class Simulator:
         name = self._experiment.model_of(role)
         if name.startswith(REPLAY):
             return Replay(Path(name.removeprefix(REPLAY)), trial.task_id, trial.number, role)
+        if name.startswith(OFFLINE):
+            script = self._tau2.script(self._experiment.domain, trial.task_id)
+            return offline.model(role, name, script, trial.seed)
         return _litellm_model(name, self._experiment.llm_timeout_s)
 
 
@@ -255,6 +259,9 @@ class Worker:
         while (message := self._channel.receive()) is not None:
             if "facts" in message:
                 self._channel.send({"facts": asdict(tau2.facts(message["facts"]))})
+            elif "keys" in message:
+                missing = {model: missing_keys(model) for model in message["keys"]}
+                self._channel.send({"keys": {model: what for model, what in missing.items() if what}})
             else:
                 pool.submit(self._run, simulator, message)
 

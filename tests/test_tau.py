@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoharness.errors import UserError
-from autoharness.tau import AGENT_NAME, Tau2, cut, differences
+from autoharness.tasks import cut
+from autoharness.tau import AGENT_NAME, Tau2, differences
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
