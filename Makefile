@@ -4,14 +4,9 @@ BIN := .venv/bin
 
 .PHONY: demo test check clean
 
-# In a folder of its own: the checkout's files stay as they are.
+# In a folder of its own, .demo: the checkout's files stay as they are.
 demo: .venv/ready
-	rm -rf .demo
-	mkdir -p .demo/agent
-	cp agent/templates/tau_bench.py .demo/agent/agent.py
-	cd .demo && AUTOHARNESS_VAULT=vault ../$(BIN)/python ../benchmark.py --domain airline \
-		--agent-model replay/../examples/recording.json --task-ids 1 10 12 17 20
-	@echo "Read what went wrong in task 20: .demo/workspace/traces/latest/20-*/trace.md"
+	$(BIN)/python examples/demo.py
 
 test: .venv/ready
 	$(BIN)/python -m pytest

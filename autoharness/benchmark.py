@@ -3,18 +3,20 @@
 import json
 import sys
 from collections import defaultdict
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from autoharness.cli import Parser, run_door
-from autoharness.config import Experiment, Resolved, resolve
+from autoharness.config import SIMULATED, Experiment, Resolved, resolve
 from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
 from autoharness.holdout import Shown, shown
-from autoharness.results import EVALUATED, Outcome, Status, natural_order, passed
-from autoharness.runner import BenchmarkRunner, Run, TauBenchRunner, held_out, held_out_splits, last_statuses
+from autoharness.ledger import Ledger
+from autoharness.measure import Measure
+from autoharness.results import EVALUATED, Outcome, Status, natural_order, passed, rewards_by_task, score_line
+from autoharness.runner import Bench, BenchmarkRunner, Run, TauBenchRunner, last_statuses
 from autoharness.store import Store, default_vault
-from autoharness.workspace import export_domain, export_train
+from autoharness.workspace import Changes, export_train_results
 
 __all__ = ["BenchmarkRunner", "TauBenchRunner", "main", "run_door"]
 
@@ -29,15 +31,15 @@ def main(arguments: list[str]) -> int:
     named = _read_ids(options.task_ids) if options.task_ids else None
     if options.dry_run:
         return _dry_run(resolved, options.json)
-    run = TauBenchRunner.of(resolved.experiment).run_trials(
-        lambda facts: _choose(options, named, resolved.experiment, facts), "benchmark.py", options.reveal_held_out
-    )
-    hidden = held_out(resolved.experiment, run.facts)
-    _export(run, hidden)
-    splits = held_out_splits(resolved.experiment, run.facts)
-    result = shown(run.rewards, splits, options.reveal_held_out)
-    _explain(run, set() if options.reveal_held_out else hidden)
-    print(_as_json(run, result) if options.json else _as_text(run, result))
+    with TauBenchRunner.of(resolved.experiment).open() as bench:
+        task_ids = _choose(options, named, bench.measure)
+        run = bench.run(task_ids, "benchmark.py", options.reveal_held_out)
+        changes = _export(run, bench)
+    result = shown(run.rewards, bench.measure.held_out_splits, options.reveal_held_out)
+    _explain(run, set() if options.reveal_held_out else bench.measure.held_out)
+    print(_as_json(run, result, changes) if options.json else _as_text(run, result, changes))
+    if resolved.experiment.simulated:
+        print(SIMULATED, file=sys.stderr if options.json else sys.stdout)
     if run.interrupted:
         left = run.planned - len(run.outcomes)
         print(f"interrupted: {left} simulations are left; the same command runs them", file=sys.stderr)
@@ -93,12 +95,12 @@ def _settings(options: Any) -> dict[str, Any]:
     return {field.name: getattr(options, field.name, None) for field in fields(Experiment)}
 
 
-def _choose(options: Any, named: list[str] | None, experiment: Experiment, facts: dict[str, Any]) -> list[str] | None:
-    """The tasks to run; None for the whole split. A split that does not exist is left to the runner to refuse."""
-    candidates = facts["splits"].get(experiment.split, []) if named is None else named
+def _choose(options: Any, named: list[str] | None, measure: Measure) -> list[str] | None:
+    """The tasks to run; None for the whole split."""
+    candidates = measure.facts["splits"][measure.experiment.split] if named is None else named
     if options.failed:
-        hidden = set() if options.reveal_held_out else held_out(experiment, facts)
-        candidates = _failed_before(options.failed, experiment, candidates, hidden)
+        hidden = set() if options.reveal_held_out else measure.held_out
+        candidates = _failed_before(options.failed, measure.experiment, candidates, hidden)
     if options.num_tasks:
         candidates = candidates[: options.num_tasks]
     return candidates if named is not None or options.failed or options.num_tasks else None
@@ -136,9 +138,8 @@ def _failed_before(kind: str, experiment: Experiment, candidates: list[str], hid
 
 def _dry_run(resolved: Resolved, as_json: bool) -> int:
     settings = resolved.experiment.to_json()
-    facts = TauBenchRunner.of(resolved.experiment).facts()
-    sizes = {name: len(ids) for name, ids in facts["splits"].items()}
-    tau2 = {name: facts[name] for name in ("flavour", "version", "data_checksum")}
+    measure = TauBenchRunner.of(resolved.experiment).measure()
+    sizes, tau2 = {name: len(ids) for name, ids in measure.facts["splits"].items()}, measure.tau2
     if as_json:
         print(
             json.dumps({"experiment": settings, "sources": resolved.sources, "tau2": tau2, "splits": sizes}, indent=1)
@@ -151,14 +152,18 @@ def _dry_run(resolved: Resolved, as_json: bool) -> int:
     return 0
 
 
-def _export(run: Run, hidden: set[str]) -> None:
-    """Leave the train part of the run where the coding agent reads it."""
-    export_domain(run.facts["policy"], run.facts["tools"])
-    train = set(run.facts["splits"]["train"]) - hidden
-    outcomes = [outcome for outcome in run.outcomes if outcome.trial.task_id in train]
-    if outcomes:
-        rewards = {task_id: reward for task_id, reward in run.rewards.items() if task_id in train}
-        export_train(outcomes, rewards)
+def _export(run: Run, bench: Bench) -> Changes | None:
+    """Leave the train part of the run where the coding agent reads it, with what changed since the last version."""
+    train = rewards_by_task(bench.export(run))
+    if not train:
+        return None
+    versions = Ledger(bench.store, bench.measure.id).versions
+    changes = None
+    if versions and versions[-1].row.agent != bench.agent:
+        before = bench.stored(versions[-1].row.agent, list(train))
+        changes = Changes.between(versions[-1].name, before, train)
+    export_train_results(train, changes)
+    return changes
 
 
 def _explain(run: Run, hidden: set[str]) -> None:
@@ -177,22 +182,16 @@ def _explain(run: Run, hidden: set[str]) -> None:
     print(f"[benchmark] log: {run.folder}", file=sys.stderr)
 
 
-def _as_text(run: Run, result: Shown) -> str:
-    lines = [_headline(result)] if result.scored or not result.withheld else []
+def _as_text(run: Run, result: Shown, changes: Changes | None) -> str:
+    scored = result.scored or not result.withheld
+    lines = [f"val_score: {score_line(result.scored.values())}"] if scored else []
     if result.withheld:
         lines.append(f"held_out: {result.withheld} tasks were run; a part of a held-out split shows no score")
     elif result.held_out:
         lines.append(f"held_out: {result.held_out} tasks")
+    lines += changes.lines if changes else []
     lines += [_line(task_id, result.rewards[task_id]) for task_id in sorted(result.rewards, key=natural_order)]
     return "\n".join(lines)
-
-
-def _headline(result: Shown) -> str:
-    rewards = result.scored.values()
-    evaluated = [reward for reward in rewards if reward is not None]
-    score = "N/A" if result.val_score is None else f"{result.val_score:.4f}"
-    errors = len(rewards) - len(evaluated)
-    return f"val_score: {score}  ({sum(map(passed, evaluated))}/{len(evaluated)} passed, {errors} infra errors)"
 
 
 def _line(task_id: str, reward: float | None) -> str:
@@ -201,7 +200,7 @@ def _line(task_id: str, reward: float | None) -> str:
     return f"  {'PASS' if passed(reward) else 'FAIL'}  {task_id}: {reward:.2f}"
 
 
-def _as_json(run: Run, result: Shown) -> str:
+def _as_json(run: Run, result: Shown, changes: Changes | None) -> str:
     statuses: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in run.outcomes:
         if outcome.trial.task_id in result.rewards:
@@ -211,6 +210,7 @@ def _as_json(run: Run, result: Shown) -> str:
         "results": result.rewards,
         "statuses": {task_id: [str(one.status) for one in outcomes] for task_id, outcomes in statuses.items()},
         "held_out": {"tasks": result.held_out, "withheld": result.withheld},
+        "changes": asdict(changes) if changes else None,
         "cost_usd": sum(outcome.cost_usd for outcome in run.outcomes),
     }
     return json.dumps(document, indent=1)

@@ -34,9 +34,13 @@ def run_door(command: Callable[[list[str]], int]) -> NoReturn:
 
 
 def _load_secrets() -> None:
-    from dotenv import load_dotenv
+    """The variables of `.env` that are not set yet. A key left empty there, as in its example, is no key."""
+    from dotenv import dotenv_values
 
     try:
-        load_dotenv(".env")
+        values = dotenv_values(".env")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f".env: cannot be read: {error}") from error
+    for name, value in values.items():
+        if value:
+            os.environ.setdefault(name, value)

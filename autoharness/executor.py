@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from autoharness import data
 from autoharness.channel import Channel, Message
 from autoharness.config import Experiment
 from autoharness.errors import ChannelError, SetupError, UserError, WorkerDied
@@ -66,17 +67,27 @@ class LocalExecutor:
 
     def facts(self, domain: str) -> Message:
         """tau's DomainFacts, as JSON. Raises UserError."""
-        worker = self._start_worker()
+        facts: Message = self._ask({"facts": domain})["facts"]
+        return facts
+
+    def missing_keys(self, models: list[str]) -> dict[str, str]:
+        """For each model whose provider cannot be asked as things are: what is missing."""
+        missing: dict[str, str] = self._ask({"keys": models})["keys"]
+        return missing
+
+    def _ask(self, question: Message) -> Message:
+        """A worker's answer to a question that is no simulation; asked while none runs."""
+        worker = self._workers[0] if self._workers else self._start_worker()
         with suppress(ChannelError):  # it died at once; its reader reports that
-            worker.channel.send({"facts": domain})
+            worker.channel.send(question)
         while True:
             sender, message = self._inbox.get()
-            if message is None:
+            if message is None and sender is worker:
                 raise SetupError(f"the simulation worker ended at once: {_last_words(sender)}")
-            self._raise_user_error(message)
-            if "facts" in message:
-                facts: Message = message["facts"]
-                return facts
+            if message is not None:
+                self._raise_user_error(message)
+                if question.keys() & message.keys():
+                    return message
 
     def run(self, trials: list[Trial], diagnose: set[str]) -> Iterator[Outcome]:
         """Run the trials; yields each outcome as it comes. `diagnose`: the tasks whose failures are to be explained.
@@ -149,7 +160,7 @@ class LocalExecutor:
             process = subprocess.Popen(
                 [sys.executable, "-m", "autoharness.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, "PYTHONPATH": _python_path()},
+                env={**os.environ, **data.environment(), "PYTHONPATH": _python_path()},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -116,6 +116,19 @@ class LiteLLM:
         return fault
 
 
+def missing_keys(model: str) -> str:
+    """What of a provider's settings is not in the environment, by litellm's own check; empty where nothing is."""
+    import litellm
+
+    litellm.suppress_debug_info = True
+    try:
+        litellm.get_llm_provider(model)
+    except Exception as error:  # litellm's errors have no common base
+        return f"litellm knows no provider for it ({_one_line(error)[:160]}); try PROVIDER/{model}"
+    found = litellm.validate_environment(model)
+    return "" if found["keys_in_environment"] else " or ".join(found["missing_keys"])
+
+
 class Session:
     """The LLM calls of one trial. Its methods may be called from several threads."""
 

@@ -16,14 +16,14 @@ class Progress:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
-        self._counts: Counter[str] = Counter()
-        self._cost_usd = 0.0
-        self._uncosted_calls = 0
-        self._bar: Any = None
 
     def begin(self, what: str, total: int, known: Collection[Outcome], held_out: Collection[str]) -> None:
         """`what` says what is run; `known` are the outcomes that the store already has: they cost nothing now."""
         self._say(f"{total} simulations: {what}")
+        self._counts: Counter[str] = Counter()
+        self._cost_usd = 0.0
+        self._uncosted_calls = 0
+        self._bar: Any = None
         self._total, self._held_out = total, set(held_out)
         self._reused = len(known)
         self._started = self._last_line = time.monotonic()

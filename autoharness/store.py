@@ -2,19 +2,23 @@
 
     trials/KEY.json      one evaluated simulation; KEY is the digest of all that its outcome depends on
     agents/SHA256.py     the agent files that were run
-    runs/TIME-PID/       one run: run.json (resolved settings, versions, outcomes by task), worker logs
+    runs/TIME-PID/       run-001.json ... (resolved settings, versions, outcomes by task), worker logs
     holdout.jsonl        one line for each run over held-out tasks
+    ledger.jsonl         what was measured and decided (`ledger`)
+    data.json            the checksums of the task data, as prepare found it
 
 It lies outside the checkout, mode 0700: held-out conversations must not lie where a coding agent works. A trial is
 written beside and renamed, so a kill loses at most what was in flight; a file that does not parse counts as missing
 and is set aside.
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -54,10 +58,15 @@ class Store:
     def keep(self, key: Json, outcome: Outcome) -> None:
         write_json(self._trial(key), {"key": key, "outcome": outcome.to_json()})
 
-    def keep_agent(self, source: str) -> None:
-        path = self.folder / "agents" / f"{hashlib.sha256(source.encode()).hexdigest()}.py"
-        if not path.exists():
-            write_text(path, source)
+    def keep_agent(self, source: str) -> str:
+        """Keeps an agent file under its SHA-256, which it returns."""
+        sha256 = hashlib.sha256(source.encode()).hexdigest()
+        if not self.agent_file(sha256).exists():
+            write_text(self.agent_file(sha256), source)
+        return sha256
+
+    def agent_file(self, sha256: str) -> Path:
+        return self.folder / "agents" / f"{sha256}.py"
 
     def new_run(self) -> Path:
         """A fresh folder for one run."""
@@ -66,8 +75,8 @@ class Store:
         return run
 
     def runs(self) -> Iterator[Json]:
-        """What `run.json` says of every run, oldest first."""
-        for path in sorted((self.folder / "runs").glob("*/run.json")):
+        """What is written of every run, oldest first."""
+        for path in sorted((self.folder / "runs").glob("*/run-*.json")):
             try:
                 run = json.loads(path.read_text(encoding="utf-8"))
             except (ValueError, RecursionError):
@@ -78,8 +87,32 @@ class Store:
                 path.rename(path.with_suffix(".damaged"))
 
     def count_holdout(self, entry: Json) -> None:
-        with (self.folder / "holdout.jsonl").open("a", encoding="utf-8") as log:
-            log.write(json.dumps({"time": now(), **entry}) + "\n")
+        self.append_line("holdout.jsonl", {"time": now(), **entry})
+
+    def append_line(self, name: str, value: Json) -> None:
+        """Append one JSON line to a file of the vault; a line that a kill cut short before it stays by itself."""
+        with (self.folder / name).open("a+b") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
+            broken = file.read() not in (b"", b"\n")
+            file.write(b"\n" * broken + json.dumps(value).encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read_lines(self, name: str) -> list[str]:
+        try:
+            return (self.folder / name).read_text(encoding="utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return []
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """One writer of the ledger at a time. The kernel unlocks it when the process ends, however that happens."""
+        with (self.folder / "lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(f"another command is at work on {self.folder}: wait until it has ended") from None
+            yield
 
     def _trial(self, key: Json) -> Path:
         return self.folder / "trials" / f"{digest(key)}.json"

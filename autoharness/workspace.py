@@ -1,7 +1,10 @@
 """`workspace/`: what the coding agent reads. An export; nothing in it decides anything.
 
     domain/policy.md tools.json              what the agent is given
-    train_results.json                       {"split", "timestamp", "results": {task_id: reward}}
+    train_results.json                       {"split", "timestamp", "results": {task_id: reward}}, and what changed
+    suite.json                               {"tasks", "threshold", "last_results"}: the regression suite
+    results.tsv                              one row for each version that was kept
+    learnings.md                             the coding agent's log; the one file here that is not exported
     traces/latest/TASK/ traces/baseline/TASK/  trace.json  result.json  trace.md
 
 Only train tasks come here. `latest` is the newest run of each task, `baseline` its first
@@ -9,10 +12,13 @@ one that could be evaluated.
 """
 
 import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autoharness.results import Outcome, slug
+from autoharness.ledger import Version
+from autoharness.results import Outcome, natural_order, passed, slug
 from autoharness.store import now, write_json, write_text
 
 WORKSPACE = Path("workspace")
@@ -21,17 +27,56 @@ _MOST_CHARS = 1500
 Json = dict[str, Any]
 
 
+RESULT_COLUMNS = [
+    *("iteration", "val_score", "commit", "evals_passed", "evals_total", "timestamp"),
+    *("agent", "measured"),  # columns that the reference does not have stand to the right
+]
+
+Rewards = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How train tasks went, against the last version that was kept."""
+
+    compared_with: str
+    fixed: list[str]
+    broken: list[str]
+
+    @classmethod
+    def between(cls, name: str, before: Rewards, after: Rewards) -> "Changes":
+        """`name` says what `before` was."""
+        both = [task_id for task_id in after if after[task_id] is not None and before.get(task_id) is not None]
+        fixed = [task_id for task_id in both if passed(after[task_id]) and not passed(before[task_id])]
+        broken = [task_id for task_id in both if passed(before[task_id]) and not passed(after[task_id])]
+        return cls(name, sorted(fixed, key=natural_order), sorted(broken, key=natural_order))
+
+    @property
+    def lines(self) -> list[str]:
+        """For a person, and for grep."""
+        head = (
+            f"changes: {len(self.fixed)} fixed, {len(self.broken)} broken  (train tasks, since {self.compared_with})"
+        )
+        fixed = [f"  FIXED  {task_id}" for task_id in self.fixed]
+        return [head, *fixed, *(f"  BROKEN  {task_id}" for task_id in self.broken)]
+
+
 def export_domain(policy: str, tools: list[Json], folder: Path = WORKSPACE) -> None:
     write_text(folder / "domain" / "policy.md", policy)
     write_json(folder / "domain" / "tools.json", tools)
 
 
-def export_train(outcomes: list[Outcome], results: dict[str, float | None], folder: Path = WORKSPACE) -> None:
-    """Write the results of a run over train tasks, and a folder for each of its outcomes' tasks.
+def export_train_results(results: Rewards, changes: Changes | None, folder: Path = WORKSPACE) -> None:
+    """Write the results of a run over train tasks."""
+    document: Json = {"split": "train", "timestamp": now(), "results": results}
+    write_json(folder / "train_results.json", document | (asdict(changes) if changes else {}))
+
+
+def export_traces(outcomes: list[Outcome], folder: Path = WORKSPACE) -> None:
+    """Write a folder for each of the outcomes' tasks.
 
     With several trials a task's folder shows its worst one: that is the one to learn from.
     """
-    write_json(folder / "train_results.json", {"split": "train", "timestamp": now(), "results": results})
     by_task: dict[str, list[Outcome]] = {}
     for outcome in outcomes:
         by_task.setdefault(outcome.trial.task_id, []).append(outcome)
@@ -41,6 +86,36 @@ def export_train(outcomes: list[Outcome], results: dict[str, float | None], fold
         _write_trace(latest, worst)
         if worst.reward is not None and not (baseline / "trace.md").exists():
             _write_trace(baseline, worst)
+
+
+def export_suite(tasks: list[str], threshold: float, last_results: Rewards, folder: Path = WORKSPACE) -> None:
+    write_json(folder / "suite.json", {"tasks": tasks, "threshold": threshold, "last_results": last_results})
+
+
+def export_versions(versions: list[Version], folder: Path = WORKSPACE) -> None:
+    """Write `results.tsv`: one row for each version that was kept."""
+    lines = [RESULT_COLUMNS, *(list(_columns(version).values()) for version in versions)]
+    write_text(folder / "results.tsv", "".join("\t".join(line) + "\n" for line in lines))
+
+
+def begin_learnings(folder: Path = WORKSPACE) -> None:
+    """The coding agent's log; once it is there it is the coding agent's alone."""
+    if not (folder / "learnings.md").exists():
+        write_text(folder / "learnings.md", "# Learnings\n\nWhat was tried, what came of it, and what to try next.\n")
+
+
+def _columns(version: Version) -> dict[str, str]:
+    row = version.row
+    return {
+        "iteration": str(version.iteration),
+        "val_score": f"{row.val_score:.4f}",
+        "commit": version.commit[:12],
+        "evals_passed": str(sum(map(passed, row.suite.values()))),
+        "evals_total": str(len(row.suite)),
+        "timestamp": version.time,
+        "agent": row.agent[:12],
+        "measured": row.measured,
+    }
 
 
 def _write_trace(folder: Path, outcome: Outcome) -> None:

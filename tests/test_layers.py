@@ -13,15 +13,17 @@ from conftest import ROOT
 PACKAGE = "autoharness"
 LAYERS = (
     {"__init__", "errors", "strict_json"},  # L0: the rest of L0 may import these
-    {"agent_api", "channel", "cli", "config", "results"},  # L0
-    {"holdout", "progress", "store"},  # L1
-    {"workspace"},  # L1, written through the store
+    {"agent_api", "channel", "cli", "config", "mistakes", "results"},  # L0
+    {"data", "holdout", "policy", "progress", "stats", "store", "tasks"},  # L1
+    {"ledger", "program"},  # L1, kept in the store
+    {"workspace"},  # L1, shows the ledger
     {"gateway", "host", "tau"},  # L2
-    {"replay"},  # L3
+    {"offline", "replay"},  # L3
     {"worker"},  # L4
-    {"executor"},  # L5
+    {"executor", "measure"},  # L5
     {"runner"},  # L6
-    {"benchmark"},  # L7
+    {"checkup"},  # L7, for prepare
+    {"benchmark", "gate", "prepare", "record", "report"},  # L7
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 CHILD_SIDE = {"host_child", "tau2_standin"}

@@ -91,7 +91,7 @@ def test_what_a_killed_write_leaves_behind_is_not_seen(store: Store) -> None:
     assert store.find(KEY) == OUTCOME
     path.unlink()
     assert store.find(KEY) is None
-    (store.new_run() / ".run.json.abcdef").write_text(half)
+    (store.new_run() / ".run-001.json.abcdef").write_text(half)
     assert list(store.runs()) == []
 
 
@@ -118,11 +118,11 @@ def test_an_agent_file_is_kept_under_its_hash(store: Store) -> None:
 def test_runs_come_oldest_first_and_damaged_ones_are_set_aside(store: Store) -> None:
     folders = [store.new_run() for _ in range(4)]
     for number, folder in enumerate(folders):
-        write_json(folder / "run.json", {"number": number})
-    (folders[1] / "run.json").write_text('{"number": ')
-    (folders[2] / "run.json").unlink()  # killed before it was written
+        write_json(folder / "run-001.json", {"number": number})
+    (folders[1] / "run-001.json").write_text('{"number": ')
+    (folders[2] / "run-001.json").unlink()  # killed before it was written
     assert [run["number"] for run in store.runs()] == [0, 3]
-    assert (folders[1] / "run.damaged").exists()
+    assert (folders[1] / "run-001.damaged").exists()
 
 
 def test_every_question_to_the_holdout_adds_a_line(store: Store) -> None:

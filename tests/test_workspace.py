@@ -8,8 +8,18 @@ from typing import Any
 
 import pytest
 
+from autoharness.ledger import Row, Version
 from autoharness.results import Outcome, Status, Trial, slug
-from autoharness.workspace import export_domain, export_train, render_trace
+from autoharness.workspace import (
+    Changes,
+    begin_learnings,
+    export_domain,
+    export_suite,
+    export_traces,
+    export_train_results,
+    export_versions,
+    render_trace,
+)
 
 TASK = "[mobile_data_issue]data_mode_off|bad_vpn[PERSONA:None]"
 MESSAGES: list[dict[str, Any]] = [
@@ -108,14 +118,14 @@ def test_exports_the_policy_and_the_tools_as_the_agent_gets_them(tmp_path: Path)
 
 def test_exports_the_results_of_a_train_run(tmp_path: Path) -> None:
     results = {TASK: 0.5, "1": None}
-    export_train([OUTCOME], results, tmp_path)
+    export_train_results(results, None, tmp_path)
     written = json.loads((tmp_path / "train_results.json").read_text())
     assert datetime.fromisoformat(written.pop("timestamp")).tzinfo
     assert written == {"split": "train", "results": results}
 
 
 def test_exports_a_folder_for_each_task(tmp_path: Path) -> None:
-    export_train([OUTCOME, _trial(0, 1.0, "1")], {}, tmp_path)
+    export_traces([OUTCOME, _trial(0, 1.0, "1")], tmp_path)
     for kind in ("latest", "baseline"):
         assert {path.name for path in (tmp_path / "traces" / kind).iterdir()} == {slug(TASK), slug("1")}
         folder = tmp_path / "traces" / kind / slug(TASK)
@@ -128,7 +138,7 @@ def test_exports_a_folder_for_each_task(tmp_path: Path) -> None:
 
 def test_the_baseline_is_the_first_run_of_a_task_and_latest_the_newest(tmp_path: Path) -> None:
     for number, outcomes in enumerate([[_trial(0, 0.0)], [_trial(1, 0.5), _trial(1, 0.5, "late")], [_trial(2, 1.0)]]):
-        export_train(outcomes, {}, tmp_path)
+        export_traces(outcomes, tmp_path)
         assert _shown(tmp_path)["trial"]["number"] == number
         assert _shown(tmp_path, "baseline")["trial"]["number"] == 0
     assert _shown(tmp_path, "baseline", "late")["trial"]["number"] == 1
@@ -142,7 +152,7 @@ def test_the_baseline_is_the_first_run_of_a_task_and_latest_the_newest(tmp_path:
 def test_of_several_trials_the_worst_evaluated_one_is_shown(
     rewards: list[float | None], expected: float | None, tmp_path: Path
 ) -> None:
-    export_train([_trial(number, reward) for number, reward in enumerate(rewards)], {}, tmp_path)
+    export_traces([_trial(number, reward) for number, reward in enumerate(rewards)], tmp_path)
     assert _shown(tmp_path)["reward"] == expected
 
 
@@ -213,7 +223,45 @@ def test_a_reward_info_with_nothing_but_the_reward_is_enough() -> None:
 
 def test_a_long_text_is_cut_on_the_page_and_whole_beside_it(tmp_path: Path) -> None:
     messages = [{"role": "tool", "content": "x" * 2000}]
-    export_train([replace(OUTCOME, messages=messages)], {}, tmp_path)
+    export_traces([replace(OUTCOME, messages=messages)], tmp_path)
     folder = tmp_path / "traces" / "latest" / slug(TASK)
     assert f"**0 tool:** {'x' * 1500} ... (2000 characters in trace.json)\n" in (folder / "trace.md").read_text()
     assert json.loads((folder / "trace.json").read_text()) == messages
+
+
+def test_says_which_tasks_went_otherwise_than_before() -> None:
+    """Only tasks that were evaluated both times count."""
+    before = {"1": 0.0, "2": 1.0, "3": 1.0, "4": None, "10": 0.0}
+    after = {"1": 1.0, "2": 0.0, "3": 1.0, "4": 1.0, "10": 1.0, "11": 1.0}
+    changes = Changes.between("iteration 2", before, after)
+    assert (changes.fixed, changes.broken) == (["1", "10"], ["2"])
+    assert changes.lines[0] == "changes: 2 fixed, 1 broken  (train tasks, since iteration 2)"
+    assert changes.lines[1:] == ["  FIXED  1", "  FIXED  10", "  BROKEN  2"]
+
+
+def test_what_changed_stands_beside_the_train_results(tmp_path: Path) -> None:
+    export_train_results({"1": 1.0}, Changes("the baseline", ["1"], []), tmp_path)
+    document = json.loads((tmp_path / "train_results.json").read_text())
+    assert document["compared_with"] == "the baseline"
+    assert document["fixed"] == ["1"] and document["broken"] == []
+
+
+def test_the_suite_keeps_its_shape(tmp_path: Path) -> None:
+    export_suite(["1"], 0.8, {"1": 1.0}, tmp_path)
+    shape = {"tasks": ["1"], "threshold": 0.8, "last_results": {"1": 1.0}}
+    assert json.loads((tmp_path / "suite.json").read_text()) == shape
+
+
+def test_each_kept_version_has_a_row(tmp_path: Path) -> None:
+    row = Row("gate", "m", "a" * 64, "retail test, 40 tasks, m", suite={"1": 1.0, "2": 0.0}, val_score=0.525)
+    export_versions([Version(3, row, "c" * 40, "2026-01-01T00:00:00+00:00")], tmp_path)
+    columns, values = ((tmp_path / "results.tsv").read_text().splitlines()[n].split("\t") for n in (0, 1))
+    assert columns[:6] == ["iteration", "val_score", "commit", "evals_passed", "evals_total", "timestamp"]
+    assert values[:6] == ["3", "0.5250", "c" * 12, "1", "2", "2026-01-01T00:00:00+00:00"]
+
+
+def test_the_log_is_begun_once(tmp_path: Path) -> None:
+    begin_learnings(tmp_path)
+    (tmp_path / "learnings.md").write_text("mine")
+    begin_learnings(tmp_path)
+    assert (tmp_path / "learnings.md").read_text() == "mine"

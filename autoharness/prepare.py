@@ -1,0 +1,170 @@
+"""`python prepare.py`: everything that has to be there before the first iteration, and the baseline.
+
+Safe to run again: what is there is left alone, and what was run is not run again. An edited agent/agent.py is never
+overwritten without --reset-agent, and even then it is kept in the vault.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+from autoharness import data
+from autoharness.checkup import checkup
+from autoharness.cli import Parser, run_door
+from autoharness.config import AGENT_FILE, CONFIG_FILE, SIMULATED, Experiment, resolve
+from autoharness.errors import EXIT_INTERRUPTED, EXIT_MISUSE, EXIT_UNDECIDED, UserError
+from autoharness.ledger import BASELINE, Ledger, Row
+from autoharness.measure import Measure
+from autoharness.program import PROGRAM_FILE, compose
+from autoharness.results import Status, mean, rewards_by_task, score_line
+from autoharness.runner import Bench, Run, TauBenchRunner, git_commit
+from autoharness.store import Store, default_vault, write_json, write_text
+from autoharness.workspace import (
+    WORKSPACE,
+    begin_learnings,
+    export_domain,
+    export_suite,
+    export_train_results,
+    export_versions,
+)
+
+__all__ = ["main", "run_door"]
+
+AGENT_TEMPLATE = Path("agent/templates/tau_bench.py")
+CONFIG_TEMPLATE = Path("experiment_config.yaml.template")
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code: 0 prepared, 2 infrastructure kept the baseline from being complete, 3 misuse."""
+    options = _parser().parse_args(arguments)
+    if options.check:
+        checks = checkup(options.config)
+        print("\n".join(check.line for check in checks))
+        return 0 if all(check.ok for check in checks) else EXIT_MISUSE
+    store = Store(default_vault())
+    with store.lock():
+        _install(CONFIG_TEMPLATE, CONFIG_FILE)
+        experiment = resolve({}, options.config).experiment
+        _provide_data(experiment)
+        _reset_agent(store) if options.reset_agent else _install(AGENT_TEMPLATE, AGENT_FILE)
+        compose()
+        return _measure_baseline(experiment, store)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="prepare.py",
+        description="Set everything up and record the baseline. Safe to run again.",
+        epilog="Exit codes: 0 prepared, 2 infrastructure kept the baseline from being complete, 3 misuse.",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="only say what is in order and what is not; costs nothing"
+    )
+    parser.add_argument(
+        "--reset-agent", action="store_true", help=f"start {AGENT_FILE} over from its template (kept in the vault)"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"instead of {CONFIG_FILE}")
+    return parser
+
+
+def _install(template: Path, target: Path) -> None:
+    if target.exists():
+        return
+    try:
+        shutil.copyfile(template, target)
+    except OSError as error:
+        raise UserError(f"{template}: {error.strerror}; run from the checkout's root") from error
+    _say(f"{target}: made from {template}")
+
+
+def _provide_data(experiment: Experiment) -> None:
+    if data.comes_with_package() or (data.folder() / "tau2").is_dir():
+        return
+    _say(f"{data.folder()}: fetching tau2's data from {experiment.tau2_data_source}")
+    data.fetch(experiment.tau2_data_source, experiment.tau2_data_revision)
+
+
+def _reset_agent(store: Store) -> None:
+    if AGENT_FILE.exists():
+        sha256 = store.keep_agent(AGENT_FILE.read_text(encoding="utf-8"))
+        _say(f"{AGENT_FILE}: what it was is kept as {store.agent_file(sha256)}")
+    write_text(AGENT_FILE, AGENT_TEMPLATE.read_text(encoding="utf-8"))
+
+
+def _measure_baseline(experiment: Experiment, store: Store) -> int:
+    runner = TauBenchRunner.of(experiment)
+    measure, missing = runner.look()
+    if missing:
+        model, what = next(iter(missing.items()))
+        raise UserError(f"no key for {model}: {what} is not set; put it into .env")
+    ledger, code = Ledger(store, measure.id), 0
+    if not ledger.versions:
+        with runner.open() as bench:
+            code = _run_baseline(bench, ledger)
+    else:
+        _say(f"baseline: recorded on {ledger.versions[0].time}")
+    _export(measure, ledger, store)
+    if ledger.versions:
+        print(f"baseline: {score_line(ledger.versions[0].row.held_out.values())}  ({measure.words})")
+        print(f"train: {score_line(ledger.versions[0].row.train.values())}")
+        print(f"next: point a coding agent at {PROGRAM_FILE}")
+    if experiment.simulated:
+        print(SIMULATED)
+    return code
+
+
+def _run_baseline(bench: Bench, ledger: Ledger) -> int:
+    train, held_out = bench.measure.train, bench.measure.gate_tasks
+    _say(f"baseline: {len(train)} train and {len(held_out)} held-out tasks ({bench.measure.words})")
+    run = bench.run([*train, *held_out], "prepare.py")
+    bench.export(run)
+    if run.interrupted:
+        _say("interrupted: what was finished is kept; the same command runs the rest")
+        return EXIT_INTERRUPTED
+    rewards = run.rewards
+    if _unfinished(run, held_out) or mean(rewards[task_id] for task_id in held_out) is None:
+        _say(f"{_unfinished(run, held_out)} held-out tasks could not be evaluated; the same command runs those again")
+        _explain(run)
+        return EXIT_UNDECIDED
+    row = Row(
+        BASELINE,
+        bench.measure.id,
+        bench.agent,
+        bench.measure.words,
+        held_out={task_id: rewards[task_id] for task_id in held_out},
+        train={task_id: rewards[task_id] for task_id in train},
+        val_score=mean(rewards[task_id] for task_id in held_out),
+        commit=(git_commit() or "").rstrip("+"),
+    )
+    ledger.append(row)
+    export_train_results(row.train, None)
+    return 0
+
+
+def _unfinished(run: Run, held_out: list[str]) -> int:
+    """Held-out tasks without a reward. Where tau2 itself cannot evaluate a task, it leaves every comparison."""
+    beyond_us = {outcome.trial.task_id for outcome in run.outcomes if outcome.status == Status.ENVIRONMENT_ERROR}
+    rewards = rewards_by_task(run.outcomes)
+    return sum(rewards[task_id] is None and task_id not in beyond_us for task_id in held_out)
+
+
+def _explain(run: Run) -> None:
+    reasons = {f"{outcome.status}: {outcome.detail}" for outcome in run.outcomes if outcome.reward is None}
+    for reason in sorted(reasons)[:3]:
+        _say(reason)
+    _say(f"log: {run.folder}")
+
+
+def _export(measure: Measure, ledger: Ledger, store: Store) -> None:
+    """Lay out what the coding agent reads; what is there already stays as it is where nothing changed."""
+    export_domain(measure.facts["policy"], measure.facts["tools"])
+    write_json(store.folder / "data.json", {**measure.tau2, "files": measure.facts["data_files"]})
+    begin_learnings()
+    export_suite(ledger.suite, measure.experiment.threshold, ledger.last_suite_results)
+    export_versions(ledger.versions)
+    if ledger.versions and not (WORKSPACE / "train_results.json").exists():
+        export_train_results(ledger.versions[0].row.train, None)
+
+
+def _say(line: str) -> None:
+    print(f"[prepare] {line}", file=sys.stderr)

@@ -1,0 +1,98 @@
+"""`python record.py`: commit what the gate accepted, and add its row to workspace/results.tsv.
+
+The score comes from the gate's verdict; nothing is typed in. Only agent/agent.py is committed, whatever else is
+staged. Killed between the commit and the row, the same command adds the row.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from autoharness.cli import Parser, run_door
+from autoharness.config import AGENT_FILE
+from autoharness.errors import UserError
+from autoharness.ledger import RECORD, Ledger, Row
+from autoharness.results import passed
+from autoharness.store import Store, default_vault
+from autoharness.workspace import WORKSPACE, export_versions
+
+__all__ = ["main", "run_door"]
+
+_ROUNDING = 5e-5
+_NOBODY = {"user.name": "auto-harness", "user.email": "auto-harness@localhost"}
+
+
+def main(arguments: list[str]) -> int:
+    options = _parser().parse_args(arguments)
+    store = Store(default_vault())
+    with store.lock():
+        ledger = Ledger(store)
+        gate = ledger.pending(_sha256(AGENT_FILE))
+        _check_typed(options, gate)
+        commit = _commit(_message(gate, len(ledger.versions)))
+        ledger.append(Row(RECORD, gate.measure, gate.agent, gate.measured, commit=commit, gate=gate.number))
+        export_versions(ledger.versions)
+    version = ledger.versions[-1]
+    print(f"iteration: {version.iteration}")
+    print(f"val_score: {gate.val_score:.4f}")
+    print(f"commit: {commit[:12]}")
+    print(f"results: {WORKSPACE / 'results.tsv'}")
+    return 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="record.py",
+        description="Commit what the gate accepted and add its row to workspace/results.tsv.",
+        epilog="The figures come from the gate; those given here are compared with them.",
+    )
+    parser.add_argument("--val-score", type=float, metavar="SCORE")
+    parser.add_argument("--evals-passed", type=int, metavar="N", help="passed tasks of the regression suite")
+    parser.add_argument("--evals-total", type=int, metavar="N", help="all tasks of the regression suite")
+    return parser
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; run from the checkout's root") from error
+
+
+def _check_typed(options: Any, gate: Row) -> None:
+    """Raises UserError where a figure was typed that is not the gate's."""
+    suite = gate.suite.values()
+    known = {"val_score": gate.val_score, "evals_passed": sum(map(passed, suite)), "evals_total": len(suite)}
+    for name, value in known.items():
+        typed = getattr(options, name)
+        if typed is not None and (value is None or abs(typed - value) > _ROUNDING):
+            raise UserError(f"--{name.replace('_', '-')} {typed}: the gate says {value}; leave it out")
+
+
+def _message(gate: Row, iteration: int) -> str:
+    reasons = "\n".join(gate.reasons)
+    return f"harness: iteration {iteration}, val_score {gate.val_score:.4f} ({gate.measured})\n\n{reasons}"
+
+
+def _commit(message: str) -> str:
+    """Commit agent/agent.py alone; the commit that has it already where nothing is left to commit."""
+    import git
+
+    try:
+        repository = git.Repo(".")
+        if repository.git.status("--porcelain", "--", str(AGENT_FILE)):
+            _commit_agent(repository, message)
+        return repository.head.commit.hexsha
+    except git.InvalidGitRepositoryError as error:
+        raise UserError("this folder is no git repository: git init && git add . && git commit -m start") from error
+    except (git.GitCommandError, ValueError) as error:
+        reason = " ".join(str(getattr(error, "stderr", "") or error).split())[:300]
+        raise UserError(f"git could not commit {AGENT_FILE}: {reason}") from error
+
+
+def _commit_agent(repository: Any, message: str) -> None:
+    repository.git.add("--", str(AGENT_FILE))
+    with repository.config_reader() as configured:
+        known = configured.has_option("user", "name") and configured.has_option("user", "email")
+    identity = [] if known else [part for item in _NOBODY.items() for part in ("-c", "=".join(item))]
+    repository.git.execute(["git", *identity, "commit", "--only", "-m", message, "--", str(AGENT_FILE)])
