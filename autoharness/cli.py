@@ -8,6 +8,8 @@ from typing import NoReturn
 
 from autoharness.errors import EXIT_INTERRUPTED, EXIT_MISUSE, UserError
 
+_OF_PROVIDERS = ("_API_KEY", "_API_BASE")
+
 
 class Parser(argparse.ArgumentParser):
     """argparse, with exit code 3 for misuse: 2 means that infrastructure failed."""
@@ -34,13 +36,15 @@ def run_door(command: Callable[[list[str]], int]) -> NoReturn:
 
 
 def _load_secrets() -> None:
-    """The variables of `.env` that are not set yet. A key left empty there, as in its example, is no key."""
+    """The variables of `.env` that are not set yet. A key that is left empty, as in its example, is none."""
     from dotenv import dotenv_values
 
     try:
         values = dotenv_values(".env")
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f".env: cannot be read: {error}") from error
+    for name in [name for name, value in os.environ.items() if not value and name.endswith(_OF_PROVIDERS)]:
+        del os.environ[name]  # litellm would take it for a key
     for name, value in values.items():
         if value:
             os.environ.setdefault(name, value)

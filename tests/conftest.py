@@ -4,8 +4,12 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from checkout import Checkout
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDINGS = ROOT.parent / "shared" / "recordings"
@@ -48,3 +52,19 @@ def simulator(tau2: Tau2) -> Iterator[Callable[..., Simulator]]:
     yield make
     for hosts in opened:
         hosts.close()
+
+
+@pytest.fixture(scope="session")
+def _prepared_once(tmp_path_factory: pytest.TempPathFactory) -> "Checkout":
+    from checkout import Checkout
+
+    checkout = Checkout.make(tmp_path_factory.mktemp("prepared"))
+    done = checkout.run("prepare.py")
+    assert done.returncode == 0, done.stderr
+    return checkout
+
+
+@pytest.fixture
+def prepared(_prepared_once: "Checkout", tmp_path: Path) -> "Checkout":
+    """A checkout of the test's own in which prepare was run: the mock domain, the offline model."""
+    return _prepared_once.copy(tmp_path / "own")

@@ -250,3 +250,26 @@ def test_what_yaml_takes_and_an_experiment_cannot_is_refused(text: str) -> None:
 def test_an_empty_benchmark_is_the_default() -> None:
     CONFIG_FILE.write_text("benchmark:\n")
     assert resolve({}).experiment.benchmark == "tau-bench"
+
+
+def test_the_offline_models_play_together() -> None:
+    experiment = resolve({"agent_model": "offline/clerk"}).experiment
+    assert [experiment.model_of(role) for role in ("user", "judge")] == ["offline/customer", "offline/judge"]
+    assert experiment.simulated and not resolve({"agent_model": "gpt-5.4"}).experiment.simulated
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"agent_model": "offline/clark"}, "agent_model: 'offline/clark' is unknown; did you mean 'offline/clerk'"),
+        ({"agent_model": "offline/clerk", "user_model": "gpt-5.4"}, "gpt-5.4 does not play with agent_model"),
+        ({"agent_model": "gpt-5.4", "user_model": "offline/customer"}, "offline/customer does not play with"),
+        ({"agent_model": "gpt-5.4", "judge_model": "offline/judge"}, "offline/judge does not play with"),
+        ({"agent_model": "offline/clerk", "user_model": "offline/clerk"}, "did you mean 'offline/customer'"),
+    ],
+    ids=["misspelt", "real-user", "real-agent", "real-judged", "wrong-role"],
+)
+def test_the_offline_models_play_with_nobody_else(settings: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        resolve(settings)
+    assert message in str(error.value)

@@ -2,7 +2,9 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoharness.errors import UserError
+from autoharness.results import Status, Trial
 from autoharness.tasks import cut
 from autoharness.tau import AGENT_NAME, Tau2, differences
 
@@ -97,3 +100,19 @@ def test_the_unrelated_package_of_the_same_name_is_said_to_be_unrelated(tmp_path
         (package / name).touch()
     message = _in_a_process_that_finds(tmp_path)
     assert "SetupError" in message and "unrelated" in message and "pip uninstall -y tau2" in message
+
+
+def test_a_record_that_grows_with_every_call_ends_the_conversation(simulator: Callable[..., Any]) -> None:
+    """tau2 doubles a reservation's payments whenever it is cancelled again: memory, and a task to void."""
+    agent = """
+from autoharness.agent_api import AssistantMessage, ToolCall
+class HarnessAgent:
+    def __init__(self, tools, domain_policy, llm=None, llm_args=None): pass
+    def get_init_state(self, message_history=None): return None
+    def generate_next_message(self, message, state):
+        calls = [ToolCall("cancel_reservation", {"reservation_id": "NQNU5R"}, str(n)) for n in range(60)]
+        return AssistantMessage(tool_calls=calls), state
+"""
+    outcome = simulator(agent, domain="airline", agent_model="offline/clerk").run(Trial("37", 0, 1), diagnose=False)
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+    assert "cancel_reservation until its answer was over 1000000 characters" in outcome.detail

@@ -1,0 +1,64 @@
+"""A checkout of its own for a test, and the doors in it as a person types them."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import ROOT
+
+MOCK = "domain: mock\nagent_model: offline/clerk\nmax_concurrency: 1\n"
+
+
+class Checkout:
+    """A small copy of this checkout with a history of its own, and a vault beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "checkout"
+        self.vault = folder / "vault"
+
+    @classmethod
+    def make(cls, folder: Path, config: str = MOCK) -> "Checkout":
+        checkout = cls(folder)
+        for name in ("agent", "program_templates"):
+            shutil.copytree(ROOT / name, checkout.root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for source in (*ROOT.glob("*.py"), ROOT / "experiment_config.yaml.template"):
+            shutil.copyfile(source, checkout.root / source.name)
+        (checkout.root / ".gitignore").write_text("workspace/\nexperiment_config.yaml\n__pycache__/\n")
+        (checkout.root / "experiment_config.yaml").write_text(config)
+        checkout.git("init", "--quiet")
+        checkout.commit()
+        return checkout
+
+    def copy(self, folder: Path) -> "Checkout":
+        copy = Checkout(folder)
+        shutil.copytree(self.root, copy.root)
+        if self.vault.exists():
+            shutil.copytree(self.vault, copy.vault)
+        return copy
+
+    @property
+    def agent(self) -> Path:
+        return self.root / "agent" / "agent.py"
+
+    def run(self, door: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        variables = {"AUTOHARNESS_VAULT": str(self.vault), "PYTHONPATH": str(ROOT)} | environment
+        command = [sys.executable, door, *arguments]
+        return subprocess.run(command, cwd=self.root, env=os.environ | variables, capture_output=True, text=True)
+
+    def git(self, *arguments: str) -> str:
+        identity = ["-c", "user.name=somebody", "-c", "user.email=somebody@localhost"]
+        command = ["git", *identity, *arguments]
+        return subprocess.run(command, cwd=self.root, check=True, capture_output=True, text=True).stdout
+
+    def commit(self) -> None:
+        self.git("add", ".")
+        self.git("commit", "--quiet", "--message", "start")
+
+    def contents(self) -> dict[str, str]:
+        """The digest of every file, of the vault too."""
+        files = [path for root in (self.root, self.vault) for path in root.rglob("*") if path.is_file()]
+        kept = [path for path in files if ".git" not in path.parts and "__pycache__" not in path.parts]
+        return {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}

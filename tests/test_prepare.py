@@ -1,0 +1,101 @@
+"""`python prepare.py`: everything is there after it, nothing is lost, and a second time changes nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+from checkout import Checkout
+from conftest import ROOT, TEMPLATE
+
+
+def test_a_fresh_checkout_is_ready_after_it(prepared: Checkout) -> None:
+    workspace = prepared.root / "workspace"
+    results = (workspace / "results.tsv").read_text().splitlines()
+    assert [line.split("\t")[0] for line in results] == ["iteration", "0"]
+    assert json.loads((workspace / "suite.json").read_text()) == {"tasks": [], "threshold": 0.8, "last_results": {}}
+    train = json.loads((workspace / "train_results.json").read_text())
+    assert train["split"] == "train" and set(train["results"].values()) == {0.0, 1.0}
+    assert len(list((workspace / "traces" / "baseline").iterdir())) == len(train["results"])
+    assert (workspace / "domain" / "policy.md").read_text() and (workspace / "learnings.md").read_text()
+    assert "gating.py" in (prepared.root / "PROGRAM.md").read_text()
+    assert prepared.git("status", "--porcelain").split() in ([], ["M", "PROGRAM.md"], ["??", "PROGRAM.md"])
+
+
+def test_a_second_time_changes_nothing(prepared: Checkout) -> None:
+    before = prepared.contents()
+    done = prepared.run("prepare.py")
+    assert done.returncode == 0
+    assert prepared.contents() == before
+    score = "baseline: 0.0000  (0/4 passed, 0 infra errors)  (mock test, 4 tasks, offline/clerk)"
+    assert done.stdout.splitlines()[0] == score
+    assert "simulated: the models are programs" in done.stdout
+
+
+def test_an_edited_agent_stays_unless_it_is_to_be_reset_and_then_it_is_kept(prepared: Checkout) -> None:
+    prepared.agent.write_text(edited := TEMPLATE + "# mine\n")
+    assert prepared.run("prepare.py").returncode == 0
+    assert prepared.agent.read_text() == edited
+    assert prepared.run("prepare.py", "--reset-agent").returncode == 0
+    assert prepared.agent.read_text() == TEMPLATE
+    assert edited in [path.read_text() for path in (prepared.vault / "agents").iterdir()]
+
+
+def test_check_says_of_every_part_whether_it_is_in_order_and_costs_nothing(prepared: Checkout) -> None:
+    """A failing line ends with the command that mends it."""
+    before = prepared.contents()
+    done = prepared.run("prepare.py", "--check")
+    assert (done.returncode, "FAIL" in done.stdout) == (0, False), done.stdout
+    assert prepared.contents() == before
+    (prepared.root / "workspace" / "suite.json").unlink()
+    (prepared.root / "PROGRAM.md").write_text("")
+    prepared.agent.write_text("class HarnessAgent")
+    manifest = json.loads((prepared.vault / "data.json").read_text())
+    manifest["files"]["domains/mock/db.json"] = "other"
+    (prepared.vault / "data.json").write_text(json.dumps(manifest))
+    (prepared.root / "experiment_config.yaml").write_text(
+        "domain: mock\nagent_model: gpt-5.4\nuser_model: nobody-knows\n"
+    )
+    done = prepared.run("prepare.py", "--check", OPENAI_API_KEY="")
+    lines = [line.removeprefix("FAIL").strip() for line in done.stdout.splitlines() if line.startswith("FAIL")]
+    failing = {line.partition(": ")[0]: line for line in lines}
+    assert done.returncode == 3
+    assert failing["agent/agent.py"].endswith("; python prepare.py --reset-agent")
+    assert "not what prepare found: domains/mock/db.json" in failing["data"]
+    assert failing["agent model"].endswith("gpt-5.4: OPENAI_API_KEY is not set; echo 'OPENAI_API_KEY=...' >> .env")
+    assert "litellm knows no provider" in failing["user model"]
+    assert {"PROGRAM.md", "workspace", "baseline"} <= set(failing)
+
+
+def test_a_missing_key_is_one_line_before_anything_is_run(tmp_path: Path) -> None:
+    checkout = Checkout.make(tmp_path, "domain: mock\nagent_model: gpt-5.4\n")
+    (checkout.root / ".env").write_text("OPENAI_API_KEY=\n")
+    done = checkout.run("prepare.py")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.splitlines()[-1] == "error: no key for gpt-5.4: OPENAI_API_KEY is not set; put it into .env"
+    assert not list((checkout.vault / "trials").iterdir())
+
+
+def test_the_configuration_is_made_from_its_template(tmp_path: Path) -> None:
+    """Its active default is the offline model; here prepare ends at the lock, after a look at the settings alone."""
+    checkout = Checkout.make(tmp_path)
+    (checkout.root / "experiment_config.yaml").unlink()
+    (checkout.root / "program_templates" / "base.md").unlink()
+    done = checkout.run("prepare.py")
+    assert (done.returncode, "program_templates/base.md" in done.stderr) == (3, True)
+    made = (checkout.root / "experiment_config.yaml").read_text()
+    assert made == (ROOT / "experiment_config.yaml.template").read_text()
+    assert '\nagent_model: "offline/clerk"\n' in made
+
+
+@pytest.mark.parametrize("config", ["agent_model: [", "domain: nowhere\nagent_model: offline/clerk\n"])
+def test_bad_settings_are_one_line(tmp_path: Path, config: str) -> None:
+    done = Checkout.make(tmp_path, config).run("prepare.py")
+    assert done.returncode == 3
+    assert done.stderr.splitlines()[-1].startswith("error: ") and "Traceback" not in done.stderr
+
+
+def test_the_composed_program_is_the_committed_one() -> None:
+    from autoharness.program import composed
+
+    assert (ROOT / "PROGRAM.md").read_text() == composed("python")
+    assert composed("docker compose run --rm autoeval python").count("docker compose run --rm autoeval python ") > 8

@@ -1,0 +1,84 @@
+"""`python record.py` takes the score from the gate, commits agent/agent.py alone, and survives a kill half-way."""
+
+import pytest
+from checkout import Checkout
+from harnesses import GOOD_PROMPT
+
+from autoharness.ledger import GATE, Ledger, Row
+from autoharness.store import Store
+
+
+@pytest.fixture
+def gated(prepared: Checkout) -> Checkout:
+    """As after an accepted gate, without the seconds that one takes."""
+    prepared.agent.write_text(GOOD_PROMPT)
+    store = Store(prepared.vault)
+    ledger = Ledger(store)
+    agent = store.keep_agent(GOOD_PROMPT)
+    suite = {"1": 1.0, "2": 0.0}
+    row = Row(GATE, ledger.measure, agent, "mock test", suite=suite, verdict="accepted", val_score=0.5, best=0.0)
+    ledger.append(row)
+    return prepared
+
+
+def _results(checkout: Checkout) -> list[list[str]]:
+    return [line.split("\t") for line in (checkout.root / "workspace" / "results.tsv").read_text().splitlines()[1:]]
+
+
+def test_commits_the_agent_file_alone_and_adds_its_row(gated: Checkout) -> None:
+    (gated.root / "other.txt").write_text("staged by somebody")
+    gated.git("add", "other.txt")
+    done = gated.run("record.py", "--val-score", "0.50", "--evals-passed", "1", "--evals-total", "2")
+    assert done.returncode == 0, done.stderr
+    assert gated.git("show", "--name-only", "--format=%s", "HEAD").split("\n\n") == [
+        "harness: iteration 1, val_score 0.5000 (mock test)",
+        "agent/agent.py\n",
+    ]
+    assert gated.git("status", "--porcelain", "other.txt").startswith("A ")
+    assert [row[:5] for row in _results(gated)] == [
+        ["0", "0.0000", gated.git("rev-parse", "HEAD~1")[:12], "0", "0"],
+        ["1", "0.5000", gated.git("rev-parse", "HEAD")[:12], "1", "2"],
+    ]
+    again = gated.run("record.py")
+    assert again.returncode == 3 and "not what was gated last" in again.stderr
+
+
+@pytest.mark.parametrize("typed", ["--val-score 0.51", "--evals-passed 2", "--evals-total 3"])
+def test_a_figure_that_is_not_the_gates_is_refused(gated: Checkout, typed: str) -> None:
+    before = gated.contents()
+    done = gated.run("record.py", *typed.split())
+    assert done.returncode == 3 and f"{typed.split()[0]} " in done.stderr and "the gate says" in done.stderr
+    assert gated.contents() == before
+
+
+def test_an_agent_that_was_changed_since_is_refused(gated: Checkout) -> None:
+    gated.agent.write_text(GOOD_PROMPT + "\n")
+    done = gated.run("record.py")
+    assert done.returncode == 3 and "is not what was gated last: python gating.py" in done.stderr
+
+
+def test_killed_between_the_commit_and_the_row_the_same_command_adds_the_row(gated: Checkout) -> None:
+    gated.git("commit", "--quiet", "--message", "harness: killed after this", "agent/agent.py")
+    commits = gated.git("rev-list", "--count", "HEAD")
+    assert gated.run("record.py").returncode == 0
+    assert gated.git("rev-list", "--count", "HEAD") == commits
+    assert [row[2] for row in _results(gated)][1] == gated.git("rev-parse", "HEAD")[:12]
+
+
+def test_an_edited_results_file_decides_nothing_and_is_written_anew(gated: Checkout) -> None:
+    results = gated.root / "workspace" / "results.tsv"
+    results.write_text(results.read_text().replace("0.0000", "0.9999"))
+    assert gated.run("record.py").returncode == 0
+    assert [row[1] for row in _results(gated)] == ["0.0000", "0.5000"]
+
+
+def test_without_a_repository_it_says_how_to_make_one(gated: Checkout) -> None:
+    (gated.root / ".git").rename(gated.root / "away")
+    done = gated.run("record.py")
+    assert done.returncode == 3 and "git init" in done.stderr
+
+
+def test_without_an_identity_git_commits_all_the_same(gated: Checkout) -> None:
+    nobody = {"HOME": str(gated.root), "XDG_CONFIG_HOME": str(gated.root), "GIT_CONFIG_NOSYSTEM": "1"}
+    assert gated.run("record.py", **nobody).returncode == 0
+    assert gated.git("log", "-1", "--format=%an") == "auto-harness\n"
