@@ -1,4 +1,4 @@
-"""tau2's task data is fetched with git at a pinned revision, whole or not at all, and goes on where it was broken off."""
+"""tau2's task data is fetched with git at a pinned revision, whole or not at all; a kill costs little."""
 
 import os
 import shutil
@@ -75,7 +75,7 @@ def test_what_was_fetched_before_a_kill_is_not_fetched_again(source: Path) -> No
 
 @pytest.mark.parametrize(("place", "revision"), [("nowhere", "v1"), (None, "v9")], ids=["source", "revision"])
 def test_what_cannot_be_fetched_is_one_line(source: Path, place: str | None, revision: str) -> None:
-    with pytest.raises(SetupError, match="tau2_data_source in experiment_config.yaml"):
+    with pytest.raises(SetupError, match=r"tau2_data_source in experiment_config\.yaml"):
         data.fetch(place or str(source), revision)
     assert not data.environment()
 
