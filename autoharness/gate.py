@@ -15,6 +15,7 @@ from autoharness.config import AGENT_FILE, SIMULATED, Experiment, resolve
 from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
 from autoharness.ledger import GATE, Ledger, Row, Version
 from autoharness.policy import Decision, Evidence, Policy, Ratchet, Verdict
+from autoharness.program import python_command
 from autoharness.results import mean, natural_order, passed, score_line
 from autoharness.runner import Bench, Run, TauBenchRunner
 from autoharness.store import Store, default_vault
@@ -146,14 +147,15 @@ def _as_text(evidence: Evidence, decision: Decision, promoted: list[str], best: 
         lines.append(f"promoted: {len(promoted)} train tasks that used to fail")
         lines += [f"  PROMOTED  {task_id}" for task_id in promoted]
     lines += [f"reason: {reason}" for reason in decision.reasons]
-    return "\n".join([*lines, f"verdict: {decision.verdict}", f"next: {_NEXT[decision.verdict]}"])
+    return "\n".join([*lines, f"verdict: {decision.verdict}", f"next: {_next(decision.verdict)}"])
 
 
-_NEXT = {
-    Verdict.ACCEPTED: "python record.py",
-    Verdict.REJECTED: f"git checkout {AGENT_FILE}, and write down in workspace/learnings.md what did not help",
-    Verdict.UNDECIDED: "python gating.py again: it runs only what is missing",
-}
+def _next(verdict: Verdict) -> str:
+    return {
+        Verdict.ACCEPTED: f"{python_command()} record.py",
+        Verdict.REJECTED: f"git checkout {AGENT_FILE}, and note in workspace/learnings.md what did not help",
+        Verdict.UNDECIDED: f"{python_command()} gating.py again: it runs only what is missing",
+    }[verdict]
 
 
 def _null(experiment: Experiment, store: Store) -> int:

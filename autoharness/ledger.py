@@ -14,6 +14,7 @@ from typing import Any
 from autoharness.errors import UserError
 from autoharness.store import Store, now
 
+_FILE = "ledger.jsonl"
 BASELINE, GATE, RECORD = "baseline", "gate", "record"
 
 Json = dict[str, Any]
@@ -78,7 +79,7 @@ class Ledger:
 
     def append(self, row: Row) -> Row:
         row = Row(**{**asdict(row), "number": self._length, "time": now()})
-        self._store.append_line(_file(self._store), asdict(row))
+        self._store.append_line(_FILE, asdict(row))
         self._length += 1
         self.rows.append(row)
         return row
@@ -135,13 +136,15 @@ class Ledger:
 
 def _read(store: Store) -> list[Row]:
     rows = []
-    for line in store.read_lines(_file(store)):
+    for number, line in enumerate(store.read_lines(_FILE), 1):
         try:
-            rows.append(Row(**json.loads(line)))
-        except (ValueError, TypeError):
-            continue  # a line that a kill cut short: what it said was not promised to anyone yet
+            fields = json.loads(line)
+        except (ValueError, RecursionError):
+            continue  # a kill cut it short: what it said was not promised to anyone yet
+        try:
+            rows.append(Row(**fields))
+        except TypeError as error:
+            raise UserError(
+                f"{store.folder / _FILE}, line {number}: not a row of the ledger; move it elsewhere to go on"
+            ) from error
     return rows
-
-
-def _file(store: Store) -> str:
-    return "ledger.jsonl"

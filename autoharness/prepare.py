@@ -43,7 +43,8 @@ def main(arguments: list[str]) -> int:
         return 0 if all(check.ok for check in checks) else EXIT_MISUSE
     store = Store(default_vault())
     with store.lock():
-        _install(CONFIG_TEMPLATE, CONFIG_FILE)
+        if not options.config:
+            _install(CONFIG_TEMPLATE, CONFIG_FILE)
         experiment = resolve({}, options.config).experiment
         _provide_data(experiment)
         _reset_agent(store) if options.reset_agent else _install(AGENT_TEMPLATE, AGENT_FILE)
@@ -86,7 +87,7 @@ def _provide_data(experiment: Experiment) -> None:
 
 def _reset_agent(store: Store) -> None:
     if AGENT_FILE.exists():
-        sha256 = store.keep_agent(AGENT_FILE.read_text(encoding="utf-8"))
+        sha256 = store.keep_agent(AGENT_FILE.read_bytes())
         _say(f"{AGENT_FILE}: what it was is kept as {store.agent_file(sha256)}")
     write_text(AGENT_FILE, AGENT_TEMPLATE.read_text(encoding="utf-8"))
 
@@ -107,7 +108,7 @@ def _measure_baseline(experiment: Experiment, store: Store) -> int:
     if ledger.versions:
         print(f"baseline: {score_line(ledger.versions[0].row.held_out.values())}  ({measure.words})")
         print(f"train: {score_line(ledger.versions[0].row.train.values())}")
-        print(f"next: point a coding agent at {PROGRAM_FILE}")
+        print(f"next: start a coding agent here and tell it to read {PROGRAM_FILE}")
     if experiment.simulated:
         print(SIMULATED)
     return code

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.cli import Parser, run_door
-from autoharness.config import AGENT_FILE
+from autoharness.config import AGENT_FILE, OFFLINE, SIMULATED
 from autoharness.errors import UserError
 from autoharness.ledger import RECORD, Ledger, Row
 from autoharness.results import passed
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
         ledger = Ledger(store)
         gate = ledger.pending(_sha256(AGENT_FILE))
         _check_typed(options, gate)
-        commit = _commit(_message(gate, len(ledger.versions)))
+        commit = _commit(_message(gate, len(ledger.versions)), gate.agent)
         ledger.append(Row(RECORD, gate.measure, gate.agent, gate.measured, commit=commit, gate=gate.number))
         export_versions(ledger.versions)
     version = ledger.versions[-1]
@@ -37,6 +37,8 @@ def main(arguments: list[str]) -> int:
     print(f"val_score: {gate.val_score:.4f}")
     print(f"commit: {commit[:12]}")
     print(f"results: {WORKSPACE / 'results.tsv'}")
+    if OFFLINE in gate.measured:
+        print(SIMULATED)
     return 0
 
 
@@ -74,18 +76,24 @@ def _message(gate: Row, iteration: int) -> str:
     return f"harness: iteration {iteration}, val_score {gate.val_score:.4f} ({gate.measured})\n\n{reasons}"
 
 
-def _commit(message: str) -> str:
-    """Commit agent/agent.py alone; the commit that has it already where nothing is left to commit."""
+def _commit(message: str, agent: str) -> str:
+    """Commit agent/agent.py alone; the commit that has it already where nothing is left to commit.
+
+    Raises UserError where what git has then is not the file with this SHA-256: a filter, a hook or a hidden change.
+    """
     import git
 
     try:
         repository = git.Repo(".")
         if repository.git.status("--porcelain", "--", str(AGENT_FILE)):
             _commit_agent(repository, message)
-        return repository.head.commit.hexsha
+        commit = repository.head.commit
+        if hashlib.sha256((commit.tree / str(AGENT_FILE)).data_stream.read()).hexdigest() != agent:
+            raise UserError(f"commit {commit.hexsha[:12]} has another {AGENT_FILE} than the one that was gated")
+        return commit.hexsha
     except git.InvalidGitRepositoryError as error:
         raise UserError("this folder is no git repository: git init && git add . && git commit -m start") from error
-    except (git.GitCommandError, ValueError) as error:
+    except (git.GitCommandError, ValueError, KeyError) as error:
         reason = " ".join(str(getattr(error, "stderr", "") or error).split())[:300]
         raise UserError(f"git could not commit {AGENT_FILE}: {reason}") from error
 

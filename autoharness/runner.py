@@ -151,7 +151,8 @@ class TauBenchRunner(BenchmarkRunner):
         folder = store.new_run()
         with LocalExecutor(self.experiment, source, folder) as executor:
             measure = self._measure(executor)
-            yield Bench(measure, store.keep_agent(source), store, executor, folder, self._progress)
+            agent = store.keep_agent(source.encode())
+            yield Bench(measure, agent, store, executor, folder, self._progress)
 
     def measure(self) -> Measure:
         """The experiment on the installed tau2: nothing is run, nothing is kept. Raises UserError."""
@@ -179,7 +180,7 @@ class TauBenchRunner(BenchmarkRunner):
 
     def _agent_source(self) -> str:
         try:
-            return self._agent_file.read_text(encoding="utf-8")
+            return self._agent_file.read_bytes().decode()  # not read_text: line ends are part of its hash
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
                 f"{self._agent_file}: cannot be read ({error}); run from the checkout's root, or start over with: "

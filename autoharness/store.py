@@ -58,11 +58,11 @@ class Store:
     def keep(self, key: Json, outcome: Outcome) -> None:
         write_json(self._trial(key), {"key": key, "outcome": outcome.to_json()})
 
-    def keep_agent(self, source: str) -> str:
+    def keep_agent(self, source: bytes) -> str:
         """Keeps an agent file under its SHA-256, which it returns."""
-        sha256 = hashlib.sha256(source.encode()).hexdigest()
+        sha256 = hashlib.sha256(source).hexdigest()
         if not self.agent_file(sha256).exists():
-            write_text(self.agent_file(sha256), source)
+            _write(self.agent_file(sha256), source)
         return sha256
 
     def agent_file(self, sha256: str) -> Path:
@@ -138,12 +138,16 @@ def write_json(path: Path, value: Any) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write beside, then rename: a reader sees the old file or the new one, whenever we are killed."""
+    _write(path, text.encode())
+
+
+def _write(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, 0o644)
-            file.write(text)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         Path(beside).replace(path)

@@ -113,13 +113,17 @@ class Tau2:
     def facts(self, domain: str) -> DomainFacts:
         """Raises UserError for a domain that this tau2 does not have, SetupError where its data is missing."""
         check_choice("domain", domain, self.domains)
-        environment = self._registry.get_env_constructor(domain)()
+        try:
+            environment = self._registry.get_env_constructor(domain)()
+            splits = self._splits(domain)
+        except FileNotFoundError as error:
+            raise SetupError(f"tau2's data has no {error.filename}: python prepare.py fetches it") from error
         return DomainFacts(
             domain=domain,
             flavour=self._flavour.name,
             version=importlib.metadata.version(self._flavour.distribution),
             data_files=_data_files(domain),
-            splits=self._splits(domain),
+            splits=splits,
             policy=environment.get_policy(),
             tools=[tool.openai_schema for tool in environment.get_tools()],
         )
@@ -223,12 +227,7 @@ class Tau2:
         return load
 
     def _splits(self, domain: str) -> dict[str, list[str]]:
-        try:
-            task_ids = list(self._tasks(domain))
-        except FileNotFoundError as error:
-            raise SetupError(
-                f"tau2's data is incomplete: {error.filename} is missing: python prepare.py fetches it"
-            ) from error
+        task_ids = list(self._tasks(domain))
         loader = self._registry.get_task_splits_loader(domain)
         splits = loader() if loader else {}
         named = {name: in_order(task_ids, set(ids)) for name, ids in splits.items()}

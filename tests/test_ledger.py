@@ -75,3 +75,9 @@ def test_only_the_newest_gate_of_the_file_counts_and_only_until_the_next_record(
     _record(ledger, gate)
     with pytest.raises(UserError, match="not what was gated last"):
         ledger.pending("b")
+
+
+def test_a_line_of_another_shape_is_named(store: Store, ledger: Ledger) -> None:
+    store.append_line("ledger.jsonl", {"kind": "gate", "score": 1})
+    with pytest.raises(UserError, match=r"ledger\.jsonl, line 2: not a row"):
+        Ledger(store)

@@ -14,7 +14,7 @@ def gated(prepared: Checkout) -> Checkout:
     prepared.agent.write_text(GOOD_PROMPT)
     store = Store(prepared.vault)
     ledger = Ledger(store)
-    agent = store.keep_agent(GOOD_PROMPT)
+    agent = store.keep_agent(GOOD_PROMPT.encode())
     suite = {"1": 1.0, "2": 0.0}
     row = Row(GATE, ledger.measure, agent, "mock test", suite=suite, verdict="accepted", val_score=0.5, best=0.0)
     ledger.append(row)
@@ -82,3 +82,11 @@ def test_without_an_identity_git_commits_all_the_same(gated: Checkout) -> None:
     nobody = {"HOME": str(gated.root), "XDG_CONFIG_HOME": str(gated.root), "GIT_CONFIG_NOSYSTEM": "1"}
     assert gated.run("record.py", **nobody).returncode == 0
     assert gated.git("log", "-1", "--format=%an") == "auto-harness\n"
+
+
+def test_a_change_that_git_was_told_to_overlook_is_refused(gated: Checkout) -> None:
+    """The commit must have the file that was gated."""
+    gated.git("update-index", "--assume-unchanged", "agent/agent.py")
+    done = gated.run("record.py")
+    assert done.returncode == 3 and "has another agent/agent.py than the one that was gated" in done.stderr
+    assert len(_results(gated)) == 1

@@ -110,7 +110,7 @@ def test_a_vault_that_cannot_be_made_is_the_users_to_mend(tmp_path: Path) -> Non
 
 def test_an_agent_file_is_kept_under_its_hash(store: Store) -> None:
     for source in ("print('ä')\n", "print('ä')\n", "pass\n"):
-        store.keep_agent(source)
+        store.keep_agent(source.encode())
         assert (store.folder / "agents" / f"{sha256(source.encode()).hexdigest()}.py").read_text() == source
     assert len(list((store.folder / "agents").iterdir())) == 2
 
