@@ -30,7 +30,7 @@ def main() -> None:
     set_up()
     run("prepare.py")
     rows = [iteration(number, edit) for number, edit in enumerate(sorted((ROOT / "examples/edits").iterdir()), 1)]
-    compared = run("report.py", "--compare", "baseline", "best")
+    compared = run("report.py", "--compare", "baseline", "best", quiet=True)
     show(rows, compared, time.monotonic() - started)
 
 
@@ -104,7 +104,7 @@ def show(rows: list[list[str]], compared: str, seconds: float) -> None:
     print("\nBaseline (A) against best (B):", *summary(compared), sep="\n")
     print("\nWhere to look next:")
     print("  the versions that were kept      .demo/checkout/workspace/results.tsv, git -C .demo/checkout log")
-    print("  a failed conversation, explained .demo/checkout/workspace/traces/latest/*/trace.md")
+    print("  failed conversations, explained  .demo/checkout/workspace/traces/baseline/*/trace.md")
     print("  what a coding agent is told      .demo/checkout/PROGRAM.md")
     print("  a run with a model and a key     README.md, 'A real run'")
 
