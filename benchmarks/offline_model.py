@@ -82,9 +82,9 @@ def _prediction(domain: str, tasks: list[str], jobs: list[Job], rewards: list[fl
         for root_seed in range(_MANY)
     ]
     return (
-        f"  predicted: mean {statistics.fmean(rates):.3f} spread {spread:.3f}"
-        f"  as drawn: {agree} of {len(jobs)}"
-        f"  draws of {_MANY} seeds: mean {statistics.fmean(many):.3f} spread {statistics.stdev(many):.3f}"
+        f"\n{'':11}predicted: mean {statistics.fmean(rates):.3f} spread {spread:.3f}"
+        f"\n{'':11}as drawn: {agree} of {len(jobs)}"
+        f"\n{'':11}draws of {_MANY} seeds: mean {statistics.fmean(many):.3f} spread {statistics.stdev(many):.3f}"
     )
 
 
