@@ -44,9 +44,11 @@ class Checkout:
         return self.root / "agent" / "agent.py"
 
     def run(self, door: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        variables = {"AUTOHARNESS_VAULT": str(self.vault), "PYTHONPATH": str(ROOT)} | environment
+        ours = {"AUTOHARNESS_VAULT": str(self.vault), "PYTHONPATH": str(ROOT), "PATH": os.defpath}
         command = [sys.executable, door, *arguments]
-        return subprocess.run(command, cwd=self.root, env=os.environ | variables, capture_output=True, text=True)
+        return subprocess.run(
+            command, cwd=self.root, env=os.environ | ours | environment, capture_output=True, text=True
+        )
 
     def git(self, *arguments: str) -> str:
         identity = ["-c", "user.name=somebody", "-c", "user.email=somebody@localhost"]

@@ -11,7 +11,7 @@ _STATE = """    messages: list[Message] = field(default_factory=list)
 _ASK = """        answer = self._ask(state)
         if self._claims(answer) and not state.challenged:
             state.challenged = True
-            note = SystemMessage("Is all of it done, with a tool call for each change? If not, go on with that.")
+            note = SystemMessage("Was that really done, by a tool call? If not, do it now.")
             answer = self._ask(state, note)
         state.messages.append(answer)
         return answer, state

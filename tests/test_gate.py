@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def test_a_good_edit_is_accepted_and_recorded_and_a_bad_one_after_it_rejected(pr
             "reason: the regression suite is empty",
             "reason: held-out mean 0.5000 >= best 0.0000",
             "verdict: accepted",
-            "next: python record.py",
+            f"next: {sys.executable} record.py",
             "simulated: the models are programs (docs/offline.md); this is no benchmark result",
         ],
     )
