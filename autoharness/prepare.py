@@ -116,6 +116,8 @@ def _measure_baseline(experiment: Experiment, store: Store) -> int:
 
 def _run_baseline(bench: Bench, ledger: Ledger) -> int:
     train, held_out = bench.measure.train, bench.measure.gate_tasks
+    if AGENT_FILE.read_bytes() != AGENT_TEMPLATE.read_bytes():
+        _say(f"{AGENT_FILE} is not its template: the baseline is that of the file as it is")
     _say(f"baseline: {len(train)} train and {len(held_out)} held-out tasks ({bench.measure.words})")
     run = bench.run([*train, *held_out], "prepare.py")
     bench.export(run)
