@@ -1,7 +1,7 @@
 """Everything that `agent/agent.py` may use: messages, tools, and `generate` to ask the LLM.
 
-The agent runs in a process of its own, the agent host. It has no keys, no task data and no network; `generate` asks
-the gateway, which calls the experiment's model and counts what it costs.
+The agent runs in a process of its own, the agent host, which is given no keys and no task data; `generate` asks the
+gateway, which calls the experiment's model and counts what it costs.
 
     message in                       UserMessage | ToolMessage | MultiToolMessage
     state.messages                   what you keep of the conversation; its shape is yours

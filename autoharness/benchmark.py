@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
         left = run.planned - len(run.outcomes)
         print(f"interrupted: {left} simulations are left; the same command runs them", file=sys.stderr)
         return EXIT_INTERRUPTED
-    return EXIT_UNDECIDED if any(reward is None for reward in run.rewards.values()) else 0
+    return EXIT_UNDECIDED if any(outcome.reward is None for outcome in run.outcomes) else 0
 
 
 def _parser() -> Parser:

@@ -3,11 +3,13 @@
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from autoharness.errors import EXIT_INTERRUPTED, EXIT_MISUSE, UserError
+from autoharness.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISUSE, UserError
 
+_VAULT = "AUTOHARNESS_VAULT"
 _OF_PROVIDERS = ("_API_KEY", "_API_BASE")
 
 
@@ -26,17 +28,31 @@ def run_door(command: Callable[[list[str]], int]) -> NoReturn:
         sys.stdout.flush()
         sys.exit(code)
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(EXIT_MISUSE)
+        _complain(str(error))
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:  # `benchmark.py | head`: the reader has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_INTERRUPTED)
+    except OSError as error:  # a file that cannot be read or written is a person's to mend, whichever it is
+        if not error.filename:
+            raise
+        _complain(f"{error.filename}: {error.strerror}")
+    except Exception:  # a bug of ours must not be taken for a verdict
+        traceback.print_exc()
+        sys.exit(EXIT_BUG)
+
+
+def _complain(message: str) -> NoReturn:
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(EXIT_MISUSE)
 
 
 def _load_secrets() -> None:
-    """The variables of `.env` that are not set yet. A key that is left empty, as in its example, is none."""
+    """The variables of `.env` that are not set yet. A key that is left empty, as in its example, is none.
+
+    The vault is not named there: that file lies where a coding agent works.
+    """
     from dotenv import dotenv_values
 
     try:
@@ -46,5 +62,5 @@ def _load_secrets() -> None:
     for name in [name for name, value in os.environ.items() if not value and name.endswith(_OF_PROVIDERS)]:
         del os.environ[name]  # litellm would take it for a key
     for name, value in values.items():
-        if value:
+        if value and name != _VAULT:
             os.environ.setdefault(name, value)

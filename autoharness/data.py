@@ -45,6 +45,8 @@ def fetch(source: str, revision: str) -> Path:
 
     partial, target = folder() / _FETCHED, folder() / "tau2"
     partial.mkdir(parents=True, exist_ok=True)
+    for left_by_a_kill in (partial / ".git").rglob("*.lock"):
+        left_by_a_kill.unlink()
     try:
         repository = git.Repo.init(partial)
         if not _has(repository, revision):

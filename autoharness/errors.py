@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 EXIT_UNDECIDED = 2
 EXIT_MISUSE = 3
+EXIT_BUG = 70
 EXIT_INTERRUPTED = 130
 
 

@@ -94,6 +94,7 @@ class LocalExecutor:
 
         Raises UserError for a mistake that only a worker can see.
         """
+        self._last_yielded = None
         waiting = deque(_Job(trial) for trial in trials)
         workers = min(os.cpu_count() or 1, self._experiment.max_concurrency, len(trials))
         while len(self._workers) < workers:

@@ -69,9 +69,8 @@ def _gate(experiment: Experiment, policy: Policy) -> int:
         decision = policy.decide(evidence)
         promoted = _promotable(bench, ledger) if decision.verdict == Verdict.ACCEPTED else []
         ledger.append(_row(bench, evidence, decision, promoted))
-    tasks = sorted({*ledger.suite, *promoted}, key=natural_order)
-    export_suite(tasks, experiment.threshold, {task_id: r for task_id, r in suite.items() if r is not None})
-    print(_as_text(evidence, decision, promoted, ledger.best))
+    export_suite(ledger.suite, experiment.threshold, suite)
+    print(_as_text(evidence, decision, promoted, ledger))
     return _EXIT[decision.verdict]
 
 
@@ -79,17 +78,17 @@ def _check_candidate(bench: Bench, ledger: Ledger) -> None:
     """Raises UserError where there is nothing to compare with, or nothing that differs."""
     if not ledger.versions:
         raise UserError(f"no baseline for {bench.measure.words} as it is configured now: python prepare.py")
-    if bench.agent == ledger.versions[-1].row.agent:
+    same = [version.name for version in ledger.versions if version.row.agent == bench.agent]
+    if same:
         raise UserError(
-            f"{AGENT_FILE} is {ledger.versions[-1].name} unchanged: edit it first, or measure the noise: "
-            "python gating.py --null"
+            f"{AGENT_FILE} is {same[-1]} unchanged: edit it first, or measure the noise: gating.py --null"
         )
 
 
 def _measure_candidate(bench: Bench, ledger: Ledger) -> tuple[Rewards, Rewards]:
     """The candidate's rewards in the regression suite and in the held-out split."""
     suite, held_out = ledger.suite, bench.measure.gate_tasks
-    rewards = _run(bench, [*suite, *held_out]).rewards
+    rewards = _run(bench, [*suite, *held_out]).settled
     return {task_id: rewards[task_id] for task_id in suite}, {task_id: rewards[task_id] for task_id in held_out}
 
 
@@ -97,7 +96,7 @@ def _promotable(bench: Bench, ledger: Ledger) -> list[str]:
     """Train tasks that the kept versions failed, and that the candidate passes."""
     failed = [task_id for task_id, reward in _kept_results(bench, ledger).items() if not passed(reward)]
     outside = [task_id for task_id in failed if task_id not in ledger.suite]
-    rewards = _run(bench, outside).rewards if outside else {}
+    rewards = _run(bench, outside).settled if outside else {}
     return sorted((task_id for task_id in outside if passed(rewards[task_id])), key=natural_order)
 
 
@@ -124,6 +123,7 @@ def _row(bench: Bench, evidence: Evidence, decision: Decision, promoted: list[st
         kind=GATE,
         measure=bench.measure.id,
         measured=bench.measure.words,
+        threshold=bench.experiment.threshold,
         agent=bench.agent,
         held_out=dict(evidence.held_out),
         train=bench.stored(bench.agent, bench.measure.train),
@@ -131,29 +131,35 @@ def _row(bench: Bench, evidence: Evidence, decision: Decision, promoted: list[st
         promoted=promoted,
         verdict=decision.verdict,
         reasons=decision.reasons,
+        simulated=bench.experiment.simulated,
+        reveals=bench.store.reveals(bench.experiment.domain),
         val_score=decision.val_score,
         best=decision.best,
     )
 
 
-def _as_text(evidence: Evidence, decision: Decision, promoted: list[str], best: Version) -> str:
-    suite = evidence.suite.values()
+def _as_text(evidence: Evidence, decision: Decision, promoted: list[str], ledger: Ledger) -> str:
+    suite, best = evidence.suite.values(), ledger.best
+    compared = [evidence.held_out.get(task_id) for task_id, reward in evidence.best.items() if reward is not None]
     lines = [
         f"suite: {sum(map(passed, suite))}/{len(suite)} passed" if suite else "suite: empty",
-        f"val_score: {score_line(evidence.held_out.values())}",
+        f"val_score: {score_line(compared)}",
         f"best: {'N/A' if decision.best is None else f'{decision.best:.4f}'}  ({best.name})",
     ]
     if promoted:
         lines.append(f"promoted: {len(promoted)} train tasks that used to fail")
         lines += [f"  PROMOTED  {task_id}" for task_id in promoted]
     lines += [f"reason: {reason}" for reason in decision.reasons]
+    reveals = ledger.rows[-1].reveals
+    if reveals:
+        lines.append(f"revealed: single held-out results were shown {reveals} times before this verdict")
     return "\n".join([*lines, f"verdict: {decision.verdict}", f"next: {_next(decision.verdict)}"])
 
 
 def _next(verdict: Verdict) -> str:
     return {
         Verdict.ACCEPTED: f"{python_command()} record.py",
-        Verdict.REJECTED: f"git checkout {AGENT_FILE}, and note in workspace/learnings.md what did not help",
+        Verdict.REJECTED: f"git checkout HEAD {AGENT_FILE}, and note in workspace/learnings.md what did not help",
         Verdict.UNDECIDED: f"{python_command()} gating.py again: it runs only what is missing",
     }[verdict]
 
@@ -192,5 +198,5 @@ def _null_lines(version: Version, halves: list[Rewards], differences: list[float
         f"first: {score_line(halves[0].values())}",
         f"second: {score_line(halves[1].values())}",
         f"flipped: {sum(difference != 0 for difference in differences)} of {len(differences)} tasks",
-        f"noise_floor: {100 * floor:.1f} points: 19 of 20 gates of an edit that changes nothing differ by less",
+        f"noise_floor: {100 * floor:.1f} points: two runs with other trial seeds differ by less, 19 times in 20",
     ]

@@ -144,6 +144,8 @@ class Session:
         """How often each was asked in this attempt."""
         self._agent_calls = 0
         self._lock = threading.Lock()
+        self._agents_turn = threading.Lock()
+        """One call of the agent at a time: or it could void a trial that goes wrong by flooding its own provider."""
 
     @property
     def usage(self) -> dict[str, Usage]:
@@ -184,9 +186,10 @@ class Session:
         agent's request (a 4xx) but takes that one, the fault is the agent's.
         """
         request = self._checked(request)
-        self._spend_a_call()
         try:
-            return self._ask(AGENT, request)
+            with self._agents_turn:
+                self._spend_a_call()
+                return self._ask(AGENT, request)
         except ProviderFault as fault:
             if fault.context_overflow:
                 raise AgentError(f"the conversation is too long for the model: {fault}") from fault

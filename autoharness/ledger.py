@@ -31,6 +31,10 @@ class Row:
     """SHA-256 of the agent file."""
     measured: str = ""
     """The measure in words."""
+    simulated: bool = False
+    """Whether the models were programs of ours."""
+    reveals: int = 0
+    """How often single held-out results had been shown before."""
     held_out: Rewards = field(default_factory=dict)
     train: Rewards = field(default_factory=dict)
     """Of those train tasks that this agent file was run on before this row."""
@@ -43,6 +47,8 @@ class Row:
     val_score: float | None = None
     best: float | None = None
     """What `val_score` had to reach."""
+    threshold: float = 0.8
+    """The suite's pass rate that the gate asks for."""
     commit: str = ""
     gate: int = -1
     """Of a record: the number of its gate."""
@@ -57,7 +63,7 @@ class Version:
 
     iteration: int
     row: Row
-    """Its baseline or gate row."""
+    """Its baseline, or the record that repeats its gate."""
     commit: str
     time: str
 
@@ -73,27 +79,37 @@ class Ledger:
         """`measure`: None stands for that of the newest row."""
         self._store = store
         rows = _read(store)
-        self._length = len(rows)
         self.measure = measure if measure is not None else (rows[-1].measure if rows else "")
+        self._all_rows = rows
         self.rows = [row for row in rows if row.measure == self.measure]
 
     def append(self, row: Row) -> Row:
-        row = Row(**{**asdict(row), "number": self._length, "time": now()})
+        row = Row(**{**asdict(row), "number": len(self._store.read_lines(_FILE)), "time": now()})
         self._store.append_line(_FILE, asdict(row))
-        self._length += 1
+        self._all_rows.append(row)
         self.rows.append(row)
         return row
 
     @property
     def versions(self) -> list[Version]:
         """The kept versions, oldest first; empty before the baseline."""
-        baselines = [row for row in self.rows if row.kind == BASELINE][:1]
-        gates = {row.number: row for row in self.rows if row.kind == GATE}
-        versions = [Version(0, row, row.commit, row.time) for row in baselines]
-        for row in self.rows:
-            if row.kind == RECORD:
-                versions.append(Version(len(versions), gates[row.gate], row.commit, row.time))
-        return versions
+        kept = [row for row in self.rows if row.kind in (BASELINE, RECORD)]
+        return [Version(iteration, row, row.commit, row.time) for iteration, row in enumerate(kept)]
+
+    @property
+    def all_versions(self) -> list[Version]:
+        """The kept versions of every measure, in the order in which each measure was first used."""
+        measures = dict.fromkeys(row.measure for row in self._all_rows)
+        return [version for measure in measures for version in Ledger(self._store, measure).versions]
+
+    @property
+    def other_measure(self) -> str:
+        """The words of the newest measure in the vault that is not this one; empty where there is none."""
+        others = [row.measured for row in self._all_rows if row.measure != self.measure]
+        return others[-1] if others else ""
+
+    def is_newest(self, agent: str) -> bool:
+        return bool(self.versions) and self.versions[-1].row.agent == agent
 
     @property
     def best(self) -> Version:
@@ -136,15 +152,12 @@ class Ledger:
 
 def _read(store: Store) -> list[Row]:
     rows = []
-    for number, line in enumerate(store.read_lines(_FILE), 1):
+    for number, line in enumerate(store.read_lines(_FILE)):
         try:
-            fields = json.loads(line)
-        except (ValueError, RecursionError):
-            continue  # a kill cut it short: what it said was not promised to anyone yet
-        try:
-            rows.append(Row(**fields))
-        except TypeError as error:
-            raise UserError(
-                f"{store.folder / _FILE}, line {number}: not a row of the ledger; move it elsewhere to go on"
-            ) from error
+            rows.append(Row(**json.loads(line)))
+            whole = rows[-1].number == number and isinstance(rows[-1].held_out, dict)
+        except (ValueError, TypeError, RecursionError):
+            whole = False
+        if not whole:
+            raise UserError(f"{store.folder / _FILE}, line {number + 1}: damaged, and it decides; restore or move it")
     return rows

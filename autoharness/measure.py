@@ -40,8 +40,9 @@ class Measure:
 
     @property
     def id(self) -> str:
-        """A digest that is equal for experiments whose held-out scores compare."""
-        return digest([self._common_key, self.gate_tasks, self.experiment.seed, self.experiment.trials])
+        """A digest that is equal for experiments whose held-out scores and verdicts compare."""
+        settings = self.experiment
+        return digest([self._common_key, self.gate_tasks, settings.seed, settings.trials, settings.threshold])
 
     @property
     def words(self) -> str:

@@ -11,6 +11,9 @@ from typing import Protocol
 
 from autoharness.results import mean, passed
 
+_ROUNDING = 1e-9
+"""Sums of the same numbers in another order differ by less."""
+
 Rewards = Mapping[str, float | None]
 
 
@@ -65,7 +68,7 @@ class Ratchet:
             reason = f"{missing} tasks could not be evaluated; the same command runs those again"
             return Decision(Verdict.UNDECIDED, [reason], val_score, best)
         suite_holds, suite_reason = _suite(evidence)
-        better = val_score >= best
+        better = val_score >= best - _ROUNDING
         reasons = [suite_reason, f"held-out mean {val_score:.4f} {'>=' if better else '<'} best {best:.4f}"]
         return Decision(Verdict.ACCEPTED if suite_holds and better else Verdict.REJECTED, reasons, val_score, best)
 
@@ -74,7 +77,7 @@ def _suite(evidence: Evidence) -> tuple[bool, str]:
     if not evidence.suite:
         return True, "the regression suite is empty"
     count = sum(map(passed, evidence.suite.values()))
-    holds = count >= evidence.threshold * len(evidence.suite)
+    holds = count >= evidence.threshold * len(evidence.suite) - _ROUNDING
     rate = count / len(evidence.suite)
     compared = f"pass rate {rate:.2f} {'>=' if holds else '<'} threshold {evidence.threshold:.2f}"
     return holds, f"suite {count}/{len(evidence.suite)} passed, {compared}"

@@ -4,7 +4,6 @@ Safe to run again: what is there is left alone, and what was run is not run agai
 overwritten without --reset-agent, and even then it is kept in the vault.
 """
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from autoharness.errors import EXIT_INTERRUPTED, EXIT_MISUSE, EXIT_UNDECIDED, Us
 from autoharness.ledger import BASELINE, Ledger, Row
 from autoharness.measure import Measure
 from autoharness.program import PROGRAM_FILE, compose
-from autoharness.results import Status, mean, rewards_by_task, score_line
+from autoharness.results import Status, mean, score_line
 from autoharness.runner import Bench, Run, TauBenchRunner, git_commit
 from autoharness.store import Store, default_vault, write_json, write_text
 from autoharness.workspace import (
@@ -24,6 +23,7 @@ from autoharness.workspace import (
     begin_learnings,
     export_domain,
     export_suite,
+    export_traces,
     export_train_results,
     export_versions,
 )
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
         _provide_data(experiment)
         _reset_agent(store) if options.reset_agent else _install(AGENT_TEMPLATE, AGENT_FILE)
         compose()
-        return _measure_baseline(experiment, store)
+        return _measure_baseline(experiment, store, options.new_experiment)
 
 
 def _parser() -> Parser:
@@ -64,6 +64,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--reset-agent", action="store_true", help=f"start {AGENT_FILE} over from its template (kept in the vault)"
     )
+    parser.add_argument("--new-experiment", action="store_true", help="go on with settings that give other scores")
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"instead of {CONFIG_FILE}")
     return parser
 
@@ -71,10 +72,9 @@ def _parser() -> Parser:
 def _install(template: Path, target: Path) -> None:
     if target.exists():
         return
-    try:
-        shutil.copyfile(template, target)
-    except OSError as error:
-        raise UserError(f"{template}: {error.strerror}; run from the checkout's root") from error
+    if not template.exists():
+        raise UserError(f"{template}: there is none here; run from the checkout's root")
+    write_text(target, template.read_text(encoding="utf-8"))
     _say(f"{target}: made from {template}")
 
 
@@ -92,13 +92,14 @@ def _reset_agent(store: Store) -> None:
     write_text(AGENT_FILE, AGENT_TEMPLATE.read_text(encoding="utf-8"))
 
 
-def _measure_baseline(experiment: Experiment, store: Store) -> int:
+def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool) -> int:
     runner = TauBenchRunner.of(experiment)
     measure, missing = runner.look()
     if missing:
         model, what = next(iter(missing.items()))
         raise UserError(f"no key for {model}: {what} is not set; put it into .env")
     ledger, code = Ledger(store, measure.id), 0
+    _check_measure(measure, ledger, new_experiment)
     if not ledger.versions:
         with runner.open() as bench:
             code = _run_baseline(bench, ledger)
@@ -114,20 +115,33 @@ def _measure_baseline(experiment: Experiment, store: Store) -> int:
     return code
 
 
+def _check_measure(measure: Measure, ledger: Ledger, new_experiment: bool) -> None:
+    """Raises UserError for a split that hides nothing, and for settings that changed since the last baseline."""
+    if set(measure.gate_tasks) & set(measure.facts["splits"]["train"]):
+        raise UserError(f"gate_split: {measure.experiment.gate_split} has train tasks in it, which everybody sees")
+    if ledger.other_measure and not ledger.versions and not new_experiment:
+        raise UserError(
+            f"these settings ({measure.words}) give other scores than those of the experiment that was begun "
+            f"({ledger.other_measure}): take them back, or start another one: prepare.py --new-experiment"
+        )
+
+
 def _run_baseline(bench: Bench, ledger: Ledger) -> int:
     train, held_out = bench.measure.train, bench.measure.gate_tasks
     if AGENT_FILE.read_bytes() != AGENT_TEMPLATE.read_bytes():
         _say(f"{AGENT_FILE} is not its template: the baseline is that of the file as it is")
     _say(f"baseline: {len(train)} train and {len(held_out)} held-out tasks ({bench.measure.words})")
     run = bench.run([*train, *held_out], "prepare.py")
-    bench.export(run)
+    export_traces(bench.export(run), "baseline")
     if run.interrupted:
         _say("interrupted: what was finished is kept; the same command runs the rest")
         return EXIT_INTERRUPTED
-    rewards = run.rewards
+    rewards = run.settled
+    if run.outcomes and all(outcome.status == Status.AGENT_ERROR for outcome in run.outcomes):
+        raise UserError(f"{AGENT_FILE} fails in every conversation: {run.outcomes[0].detail}")
     if _unfinished(run, held_out) or mean(rewards[task_id] for task_id in held_out) is None:
         _say(f"{_unfinished(run, held_out)} held-out tasks could not be evaluated; the same command runs those again")
-        _explain(run)
+        _explain(run, bench.measure.held_out)
         return EXIT_UNDECIDED
     row = Row(
         BASELINE,
@@ -137,6 +151,8 @@ def _run_baseline(bench: Bench, ledger: Ledger) -> int:
         held_out={task_id: rewards[task_id] for task_id in held_out},
         train={task_id: rewards[task_id] for task_id in train},
         val_score=mean(rewards[task_id] for task_id in held_out),
+        simulated=bench.experiment.simulated,
+        threshold=bench.experiment.threshold,
         commit=(git_commit() or "").rstrip("+"),
     )
     ledger.append(row)
@@ -147,12 +163,14 @@ def _run_baseline(bench: Bench, ledger: Ledger) -> int:
 def _unfinished(run: Run, held_out: list[str]) -> int:
     """Held-out tasks without a reward. Where tau2 itself cannot evaluate a task, it leaves every comparison."""
     beyond_us = {outcome.trial.task_id for outcome in run.outcomes if outcome.status == Status.ENVIRONMENT_ERROR}
-    rewards = rewards_by_task(run.outcomes)
+    rewards = run.settled
     return sum(rewards[task_id] is None and task_id not in beyond_us for task_id in held_out)
 
 
-def _explain(run: Run) -> None:
-    reasons = {f"{outcome.status}: {outcome.detail}" for outcome in run.outcomes if outcome.reward is None}
+def _explain(run: Run, held_out: set[str]) -> None:
+    """Why there are no rewards; of a held-out task not even that."""
+    lost = [one for one in run.outcomes if one.reward is None and one.trial.task_id not in held_out]
+    reasons = {f"{outcome.status}: {outcome.detail}" for outcome in lost}
     for reason in sorted(reasons)[:3]:
         _say(reason)
     _say(f"log: {run.folder}")
@@ -164,7 +182,7 @@ def _export(measure: Measure, ledger: Ledger, store: Store) -> None:
     write_json(store.folder / "data.json", {**measure.tau2, "files": measure.facts["data_files"]})
     begin_learnings()
     export_suite(ledger.suite, measure.experiment.threshold, ledger.last_suite_results)
-    export_versions(ledger.versions)
+    export_versions(ledger.all_versions)
     if ledger.versions and not (WORKSPACE / "train_results.json").exists():
         export_train_results(ledger.versions[0].row.train, None)
 

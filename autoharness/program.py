@@ -41,4 +41,4 @@ def python_command() -> str:
         return named
     typed = sys.orig_argv[0]
     found = shutil.which("python")
-    return "python" if found and Path(found).samefile(sys.executable) else typed
+    return "python" if found and Path(found).absolute() == Path(sys.executable).absolute() else typed

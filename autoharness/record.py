@@ -5,16 +5,17 @@ staged. Killed between the commit and the row, the same command adds the row.
 """
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from autoharness.cli import Parser, run_door
-from autoharness.config import AGENT_FILE, OFFLINE, SIMULATED
+from autoharness.config import AGENT_FILE, SIMULATED
 from autoharness.errors import UserError
 from autoharness.ledger import RECORD, Ledger, Row
 from autoharness.results import passed
 from autoharness.store import Store, default_vault
-from autoharness.workspace import WORKSPACE, export_versions
+from autoharness.workspace import WORKSPACE, export_suite, export_versions
 
 __all__ = ["main", "run_door"]
 
@@ -26,18 +27,20 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     store = Store(default_vault())
     with store.lock():
-        ledger = Ledger(store)
-        gate = ledger.pending(_sha256(AGENT_FILE))
-        _check_typed(options, gate)
-        commit = _commit(_message(gate, len(ledger.versions)), gate.agent)
-        ledger.append(Row(RECORD, gate.measure, gate.agent, gate.measured, commit=commit, gate=gate.number))
-        export_versions(ledger.versions)
+        ledger, agent = Ledger(store), _sha256(AGENT_FILE)
+        if not ledger.is_newest(agent):
+            gate = ledger.pending(agent)
+            _check_typed(options, gate)
+            commit = _commit(_message(gate, len(ledger.versions)), agent)
+            ledger.append(replace(gate, kind=RECORD, commit=commit, gate=gate.number))
+        export_versions(ledger.all_versions)  # again where it is recorded already: a kill may have come between
+        export_suite(ledger.suite, ledger.versions[-1].row.threshold, ledger.last_suite_results)
     version = ledger.versions[-1]
     print(f"iteration: {version.iteration}")
-    print(f"val_score: {gate.val_score:.4f}")
-    print(f"commit: {commit[:12]}")
+    print(f"val_score: {version.row.val_score:.4f}")
+    print(f"commit: {version.commit[:12]}")
     print(f"results: {WORKSPACE / 'results.tsv'}")
-    if OFFLINE in gate.measured:
+    if version.row.simulated:
         print(SIMULATED)
     return 0
 
@@ -67,7 +70,7 @@ def _check_typed(options: Any, gate: Row) -> None:
     known = {"val_score": gate.val_score, "evals_passed": sum(map(passed, suite)), "evals_total": len(suite)}
     for name, value in known.items():
         typed = getattr(options, name)
-        if typed is not None and (value is None or abs(typed - value) > _ROUNDING):
+        if typed is not None and (value is None or not abs(typed - value) <= _ROUNDING):
             raise UserError(f"--{name.replace('_', '-')} {typed}: the gate says {value}; leave it out")
 
 
@@ -85,6 +88,7 @@ def _commit(message: str, agent: str) -> str:
 
     try:
         repository = git.Repo(".")
+        _check_that_git_keeps_it(repository)
         if repository.git.status("--porcelain", "--", str(AGENT_FILE)):
             _commit_agent(repository, message)
         commit = repository.head.commit
@@ -98,9 +102,19 @@ def _commit(message: str, agent: str) -> str:
         raise UserError(f"git could not commit {AGENT_FILE}: {reason}") from error
 
 
+def _check_that_git_keeps_it(repository: Any) -> None:
+    """Raises UserError where git would store something else than the file's bytes."""
+    if AGENT_FILE.is_symlink():
+        raise UserError(f"{AGENT_FILE} is a symbolic link: put the file itself there")
+    path = str(AGENT_FILE)
+    if repository.git.hash_object("--path", path, path) != repository.git.hash_object("--no-filters", path):
+        raise UserError(f"git would change {path} as it commits it: see core.autocrlf and .gitattributes")
+
+
 def _commit_agent(repository: Any, message: str) -> None:
     repository.git.add("--", str(AGENT_FILE))
     with repository.config_reader() as configured:
         known = configured.has_option("user", "name") and configured.has_option("user", "email")
     identity = [] if known else [part for item in _NOBODY.items() for part in ("-c", "=".join(item))]
-    repository.git.execute(["git", *identity, "commit", "--only", "-m", message, "--", str(AGENT_FILE)])
+    only = ["commit", "--no-verify", "--only", "-m", message, "--", str(AGENT_FILE)]
+    repository.git.execute(["git", *identity, *only])

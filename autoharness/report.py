@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from autoharness.cli import Parser, run_door
-from autoharness.config import OFFLINE, SIMULATED
+from autoharness.config import SIMULATED
 from autoharness.ledger import Ledger, Version
 from autoharness.results import mean, passed
 from autoharness.stats import sign_test
@@ -43,7 +43,7 @@ def _compared(one: Version, other: Version) -> list[str]:
         *_held_out(_pairs(one.row.held_out, other.row.held_out)),
         *_train(one, other),
     ]
-    return [*lines, SIMULATED] if OFFLINE in one.row.measured else lines
+    return [*lines, SIMULATED] if one.row.simulated else lines
 
 
 def _pairs(one: Rewards, other: Rewards) -> list[tuple[float, float]]:

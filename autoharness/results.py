@@ -111,6 +111,16 @@ def rewards_by_task(outcomes: Iterable[Outcome]) -> dict[str, float | None]:
     return {task_id: mean(rewards) for task_id, rewards in by_task.items()}
 
 
+def settled_rewards(outcomes: Iterable[Outcome]) -> dict[str, float | None]:
+    """Each task's mean reward, for decisions: None where any of its trials was not evaluated.
+
+    Or a trial that was lost could raise the mean of the others.
+    """
+    outcomes = list(outcomes)
+    lost = {outcome.trial.task_id for outcome in outcomes if outcome.reward is None}
+    return {task_id: None if task_id in lost else reward for task_id, reward in rewards_by_task(outcomes).items()}
+
+
 def mean(values: Iterable[float | None]) -> float | None:
     """The mean of the values that are not None; None where there are none."""
     known = [value for value in values if value is not None]

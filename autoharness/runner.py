@@ -21,7 +21,7 @@ from autoharness.executor import LocalExecutor
 from autoharness.measure import ISOLATION, Measure
 from autoharness.progress import Progress
 from autoharness.replay import PREFIX as REPLAY
-from autoharness.results import EVALUATED, Outcome, Trial, mean, rewards_by_task
+from autoharness.results import EVALUATED, Outcome, Trial, mean, rewards_by_task, settled_rewards
 from autoharness.store import Store, default_vault, now, write_json
 from autoharness.workspace import export_domain, export_traces
 
@@ -58,6 +58,11 @@ class Run:
     @property
     def rewards(self) -> dict[str, float | None]:
         return rewards_by_task(self.outcomes)
+
+    @property
+    def settled(self) -> dict[str, float | None]:
+        """Rewards to decide from: a task with a trial that was not evaluated has none."""
+        return settled_rewards(self.outcomes)
 
 
 class _Outcomes:
@@ -122,8 +127,9 @@ class TauBenchRunner(BenchmarkRunner):
     @classmethod
     def of(cls, experiment: Experiment, agent_file: Path = AGENT_FILE) -> "TauBenchRunner":
         """A runner for an experiment that is resolved already."""
-        runner = cls(experiment.domain, agent_file=agent_file)
-        runner.experiment = experiment
+        runner = cls.__new__(cls)  # nothing is left to resolve
+        runner.experiment, runner._agent_file = experiment, agent_file
+        runner._store, runner._progress = None, Progress()
         return runner
 
     def run(self, task_ids: list[str] | None = None) -> dict[str, float | None]:
@@ -131,7 +137,7 @@ class TauBenchRunner(BenchmarkRunner):
 
         Raises UserError for an unknown task, KeyboardInterrupt after Ctrl-C: what was finished is in the store.
         """
-        run = self.run_trials(lambda facts: task_ids)
+        run = self.run_trials(lambda facts: task_ids, reveal=True)  # whoever calls sees every single result
         if run.interrupted:
             raise KeyboardInterrupt
         return run.rewards
@@ -239,8 +245,9 @@ class Bench:
 
     def stored(self, agent: str, task_ids: list[str]) -> dict[str, float | None]:
         """The rewards of an agent file in those of the tasks that it was run on before."""
-        found = [self.store.find(self.measure.key(trial, agent)) for trial in self.measure.trials(task_ids)]
-        return rewards_by_task(outcome for outcome in found if outcome)
+        found = {trial: self.store.find(self.measure.key(trial, agent)) for trial in self.measure.trials(task_ids)}
+        missing = {trial.task_id for trial, outcome in found.items() if outcome is None}
+        return settled_rewards(one for one in found.values() if one and one.trial.task_id not in missing)
 
     def _checked(self, task_ids: list[str] | None) -> list[str]:
         """The ids to run, each once. Raises UserError for a task that the domain does not have."""
@@ -312,10 +319,10 @@ def _versions() -> dict[str, str]:
 
 def git_commit() -> str | None:
     """The checkout's commit, with `+` where tracked files differ from it; None outside a repository."""
-    import git
-
     try:
+        import git
+
         repository = git.Repo(".", search_parent_directories=True)
-        return repository.head.commit.hexsha + ("+" if repository.is_dirty() else "")
-    except (git.InvalidGitRepositoryError, ValueError):
+        return str(repository.git.rev_parse("HEAD")) + ("+" if repository.is_dirty() else "")
+    except Exception:  # no git, no repository, no commit, a repository of somebody else's: then there is none to name
         return None

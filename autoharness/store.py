@@ -90,19 +90,25 @@ class Store:
         self.append_line("holdout.jsonl", {"time": now(), **entry})
 
     def append_line(self, name: str, value: Json) -> None:
-        """Append one JSON line to a file of the vault; a line that a kill cut short before it stays by itself."""
+        """Append one JSON line to a file of the vault, in place of one that a kill cut short."""
         with (self.folder / name).open("a+b") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
-            broken = file.read() not in (b"", b"\n")
-            file.write(b"\n" * broken + json.dumps(value).encode() + b"\n")
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+            file.write(json.dumps(value).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
     def read_lines(self, name: str) -> list[str]:
+        """The whole lines of a file of the vault."""
         try:
-            return (self.folder / name).read_text(encoding="utf-8", errors="replace").splitlines()
+            return (self.folder / name).read_bytes().decode(errors="replace").split("\n")[:-1]
         except FileNotFoundError:
             return []
+
+    def reveals(self, domain: str) -> int:
+        """How often single held-out results of the domain were shown."""
+        lines = [line for line in self.read_lines("holdout.jsonl") if '"revealed": true' in line]
+        return sum(f'"domain": {json.dumps(domain)}' in line for line in lines)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -120,10 +126,12 @@ class Store:
 
 def default_vault() -> Path:
     """`$AUTOHARNESS_VAULT`, else a folder of this checkout's own under the user's state folder."""
-    named = os.environ.get(VAULT_VARIABLE)
+    named, checkout = os.environ.get(VAULT_VARIABLE), Path.cwd().resolve()
     if named:
-        return Path(named).expanduser().absolute()
-    checkout = Path.cwd().resolve()
+        vault = Path(named).expanduser().absolute()
+        if vault.resolve().is_relative_to(checkout):
+            raise UserError(f"{VAULT_VARIABLE}: {vault} lies inside the checkout, where a coding agent works")
+        return vault
     experiment_id = f"{checkout.name}-{hashlib.sha256(str(checkout).encode()).hexdigest()[:8]}"
     return Path.home() / ".local" / "state" / "auto-harness" / experiment_id
 

@@ -7,8 +7,8 @@
     learnings.md                             the coding agent's log; the one file here that is not exported
     traces/latest/TASK/ traces/baseline/TASK/  trace.json  result.json  trace.md
 
-Only train tasks come here. `latest` is the newest run of each task, `baseline` its first
-one that could be evaluated.
+Only train tasks come here. `latest` is the newest run of each task, `baseline` the one that
+prepare made.
 """
 
 import json
@@ -72,8 +72,8 @@ def export_train_results(results: Rewards, changes: Changes | None, folder: Path
     write_json(folder / "train_results.json", document | (asdict(changes) if changes else {}))
 
 
-def export_traces(outcomes: list[Outcome], folder: Path = WORKSPACE) -> None:
-    """Write a folder for each of the outcomes' tasks.
+def export_traces(outcomes: list[Outcome], kind: str = "latest", folder: Path = WORKSPACE) -> None:
+    """Write a folder for each of the outcomes' tasks; `kind` is "latest" or "baseline".
 
     With several trials a task's folder shows its worst one: that is the one to learn from.
     """
@@ -82,10 +82,7 @@ def export_traces(outcomes: list[Outcome], folder: Path = WORKSPACE) -> None:
         by_task.setdefault(outcome.trial.task_id, []).append(outcome)
     for task_id, trials in by_task.items():
         worst = min(trials, key=lambda trial: 2.0 if trial.reward is None else trial.reward)
-        latest, baseline = (folder / "traces" / kind / slug(task_id) for kind in ("latest", "baseline"))
-        _write_trace(latest, worst)
-        if worst.reward is not None and not (baseline / "trace.md").exists():
-            _write_trace(baseline, worst)
+        _write_trace(folder / "traces" / kind / slug(task_id), worst)
 
 
 def export_suite(tasks: list[str], threshold: float, last_results: Rewards, folder: Path = WORKSPACE) -> None:

@@ -51,9 +51,15 @@ def test_ctrl_c_is_exit_130() -> None:
     assert _exit_code(_raising(KeyboardInterrupt())) == 130
 
 
-def test_a_bug_is_a_traceback() -> None:
-    with pytest.raises(ZeroDivisionError):
-        run_door(_raising(ZeroDivisionError()))
+def test_a_bug_is_a_traceback_and_no_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    """An uncaught exception would exit 1, and 1 is the gate's "rejected"."""
+    assert _exit_code(_raising(ZeroDivisionError())) == 70
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_read_is_the_persons_to_mend(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit_code(_raising(PermissionError(13, "Permission denied", "workspace/suite.json"))) == 3
+    assert capsys.readouterr().err == "error: workspace/suite.json: Permission denied\n"
 
 
 @pytest.mark.parametrize(

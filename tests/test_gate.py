@@ -69,6 +69,11 @@ def test_what_was_measured_under_other_settings_is_no_baseline(prepared: Checkou
     prepared.agent.write_text(GOOD_PROMPT)
     done = prepared.run("gating.py")
     assert done.returncode == 3 and "no baseline for mock test, 4 tasks" in done.stderr
+    done = prepared.run("prepare.py")
+    assert done.returncode == 3 and "start another one: prepare.py --new-experiment" in done.stderr
+    assert prepared.run("prepare.py", "--new-experiment").returncode == 0
+    results = (prepared.root / "workspace" / "results.tsv").read_text().splitlines()
+    assert [line.split("\t")[:2] for line in results[1:]] == [["0", "0.0000"], ["0", "0.5000"]]
 
 
 def test_null_runs_the_kept_version_against_itself(prepared: Checkout) -> None:

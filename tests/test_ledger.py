@@ -1,5 +1,6 @@
 """The ledger keeps what was measured and decided, in order, through kills and across measures."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ def _gate(ledger: Ledger, agent: str, score: float, promoted: tuple[str, ...] = 
 
 
 def _record(ledger: Ledger, gate: Row, commit: str = "c0ffee1234") -> None:
-    ledger.append(Row(RECORD, ledger.measure, gate.agent, gate=gate.number, commit=commit))
+    ledger.append(replace(gate, kind=RECORD, gate=gate.number, commit=commit))
 
 
 @pytest.fixture
@@ -79,5 +80,22 @@ def test_only_the_newest_gate_of_the_file_counts_and_only_until_the_next_record(
 
 def test_a_line_of_another_shape_is_named(store: Store, ledger: Ledger) -> None:
     store.append_line("ledger.jsonl", {"kind": "gate", "score": 1})
-    with pytest.raises(UserError, match=r"ledger\.jsonl, line 2: not a row"):
+    with pytest.raises(UserError, match=r"ledger\.jsonl, line 2: damaged, and it decides"):
         Ledger(store)
+
+
+def test_a_damaged_line_is_not_passed_over(store: Store, ledger: Ledger) -> None:
+    """Without a record's line an older score would be the best one again."""
+    _record(ledger, _gate(ledger, "b", 0.9))
+    lines = (store.folder / "ledger.jsonl").read_text().splitlines()
+    (store.folder / "ledger.jsonl").write_text("\n".join([lines[0], lines[1][:-9], lines[2]]) + "\n")
+    with pytest.raises(UserError, match="line 2: damaged"):
+        Ledger(store, "m")
+
+
+def test_a_lost_line_is_noticed_by_the_numbers(store: Store, ledger: Ledger) -> None:
+    _record(ledger, _gate(ledger, "b", 0.9))
+    lines = (store.folder / "ledger.jsonl").read_text().splitlines()
+    (store.folder / "ledger.jsonl").write_text("\n".join([lines[0], lines[2]]) + "\n")
+    with pytest.raises(UserError, match="line 2: damaged"):
+        Ledger(store, "m")

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from checkout import Checkout
+from checkout import MOCK, Checkout
 from conftest import ROOT, TEMPLATE
 
 
@@ -99,3 +99,16 @@ def test_the_composed_program_is_the_committed_one() -> None:
 
     assert (ROOT / "PROGRAM.md").read_text() == composed("python")
     assert composed("docker compose run --rm autoeval python").count("docker compose run --rm autoeval python ") > 8
+
+
+def test_an_agent_that_fails_everywhere_is_no_baseline(tmp_path: Path) -> None:
+    checkout = Checkout.make(tmp_path)
+    checkout.agent.write_text("x(")
+    done = checkout.run("prepare.py")
+    assert done.returncode == 3 and "agent/agent.py fails in every conversation: " in done.stderr
+    assert not (checkout.vault / "ledger.jsonl").exists()
+
+
+def test_a_gate_split_that_everybody_sees_is_refused(tmp_path: Path) -> None:
+    done = Checkout.make(tmp_path, f"{MOCK}gate_split: base\n").run("prepare.py")
+    assert done.returncode == 3 and "gate_split: base has train tasks in it" in done.stderr

@@ -1,5 +1,7 @@
 """`python record.py` takes the score from the gate, commits agent/agent.py alone, and survives a kill half-way."""
 
+from dataclasses import replace
+
 import pytest
 from checkout import Checkout
 from harnesses import GOOD_PROMPT
@@ -8,16 +10,18 @@ from autoharness.ledger import GATE, Ledger, Row
 from autoharness.store import Store
 
 
+def _gate(checkout: Checkout, source: bytes) -> None:
+    """As after an accepted gate, without the seconds that one takes."""
+    checkout.agent.write_bytes(source)
+    store = Store(checkout.vault)
+    ledger, suite = Ledger(store), {"1": 1.0, "2": 0.0}
+    row = Row(GATE, ledger.measure, store.keep_agent(source), "mock test", suite=suite)
+    ledger.append(replace(row, verdict="accepted", val_score=0.5, best=0.0))
+
+
 @pytest.fixture
 def gated(prepared: Checkout) -> Checkout:
-    """As after an accepted gate, without the seconds that one takes."""
-    prepared.agent.write_text(GOOD_PROMPT)
-    store = Store(prepared.vault)
-    ledger = Ledger(store)
-    agent = store.keep_agent(GOOD_PROMPT.encode())
-    suite = {"1": 1.0, "2": 0.0}
-    row = Row(GATE, ledger.measure, agent, "mock test", suite=suite, verdict="accepted", val_score=0.5, best=0.0)
-    ledger.append(row)
+    _gate(prepared, GOOD_PROMPT.encode())
     return prepared
 
 
@@ -39,8 +43,10 @@ def test_commits_the_agent_file_alone_and_adds_its_row(gated: Checkout) -> None:
         ["0", "0.0000", gated.git("rev-parse", "HEAD~1")[:12], "0", "0"],
         ["1", "0.5000", gated.git("rev-parse", "HEAD")[:12], "1", "2"],
     ]
+    (gated.root / "workspace" / "results.tsv").unlink()  # as where a kill came before it was written
     again = gated.run("record.py")
-    assert again.returncode == 3 and "not what was gated last" in again.stderr
+    assert (again.returncode, again.stdout) == (0, done.stdout)
+    assert len(_results(gated)) == 2 and gated.git("rev-list", "--count", "HEAD") == "2\n"
 
 
 @pytest.mark.parametrize("typed", ["--val-score 0.51", "--evals-passed 2", "--evals-total 3"])
@@ -90,3 +96,23 @@ def test_a_change_that_git_was_told_to_overlook_is_refused(gated: Checkout) -> N
     done = gated.run("record.py")
     assert done.returncode == 3 and "has another agent/agent.py than the one that was gated" in done.stderr
     assert len(_results(gated)) == 1
+
+
+@pytest.mark.parametrize("trick", ["attributes", "hook", "symlink"])
+def test_git_stores_the_bytes_that_were_gated_or_nothing(gated: Checkout, trick: str) -> None:
+    if trick == "attributes":
+        (gated.root / ".git" / "info" / "attributes").write_text("agent/agent.py ident\n")
+        _gate(gated, (GOOD_PROMPT + "# $Id: 1 $\n").encode())
+    elif trick == "symlink":
+        gated.agent.rename(gated.root / "elsewhere.py")
+        gated.agent.symlink_to(gated.root / "elsewhere.py")
+    else:
+        hook = gated.root / ".git" / "hooks" / "pre-commit"
+        hook.write_text("#!/bin/sh\necho '# more' >> agent/agent.py; git add agent/agent.py\n")
+        hook.chmod(0o755)
+    done = gated.run("record.py")
+    if trick == "hook":  # it is not run
+        assert done.returncode == 0 and gated.git("show", "HEAD:agent/agent.py") == GOOD_PROMPT
+    else:
+        assert (done.returncode, gated.git("rev-list", "--count", "HEAD")) == (3, "1\n")
+        assert {"attributes": "git would change", "symlink": "symbolic link"}[trick] in done.stderr

@@ -1,5 +1,6 @@
 """`python report.py --compare A B` pairs two kept versions; of held-out tasks it gives counts alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def ledger(tmp_path: Path) -> Ledger:
     gate = ledger.append(
         Row(GATE, "m", "b", words, held_out=after, train={"1": 1.0, "3": 1.0}, val_score=0.8, verdict="accepted")
     )
-    ledger.append(Row(RECORD, "m", "b", gate=gate.number, commit="2" * 40))
+    ledger.append(replace(gate, kind=RECORD, gate=gate.number, commit="2" * 40))
     return ledger
 
 

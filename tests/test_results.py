@@ -19,6 +19,7 @@ from autoharness.results import (
     natural_order,
     passed,
     rewards_by_task,
+    settled_rewards,
     slug,
 )
 
@@ -147,3 +148,14 @@ def test_a_slug_starts_with_what_a_reader_knows() -> None:
 
 def test_numbers_come_in_their_order_and_before_names() -> None:
     assert sorted(["10", "b", "2", "a10", "1", "a"], key=natural_order) == ["1", "2", "10", "a", "a10", "b"]
+
+
+def test_for_a_decision_a_task_with_a_lost_trial_has_no_reward() -> None:
+    """Or a trial that infrastructure lost could raise the mean of the others."""
+    rewards = {("1", 0): 1.0, ("1", 1): None, ("2", 0): 1.0, ("2", 1): 0.0}
+    outcomes = [
+        Outcome(Trial(task, number, 0), Status.FAILED if reward is not None else Status.PROVIDER_ERROR, reward)
+        for (task, number), reward in rewards.items()
+    ]
+    assert settled_rewards(outcomes) == {"1": None, "2": 0.5}
+    assert rewards_by_task(outcomes) == {"1": 1.0, "2": 0.5}

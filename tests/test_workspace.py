@@ -125,7 +125,8 @@ def test_exports_the_results_of_a_train_run(tmp_path: Path) -> None:
 
 
 def test_exports_a_folder_for_each_task(tmp_path: Path) -> None:
-    export_traces([OUTCOME, _trial(0, 1.0, "1")], tmp_path)
+    for kind in ("latest", "baseline"):
+        export_traces([OUTCOME, _trial(0, 1.0, "1")], kind, tmp_path)
     for kind in ("latest", "baseline"):
         assert {path.name for path in (tmp_path / "traces" / kind).iterdir()} == {slug(TASK), slug("1")}
         folder = tmp_path / "traces" / kind / slug(TASK)
@@ -136,12 +137,12 @@ def test_exports_a_folder_for_each_task(tmp_path: Path) -> None:
         assert (folder / "trace.md").read_text() == render_trace(OUTCOME)
 
 
-def test_the_baseline_is_the_first_run_of_a_task_and_latest_the_newest(tmp_path: Path) -> None:
-    for number, outcomes in enumerate([[_trial(0, 0.0)], [_trial(1, 0.5), _trial(1, 0.5, "late")], [_trial(2, 1.0)]]):
-        export_traces(outcomes, tmp_path)
+def test_the_newest_run_takes_the_place_of_the_one_before_and_the_baselines_stays(tmp_path: Path) -> None:
+    export_traces([_trial(0, 0.0)], "baseline", folder=tmp_path)
+    for number in (1, 2):
+        export_traces([_trial(number, 0.5)], folder=tmp_path)
         assert _shown(tmp_path)["trial"]["number"] == number
-        assert _shown(tmp_path, "baseline")["trial"]["number"] == 0
-    assert _shown(tmp_path, "baseline", "late")["trial"]["number"] == 1
+    assert _shown(tmp_path, "baseline")["trial"]["number"] == 0
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_the_baseline_is_the_first_run_of_a_task_and_latest_the_newest(tmp_path:
 def test_of_several_trials_the_worst_evaluated_one_is_shown(
     rewards: list[float | None], expected: float | None, tmp_path: Path
 ) -> None:
-    export_traces([_trial(number, reward) for number, reward in enumerate(rewards)], tmp_path)
+    export_traces([_trial(number, reward) for number, reward in enumerate(rewards)], folder=tmp_path)
     assert _shown(tmp_path)["reward"] == expected
 
 
@@ -223,7 +224,7 @@ def test_a_reward_info_with_nothing_but_the_reward_is_enough() -> None:
 
 def test_a_long_text_is_cut_on_the_page_and_whole_beside_it(tmp_path: Path) -> None:
     messages = [{"role": "tool", "content": "x" * 2000}]
-    export_traces([replace(OUTCOME, messages=messages)], tmp_path)
+    export_traces([replace(OUTCOME, messages=messages)], folder=tmp_path)
     folder = tmp_path / "traces" / "latest" / slug(TASK)
     assert f"**0 tool:** {'x' * 1500} ... (2000 characters in trace.json)\n" in (folder / "trace.md").read_text()
     assert json.loads((folder / "trace.json").read_text()) == messages
