@@ -16,7 +16,7 @@ from autoharness.ledger import BASELINE, Ledger, Row
 from autoharness.measure import Measure
 from autoharness.program import PROGRAM_FILE, compose
 from autoharness.results import Status, mean, score_line
-from autoharness.runner import Bench, Run, TauBenchRunner, git_commit
+from autoharness.runner import Bench, Run, TauBenchRunner
 from autoharness.store import Store, default_vault, write_json, write_text
 from autoharness.workspace import (
     WORKSPACE,
@@ -153,11 +153,25 @@ def _run_baseline(bench: Bench, ledger: Ledger) -> int:
         val_score=mean(rewards[task_id] for task_id in held_out),
         simulated=bench.experiment.simulated,
         threshold=bench.experiment.threshold,
-        commit=(git_commit() or "").rstrip("+"),
+        commit=_commit_of_agent(),
     )
     ledger.append(row)
     export_train_results(row.train, None)
     return 0
+
+
+def _commit_of_agent() -> str:
+    """The commit that has the agent file as it is; empty, with a warning, where none has."""
+    try:
+        import git
+
+        repository = git.Repo(".")
+        if not repository.git.status("--porcelain", "--", str(AGENT_FILE)):
+            return str(repository.git.rev_parse("HEAD"))
+    except Exception:  # no git, no repository, no commit: `--check` says so, and record will
+        pass
+    _say(f"{AGENT_FILE} is not committed as it is: git checkout would take it back; commit it before you go on")
+    return ""
 
 
 def _unfinished(run: Run, held_out: list[str]) -> int:

@@ -281,7 +281,7 @@ class Bench:
             "tau2": self.measure.tau2,
             "python": platform.python_version(),
             "packages": _versions(),
-            "git_commit": git_commit(),
+            "git_commit": _git_commit(),
             "outcomes": [
                 {
                     "task": outcome.trial.task_id,
@@ -317,7 +317,7 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def git_commit() -> str | None:
+def _git_commit() -> str | None:
     """The checkout's commit, with `+` where tracked files differ from it; None outside a repository."""
     try:
         import git
