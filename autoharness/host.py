@@ -96,7 +96,8 @@ class Host:
         self._output = ""
         self._scratch = Path(tempfile.mkdtemp(prefix="agent-host-"))
         self._channel, self._process = self._spawn(agent)
-        threading.Thread(target=self._read_output, daemon=True).start()
+        self._output_reader = threading.Thread(target=self._read_output, daemon=True)
+        self._output_reader.start()
         threading.Thread(target=self._read_messages, daemon=True).start()
 
     def call(self, simulation: str, call: str, complete: Complete, **arguments: Any) -> Any:
@@ -237,6 +238,9 @@ class Host:
             code = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             return "the agent host closed its channel"
+        self._output_reader.join(
+            timeout=1
+        )  # its last words may still be on their way; a grandchild may hold the pipe
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         last = self._output.strip().splitlines()[-1:]
         return f"the agent host ended ({how})" + "".join(f": {line[:300]}" for line in last)
