@@ -92,13 +92,14 @@ def _agent_file() -> Check:
 
 def _git() -> Check:
     def look() -> str:
-        import git
-
         try:
-            repository = git.Repo(".")
-            tracked = repository.git.ls_files("--", str(AGENT_FILE))
-        except git.InvalidGitRepositoryError:
-            raise UserError("this folder is no repository") from None
+            import git
+        except ImportError as error:
+            raise UserError(f"git is missing: {error}") from error
+        try:
+            tracked = git.Repo(".").git.ls_files("--", str(AGENT_FILE))
+        except git.GitError as error:
+            raise UserError(f"no repository that git reads: {error}") from error
         if not tracked:
             raise UserError(f"{AGENT_FILE} is not tracked")
         return f"{AGENT_FILE} is tracked"
@@ -128,13 +129,10 @@ def _config(config: Path | None) -> Check:
 
 
 def _data(measure: Measure) -> Check:
-    found = f"{measure.tau2['flavour']} {measure.tau2['version']}, {len(measure.facts['data_files'])} files"
-    manifest = _manifest()
-    if manifest is None or {name: manifest.get(name) for name in ("flavour", "version")} != {
-        name: measure.tau2[name] for name in ("flavour", "version")
-    }:
+    files, tau2 = measure.facts["data_files"], f"{measure.tau2['flavour']} {measure.tau2['version']}"
+    found, manifest = f"{tau2}, {len(files)} files", _manifest()
+    if manifest is None or f"{manifest.get('flavour')} {manifest.get('version')}" != tau2:
         return Check("data", False, f"{found}, but no manifest of them yet", _PREPARE)
-    files = measure.facts["data_files"]
     changed = sorted(name for name in files | manifest["files"] if files.get(name) != manifest["files"].get(name))
     if changed:
         return Check("data", False, f"not what prepare found: {', '.join(changed[:3])}", _PREPARE)
@@ -167,7 +165,7 @@ def _baseline(measure: Measure) -> Check:
     versions = Ledger(Store(default_vault()), measure.id).versions
     if not versions:
         return Check("baseline", False, f"not recorded for {measure.words}", _PREPARE)
-    return Check("baseline", True, f"{versions[0].row.val_score:.4f} ({measure.words}), {versions[0].time}")
+    return Check("baseline", True, f"{versions[0].row.val_score:.4f} ({measure.words}), {versions[0].row.time}")
 
 
 def _try(name: str, mend: str, look: Callable[[], str]) -> Check:

@@ -8,7 +8,6 @@ import math
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from autoharness.cli import Parser, run_door
 from autoharness.config import AGENT_FILE, SIMULATED, Experiment, resolve
@@ -16,7 +15,7 @@ from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
 from autoharness.ledger import GATE, Ledger, Row, Version
 from autoharness.policy import Decision, Evidence, Policy, Ratchet, Verdict
 from autoharness.program import python_command
-from autoharness.results import mean, natural_order, passed, score_line
+from autoharness.results import Rewards, natural_order, passed, score_line, settled_rewards
 from autoharness.runner import Bench, Run, TauBenchRunner
 from autoharness.store import Store, default_vault
 from autoharness.workspace import export_suite
@@ -25,8 +24,6 @@ __all__ = ["main", "run_door"]
 
 _EXIT = {Verdict.ACCEPTED: 0, Verdict.REJECTED: 1, Verdict.UNDECIDED: EXIT_UNDECIDED}
 _COMMAND = "gating.py"
-
-Rewards = dict[str, float | None]
 
 
 class _Interrupted(Exception):
@@ -103,7 +100,7 @@ def _promotable(bench: Bench, ledger: Ledger) -> list[str]:
 def _kept_results(bench: Bench, ledger: Ledger) -> Rewards:
     """Each train task's reward in the newest kept version that was run on it."""
     train = bench.measure.train
-    results: Rewards = {}
+    results: dict[str, float | None] = {}
     for version in ledger.versions:
         stored = bench.stored(version.row.agent, train)
         results |= {task_id: reward for task_id, reward in stored.items() if reward is not None}
@@ -173,22 +170,15 @@ def _null(experiment: Experiment, store: Store) -> int:
     runner = TauBenchRunner.of(twice, agent_file=store.agent_file(versions[-1].row.agent))
     with runner.open() as bench:
         run = _run(bench, bench.measure.gate_tasks)
-    halves = [_half(run, experiment.trials, second) for second in (False, True)]
+    first = [outcome for outcome in run.outcomes if outcome.trial.number < experiment.trials]
+    second = [outcome for outcome in run.outcomes if outcome.trial.number >= experiment.trials]
+    halves: list[Rewards] = [settled_rewards(first), settled_rewards(second)]
     both = [task_id for task_id in halves[0] if halves[0][task_id] is not None and halves[1][task_id] is not None]
     if not both:
         return EXIT_UNDECIDED
     differences = [(halves[1][task_id] or 0.0) - (halves[0][task_id] or 0.0) for task_id in both]
     print("\n".join(_null_lines(versions[-1], halves, differences)))
     return 0 if len(both) == len(halves[0]) else EXIT_UNDECIDED
-
-
-def _half(run: Run, trials: int, second: bool) -> Rewards:
-    """Each task's mean over the first trials, or over the second ones."""
-    chosen: dict[str, list[Any]] = {}
-    for outcome in run.outcomes:
-        if (outcome.trial.number >= trials) == second:
-            chosen.setdefault(outcome.trial.task_id, []).append(outcome.reward)
-    return {task_id: mean(rewards) for task_id, rewards in chosen.items()}
 
 
 def _null_lines(version: Version, halves: list[Rewards], differences: list[float]) -> list[str]:

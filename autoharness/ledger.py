@@ -9,16 +9,13 @@ Scores compare only within one *measure*: domain, data, models, arguments, limit
 
 import json
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from autoharness.errors import UserError
+from autoharness.results import Rewards, natural_order
 from autoharness.store import Store, now
 
 _FILE = "ledger.jsonl"
 BASELINE, GATE, RECORD = "baseline", "gate", "record"
-
-Json = dict[str, Any]
-Rewards = dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -64,8 +61,6 @@ class Version:
     iteration: int
     row: Row
     """Its baseline, or the record that repeats its gate."""
-    commit: str
-    time: str
 
     @property
     def name(self) -> str:
@@ -94,7 +89,7 @@ class Ledger:
     def versions(self) -> list[Version]:
         """The kept versions, oldest first; empty before the baseline."""
         kept = [row for row in self.rows if row.kind in (BASELINE, RECORD)]
-        return [Version(iteration, row, row.commit, row.time) for iteration, row in enumerate(kept)]
+        return [Version(iteration, row) for iteration, row in enumerate(kept)]
 
     @property
     def all_versions(self) -> list[Version]:
@@ -108,8 +103,9 @@ class Ledger:
         others = [row.measured for row in self._all_rows if row.measure != self.measure]
         return others[-1] if others else ""
 
-    def is_newest(self, agent: str) -> bool:
-        return bool(self.versions) and self.versions[-1].row.agent == agent
+    def is_recorded(self, agent: str) -> bool:
+        """Whether the newest version is this agent file, by a record and not as the baseline."""
+        return bool(self.versions) and (self.versions[-1].row.kind, self.versions[-1].row.agent) == (RECORD, agent)
 
     @property
     def best(self) -> Version:
@@ -119,7 +115,8 @@ class Ledger:
     @property
     def suite(self) -> list[str]:
         """The train tasks of the regression suite, as the recorded versions left it."""
-        return sorted({task_id for version in self.versions for task_id in version.row.promoted})
+        promoted = {task_id for version in self.versions for task_id in version.row.promoted}
+        return sorted(promoted, key=natural_order)
 
     @property
     def last_suite_results(self) -> Rewards:
@@ -133,7 +130,7 @@ class Ledger:
         if name in ("baseline", "best"):
             return self.versions[0] if name == "baseline" else self.best
         for version in self.versions:
-            if name == str(version.iteration) or (len(name) >= 6 and version.commit.startswith(name)):
+            if name == str(version.iteration) or (len(name) >= 6 and version.row.commit.startswith(name)):
                 return version
         raise UserError(f"no version {name!r}: there is baseline, best, and 0 to {len(self.versions) - 1}")
 

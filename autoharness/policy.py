@@ -4,17 +4,14 @@ A policy is one class with one method. `Ratchet` is the usual rule: the regressi
 is at least the best ever recorded. Its weakness is known: the best of many noisy scores is a lucky one.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from autoharness.results import mean, passed
+from autoharness.results import Rewards, mean, passed
 
 _ROUNDING = 1e-9
 """Sums of the same numbers in another order differ by less."""
-
-Rewards = Mapping[str, float | None]
 
 
 class Verdict(StrEnum):

@@ -104,7 +104,7 @@ def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool
         with runner.open() as bench:
             code = _run_baseline(bench, ledger)
     else:
-        _say(f"baseline: recorded on {ledger.versions[0].time}")
+        _say(f"baseline: recorded on {ledger.versions[0].row.time}")
     _export(measure, ledger, store)
     if ledger.versions:
         print(f"baseline: {score_line(ledger.versions[0].row.held_out.values())}  ({measure.words})")

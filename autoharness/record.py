@@ -28,17 +28,18 @@ def main(arguments: list[str]) -> int:
     store = Store(default_vault())
     with store.lock():
         ledger, agent = Ledger(store), _sha256(AGENT_FILE)
-        if not ledger.is_newest(agent):
-            gate = ledger.pending(agent)
-            _check_typed(options, gate)
+        recorded = ledger.is_recorded(agent)  # where it is, only the export may be missing: a kill came between
+        gate = ledger.versions[-1].row if recorded else ledger.pending(agent)
+        _check_typed(options, gate)
+        if not recorded:
             commit = _commit(_message(gate, len(ledger.versions)), agent)
             ledger.append(replace(gate, kind=RECORD, commit=commit, gate=gate.number))
-        export_versions(ledger.all_versions)  # again where it is recorded already: a kill may have come between
+        export_versions(ledger.all_versions)
         export_suite(ledger.suite, ledger.versions[-1].row.threshold, ledger.last_suite_results)
     version = ledger.versions[-1]
     print(f"iteration: {version.iteration}")
     print(f"val_score: {version.row.val_score:.4f}")
-    print(f"commit: {version.commit[:12]}")
+    print(f"commit: {version.row.commit[:12]}")
     print(f"results: {WORKSPACE / 'results.tsv'}")
     if version.row.simulated:
         print(SIMULATED)
@@ -84,8 +85,10 @@ def _commit(message: str, agent: str) -> str:
 
     Raises UserError where what git has then is not the file with this SHA-256: a filter, a hook or a hidden change.
     """
-    import git
-
+    try:
+        import git
+    except ImportError as error:
+        raise UserError(f"git is missing: {error}") from error
     try:
         repository = git.Repo(".")
         _check_that_git_keeps_it(repository)

@@ -1,18 +1,16 @@
 """`python report.py --compare A B`: two kept versions of the agent, on the same tasks and trial seeds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from autoharness.cli import Parser, run_door
 from autoharness.config import SIMULATED
 from autoharness.ledger import Ledger, Version
-from autoharness.results import mean, passed
+from autoharness.results import Rewards, mean, passed
 from autoharness.stats import sign_test
 from autoharness.store import Store, default_vault
 from autoharness.workspace import Changes
 
 __all__ = ["main", "run_door"]
-
-Rewards = Mapping[str, float | None]
 
 
 def main(arguments: list[str]) -> int:
@@ -38,8 +36,8 @@ def _parser() -> Parser:
 def _compared(one: Version, other: Version) -> list[str]:
     lines = [
         f"measured: {one.row.measured}",
-        f"A: {one.name}, commit {one.commit[:12] or 'none'}",
-        f"B: {other.name}, commit {other.commit[:12] or 'none'}",
+        f"A: {one.name}, commit {one.row.commit[:12] or 'none'}",
+        f"B: {other.name}, commit {other.row.commit[:12] or 'none'}",
         *_held_out(_pairs(one.row.held_out, other.row.held_out)),
         *_train(one, other),
     ]

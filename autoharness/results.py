@@ -11,6 +11,10 @@ from typing import Any
 PASS_TOLERANCE = 1e-6
 
 
+Rewards = Mapping[str, float | None]
+"""By task id; None where a task was not evaluated."""
+
+
 class Status(StrEnum):
     """How a simulation ended. The first four are the agent's doing and carry a reward; the others carry None."""
 

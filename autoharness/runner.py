@@ -9,7 +9,7 @@ import importlib.metadata
 import platform
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +47,7 @@ class BenchmarkRunner(ABC):
 
 @dataclass(frozen=True)
 class Run:
-    """What `TauBenchRunner.run_trials` did."""
+    """What `Bench.run` did."""
 
     outcomes: list[Outcome]
     folder: Path
@@ -137,17 +137,11 @@ class TauBenchRunner(BenchmarkRunner):
 
         Raises UserError for an unknown task, KeyboardInterrupt after Ctrl-C: what was finished is in the store.
         """
-        run = self.run_trials(lambda facts: task_ids, reveal=True)  # whoever calls sees every single result
+        with self.open() as bench:
+            run = bench.run(task_ids, "python", reveal=True)  # whoever calls sees every single result
         if run.interrupted:
             raise KeyboardInterrupt
         return run.rewards
-
-    def run_trials(
-        self, choose: Callable[[Json], list[str] | None], command: str = "python", reveal: bool = False
-    ) -> Run:
-        """Run the tasks that `choose` picks, given the domain's facts, and store every outcome; see Bench.run."""
-        with self.open() as bench:
-            return bench.run(choose(bench.measure.facts), command, reveal)
 
     @contextmanager
     def open(self) -> Iterator["Bench"]:

@@ -12,13 +12,12 @@ prepare made.
 """
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from autoharness.ledger import Version
-from autoharness.results import Outcome, natural_order, passed, slug
+from autoharness.results import Outcome, Rewards, natural_order, passed, slug
 from autoharness.store import now, write_json, write_text
 
 WORKSPACE = Path("workspace")
@@ -31,8 +30,6 @@ RESULT_COLUMNS = [
     *("iteration", "val_score", "commit", "evals_passed", "evals_total", "timestamp"),
     *("agent", "measured"),  # columns that the reference does not have stand to the right
 ]
-
-Rewards = Mapping[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -106,10 +103,10 @@ def _columns(version: Version) -> dict[str, str]:
     return {
         "iteration": str(version.iteration),
         "val_score": f"{row.val_score:.4f}",
-        "commit": version.commit[:12],
+        "commit": row.commit[:12],
         "evals_passed": str(sum(map(passed, row.suite.values()))),
         "evals_total": str(len(row.suite)),
-        "timestamp": version.time,
+        "timestamp": row.time,
         "agent": row.agent[:12],
         "measured": row.measured,
     }

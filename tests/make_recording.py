@@ -27,7 +27,8 @@ def main() -> None:
     with LLMServer(solver.reply) as server, tempfile.TemporaryDirectory() as vault:
         os.environ |= {"OPENAI_API_BASE": server.url, "OPENAI_API_KEY": "none", "AUTOHARNESS_VAULT": vault}
         runner = TauBenchRunner("airline", "openai/solver", split="train", agent_file=ROOT / "agent/agent.py")
-        run = runner.run_trials(lambda facts: TASKS)
+        with runner.open() as bench:
+            run = bench.run(TASKS, "make_recording.py")
     simulations = [
         {
             "id": f"recording-{outcome.trial.task_id}",

@@ -394,7 +394,7 @@ BREAKS: list[tuple[Check, str, str, str]] = [
     (another_python, DOCKERFILE, "VIRTUAL_ENV=/venv", "VIRTUAL_ENV=/app/.venv"),
     (another_python, DOCKERFILE, "-m venv /venv", "-m venv /opt/venv"),
     (renewals_of_no_volume, COMPOSE, "*_venv$'", "*_vault$'"),
-    (foreign_hosts, DOCKERFILE, "--no-cache-dir", "--index-url https://packages.example/simple"),
+    (foreign_hosts, DOCKERFILE, "https://github.com/", "https://elsewhere.example/"),
 ]
 
 

@@ -57,6 +57,17 @@ def test_a_figure_that_is_not_the_gates_is_refused(gated: Checkout, typed: str) 
     assert gated.contents() == before
 
 
+def test_the_baseline_is_nothing_to_record(prepared: Checkout) -> None:
+    done = prepared.run("record.py")
+    assert (done.returncode, done.stdout) == (3, "")
+
+
+def test_a_wrong_figure_is_refused_also_after_it_was_recorded(gated: Checkout) -> None:
+    assert gated.run("record.py").returncode == 0
+    done = gated.run("record.py", "--val-score", "0.9")
+    assert done.returncode == 3 and "the gate says 0.5" in done.stderr
+
+
 def test_an_agent_that_was_changed_since_is_refused(gated: Checkout) -> None:
     gated.agent.write_text(GOOD_PROMPT + "\n")
     done = gated.run("record.py")

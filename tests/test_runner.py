@@ -50,7 +50,8 @@ def test_a_conversation_that_leaves_its_recording_says_where(runner: Any) -> Non
     """In three tasks of this file a tool words its error otherwise today; the other 47 score as published."""
     name = "airline-base-gpt-oss-120b"
     tasks = ["8", "20", "42"] if not EVERYTHING else list(published(name))
-    run = runner("airline", f"replay/{RECORDINGS / name}.json", split="base").run_trials(lambda facts: tasks)
+    with runner("airline", f"replay/{RECORDINGS / name}.json", split="base").open() as bench:
+        run = bench.run(tasks, "test")
     left = {outcome.trial.task_id: outcome.detail for outcome in run.outcomes if outcome.reward is None}
     assert set(left) == {"8", "20", "42"}
     assert "message 19 of task 8" in left["8"] and "errors.pydantic.dev" in left["8"]
@@ -111,7 +112,8 @@ def test_several_trials_give_the_mean(runner: Any, tmp_path: Path) -> None:
     """Over the trials that could be evaluated: the recording has one trial, so the second has no reward."""
     recording = f"replay/{ROOT / 'examples' / 'recording.json'}"
     machine = runner("airline", recording, trials=2, simulation_retries=0, max_concurrency=1)
-    run = machine.run_trials(lambda facts: ["10", "20"])
+    with machine.open() as bench:
+        run = bench.run(["10", "20"], "test")
     assert sorted(
         (one.trial.task_id, one.trial.number, one.reward) for one in run.outcomes if one.reward is not None
     ) == [

@@ -254,8 +254,9 @@ def test_the_suite_keeps_its_shape(tmp_path: Path) -> None:
 
 
 def test_each_kept_version_has_a_row(tmp_path: Path) -> None:
-    row = Row("gate", "m", "a" * 64, "retail test, 40 tasks, m", suite={"1": 1.0, "2": 0.0}, val_score=0.525)
-    export_versions([Version(3, row, "c" * 40, "2026-01-01T00:00:00+00:00")], tmp_path)
+    row = Row("record", "m", "a" * 64, "retail test, 40 tasks, m", suite={"1": 1.0, "2": 0.0}, val_score=0.525)
+    row = replace(row, commit="c" * 40, time="2026-01-01T00:00:00+00:00")
+    export_versions([Version(3, row)], tmp_path)
     columns, values = ((tmp_path / "results.tsv").read_text().splitlines()[n].split("\t") for n in (0, 1))
     assert columns[:6] == ["iteration", "val_score", "commit", "evals_passed", "evals_total", "timestamp"]
     assert values[:6] == ["3", "0.5250", "c" * 12, "1", "2", "2026-01-01T00:00:00+00:00"]
