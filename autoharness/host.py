@@ -238,9 +238,7 @@ class Host:
             code = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             return "the agent host closed its channel"
-        self._output_reader.join(
-            timeout=1
-        )  # its last words may still be on their way; a grandchild may hold the pipe
+        self._output_reader.join(timeout=1)  # its last words may be on their way; a grandchild may hold the pipe
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         last = self._output.strip().splitlines()[-1:]
         return f"the agent host ended ({how})" + "".join(f": {line[:300]}" for line in last)

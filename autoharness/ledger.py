@@ -88,14 +88,14 @@ class Ledger:
     @property
     def versions(self) -> list[Version]:
         """The kept versions, oldest first; empty before the baseline."""
-        kept = [row for row in self.rows if row.kind in (BASELINE, RECORD)]
-        return [Version(iteration, row) for iteration, row in enumerate(kept)]
+        return _versions(self.rows)
 
     @property
     def all_versions(self) -> list[Version]:
         """The kept versions of every measure, in the order in which each measure was first used."""
         measures = dict.fromkeys(row.measure for row in self._all_rows)
-        return [version for measure in measures for version in Ledger(self._store, measure).versions]
+        by_measure = [[row for row in self._all_rows if row.measure == measure] for measure in measures]
+        return [version for rows in by_measure for version in _versions(rows)]
 
     @property
     def other_measure(self) -> str:
@@ -145,6 +145,12 @@ class Ledger:
         if gates[-1].verdict != "accepted":
             raise UserError(f"the gate's verdict on agent/agent.py was {gates[-1].verdict}: nothing to record")
         return gates[-1]
+
+
+def _versions(rows: list[Row]) -> list[Version]:
+    """Those of one measure."""
+    kept = [row for row in rows if row.kind in (BASELINE, RECORD)]
+    return [Version(iteration, row) for iteration, row in enumerate(kept)]
 
 
 def _read(store: Store) -> list[Row]:
