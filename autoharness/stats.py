@@ -1,6 +1,36 @@
-"""Statistics of paired trials."""
+"""Statistics of trials and of paired differences. Rewards lie in [0, 1]; a difference is candidate minus incumbent."""
 
 import math
+from collections.abc import Sequence
+
+_TWO_SIDED_95 = 1.959964
+"""The 97.5 % quantile of the standard normal distribution."""
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """A 95 % interval for the mean reward over tasks of this kind; `values`: one in [0, 1] for each task.
+
+    Wilson's score interval, which stays inside [0, 1] and is wide enough for fractions too: no reward in [0, 1]
+    varies more than a 0-or-1 one with the same mean. Source: Wilson, JASA 22 (1927), 209-212.
+    """
+    n, z2 = len(values), _TWO_SIDED_95**2
+    if not n:
+        return 0.0, 1.0
+    p = sum(values) / n
+    centre, spread = p + z2 / (2 * n), _TWO_SIDED_95 * math.sqrt(max(0.0, p * (1 - p)) / n + z2 / (4 * n * n))
+    return max(0.0, (centre - spread) / (1 + z2 / n)), min(1.0, (centre + spread) / (1 + z2 / n))
+
+
+def difference_interval(differences: Sequence[float]) -> tuple[float, float]:
+    """A 95 % interval for the mean of paired differences in [-1, 1].
+
+    Two pairs that cancel are added, one half of a win and of a loss among them, so that few or equal pairs do not
+    give an interval of no width. Source: Agresti and Min, Statistics in Medicine 24 (2005), 729-740.
+    """
+    n, total = len(differences) + 2, sum(differences)
+    variance = (sum(d * d for d in differences) + 1 - total * total / n) / (n * n)
+    spread = _TWO_SIDED_95 * math.sqrt(max(0.0, variance))
+    return max(-1.0, total / n - spread), min(1.0, total / n + spread)
 
 
 def sign_test(better: int, worse: int) -> float:
@@ -12,3 +42,31 @@ def sign_test(better: int, worse: int) -> float:
     pairs = better + worse
     tail: float = sum(math.comb(pairs, k) for k in range(min(better, worse) + 1)) / 2**pairs
     return min(1.0, 2 * tail)
+
+
+def at_least(count: int, probabilities: Sequence[float]) -> float:
+    """The exact probability that at least `count` of independent events happen; each has its own probability.
+
+    Source: the Poisson binomial distribution; Le Cam, Pacific Journal of Mathematics 10 (1960), 1181-1197.
+    """
+    exactly = [1.0]
+    """exactly[k]: the probability of k events among those looked at."""
+    for p in probabilities:
+        exactly = [a * (1 - p) + b * p for a, b in zip([*exactly, 0.0], [0.0, *exactly], strict=True)]
+    return min(1.0, sum(exactly[count:])) if count > 0 else 1.0
+
+
+def pass_hat_k(passed: int, trials: int, k: int) -> float:
+    """pass^k of one task: the chance that k further trials all pass. Needs trials >= k.
+
+    Source: Yao et al., tau-bench, 2024 (arXiv 2406.12045).
+    """
+    return math.comb(passed, k) / math.comb(trials, k)
+
+
+def pass_at_k(passed: int, trials: int, k: int) -> float:
+    """pass@k of one task: the chance that one of k trials passes. Needs trials >= k.
+
+    Source: Chen et al., 2021 (arXiv 2107.03374).
+    """
+    return 1 - math.comb(trials - passed, k) / math.comb(trials, k)

@@ -1,29 +1,83 @@
-"""The sign test against scipy-free facts: hand-computed values, symmetry, and its promise under the null."""
+"""Statistics of trials: hand-computed figures, other libraries, and properties over random inputs."""
 
+import itertools
 import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoharness.stats import sign_test
+from autoharness.stats import at_least, difference_interval, mean_interval, pass_at_k, pass_hat_k, sign_test
 
 
 @pytest.mark.parametrize(
     ("better", "worse", "p"),
-    [(0, 0, 1.0), (1, 0, 1.0), (5, 0, 2 / 32), (6, 0, 2 / 64), (9, 1, 22 / 1024), (4, 4, 1.0), (3, 7, 352 / 1024)],
+    [
+        pytest.param(0, 0, 1.0, id="no pair differs"),
+        pytest.param(1, 0, 1.0, id="one pair says nothing"),
+        pytest.param(5, 0, 2 / 2**5, id="five to none"),
+        pytest.param(8, 2, 2 * (1 + 10 + 45) / 2**10, id="eight to two"),
+        pytest.param(3, 3, 1.0, id="even"),
+    ],
 )
-def test_values_computed_by_hand(better: int, worse: int, p: float) -> None:
+def test_the_sign_test_gives_hand_computed_p_values(better: int, worse: int, p: float) -> None:
     assert sign_test(better, worse) == pytest.approx(p)
+    assert sign_test(worse, better) == sign_test(better, worse)
 
 
-@given(st.integers(0, 200), st.integers(0, 200))
-def test_direction_does_not_matter_and_it_is_a_probability(better: int, worse: int) -> None:
-    assert 0 < sign_test(better, worse) == sign_test(worse, better) <= 1
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_the_sign_test_is_scipys_binomial_test(better: int, worse: int) -> None:
+    from scipy.stats import binomtest
+
+    expected = binomtest(better, better + worse).pvalue if better + worse else 1.0
+    assert sign_test(better, worse) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("pairs", [5, 12, 40])
-def test_under_the_null_it_is_below_its_level_no_more_often_than_that(pairs: int) -> None:
-    for level in (0.01, 0.05, 0.2):
-        often = sum(math.comb(pairs, k) for k in range(pairs + 1) if sign_test(k, pairs - k) <= level) / 2**pairs
-        assert often <= level
+@given(st.integers(1, 200), st.data())
+def test_the_interval_of_a_pass_rate_is_scipys_wilson_interval(n: int, data: st.DataObject) -> None:
+    from scipy.stats import binomtest
+
+    passed = data.draw(st.integers(0, n))
+    expected = binomtest(passed, n).proportion_ci(method="wilson")
+    assert mean_interval([1.0] * passed + [0.0] * (n - passed)) == pytest.approx((expected.low, expected.high))
+
+
+def test_no_task_says_nothing_about_the_mean() -> None:
+    assert mean_interval([]) == (0.0, 1.0)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=50))
+def test_the_interval_of_a_mean_holds_it_and_stays_in_range(values: list[float]) -> None:
+    low, high = mean_interval(values)
+    assert 0 <= low <= sum(values) / len(values) + 1e-12 and sum(values) / len(values) - 1e-12 <= high <= 1
+
+
+def test_the_interval_of_a_difference_is_agresti_and_mins() -> None:
+    """Their formula by hand, for 10 wins, 4 losses and 26 equal pairs: one half is added to each of the four cells."""
+    b, c, n = 10.5, 4.5, 42.0
+    spread = 1.959964 * math.sqrt(b + c - (b - c) ** 2 / n) / n
+    low, high = difference_interval([1.0] * 10 + [-1.0] * 4 + [0.0] * 26)
+    assert (low, high) == pytest.approx(((b - c) / n - spread, (b - c) / n + spread))
+
+
+@given(st.lists(st.floats(-1, 1), max_size=50))
+def test_the_interval_of_a_difference_has_width_even_where_all_pairs_are_equal(differences: list[float]) -> None:
+    low, high = difference_interval(differences)
+    assert -1 <= low < high <= 1
+
+
+@given(st.lists(st.floats(0, 1), max_size=8), st.integers(-1, 9))
+def test_at_least_adds_up_every_way_in_which_events_can_happen(probabilities: list[float], count: int) -> None:
+    total = 0.0
+    for happened in itertools.product([True, False], repeat=len(probabilities)):
+        if sum(happened) >= count:
+            total += math.prod(p if yes else 1 - p for p, yes in zip(probabilities, happened, strict=True))
+    assert at_least(count, probabilities) == pytest.approx(min(1.0, total))
+
+
+@given(st.integers(1, 7), st.data())
+def test_pass_hat_k_and_pass_at_k_are_shares_of_all_choices_of_k_trials(trials: int, data: st.DataObject) -> None:
+    passed, k = data.draw(st.integers(0, trials)), data.draw(st.integers(1, trials))
+    choices = list(itertools.combinations([True] * passed + [False] * (trials - passed), k))
+    assert pass_hat_k(passed, trials, k) == pytest.approx(sum(map(all, choices)) / len(choices))
+    assert pass_at_k(passed, trials, k) == pytest.approx(sum(map(any, choices)) / len(choices))

@@ -1,0 +1,80 @@
+"""The default policy's test: a walk over pairs of trials that ends as soon as it has seen enough.
+
+Each pair is one trial of the candidate and what the incumbent reaches in the same task. The walk adds up the
+differences, in tasks: it stands at +4 where the candidate is four tasks ahead.
+
+     bar  ------------------------------------------  accepted
+          start 0   ... walks up and down ...   /
+    -ROOM ....................................../      rejected: below a line that rises by SLOPE with every pair
+
+The two lines close in, so that an edit that changes nothing does not cost for ever: a triangular test (Anderson,
+Annals of Mathematical Statistics 31 (1960), 165-197; Whitehead, The Design and Analysis of Sequential Clinical Trials,
+2nd ed. 1997). The bar rises with the questions that were asked since the last edit was accepted: who asks often
+enough is right once by luck. The constants are those that benchmarks/gate_quality.py chose (docs/gate.md).
+"""
+
+import math
+from collections.abc import Iterable
+
+START = 5.0
+"""The bar, in tasks, of the first question to a new incumbent."""
+RISE = 0.5
+"""What the bar rises by with each doubling of the questions."""
+ROOM = 3.0
+"""How many tasks a candidate may fall behind at the start."""
+SLOPE = 0.03
+"""What a candidate has to gain with each pair, in tasks: half of the gain that is worth finding."""
+AT_THE_END = 0.5
+"""The part of the bar that is enough where no further trial may be bought."""
+
+_ROUNDING = 1e-9
+_POWER = 0.8
+
+
+def bar(questions: int) -> float:
+    """How far ahead a candidate must be. `questions`: those since the last acceptance, this one not counted."""
+    return START + RISE * math.log2(1 + questions)
+
+
+def walk(differences: Iterable[float], bar: float) -> tuple[bool, int]:
+    """Whether the walk ends in acceptance, and after how many pairs. `differences`: all pairs that may be bought."""
+    ahead, pairs = 0.0, 0
+    for pairs, difference in enumerate(differences, 1):
+        ahead += difference
+        if ahead >= bar - _ROUNDING:
+            return True, pairs
+        if ahead <= SLOPE * pairs - ROOM + _ROUNDING:
+            return False, pairs
+    return ahead >= AT_THE_END * bar - _ROUNDING, pairs
+
+
+def operating_point(bar: float, pairs: int, differing: float, gain: float) -> tuple[float, float]:
+    """The exact probability that an edit is accepted, and the expected number of pairs until the verdict.
+
+    `differing`: the share of pairs whose two rewards differ; `gain`: the edit's, in [-differing, differing]. The
+    walk is followed state by state (rewards of 0 and 1, one trial of the incumbent for each of the candidate's).
+    """
+    up, down = (differing + gain) / 2, (differing - gain) / 2
+    where, accepted, expected = {0: 1.0}, 0.0, 0.0
+    for pair in range(1, pairs + 1):
+        expected += sum(where.values())
+        after: dict[int, float] = {}
+        for ahead, chance in where.items():
+            for step, share in ((1, up), (0, 1 - up - down), (-1, down)):
+                after[ahead + step] = after.get(ahead + step, 0.0) + chance * share
+        accepted += sum(chance for ahead, chance in after.items() if ahead >= bar - _ROUNDING)
+        floor = SLOPE * pair - ROOM + _ROUNDING
+        where = {ahead: chance for ahead, chance in after.items() if floor < ahead < bar - _ROUNDING}
+    return accepted + sum(chance for ahead, chance in where.items() if ahead >= AT_THE_END * bar), expected
+
+
+def detectable_gain(bar: float, pairs: int, differing: float) -> float | None:
+    """The gain that is accepted four times in five; None where even the largest possible one is not."""
+    low, high = 0.0, differing
+    if operating_point(bar, pairs, differing, high)[0] < _POWER:
+        return None
+    for _ in range(12):
+        middle = (low + high) / 2
+        enough = operating_point(bar, pairs, differing, middle)[0] >= _POWER
+        low, high = (low, middle) if enough else (middle, high)
+    return high
