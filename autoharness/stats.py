@@ -1,4 +1,4 @@
-"""Statistics of trials and of paired differences. Rewards lie in [0, 1]; a difference is candidate minus incumbent."""
+"""Statistics of trials and paired differences. Rewards lie in [0, 1]; a difference is candidate minus incumbent."""
 
 import math
 from collections.abc import Sequence

@@ -6,6 +6,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from autoharness.stats import at_least, difference_interval, mean_interval, pass_at_k, pass_hat_k, sign_test
 
@@ -27,16 +28,19 @@ def test_the_sign_test_gives_hand_computed_p_values(better: int, worse: int, p: 
 
 @given(st.integers(0, 60), st.integers(0, 60))
 def test_the_sign_test_is_scipys_binomial_test(better: int, worse: int) -> None:
-    from scipy.stats import binomtest
-
     expected = binomtest(better, better + worse).pvalue if better + worse else 1.0
     assert sign_test(better, worse) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("pairs", [5, 12, 40])
+def test_under_the_null_the_sign_test_is_below_its_level_no_more_often_than_that(pairs: int) -> None:
+    for level in (0.01, 0.05, 0.2):
+        often = sum(math.comb(pairs, k) for k in range(pairs + 1) if sign_test(k, pairs - k) <= level) / 2**pairs
+        assert often <= level
+
+
 @given(st.integers(1, 200), st.data())
 def test_the_interval_of_a_pass_rate_is_scipys_wilson_interval(n: int, data: st.DataObject) -> None:
-    from scipy.stats import binomtest
-
     passed = data.draw(st.integers(0, n))
     expected = binomtest(passed, n).proportion_ci(method="wilson")
     assert mean_interval([1.0] * passed + [0.0] * (n - passed)) == pytest.approx((expected.low, expected.high))
@@ -53,7 +57,7 @@ def test_the_interval_of_a_mean_holds_it_and_stays_in_range(values: list[float])
 
 
 def test_the_interval_of_a_difference_is_agresti_and_mins() -> None:
-    """Their formula by hand, for 10 wins, 4 losses and 26 equal pairs: one half is added to each of the four cells."""
+    """Their formula by hand, for 10 wins, 4 losses, 26 equal pairs: one half is added to each of the four cells."""
     b, c, n = 10.5, 4.5, 42.0
     spread = 1.959964 * math.sqrt(b + c - (b - c) ** 2 / n) / n
     low, high = difference_interval([1.0] * 10 + [-1.0] * 4 + [0.0] * 26)
