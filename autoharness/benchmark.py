@@ -96,7 +96,7 @@ def _settings(options: Any) -> dict[str, Any]:
 
 def _choose(options: Any, named: list[str] | None, measure: Measure) -> list[str] | None:
     """The tasks to run; None for the whole split."""
-    candidates = measure.facts["splits"][measure.experiment.split] if named is None else named
+    candidates = measure.splits[measure.experiment.split] if named is None else named
     if options.failed:
         hidden = set() if options.reveal_held_out else measure.held_out
         candidates = _failed_before(options.failed, measure.experiment, candidates, hidden)
@@ -138,7 +138,7 @@ def _failed_before(kind: str, experiment: Experiment, candidates: list[str], hid
 def _dry_run(resolved: Resolved, as_json: bool) -> int:
     settings = resolved.experiment.to_json()
     measure = TauBenchRunner.of(resolved.experiment).measure()
-    sizes, tau2 = {name: len(ids) for name, ids in measure.facts["splits"].items()}, measure.tau2
+    sizes, tau2 = {name: len(ids) for name, ids in measure.splits.items()}, measure.tau2
     if as_json:
         print(
             json.dumps({"experiment": settings, "sources": resolved.sources, "tau2": tau2, "splits": sizes}, indent=1)

@@ -29,6 +29,8 @@ _OFFLINE_ROLES = {
     "judge_model": ("offline/judge",),
 }
 
+SEQUENTIAL, RATCHET = "sequential", "ratchet"
+
 BENCHMARK = "tau-bench"
 _NOT_SUPPORTED_YET = ("terminal-bench", "bird-interact")
 _ENVIRONMENT = {"agent_model": "AGENT_MODEL"}
@@ -42,7 +44,18 @@ class Experiment:
     domain: str = "retail"
     split: str = "train"
     gate_split: str = "test"
-    """Its tasks are held out: they decide what is kept, and no run shows their single results."""
+    """Its tasks are held out: they decide what is kept, and no run shows their single results.
+
+    `train:0.4` cuts that share out of train, by seed.
+    """
+    gate: str = "sequential"
+    """The rule by which an edit is kept; `ratchet` is the usual one."""
+    max_trials: int = 8
+    """Of the candidate in each held-out task, for one verdict of the sequential gate."""
+    confirm_split: str | None = None
+    """Touched by `report.py --confirm` alone; gate_split where not set."""
+    confirm_trials: int = 4
+    """Of baseline and best each, in each of its tasks."""
     agent_model: str = "gpt-5.4"
     """Any litellm model, or replay/FILE."""
     user_model: str | None = None
@@ -59,7 +72,7 @@ class Experiment:
     max_concurrency: int = 3
     """Conversations in flight, over all workers."""
     threshold: float = 0.8
-    """The gate's floor for the pass rate of the regression suite."""
+    """The ratchet's floor for the pass rate of the regression suite."""
     max_steps: int = 200
     max_errors: int = 10
     """Failed tool calls that end a conversation."""
@@ -99,7 +112,9 @@ class Experiment:
 _TYPES = get_type_hints(Experiment)
 _LARGEST = 10**12
 _RANGES: dict[str, tuple[float, float]] = {
-    "trials": (1, _LARGEST),
+    "trials": (1, 1000),
+    "max_trials": (1, 1000),
+    "confirm_trials": (1, 1000),
     "max_concurrency": (1, _LARGEST),
     "max_steps": (1, _LARGEST),
     "max_errors": (1, _LARGEST),
@@ -215,6 +230,8 @@ def _checked(name: str, value: Any, source: str) -> Any:
         raise UserError(f"{_place(source)}{name} must be {bound}, not {str(value)[:40]}")
     if name == "benchmark":
         _check_benchmark(value, source)
+    if name == "gate":
+        check_choice(name, value, (SEQUENTIAL, RATCHET), source)
     return value
 
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from autoharness import data
 from autoharness.channel import Channel, Message
 from autoharness.config import Experiment
 from autoharness.errors import ChannelError, SetupError, UserError, WorkerDied
+from autoharness.leaks import Leak
 from autoharness.results import Outcome, Status, Trial
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[1]
@@ -43,9 +44,10 @@ class _Worker:
 class LocalExecutor:
     """Worker processes on this machine. Use as a context manager: leaving it ends them all."""
 
-    def __init__(self, experiment: Experiment, agent_source: str, log_folder: Path) -> None:
+    def __init__(self, experiment: Experiment, agents: Mapping[str, str], log_folder: Path) -> None:
+        """`agents`: the agent files that trials name, by SHA-256."""
         self._experiment = experiment
-        self._agent_source = agent_source
+        self._agents = agents
         self._log_folder = log_folder
         self._workers: list[_Worker] = []
         self._started = 0
@@ -75,6 +77,11 @@ class LocalExecutor:
         missing: dict[str, str] = self._ask({"keys": models})["keys"]
         return missing
 
+    def leaks(self, domain: str, before: str, after: str) -> list[Leak]:
+        """What an edit of the agent file gives away of the domain's records. Raises UserError."""
+        found = self._ask({"leaks": domain, "before": before, "after": after})["leaks"]
+        return [Leak(*one) for one in found]
+
     def _ask(self, question: Message) -> Message:
         """A worker's answer to a question that is no simulation; asked while none runs."""
         worker = self._workers[0] if self._workers else self._start_worker()
@@ -89,29 +96,32 @@ class LocalExecutor:
                 if question.keys() & message.keys():
                     return message
 
-    def run(self, trials: list[Trial], diagnose: set[str]) -> Iterator[Outcome]:
-        """Run the trials; yields each outcome as it comes. `diagnose`: the tasks whose failures are to be explained.
+    def run(
+        self, trials: list[Trial], diagnose: set[str], enough: Callable[[], bool] = lambda: False
+    ) -> Iterator[Outcome]:
+        """Run the trials in this order; yields each outcome as it comes.
 
-        Raises UserError for a mistake that only a worker can see.
+        `diagnose`: the tasks whose failures are to be explained. `enough`: asked before further trials are begun;
+        once it is true those in flight are the last ones. Raises UserError for a mistake that only a worker can see.
         """
         self._last_yielded = None
         waiting = deque(_Job(trial) for trial in trials)
         workers = min(os.cpu_count() or 1, self._experiment.max_concurrency, len(trials))
         while len(self._workers) < workers:
             self._start_worker()
-        left = len(trials)
-        while left:
+        while True:
+            if enough():
+                waiting.clear()
             self._hand_out(waiting, diagnose)
+            if not self._in_flight:
+                return
             worker, message = self._inbox.get()
             if message is None:
-                outcomes = self._bury(worker, waiting)
-                left -= len(outcomes)
-                yield from outcomes
+                yield from self._bury(worker, waiting)
                 continue
             self._raise_user_error(message)
             if "outcome" in message:
                 del worker.jobs[message["job"]]
-                left -= 1
                 self._last_yielded = Outcome.from_json(message["outcome"])
                 yield self._last_yielded
 
@@ -124,9 +134,13 @@ class LocalExecutor:
                 outcomes.append(Outcome.from_json(message["outcome"]))
         return outcomes
 
+    @property
+    def _in_flight(self) -> int:
+        return sum(len(worker.jobs) for worker in self._workers)
+
     def _hand_out(self, waiting: deque[_Job], diagnose: set[str]) -> None:
         """Give waiting jobs to the least busy worker while there is room for another conversation."""
-        while waiting and sum(len(worker.jobs) for worker in self._workers) < self._experiment.max_concurrency:
+        while waiting and self._in_flight < self._experiment.max_concurrency:
             worker = min(self._workers, key=lambda one: len(one.jobs))
             job = waiting.popleft()
             self._started += 1
@@ -172,7 +186,7 @@ class LocalExecutor:
         threading.Thread(target=self._read, args=(worker,), daemon=True).start()
         setup = {
             "experiment": self._experiment.to_json(),
-            "agent_source": self._agent_source,
+            "agents": dict(self._agents),
             "threads": self._experiment.max_concurrency,
         }
         with suppress(ChannelError):  # as above

@@ -1,33 +1,36 @@
 """`python gating.py`: whether the edit of agent/agent.py is kept.
 
-The candidate is run on the regression suite and on the held-out split; a policy decides. Where it accepts, train
-tasks that used to fail and now pass are promoted into the suite. Nothing that was run before is run again.
+    1  the leak scan: does the edit carry answers?                       costs nothing
+    2  the regression suite: does it break what earlier edits fixed?     train tasks
+    3  the holdout: is it better than the incumbent?                     a policy decides, trial by trial
+    4  where it is: its score, and the train tasks it fixed are promoted into the suite
+
+The first that says no ends it. Nothing that was run before is run again.
 """
 
-import math
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from autoharness.cli import Parser, run_door
-from autoharness.config import AGENT_FILE, SIMULATED, Experiment, resolve
+from autoharness.config import AGENT_FILE, RATCHET, SIMULATED, Experiment, resolve
+from autoharness.contest import COMMAND, Answer, Interrupted, ask, looks_of, opened, policy_of, score
 from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
-from autoharness.ledger import GATE, Ledger, Row, Version
-from autoharness.policy import Decision, Evidence, Policy, Ratchet, Verdict
+from autoharness.ledger import Gate, Ledger
+from autoharness.planning import null, plan
+from autoharness.policy import Side, Verdict
 from autoharness.program import python_command
-from autoharness.results import Rewards, natural_order, passed, score_line, settled_rewards
+from autoharness.results import Rewards, mean, natural_order, passed, score_line
 from autoharness.runner import Bench, Run, TauBenchRunner
+from autoharness.stats import mean_interval
 from autoharness.store import Store, default_vault
-from autoharness.workspace import export_suite
+from autoharness.suite import PROMOTION_TRIALS, SuiteVerdict, floor, veto, veto_after_checks
+from autoharness.workspace import export_ledger, set_aside_edited
 
 __all__ = ["main", "run_door"]
 
 _EXIT = {Verdict.ACCEPTED: 0, Verdict.REJECTED: 1, Verdict.UNDECIDED: EXIT_UNDECIDED}
-_COMMAND = "gating.py"
-
-
-class _Interrupted(Exception):
-    pass
+_MOST_LEAKS_SHOWN = 20
 
 
 def main(arguments: list[str]) -> int:
@@ -37,8 +40,8 @@ def main(arguments: list[str]) -> int:
     store = Store(default_vault())
     with store.lock():
         try:
-            code = _null(experiment, store) if options.null else _gate(experiment, Ratchet())
-        except _Interrupted:
+            code = _command(options, experiment, store)
+        except Interrupted:
             print("interrupted: what was finished is kept; the same command runs the rest", file=sys.stderr)
             return EXIT_INTERRUPTED
     if experiment.simulated:
@@ -52,23 +55,31 @@ def _parser() -> Parser:
         description="Decide whether the edit of agent/agent.py is kept.",
         epilog="Exit codes: 0 accepted, 1 rejected, 2 undecided (infrastructure), 3 misuse, 130 interrupted.",
     )
-    parser.add_argument("--null", action="store_true", help="run the kept version against itself: the noise floor")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--null", action="store_true", help="run the kept version against itself: the noise floor")
+    only.add_argument("--plan", action="store_true", help="what the gate could find, at which cost; runs nothing")
     parser.add_argument("--config", type=Path, metavar="FILE", help="instead of experiment_config.yaml")
     return parser
 
 
-def _gate(experiment: Experiment, policy: Policy) -> int:
-    with TauBenchRunner.of(experiment).open() as bench:
-        ledger = Ledger(bench.store, bench.measure.id)
+def _command(options: object, experiment: Experiment, store: Store) -> int:
+    if getattr(options, "null", False):
+        return null(experiment, store)
+    return plan(experiment, store) if getattr(options, "plan", False) else _gate(experiment, store)
+
+
+def _gate(experiment: Experiment, store: Store) -> int:
+    for line in set_aside_edited(Ledger(store)):
+        print(f"[gate] {line}", file=sys.stderr)
+    kept = {version.row.agent for version in Ledger(store).all_versions}
+    with TauBenchRunner.of(experiment).open(*kept) as bench:
+        ledger = Ledger(store, bench.measure.id)
         _check_candidate(bench, ledger)
-        suite, held_out = _measure_candidate(bench, ledger)
-        evidence = Evidence(suite, experiment.threshold, held_out, ledger.best.row.held_out)
-        decision = policy.decide(evidence)
-        promoted = _promotable(bench, ledger) if decision.verdict == Verdict.ACCEPTED else []
-        ledger.append(_row(bench, evidence, decision, promoted))
-    export_suite(ledger.suite, experiment.threshold, suite)
-    print(_as_text(evidence, decision, promoted, ledger))
-    return _EXIT[decision.verdict]
+        gate = _decide(bench, ledger, opened(bench, ledger, ledger.best))
+        gate = ledger.append(replace(gate, reveals=store.reveals(experiment.domain)))
+    export_ledger(ledger)
+    print("\n".join(_as_text(gate, ledger)))
+    return _EXIT[Verdict(gate.verdict)]
 
 
 def _check_candidate(bench: Bench, ledger: Ledger) -> None:
@@ -82,19 +93,88 @@ def _check_candidate(bench: Bench, ledger: Ledger) -> None:
         )
 
 
-def _measure_candidate(bench: Bench, ledger: Ledger) -> tuple[Rewards, Rewards]:
-    """The candidate's rewards in the regression suite and in the held-out split."""
-    suite, held_out = ledger.suite, bench.measure.gate_tasks
-    rewards = _run(bench, [*suite, *held_out]).settled
-    return {task_id: rewards[task_id] for task_id in suite}, {task_id: rewards[task_id] for task_id in held_out}
+def _decide(bench: Bench, ledger: Ledger, gate: Gate) -> Gate:
+    """The story of one gate. Each step adds what it found out."""
+    leaks = bench.leaks(gate.incumbent)
+    if leaks:
+        return replace(gate, verdict=Verdict.REJECTED, leaks=len(leaks), reasons=leaks)
+    gate, suite = _ask_suite(bench, ledger, gate)
+    if not suite.holds:
+        verdict = Verdict.UNDECIDED if suite.holds is None else Verdict.REJECTED
+        return replace(gate, verdict=verdict, reasons=[suite.reason])
+    answer = ask(bench, gate)
+    reasons = [suite.reason, *answer.decision.reasons, _spent(answer)]
+    verdict = answer.decision.verdict
+    gate = replace(gate, asked=True, answered=verdict, verdict=verdict, reasons=reasons, looks=answer.looks)
+    return _accepted(bench, ledger, gate, answer) if gate.verdict == Verdict.ACCEPTED else gate
+
+
+def _ask_suite(bench: Bench, ledger: Ledger, gate: Gate) -> tuple[Gate, SuiteVerdict]:
+    """Before a veto the incumbent is asked about the same tasks: one that it fails too is no regression."""
+    records = ledger.suite
+    if not records:
+        return gate, SuiteVerdict(True, "the regression suite is empty")
+    run = _run(bench, list(records))
+    results = run.settled
+    gate = replace(gate, suite=results, suite_looks=looks_of(bench, run.outcomes, gate.agent))
+    if bench.experiment.gate == RATCHET:
+        return gate, floor(results, bench.experiment.threshold)
+    verdict = veto(results, records)
+    if verdict.holds is not False:
+        return gate, verdict
+    checked = _check_incumbent(bench, ledger, gate)
+    looks = [*gate.suite_looks, *looks_of(bench, checked.outcomes, gate.agent)]
+    gate = replace(gate, suite_checks=checked.settled, suite_looks=looks)
+    return gate, veto_after_checks(results, checked.settled, records)
+
+
+def _check_incumbent(bench: Bench, ledger: Ledger, gate: Gate) -> Run:
+    """One more trial of the incumbent in each suite task that the candidate failed."""
+    others = {other.agent for other in ledger.gates} - {gate.agent}
+    number = bench.experiment.trials + PROMOTION_TRIALS + len(others)  # one that no other candidate's gate had
+    failed = [task_id for task_id, reward in gate.suite.items() if reward is not None and not passed(reward)]
+    trials = [bench.measure.trial(task_id, number, gate.incumbent) for task_id in failed]
+    run = bench.run_trials(trials, COMMAND)
+    if run.interrupted:
+        raise Interrupted
+    return run
+
+
+def _accepted(bench: Bench, ledger: Ledger, gate: Gate, answer: Answer) -> Gate:
+    """Its score, from trials that had no part in the verdict; and the train tasks that it fixed."""
+    first = policy_of(gate).next_number(answer.seen)
+    scored = score(bench, first)
+    if scored.missing:
+        why = f"{scored.missing} tasks of its score could not be evaluated; the same command runs those again"
+        return replace(gate, verdict=Verdict.UNDECIDED, reasons=[*gate.reasons, why])
+    return replace(
+        gate,
+        first_trial=first,
+        held_out=scored.rewards,
+        score_looks=scored.looks,
+        val_score=mean(scored.rewards.values()),
+        promoted=_promotable(bench, ledger),
+        promotion_trials=_promotion_trials(bench.experiment),
+        train=bench.stored(bench.agent, bench.measure.train),
+    )
+
+
+def _promotion_trials(experiment: Experiment) -> int:
+    return experiment.trials if experiment.gate == RATCHET else max(experiment.trials, PROMOTION_TRIALS)
 
 
 def _promotable(bench: Bench, ledger: Ledger) -> list[str]:
-    """Train tasks that the kept versions failed, and that the candidate passes."""
+    """Train tasks that the kept versions failed, and that the candidate passes in every one of several trials."""
     failed = [task_id for task_id, reward in _kept_results(bench, ledger).items() if not passed(reward)]
-    outside = [task_id for task_id in failed if task_id not in ledger.suite]
-    rewards = _run(bench, outside).settled if outside else {}
-    return sorted((task_id for task_id in outside if passed(rewards[task_id])), key=natural_order)
+    promising = [task_id for task_id in failed if task_id not in ledger.suite]
+    for number in range(_promotion_trials(bench.experiment)):
+        trials = [bench.measure.trial(task_id, number, bench.agent) for task_id in promising]
+        run = bench.run_trials(trials, COMMAND)
+        bench.export(run)
+        if run.interrupted:
+            raise Interrupted
+        promising = [task_id for task_id in promising if passed(run.settled[task_id])]
+    return sorted(promising, key=natural_order)
 
 
 def _kept_results(bench: Bench, ledger: Ledger) -> Rewards:
@@ -108,49 +188,67 @@ def _kept_results(bench: Bench, ledger: Ledger) -> Rewards:
 
 
 def _run(bench: Bench, task_ids: list[str]) -> Run:
-    run = bench.run(task_ids, _COMMAND)
+    run = bench.run(task_ids, COMMAND)
     bench.export(run)
     if run.interrupted:
-        raise _Interrupted
+        raise Interrupted
     return run
 
 
-def _row(bench: Bench, evidence: Evidence, decision: Decision, promoted: list[str]) -> Row:
-    return Row(
-        kind=GATE,
-        measure=bench.measure.id,
-        measured=bench.measure.words,
-        threshold=bench.experiment.threshold,
-        agent=bench.agent,
-        held_out=dict(evidence.held_out),
-        train=bench.stored(bench.agent, bench.measure.train),
-        suite=dict(evidence.suite),
-        promoted=promoted,
-        verdict=decision.verdict,
-        reasons=decision.reasons,
-        simulated=bench.experiment.simulated,
-        reveals=bench.store.reveals(bench.experiment.domain),
-        val_score=decision.val_score,
-        best=decision.best,
-    )
+def _spent(answer: Answer) -> str:
+    repeated = f"; {answer.repeated} were run again after infrastructure failed" if answer.repeated else ""
+    return f"{answer.simulations} simulations of both sides were looked at{repeated}"
 
 
-def _as_text(evidence: Evidence, decision: Decision, promoted: list[str], ledger: Ledger) -> str:
-    suite, best = evidence.suite.values(), ledger.best
-    compared = [evidence.held_out.get(task_id) for task_id, reward in evidence.best.items() if reward is not None]
-    lines = [
-        f"suite: {sum(map(passed, suite))}/{len(suite)} passed" if suite else "suite: empty",
-        f"val_score: {score_line(compared)}",
-        f"best: {'N/A' if decision.best is None else f'{decision.best:.4f}'}  ({best.name})",
-    ]
-    if promoted:
-        lines.append(f"promoted: {len(promoted)} train tasks that used to fail")
-        lines += [f"  PROMOTED  {task_id}" for task_id in promoted]
-    lines += [f"reason: {reason}" for reason in decision.reasons]
-    reveals = ledger.rows[-1].reveals
-    if reveals:
-        lines.append(f"revealed: single held-out results were shown {reveals} times before this verdict")
-    return "\n".join([*lines, f"verdict: {decision.verdict}", f"next: {_next(decision.verdict)}"])
+def _as_text(gate: Gate, ledger: Ledger) -> list[str]:
+    lines = [_suite_line(gate), *_score_lines(gate, ledger)]
+    if gate.promoted:
+        lines.append(f"promoted: {len(gate.promoted)} train tasks that used to fail")
+        lines += [f"  PROMOTED  {task_id}" for task_id in gate.promoted]
+    lines += [f"  QUARANTINED  {task_id}" for task_id, reward in gate.suite_checks.items() if not passed(reward)]
+    shown = gate.reasons[:_MOST_LEAKS_SHOWN]
+    lines += [f"reason: {reason}" for reason in shown]
+    asked = f"{ledger.questions} asked of the holdout"
+    about = f"{ledger.questions_about(gate.incumbent, '')} about this incumbent"
+    lines.append(f"questions: {asked}, {about}")
+    if gate.reveals:
+        lines.append(f"revealed: single held-out results were shown {gate.reveals} times before this verdict")
+    return [*lines, f"verdict: {gate.verdict}", f"next: {_next(Verdict(gate.verdict))}"]
+
+
+def _suite_line(gate: Gate) -> str:
+    count = sum(map(passed, gate.suite.values()))
+    return f"suite: {count}/{len(gate.suite)} passed" if gate.suite else "suite: empty"
+
+
+def _score_lines(gate: Gate, ledger: Ledger) -> list[str]:
+    """The score, or what it could have been: a rejected candidate's first trial is not completed."""
+    best = "N/A" if gate.best is None else f"{gate.best:.4f}"
+    lines = [f"best: {best}  ({ledger.best.name})"]
+    if gate.val_score is not None:
+        low, high = mean_interval([reward for reward in gate.held_out.values() if reward is not None])
+        score_of = score_line(gate.held_out.values())
+        return [f"val_score: {score_of}, 95 % interval {low:.2f} to {high:.2f}", *lines]
+    if not gate.asked:
+        return lines
+    if gate.experiment["gate"] == RATCHET:
+        return [f"val_score: {score_line(_settled(gate).values())}", *lines]
+    first = [one for one in gate.looks if one.side == Side.CANDIDATE and one.number == _first_number(gate)]
+    known = [look.reward for look in first if look.reward is not None]
+    low, high = sum(known) / len(gate.tasks), (sum(known) + len(gate.tasks) - len(known)) / len(gate.tasks)
+    return [f"val_score: N/A  (its first trial was not completed: between {low:.2f} and {high:.2f})", *lines]
+
+
+def _settled(gate: Gate) -> Rewards:
+    """The candidate's rewards in the trials that were looked at."""
+    by_task: dict[str, list[float | None]] = {}
+    for look in gate.looks:
+        by_task.setdefault(look.task_id, []).append(look.reward)
+    return {task_id: None if None in rewards else mean(rewards) for task_id, rewards in by_task.items()}
+
+
+def _first_number(gate: Gate) -> int:
+    return min((look.number for look in gate.looks if look.side == Side.CANDIDATE), default=0)
 
 
 def _next(verdict: Verdict) -> str:
@@ -159,34 +257,3 @@ def _next(verdict: Verdict) -> str:
         Verdict.REJECTED: f"git checkout HEAD {AGENT_FILE}, and note in workspace/learnings.md what did not help",
         Verdict.UNDECIDED: f"{python_command()} gating.py again: it runs only what is missing",
     }[verdict]
-
-
-def _null(experiment: Experiment, store: Store) -> int:
-    """The kept version's held-out score, twice, each with trial seeds of its own."""
-    versions = Ledger(store, TauBenchRunner.of(experiment).measure().id).versions
-    if not versions:
-        raise UserError("no baseline yet: python prepare.py")
-    twice = replace(experiment, trials=2 * experiment.trials)
-    runner = TauBenchRunner.of(twice, agent_file=store.agent_file(versions[-1].row.agent))
-    with runner.open() as bench:
-        run = _run(bench, bench.measure.gate_tasks)
-    first = [outcome for outcome in run.outcomes if outcome.trial.number < experiment.trials]
-    second = [outcome for outcome in run.outcomes if outcome.trial.number >= experiment.trials]
-    halves: list[Rewards] = [settled_rewards(first), settled_rewards(second)]
-    both = [task_id for task_id in halves[0] if halves[0][task_id] is not None and halves[1][task_id] is not None]
-    if not both:
-        return EXIT_UNDECIDED
-    differences = [(halves[1][task_id] or 0.0) - (halves[0][task_id] or 0.0) for task_id in both]
-    print("\n".join(_null_lines(versions[-1], halves, differences)))
-    return 0 if len(both) == len(halves[0]) else EXIT_UNDECIDED
-
-
-def _null_lines(version: Version, halves: list[Rewards], differences: list[float]) -> list[str]:
-    floor = 1.96 * math.sqrt(sum(difference**2 for difference in differences)) / len(differences)
-    return [
-        f"null: {version.name} against itself, other trial seeds",
-        f"first: {score_line(halves[0].values())}",
-        f"second: {score_line(halves[1].values())}",
-        f"flipped: {sum(difference != 0 for difference in differences)} of {len(differences)} tasks",
-        f"noise_floor: {100 * floor:.1f} points: two runs with other trial seeds differ by less, 19 times in 20",
-    ]

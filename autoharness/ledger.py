@@ -1,57 +1,143 @@
 """The ledger: what was measured and decided, in order. It lies in the vault; what `workspace/` shows is made from it.
 
-    baseline   the first version: its train and held-out rewards
-    gate       a candidate's held-out rewards, its results in the regression suite, the verdict
-    record     that the candidate of a gate is a version now, and its commit
+    Baseline   the first version: its train and held-out rewards
+    Gate       one question: candidate against incumbent, every trial that was looked at, the verdict
+    Record     that the candidate of a gate is a version now, and its commit
+    Confirmation  baseline against best on trials that no verdict had looked at
 
-Scores compare only within one *measure*: domain, data, models, arguments, limits, seeds. A row says which one it has.
+One JSON line each. It ends with its own SHA-256, which the next line repeats; it names the agent file, the settings,
+the task ids, and the SHA-256 of every trial it rests on. What was changed by hand is found. It does not protect
+against somebody who can write the vault and makes the whole chain anew; each commit names its line, and lies in git.
+
+Scores compare only within one *measure*: domain, data, models, arguments, limits, seeds, gate. A row says which.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, TypeVar
 
+from autoharness.config import RATCHET
 from autoharness.errors import UserError
-from autoharness.results import Rewards, natural_order
+from autoharness.policy import Request, Seen, Side, Verdict
+from autoharness.results import Rewards, digest, natural_order, passed
 from autoharness.store import Store, now
+from autoharness.suite import Record as SuiteRecord
 
-_FILE = "ledger.jsonl"
-BASELINE, GATE, RECORD = "baseline", "gate", "record"
+FILE = "ledger.jsonl"
+_FIRST = "0" * 64
+"""What stands in the first line for the line before it."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Look:
+    """One trial that a verdict rests on."""
+
+    side: str
+    task_id: str
+    number: int
+    reward: float | None
+    key: str = ""
+    """Its name in the vault; empty where infrastructure failed, so that nothing was kept."""
+    sha256: str = ""
+    """Of its file there."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the ledger."""
+    """What every line has."""
 
-    kind: str
     measure: str
     agent: str
     """SHA-256 of the agent file."""
     measured: str = ""
     """The measure in words."""
+    experiment: Json = field(default_factory=dict)
+    """The settings."""
+    tasks: list[str] = field(default_factory=list)
+    """The held-out tasks."""
+    looks: list[Look] = field(default_factory=list)
     simulated: bool = False
     """Whether the models were programs of ours."""
     reveals: int = 0
     """How often single held-out results had been shown before."""
-    held_out: Rewards = field(default_factory=dict)
-    train: Rewards = field(default_factory=dict)
-    """Of those train tasks that this agent file was run on before this row."""
-    suite: Rewards = field(default_factory=dict)
-    """Of a gate: the regression suite's results."""
-    promoted: list[str] = field(default_factory=list)
-    """Of an accepted gate: train tasks that come into the suite with this version."""
-    verdict: str = ""
-    reasons: list[str] = field(default_factory=list)
-    val_score: float | None = None
-    best: float | None = None
-    """What `val_score` had to reach."""
-    threshold: float = 0.8
-    """The suite's pass rate that the gate asks for."""
-    commit: str = ""
-    gate: int = -1
-    """Of a record: the number of its gate."""
     number: int = -1
     """Its place in the ledger, from 0."""
     time: str = ""
+    sha256: str = ""
+    """Of all of the above, and of the line before."""
+
+    @property
+    def seen(self) -> Seen:
+        """The looks, as a policy takes them."""
+        return {Request(Side(look.side), look.task_id, look.number): look.reward for look in self.looks}
+
+
+@dataclass(frozen=True)
+class Measured(Row):
+    """A row with the score of a version, or of one that could become one."""
+
+    held_out: Rewards = field(default_factory=dict)
+    """Of its score: trials over the whole split."""
+    train: Rewards = field(default_factory=dict)
+    """Of those train tasks that this agent file was run on before this row."""
+    val_score: float | None = None
+    score_looks: list[Look] = field(default_factory=list)
+    """The trials of its score."""
+    first_trial: int = 0
+    """The number of its first trial that had no part in promoting it: its score, and its evidence in later gates."""
+    suite: Rewards = field(default_factory=dict)
+    suite_looks: list[Look] = field(default_factory=list)
+    promoted: list[str] = field(default_factory=list)
+    """Train tasks that come into the suite with it."""
+    promotion_trials: int = 1
+    """How many trials each of them passed."""
+
+
+@dataclass(frozen=True)
+class Baseline(Measured):
+    commit: str = ""
+
+
+@dataclass(frozen=True)
+class Gate(Measured):
+    verdict: str = ""
+    reasons: list[str] = field(default_factory=list)
+    incumbent: str = ""
+    """SHA-256 of the agent file it is compared with."""
+    incumbent_first_trial: int = 0
+    questions: int = 0
+    """How many the holdout had been asked about this incumbent before."""
+    leaks: int = 0
+    """What the edit carries of the benchmark's records."""
+    asked: bool = True
+    """Whether the holdout was asked at all: the leak scan and the suite come first."""
+    answered: str = ""
+    """The holdout's verdict."""
+    best: float | None = None
+    """The score it is compared with."""
+    best_held_out: Rewards = field(default_factory=dict)
+    suite_checks: Rewards = field(default_factory=dict)
+    """The incumbent's results in those suite tasks that the candidate failed."""
+
+
+@dataclass(frozen=True)
+class Record(Row):
+    gate: int = -1
+    """The number of its gate."""
+    commit: str = ""
+
+
+@dataclass(frozen=True)
+class Confirmation(Row):
+    """Baseline against best (`agent`), once."""
+
+    baseline: str = ""
+    split: str = ""
+    difference: float = 0.0
+    interval: tuple[float, float] = (-1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -59,29 +145,36 @@ class Version:
     """A version of the agent file that is kept: the baseline, or a candidate that was accepted and recorded."""
 
     iteration: int
-    row: Row
-    """Its baseline, or the record that repeats its gate."""
+    row: Measured
+    commit: str
+    time: str
 
     @property
     def name(self) -> str:
         return f"iteration {self.iteration}" if self.iteration else "the baseline"
 
 
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+
 class Ledger:
     """All rows of the vault's ledger with one measure."""
 
     def __init__(self, store: Store, measure: str | None = None) -> None:
-        """`measure`: None stands for that of the newest row."""
+        """`measure`: None stands for that of the newest row. Raises UserError for a line that does not fit."""
         self._store = store
-        rows = _read(store)
-        self.measure = measure if measure is not None else (rows[-1].measure if rows else "")
-        self._all_rows = rows
-        self.rows = [row for row in rows if row.measure == self.measure]
+        self.all_rows = list(read(store))
+        self.measure = measure if measure is not None else (self.all_rows[-1].measure if self.all_rows else "")
+        self.rows = [row for row in self.all_rows if row.measure == self.measure]
 
-    def append(self, row: Row) -> Row:
-        row = Row(**{**asdict(row), "number": len(self._store.read_lines(_FILE)), "time": now()})
-        self._store.append_line(_FILE, asdict(row))
-        self._all_rows.append(row)
+    def append(self, row: AnyRow) -> AnyRow:
+        previous = self.all_rows[-1].sha256 if self.all_rows else _FIRST
+        row = replace(row, number=len(self.all_rows), time=now())
+        line = {"kind": type(row).__name__, "previous": previous, **asdict(row)}
+        del line["sha256"]
+        row = replace(row, sha256=digest(line))
+        self._store.append_line(FILE, line | {"sha256": row.sha256})
+        self.all_rows.append(row)
         self.rows.append(row)
         return row
 
@@ -93,35 +186,72 @@ class Ledger:
     @property
     def all_versions(self) -> list[Version]:
         """The kept versions of every measure, in the order in which each measure was first used."""
-        measures = dict.fromkeys(row.measure for row in self._all_rows)
-        by_measure = [[row for row in self._all_rows if row.measure == measure] for measure in measures]
+        measures = dict.fromkeys(row.measure for row in self.all_rows)
+        by_measure = [[row for row in self.all_rows if row.measure == measure] for measure in measures]
         return [version for rows in by_measure for version in _versions(rows)]
 
     @property
     def other_measure(self) -> str:
         """The words of the newest measure in the vault that is not this one; empty where there is none."""
-        others = [row.measured for row in self._all_rows if row.measure != self.measure]
+        others = [row.measured for row in self.all_rows if row.measure != self.measure]
         return others[-1] if others else ""
+
+    @property
+    def gates(self) -> list[Gate]:
+        return [row for row in self.rows if isinstance(row, Gate)]
+
+    @property
+    def questions(self) -> int:
+        """How many the holdout was asked; one that infrastructure left open and that was asked again is one."""
+        return len({(gate.incumbent, gate.agent) for gate in self.gates if gate.asked})
+
+    def questions_about(self, incumbent: str, candidate: str) -> int:
+        """How many other candidates the holdout was asked about, against this incumbent."""
+        asked = {gate.agent for gate in self.gates if gate.asked and gate.incumbent == incumbent}
+        return len(asked - {candidate})
 
     def is_recorded(self, agent: str) -> bool:
         """Whether the newest version is this agent file, by a record and not as the baseline."""
-        return bool(self.versions) and (self.versions[-1].row.kind, self.versions[-1].row.agent) == (RECORD, agent)
+        return len(self.versions) > 1 and self.versions[-1].row.agent == agent
 
     @property
     def best(self) -> Version:
-        """The version with the best score; the newest of equal ones."""
+        """The newest version, since each was found better than the one before; under the ratchet that with the best
+        score, the newest of equal ones."""
+        if self.versions[-1].row.experiment.get("gate") != RATCHET:
+            return self.versions[-1]
         return max(self.versions, key=lambda version: (version.row.val_score or 0.0, version.iteration))
 
     @property
-    def suite(self) -> list[str]:
-        """The train tasks of the regression suite, as the recorded versions left it."""
-        promoted = {task_id for version in self.versions for task_id in version.row.promoted}
-        return sorted(promoted, key=natural_order)
+    def suite(self) -> dict[str, SuiteRecord]:
+        """The train tasks of the regression suite, with their records, as the recorded versions left them."""
+        return self._suite(self.rows)
+
+    def suite_before(self, gate: Gate) -> dict[str, SuiteRecord]:
+        """The suite as that gate found it."""
+        return self._suite([row for row in self.all_rows if row.measure == gate.measure and row.number < gate.number])
+
+    def _suite(self, rows: list[Row]) -> dict[str, SuiteRecord]:
+        suite: dict[str, SuiteRecord] = {}
+        kept = {id(version.row) for version in _versions(rows)}
+        counted: set[str] = set()
+        for row in (row for row in rows if isinstance(row, Measured) and row.agent not in counted):
+            if isinstance(row, Gate) and row.verdict == Verdict.UNDECIDED:
+                continue
+            counted.add(row.agent)
+            for task_id, reward in _suite_results(row, id(row) in kept):
+                if task_id in suite:
+                    suite[task_id] += reward
+            for task_id in _flaked(row):
+                suite.pop(task_id, None)
+            if id(row) in kept:
+                new = SuiteRecord(row.promotion_trials, row.promotion_trials)
+                suite |= dict.fromkeys(row.promoted, new)
+        return {task_id: suite[task_id] for task_id in sorted(suite, key=natural_order)}
 
     @property
     def last_suite_results(self) -> Rewards:
-        gates = [row for row in self.rows if row.kind == GATE]
-        return gates[-1].suite if gates else {}
+        return self.gates[-1].suite if self.gates else {}
 
     def version(self, name: str) -> Version:
         """A kept version by iteration, "baseline", "best", or the beginning of its commit. Raises UserError."""
@@ -130,37 +260,88 @@ class Ledger:
         if name in ("baseline", "best"):
             return self.versions[0] if name == "baseline" else self.best
         for version in self.versions:
-            if name == str(version.iteration) or (len(name) >= 6 and version.row.commit.startswith(name)):
+            if name == str(version.iteration) or (len(name) >= 6 and version.commit.startswith(name)):
                 return version
         raise UserError(f"no version {name!r}: there is baseline, best, and 0 to {len(self.versions) - 1}")
 
-    def pending(self, agent: str) -> Row:
+    def pending(self, agent: str) -> Gate:
         """The gate that accepted this agent file and is not recorded yet. Raises UserError where there is none."""
-        since_record: list[Row] = []
-        for row in self.rows:
-            since_record = [] if row.kind == RECORD else [*since_record, row]
-        gates = [row for row in since_record if row.kind == GATE and row.agent == agent]
+        last_record = max((n for n, row in enumerate(self.rows) if isinstance(row, Record)), default=-1)
+        gates = [row for row in self.rows[last_record + 1 :] if isinstance(row, Gate) and row.agent == agent]
         if not gates:
             raise UserError(f"agent/agent.py (sha256 {agent[:12]}) is not what was gated last: python gating.py")
-        if gates[-1].verdict != "accepted":
+        if gates[-1].verdict != Verdict.ACCEPTED:
             raise UserError(f"the gate's verdict on agent/agent.py was {gates[-1].verdict}: nothing to record")
         return gates[-1]
 
 
+def _suite_results(row: Measured, kept: bool) -> Iterator[tuple[str, float]]:
+    """What a row adds to the records: trials of versions that are kept."""
+    results = [*(row.suite.items() if kept else []), *(row.suite_checks.items() if isinstance(row, Gate) else [])]
+    yield from ((task_id, reward) for task_id, reward in results if reward is not None)
+
+
+def _flaked(row: Measured) -> list[str]:
+    """The suite tasks that the incumbent failed, unchanged as it was."""
+    checks = row.suite_checks if isinstance(row, Gate) else {}
+    return [task_id for task_id, reward in checks.items() if reward is not None and not passed(reward)]
+
+
 def _versions(rows: list[Row]) -> list[Version]:
     """Those of one measure."""
-    kept = [row for row in rows if row.kind in (BASELINE, RECORD)]
-    return [Version(iteration, row) for iteration, row in enumerate(kept)]
+    gates = {row.number: row for row in rows if isinstance(row, Gate)}
+    versions: list[Version] = []
+    for row in rows:
+        if isinstance(row, Baseline):
+            versions.append(Version(len(versions), row, row.commit, row.time))
+        if isinstance(row, Record) and row.gate in gates:
+            versions.append(Version(len(versions), gates[row.gate], row.commit, row.time))
+    return versions
 
 
-def _read(store: Store) -> list[Row]:
+_KINDS: dict[str, type[Row]] = {kind.__name__: kind for kind in (Baseline, Gate, Record, Confirmation)}
+
+
+def read(store: Store) -> Iterator[Row]:
+    """The rows of the vault's ledger. Raises UserError for a line that is damaged or out of place."""
+    previous = _FIRST
+    for number, line in enumerate(store.read_lines(FILE)):
+        row = _parse(line, number, previous)
+        if row is None:
+            raise UserError(
+                f"{store.folder / FILE}, line {number + 1}: not as the gate wrote it, and it decides; restore the "
+                "file, or go on from the lines before it: python prepare.py"
+            )
+        previous = row.sha256
+        yield row
+
+
+def mend(store: Store) -> list[str]:
+    """Keeps a damaged ledger aside and goes on from the rows before the damage; says so."""
     rows = []
-    for number, line in enumerate(store.read_lines(_FILE)):
-        try:
-            rows.append(Row(**json.loads(line)))
-            whole = rows[-1].number == number and isinstance(rows[-1].held_out, dict)
-        except (ValueError, TypeError, RecursionError):
-            whole = False
-        if not whole:
-            raise UserError(f"{store.folder / _FILE}, line {number + 1}: damaged, and it decides; restore or move it")
-    return rows
+    try:
+        for row in read(store):
+            rows.append(row)
+    except UserError as error:
+        lines = store.read_lines(FILE)
+        aside = store.set_aside(FILE)
+        for line in lines[: len(rows)]:
+            store.append_line(FILE, json.loads(line))
+        lost = f"{len(rows)} of {len(lines)} rows are kept; gate again what came later (its trials are paid for)"
+        return [f"{error}", f"kept as {aside}: {lost}"]
+    return []
+
+
+def _parse(line: str, number: int, previous: str) -> Row | None:
+    try:
+        fields = json.loads(line)
+        sha256 = fields.pop("sha256")
+        if digest(fields) != sha256:
+            return None
+        kind, follows = _KINDS[fields.pop("kind")], fields.pop("previous") == previous
+        for name in {"looks", "score_looks", "suite_looks"} & fields.keys():
+            fields[name] = [Look(**look) for look in fields[name]]
+        row = kind(**fields, sha256=sha256)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return row if follows and row.number == number else None

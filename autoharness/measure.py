@@ -1,14 +1,18 @@
 """What a score depends on beside the agent file. Scores compare only where that is equal."""
 
 import random
+import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from autoharness.config import OFFLINE, Experiment
+from autoharness.config import OFFLINE, RATCHET, SEQUENTIAL, Experiment
+from autoharness.errors import UserError
 from autoharness.offline import fingerprint
 from autoharness.replay import PREFIX as REPLAY
 from autoharness.replay import checksum
 from autoharness.results import Trial, digest
+from autoharness.tasks import in_order
 
 ISOLATION = "process"
 
@@ -22,6 +26,8 @@ class Measure:
         """`facts`: tau's DomainFacts, as JSON."""
         self.experiment = experiment
         self.facts = facts
+        self.splits = _with_cut(facts["splits"], experiment)
+        """The ids of each split, in order."""
         self.tau2 = {name: facts[name] for name in ("flavour", "version", "data_checksum")}
         self._common_key = {
             "tau2": self.tau2,
@@ -42,7 +48,8 @@ class Measure:
     def id(self) -> str:
         """A digest that is equal for experiments whose held-out scores and verdicts compare."""
         settings = self.experiment
-        return digest([self._common_key, self.gate_tasks, settings.seed, settings.trials, settings.threshold])
+        gate = [settings.gate, settings.max_trials] if settings.gate == SEQUENTIAL else [RATCHET, settings.threshold]
+        return digest([self._common_key, self.gate_tasks, settings.seed, settings.trials, gate])
 
     @property
     def words(self) -> str:
@@ -53,17 +60,20 @@ class Measure:
 
     @property
     def gate_tasks(self) -> list[str]:
-        tasks: list[str] = self.facts["splits"][self.experiment.gate_split]
-        return tasks
+        return self.splits[self.experiment.gate_split]
+
+    @property
+    def confirm_tasks(self) -> list[str]:
+        return self.splits[self.experiment.confirm_split or self.experiment.gate_split]
 
     @property
     def held_out_splits(self) -> list[set[str]]:
         """The ids of each split whose single results stay hidden.
 
-        The gate's split; and `test` whatever the gate uses, or a changed setting would lay it open.
+        Those of gate and confirmation; and `test` whatever these use, or a changed setting would lay it open.
         """
-        splits = self.facts["splits"]
-        return [set(splits[name]) for name in sorted({self.experiment.gate_split, "test"}) if name in splits]
+        names = {self.experiment.gate_split, self.experiment.confirm_split, "test"}
+        return [set(ids) for name, ids in self.splits.items() if name in names]
 
     @property
     def held_out(self) -> set[str]:
@@ -73,18 +83,42 @@ class Measure:
     @property
     def train(self) -> list[str]:
         """The train tasks, but for those that are held out all the same."""
-        return [task_id for task_id in self.facts["splits"]["train"] if task_id not in self.held_out]
+        return [task_id for task_id in self.splits["train"] if task_id not in self.held_out]
 
-    def trials(self, task_ids: list[str]) -> list[Trial]:
-        """Every trial of every task; the seeds are those that tau2's own runner draws from the root seed."""
-        generator = random.Random(self.experiment.seed)
-        seeds = [generator.randint(0, 1_000_000) for _ in range(self.experiment.trials)]
-        return [Trial(task_id, number, seed) for number, seed in enumerate(seeds) for task_id in task_ids]
+    def trials(self, task_ids: list[str], agent: str, first: int = 0) -> list[Trial]:
+        """As many trials of every task as the experiment has, from number `first` on."""
+        numbers = range(first, first + self.experiment.trials)
+        return [self.trial(task_id, number, agent) for number in numbers for task_id in task_ids]
 
-    def key(self, trial: Trial, agent: str) -> Json:
-        """All that the outcome of a trial depends on; `agent` is the SHA-256 of the agent file."""
-        own = {"agent": agent, "task": trial.task_id, "trial": trial.number, "seed": trial.seed}
+    def trial(self, task_id: str, number: int, agent: str) -> Trial:
+        """One trial; its seed is the one that tau2's own runner draws from the root seed."""
+        return Trial(task_id, number, _trial_seed(self.experiment.seed, number), agent)
+
+    def key(self, trial: Trial) -> Json:
+        """All that the outcome of a trial depends on."""
+        own = {"agent": trial.agent, "task": trial.task_id, "trial": trial.number, "seed": trial.seed}
         return self._common_key | own
+
+
+def _with_cut(splits: dict[str, list[str]], experiment: Experiment) -> dict[str, list[str]]:
+    """`train:0.4` as a split of its own, taken out of train. Raises UserError."""
+    name, colon, text = experiment.gate_split.partition(":")
+    if not colon:
+        return splits
+    share = float(text) if re.fullmatch(r"0?\.\d+", text) else 0.0
+    count = round(share * len(splits["train"]))
+    if name != "train" or not 0 < count < len(splits["train"]):
+        raise UserError(f"gate_split: {experiment.gate_split!r} is no share of train; such as train:0.4")
+    chosen = set(random.Random(f"gate_split {experiment.seed}").sample(splits["train"], count))
+    rest = set(splits["train"]) - chosen
+    cut = {"train": in_order(splits["train"], rest), experiment.gate_split: in_order(splits["train"], chosen)}
+    return splits | cut
+
+
+@cache
+def _trial_seed(root_seed: int, number: int) -> int:
+    generator = random.Random(root_seed)
+    return [generator.randint(0, 1_000_000) for _ in range(number + 1)][-1]
 
 
 def _model_key(model: str) -> str:

@@ -1,17 +1,24 @@
-"""The gate's rule: what evidence it looks at, and what it makes of it.
+"""The gate's rule: which trials it asks for, and what it makes of their rewards.
 
-A policy is one class with one method. `Ratchet` is the usual rule: the regression suite holds, and the held-out mean
-is at least the best ever recorded. Its weakness is known: the best of many noisy scores is a lucky one.
+A policy says which trials it may need, in the order in which it wants them, and after each one whether it has seen
+enough. `Sequential` is the default. `Ratchet` is the usual rule: the held-out mean is at least the best ever
+recorded. Its weakness is known: the best of many noisy scores is a lucky one.
 """
 
+import random
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from autoharness.results import Rewards, mean, passed
+from autoharness.results import Rewards, mean
+from autoharness.sequential import bar, detectable_gain, operating_point, walk
+from autoharness.stats import difference_interval
 
 _ROUNDING = 1e-9
 """Sums of the same numbers in another order differ by less."""
+_FEW_LOST, _MOST_LOST = 3, 0.2
+"""Lost trials that a question may have whatever its size, and the share of its trials."""
 
 
 class Verdict(StrEnum):
@@ -20,18 +27,23 @@ class Verdict(StrEnum):
     UNDECIDED = "undecided"
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What a policy decides from. Rewards by task; None where infrastructure kept a task from being evaluated."""
+class Side(StrEnum):
+    CANDIDATE = "candidate"
+    INCUMBENT = "incumbent"
 
-    suite: Rewards
-    """The candidate's, in the regression suite."""
-    threshold: float
-    """The suite's pass rate must reach it."""
-    held_out: Rewards
-    """The candidate's."""
-    best: Rewards
-    """Those of the recorded version with the best score, in the same tasks."""
+
+@dataclass(frozen=True)
+class Request:
+    """One trial that a policy may need."""
+
+    side: Side
+    task_id: str
+    number: int
+    """Of the trial: both sides' trials with the same number have the same seed."""
+
+
+Seen = Mapping[Request, float | None]
+"""The rewards so far; None where infrastructure failed; what was not run is not in it."""
 
 
 @dataclass(frozen=True)
@@ -39,42 +51,130 @@ class Decision:
     verdict: Verdict
     reasons: list[str]
     """One line for each thing that was looked at."""
-    val_score: float | None
-    """The candidate's held-out mean, over the tasks that could be evaluated for both."""
-    best: float | None
-    """The best version's, over the same tasks."""
 
 
 class Policy(Protocol):
-    def decide(self, evidence: Evidence) -> Decision: ...
+    requests: list[Request]
+    """Every trial that may be needed, in the order in which to run them."""
+
+    def decide(self, seen: Seen) -> Decision | None:
+        """None while it depends on trials that were not run yet."""
+
+    def next_number(self, seen: Seen) -> int:
+        """The number of the first trial of the candidate that had no part in the verdict."""
+
+
+class Sequential:
+    """Candidate against incumbent, pair by pair, until no outcome that is still unknown could change the verdict.
+
+    A pair is one trial of the candidate and the mean of the incumbent's trials of the same task. The incumbent's
+    are its own: those that promoted it were lucky, and do not count. It is always one trial ahead, so that at
+    least one of its trials runs beside each of the candidate's, and no single lucky one decides every question.
+
+    An outcome that infrastructure kept from us is unknown as well: both verdicts must agree about it, or there is
+    none. So an agent cannot gain by voiding the trials that it fails. A task that cannot be evaluated for the
+    incumbent leaves both sides.
+    """
+
+    def __init__(self, tasks: list[str], first_number: int, max_trials: int, questions: int, order: str) -> None:
+        """`first_number`: the incumbent's first trial that had no part in promoting it. `questions`: those since
+        then. `order`: seeds the order of the tasks."""
+        self.bar = bar(questions)
+        self._first, self._max_trials = first_number, max_trials
+        self._pairs = [
+            Request(Side.CANDIDATE, task_id, first_number + trial)
+            for trial in range(max_trials)
+            for task_id in random.Random(f"{order} {trial}").sample(tasks, len(tasks))
+        ]
+        wanted = (request for pair in self._pairs for request in (pair, *self._opponents(pair)))
+        self.requests = list(dict.fromkeys(wanted))
+
+    def decide(self, seen: Seen) -> Decision | None:
+        accepted_at_worst, _ = walk((low for low, _ in self._differences(seen)), self.bar)
+        accepted_at_best, _ = walk((high for _, high in self._differences(seen)), self.bar)
+        if accepted_at_worst == accepted_at_best:
+            return Decision(Verdict.ACCEPTED if accepted_at_worst else Verdict.REJECTED, self._reasons(seen))
+        if _too_many_lost(seen) or len(seen) == len(self.requests):
+            return Decision(Verdict.UNDECIDED, self._reasons(seen))
+        return None
+
+    def next_number(self, seen: Seen) -> int:
+        return 1 + max((one.number for one in seen if one.side == Side.CANDIDATE), default=self._first - 1)
+
+    def _opponents(self, pair: Request) -> list[Request]:
+        """The incumbent's trials that the candidate's is compared with."""
+        numbers = range(self._first, min(pair.number + 2, self._first + max(2, self._max_trials)))
+        return [Request(Side.INCUMBENT, pair.task_id, number) for number in numbers]
+
+    def _differences(self, seen: Seen) -> Iterator[tuple[float, float]]:
+        """The least and the greatest difference that each pair can turn out to have."""
+        for pair in self._pairs:
+            opponents = self._opponents(pair)
+            rewards = [reward for one in opponents if (reward := seen.get(one)) is not None]
+            pending = sum(one not in seen for one in opponents)
+            trials = len(rewards) + pending
+            if not trials:
+                yield 0.0, 0.0
+                continue
+            reward = seen.get(pair)
+            at_worst, at_best = (0.0, 1.0) if reward is None else (reward, reward)
+            yield at_worst - (sum(rewards) + pending) / trials, at_best - sum(rewards) / trials
+
+    def _reasons(self, seen: Seen) -> list[str]:
+        known = [low for low, high in self._differences(seen) if low == high]
+        lost = sum(reward is None for reward in seen.values())
+        lines = [f"{sum(known):+.1f} tasks ahead after {len(known)} pairs of trials; accepted at {self.bar:+.1f}"]
+        if known:
+            low, high = difference_interval(known)
+            points = (
+                f"{100 * sum(known) / len(known):+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
+            )
+            lines += [f"difference {points}", self._power(known)]
+        if lost:
+            lines.append(f"{lost} trials could not be evaluated; the same command runs those again")
+        return lines
+
+    def _power(self, known: list[float]) -> str:
+        """What this question could tell apart."""
+        differing = max(0.05, mean(abs(difference) for difference in known) or 0.0)
+        gain = detectable_gain(self.bar, len(self._pairs), differing)
+        neutral, _ = operating_point(self.bar, len(self._pairs), differing, 0.0)
+        found = "no gain" if gain is None else f"a gain of {100 * gain:.1f} points"
+        nothing = f"an edit that changes nothing is accepted with probability {neutral:.2f}"
+        return f"at this noise {nothing}, and {found} 4 times in 5"
+
+
+def _too_many_lost(seen: Seen) -> bool:
+    """Whether so much infrastructure failed that going on would only pay for more of it."""
+    lost = sum(reward is None for reward in seen.values())
+    return lost > max(_FEW_LOST, _MOST_LOST * len(seen))
 
 
 class Ratchet:
-    """Suite pass rate >= threshold, and held-out mean >= the best recorded one.
+    """Held-out mean >= the best recorded one.
 
     A task that could not be evaluated for the best version leaves both sides. One that could not be evaluated for the
     candidate leaves the verdict open: or an agent that voids the tasks it fails would gain by it.
     """
 
-    def decide(self, evidence: Evidence) -> Decision:
-        common = [task_id for task_id, reward in evidence.best.items() if reward is not None]
-        held_out = {task_id: evidence.held_out.get(task_id) for task_id in common}
-        val_score, best = mean(held_out.values()), mean(evidence.best.values())
-        missing = sum(reward is None for reward in [*held_out.values(), *evidence.suite.values()])
+    def __init__(self, tasks: list[str], trials: int, best: Rewards) -> None:
+        """`best`: the rewards of the recorded version with the best score."""
+        self.requests = [Request(Side.CANDIDATE, task_id, number) for number in range(trials) for task_id in tasks]
+        self._best = best
+
+    def decide(self, seen: Seen) -> Decision | None:
+        if any(request not in seen for request in self.requests):
+            return None
+        compared = [one for one in self.requests if self._best.get(one.task_id) is not None]
+        missing = sum(seen[one] is None for one in compared)
+        val_score, best = mean(seen[one] for one in compared), mean(self._best.values())
         if missing or val_score is None or best is None:
-            reason = f"{missing} tasks could not be evaluated; the same command runs those again"
-            return Decision(Verdict.UNDECIDED, [reason], val_score, best)
-        suite_holds, suite_reason = _suite(evidence)
+            reason = f"{missing} trials could not be evaluated; the same command runs those again"
+            return Decision(Verdict.UNDECIDED, [reason])
         better = val_score >= best - _ROUNDING
-        reasons = [suite_reason, f"held-out mean {val_score:.4f} {'>=' if better else '<'} best {best:.4f}"]
-        return Decision(Verdict.ACCEPTED if suite_holds and better else Verdict.REJECTED, reasons, val_score, best)
+        reason = f"held-out mean {val_score:.4f} {'>=' if better else '<'} best {best:.4f}"
+        return Decision(Verdict.ACCEPTED if better else Verdict.REJECTED, [reason])
 
-
-def _suite(evidence: Evidence) -> tuple[bool, str]:
-    if not evidence.suite:
-        return True, "the regression suite is empty"
-    count = sum(map(passed, evidence.suite.values()))
-    holds = count >= evidence.threshold * len(evidence.suite) - _ROUNDING
-    rate = count / len(evidence.suite)
-    compared = f"pass rate {rate:.2f} {'>=' if holds else '<'} threshold {evidence.threshold:.2f}"
-    return holds, f"suite {count}/{len(evidence.suite)} passed, {compared}"
+    def next_number(self, seen: Seen) -> int:
+        """Its trials that promoted it are its score: this rule knows no better."""
+        return 0

@@ -11,8 +11,9 @@ from autoharness import data
 from autoharness.checkup import checkup
 from autoharness.cli import Parser, run_door
 from autoharness.config import AGENT_FILE, CONFIG_FILE, SIMULATED, Experiment, resolve
+from autoharness.contest import looks_of, unfinished
 from autoharness.errors import EXIT_INTERRUPTED, EXIT_MISUSE, EXIT_UNDECIDED, UserError
-from autoharness.ledger import BASELINE, Ledger, Row
+from autoharness.ledger import Baseline, Ledger, mend
 from autoharness.measure import Measure
 from autoharness.program import PROGRAM_FILE, compose
 from autoharness.results import Status, mean, score_line
@@ -22,10 +23,10 @@ from autoharness.workspace import (
     WORKSPACE,
     begin_learnings,
     export_domain,
-    export_suite,
+    export_ledger,
     export_traces,
     export_train_results,
-    export_versions,
+    set_aside_edited,
 )
 
 __all__ = ["main", "run_door"]
@@ -49,6 +50,8 @@ def main(arguments: list[str]) -> int:
         _provide_data(experiment)
         _reset_agent(store) if options.reset_agent else _install(AGENT_TEMPLATE, AGENT_FILE)
         compose()
+        for line in mend(store):
+            _say(line)
         return _measure_baseline(experiment, store, options.new_experiment)
 
 
@@ -117,8 +120,12 @@ def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool
 
 def _check_measure(measure: Measure, ledger: Ledger, new_experiment: bool) -> None:
     """Raises UserError for a split that hides nothing, and for settings that changed since the last baseline."""
-    if set(measure.gate_tasks) & set(measure.facts["splits"]["train"]):
-        raise UserError(f"gate_split: {measure.experiment.gate_split} has train tasks in it, which everybody sees")
+    settings = measure.experiment
+    if set(measure.gate_tasks) & set(measure.splits["train"]):
+        raise UserError(f"gate_split: {settings.gate_split} has train tasks in it, which everybody sees")
+    seen = set(measure.gate_tasks) | set(measure.splits["train"])
+    if settings.confirm_split and seen & set(measure.confirm_tasks):
+        raise UserError(f"confirm_split: {settings.confirm_split} has tasks in it that are run before: set test")
     if ledger.other_measure and not ledger.versions and not new_experiment:
         raise UserError(
             f"these settings ({measure.words}) give other scores than those of the experiment that was begun "
@@ -139,20 +146,23 @@ def _run_baseline(bench: Bench, ledger: Ledger) -> int:
     rewards = run.settled
     if run.outcomes and all(outcome.status == Status.AGENT_ERROR for outcome in run.outcomes):
         raise UserError(f"{AGENT_FILE} fails in every conversation: {run.outcomes[0].detail}")
-    if _unfinished(run, held_out) or mean(rewards[task_id] for task_id in held_out) is None:
-        _say(f"{_unfinished(run, held_out)} held-out tasks could not be evaluated; the same command runs those again")
+    if unfinished(run, held_out) or mean(rewards[task_id] for task_id in held_out) is None:
+        _say(f"{unfinished(run, held_out)} held-out tasks could not be evaluated; the same command runs those again")
         _explain(run, bench.measure.held_out)
         return EXIT_UNDECIDED
-    row = Row(
-        BASELINE,
+    scored = [outcome for outcome in run.outcomes if outcome.trial.task_id in held_out]
+    row = Baseline(
         bench.measure.id,
         bench.agent,
         bench.measure.words,
+        bench.experiment.to_json(),
+        tasks=held_out,
         held_out={task_id: rewards[task_id] for task_id in held_out},
+        score_looks=looks_of(bench, scored, bench.agent),
         train={task_id: rewards[task_id] for task_id in train},
         val_score=mean(rewards[task_id] for task_id in held_out),
         simulated=bench.experiment.simulated,
-        threshold=bench.experiment.threshold,
+        reveals=bench.store.reveals(bench.experiment.domain),
         commit=_commit_of_agent(),
     )
     ledger.append(row)
@@ -174,13 +184,6 @@ def _commit_of_agent() -> str:
     return ""
 
 
-def _unfinished(run: Run, held_out: list[str]) -> int:
-    """Held-out tasks without a reward. Where tau2 itself cannot evaluate a task, it leaves every comparison."""
-    beyond_us = {outcome.trial.task_id for outcome in run.outcomes if outcome.status == Status.ENVIRONMENT_ERROR}
-    rewards = run.settled
-    return sum(rewards[task_id] is None and task_id not in beyond_us for task_id in held_out)
-
-
 def _explain(run: Run, held_out: set[str]) -> None:
     """Why there are no rewards; of a held-out task not even that."""
     lost = [one for one in run.outcomes if one.reward is None and one.trial.task_id not in held_out]
@@ -195,8 +198,9 @@ def _export(measure: Measure, ledger: Ledger, store: Store) -> None:
     export_domain(measure.facts["policy"], measure.facts["tools"])
     write_json(store.folder / "data.json", {**measure.tau2, "files": measure.facts["data_files"]})
     begin_learnings()
-    export_suite(ledger.suite, measure.experiment.threshold, ledger.last_suite_results)
-    export_versions(ledger.all_versions)
+    for line in set_aside_edited(ledger):
+        _say(line)
+    export_ledger(ledger)
     if ledger.versions and not (WORKSPACE / "train_results.json").exists():
         export_train_results(ledger.versions[0].row.train, None)
 

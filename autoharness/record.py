@@ -5,17 +5,17 @@ staged. Killed between the commit and the row, the same command adds the row.
 """
 
 import hashlib
-from dataclasses import replace
+import sys
 from pathlib import Path
 from typing import Any
 
 from autoharness.cli import Parser, run_door
 from autoharness.config import AGENT_FILE, SIMULATED
 from autoharness.errors import UserError
-from autoharness.ledger import RECORD, Ledger, Row
+from autoharness.ledger import Gate, Ledger, Measured, Record
 from autoharness.results import passed
 from autoharness.store import Store, default_vault
-from autoharness.workspace import WORKSPACE, export_suite, export_versions
+from autoharness.workspace import WORKSPACE, export_ledger, set_aside_edited
 
 __all__ = ["main", "run_door"]
 
@@ -28,19 +28,22 @@ def main(arguments: list[str]) -> int:
     store = Store(default_vault())
     with store.lock():
         ledger, agent = Ledger(store), _sha256(AGENT_FILE)
+        for line in set_aside_edited(ledger):
+            print(f"[record] {line}", file=sys.stderr)
         recorded = ledger.is_recorded(agent)  # where it is, only the export may be missing: a kill came between
-        gate = ledger.versions[-1].row if recorded else ledger.pending(agent)
-        _check_typed(options, gate)
+        _check_typed(options, ledger.versions[-1].row if recorded else ledger.pending(agent))
         if not recorded:
+            gate = ledger.pending(agent)
             commit = _commit(_message(gate, len(ledger.versions)), agent)
-            ledger.append(replace(gate, kind=RECORD, commit=commit, gate=gate.number))
-        export_versions(ledger.all_versions)
-        export_suite(ledger.suite, ledger.versions[-1].row.threshold, ledger.last_suite_results)
+            ledger.append(Record(gate.measure, agent, gate.measured, gate=gate.number, commit=commit))
+        export_ledger(ledger)
     version = ledger.versions[-1]
     print(f"iteration: {version.iteration}")
     print(f"val_score: {version.row.val_score:.4f}")
-    print(f"commit: {version.row.commit[:12]}")
+    print(f"commit: {version.commit[:12]}")
     print(f"results: {WORKSPACE / 'results.tsv'}")
+    if version.row.reveals:
+        print(f"revealed: single held-out results were shown {version.row.reveals} times before the verdict")
     if version.row.simulated:
         print(SIMULATED)
     return 0
@@ -65,7 +68,7 @@ def _sha256(path: Path) -> str:
         raise UserError(f"{path}: {error.strerror}; run from the checkout's root") from error
 
 
-def _check_typed(options: Any, gate: Row) -> None:
+def _check_typed(options: Any, gate: Measured) -> None:
     """Raises UserError where a figure was typed that is not the gate's."""
     suite = gate.suite.values()
     known = {"val_score": gate.val_score, "evals_passed": sum(map(passed, suite)), "evals_total": len(suite)}
@@ -75,9 +78,10 @@ def _check_typed(options: Any, gate: Row) -> None:
             raise UserError(f"--{name.replace('_', '-')} {typed}: the gate says {value}; leave it out")
 
 
-def _message(gate: Row, iteration: int) -> str:
+def _message(gate: Gate, iteration: int) -> str:
     reasons = "\n".join(gate.reasons)
-    return f"harness: iteration {iteration}, val_score {gate.val_score:.4f} ({gate.measured})\n\n{reasons}"
+    subject = f"harness: iteration {iteration}, val_score {gate.val_score:.4f} ({gate.measured})"
+    return f"{subject}\n\n{reasons}\n\nledger row {gate.number}, sha256 {gate.sha256}"
 
 
 def _commit(message: str, agent: str) -> str:

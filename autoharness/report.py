@@ -1,12 +1,23 @@
-"""`python report.py --compare A B`: two kept versions of the agent, on the same tasks and trial seeds."""
+"""`python report.py`: what was measured, and whether it holds.
 
+--compare A B   two kept versions of the agent, in the same held-out tasks
+--confirm       baseline against best, on trials that no verdict has looked at
+--verify        every verdict again, from the trials in the vault
+"""
+
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 
+from autoharness.audit import verify
 from autoharness.cli import Parser, run_door
-from autoharness.config import SIMULATED
+from autoharness.config import SIMULATED, resolve
+from autoharness.confirm import confirm
+from autoharness.contest import Interrupted
+from autoharness.errors import EXIT_INTERRUPTED
 from autoharness.ledger import Ledger, Version
 from autoharness.results import Rewards, mean, passed
-from autoharness.stats import sign_test
+from autoharness.stats import difference_interval, sign_test
 from autoharness.store import Store, default_vault
 from autoharness.workspace import Changes
 
@@ -15,32 +26,55 @@ __all__ = ["main", "run_door"]
 
 def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
-    ledger = Ledger(Store(default_vault()))
+    store = Store(default_vault())
+    if options.verify:
+        return verify(store)
+    if options.confirm:
+        return _confirm(options.config, store)
+    ledger = Ledger(store)
     one, other = (ledger.version(name) for name in options.compare)
     print("\n".join(_compared(one, other)))
     return 0
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="report.py", description="Show what was measured.")
-    parser.add_argument(
+    parser = Parser(
+        prog="report.py",
+        description="Show what was measured, and whether it holds.",
+        epilog="Exit codes: 0 done, 1 --verify found something, 2 undecided (infrastructure), 3 misuse.",
+    )
+    one = parser.add_mutually_exclusive_group(required=True)
+    one.add_argument(
         "--compare",
         nargs=2,
-        required=True,
         metavar=("A", "B"),
         help="two kept versions: an iteration, a commit, 'baseline' or 'best'",
     )
+    one.add_argument("--confirm", action="store_true", help="the headline: baseline against best, on fresh trials")
+    one.add_argument("--verify", action="store_true", help="work out every verdict again from the trials it rests on")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="of --confirm, instead of experiment_config.yaml")
     return parser
+
+
+def _confirm(config: Path | None, store: Store) -> int:
+    with store.lock():
+        try:
+            return confirm(resolve({}, config).experiment, store)
+        except Interrupted:
+            print("interrupted: what was finished is kept; the same command runs the rest", file=sys.stderr)
+            return EXIT_INTERRUPTED
 
 
 def _compared(one: Version, other: Version) -> list[str]:
     lines = [
         f"measured: {one.row.measured}",
-        f"A: {one.name}, commit {one.row.commit[:12] or 'none'}",
-        f"B: {other.name}, commit {other.row.commit[:12] or 'none'}",
+        f"A: {one.name}, commit {one.commit[:12] or 'none'}",
+        f"B: {other.name}, commit {other.commit[:12] or 'none'}",
         *_held_out(_pairs(one.row.held_out, other.row.held_out)),
         *_train(one, other),
     ]
+    if max(one.row.reveals, other.row.reveals):
+        lines.append(f"revealed: single held-out results were shown {max(one.row.reveals, other.row.reveals)} times")
     return [*lines, SIMULATED] if one.row.simulated else lines
 
 
@@ -56,9 +90,11 @@ def _held_out(pairs: list[tuple[float, float]]) -> list[str]:
         return ["held_out: no task was evaluated for both"]
     better, worse = sum(b > a for a, b in pairs), sum(b < a for a, b in pairs)
     passed_by_both = sum(passed(a) and passed(b) for a, b in pairs)
+    low, high = difference_interval([b - a for a, b in pairs])
     return [
         f"held_out: A {_mean(a for a, _ in pairs):.4f}, B {_mean(b for _, b in pairs):.4f}, "
-        f"difference {100 * _mean(b - a for a, b in pairs):+.1f} points over {len(pairs)} tasks",
+        f"difference {100 * _mean(b - a for a, b in pairs):+.1f} points over {len(pairs)} tasks, "
+        f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}",
         f"  B better in {better}, worse in {worse}, equal in {len(pairs) - better - worse} "
         f"({passed_by_both} passed by both); exact sign test, two-sided: p = {sign_test(better, worse):.2g}",
     ]

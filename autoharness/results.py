@@ -51,12 +51,14 @@ class Usage:
 
 @dataclass(frozen=True)
 class Trial:
-    """One simulation to run: a task and the seed of one trial of it."""
+    """One simulation to run: a task, the seed of one trial of it, and the agent file."""
 
     task_id: str
     number: int
     """0 for the first trial."""
     seed: int
+    agent: str = ""
+    """SHA-256 of the agent file."""
 
 
 @dataclass(frozen=True)

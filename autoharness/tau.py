@@ -128,6 +128,20 @@ class Tau2:
             tools=[tool.openai_schema for tool in environment.get_tools()],
         )
 
+    def material(self, domain: str) -> Json:
+        """What a domain is made of, as JSON: {"databases", "tasks": [...], "policy", "tools": [...]}.
+
+        Raises UserError for a domain that this tau2 does not have.
+        """
+        check_choice("domain", domain, self.domains)
+        environment = self._registry.get_env_constructor(domain)()
+        return {
+            "databases": _databases(environment),
+            "tasks": [task.model_dump(mode="json") for task in self._tasks(domain).values()],
+            "policy": environment.get_policy(),
+            "tools": [tool.openai_schema for tool in environment.get_tools()],
+        }
+
     def converse(
         self,
         domain: str,

@@ -2,9 +2,11 @@
 
     python -m autoharness.worker DESCRIPTOR
 
-Messages in:  {"setup": {experiment, agent_source, threads}}  {"facts": DOMAIN}  {"keys": MODELS}
+Messages in:  {"setup": {experiment, agents: {SHA256: source}, threads}}  {"facts": DOMAIN}  {"keys": MODELS}
+              {"leaks": DOMAIN, "before": agent source, "after": agent source}
               {"run": Trial, "job", "diagnose"}
-Messages out: {"facts": ...}  {"keys": ...}  {"job", "outcome"}  {"user_error": one line}
+Messages out: {"facts": ...}  {"keys": ...}  {"leaks": [[line, text, what], ...]}
+              {"job", "outcome"}  {"user_error": one line}
 """
 
 import os
@@ -13,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -38,6 +40,7 @@ from autoharness.errors import (
 from autoharness.gateway import AGENT, JUDGE, USER, LiteLLM, Model, Request, Response, Session, missing_keys
 from autoharness.gateway import Limits as LLMLimits
 from autoharness.host import AgentFile, Host, checked_reply
+from autoharness.leaks import Secrets, scan
 from autoharness.replay import PREFIX as REPLAY
 from autoharness.replay import Replay
 from autoharness.results import Outcome, Status, Trial, Usage, passed
@@ -45,25 +48,29 @@ from autoharness.tau import Conversation, Json, Limits, Tau2
 
 
 class Hosts:
-    """The agent hosts of this worker: one that simulations share, and fresh ones for those that need to be alone."""
+    """The agent hosts of this worker.
 
-    def __init__(self, agent: AgentFile, turn_timeout_s: float) -> None:
-        self._agent = agent
+    For each agent file one that simulations share, and fresh ones for those that need to be alone.
+    """
+
+    def __init__(self, agents: Mapping[str, AgentFile], turn_timeout_s: float) -> None:
+        self._agents = agents
         self._turn_timeout_s = turn_timeout_s
-        self._shared: Host | None = None
+        self._shared: dict[str, Host] = {}
         self._lock = threading.Lock()
 
-    def shared(self) -> Host:
+    def shared(self, agent: str) -> Host:
         with self._lock:
-            if self._shared is None or not self._shared.alive:
-                if self._shared:
-                    self._shared.close()
-                self._shared = Host(self._agent, self._turn_timeout_s)
-            return self._shared
+            host = self._shared.get(agent)
+            if host is None or not host.alive:
+                if host:
+                    host.close()
+                self._shared[agent] = Host(self._agents[agent], self._turn_timeout_s)
+            return self._shared[agent]
 
     @contextmanager
-    def alone(self) -> Iterator[Host]:
-        host = Host(self._agent, self._turn_timeout_s)
+    def alone(self, agent: str) -> Iterator[Host]:
+        host = Host(self._agents[agent], self._turn_timeout_s)
         try:
             yield host
         finally:
@@ -71,9 +78,9 @@ class Hosts:
 
     def close(self) -> None:
         with self._lock:
-            if self._shared:
-                self._shared.close()
-                self._shared = None
+            for host in self._shared.values():
+                host.close()
+            self._shared.clear()
 
 
 class AgentInHost:
@@ -127,7 +134,7 @@ class AgentInHost:
 
 
 class Simulator:
-    """Runs trials of one experiment with one agent file. `run` may be called from many threads."""
+    """Runs trials of one experiment. `run` may be called from many threads."""
 
     def __init__(self, tau2: Tau2, experiment: Experiment, hosts: Hosts) -> None:
         self._tau2 = tau2
@@ -169,10 +176,10 @@ class Simulator:
     def _simulate_somewhere(self, trial: Trial, session: Session, diagnose: bool, notes: list[str]) -> Outcome:
         """In the shared host; alone in a fresh one where that dies, since any simulation in it may have killed it."""
         try:
-            return self._simulate(trial, session, diagnose, self._hosts.shared())
+            return self._simulate(trial, session, diagnose, self._hosts.shared(trial.agent))
         except HostDied as death:
             notes.append(f"run once more, alone: {death}")
-        with self._hosts.alone() as host:
+        with self._hosts.alone(trial.agent) as host:
             try:
                 return self._simulate(trial, session, diagnose, host)
             except HostDied as death:
@@ -244,8 +251,9 @@ class Worker:
         if setup is None:
             return
         experiment = Experiment(**setup["setup"]["experiment"])
-        agent = AgentFile(setup["setup"]["agent_source"], experiment.agent_model, experiment.reasoning_effort)
-        hosts = Hosts(agent, experiment.agent_timeout_s)
+        model, effort = experiment.agent_model, experiment.reasoning_effort
+        agents = {sha256: AgentFile(source, model, effort) for sha256, source in setup["setup"]["agents"].items()}
+        hosts = Hosts(agents, experiment.agent_timeout_s)
         try:
             tau2 = Tau2()
             self._answer_all(tau2, Simulator(tau2, experiment, hosts), setup["setup"]["threads"])
@@ -262,6 +270,10 @@ class Worker:
             elif "keys" in message:
                 missing = {model: missing_keys(model) for model in message["keys"]}
                 self._channel.send({"keys": {model: what for model, what in missing.items() if what}})
+            elif "leaks" in message:
+                secrets = Secrets.of(tau2.material(message["leaks"]))
+                found = scan(message["before"], message["after"], secrets)
+                self._channel.send({"leaks": [[leak.line, leak.text, leak.what] for leak in found]})
             else:
                 pool.submit(self._run, simulator, message)
 

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from autoharness.ledger import Version
+from autoharness.config import Experiment
+from autoharness.ledger import Ledger, Version
 from autoharness.results import Outcome, Rewards, natural_order, passed, slug
 from autoharness.store import now, write_json, write_text
 
@@ -28,7 +29,7 @@ Json = dict[str, Any]
 
 RESULT_COLUMNS = [
     *("iteration", "val_score", "commit", "evals_passed", "evals_total", "timestamp"),
-    *("agent", "measured"),  # columns that the reference does not have stand to the right
+    *("agent", "measured", "revealed"),  # columns that the reference does not have stand to the right
 ]
 
 
@@ -82,14 +83,45 @@ def export_traces(outcomes: list[Outcome], kind: str = "latest", folder: Path = 
         _write_trace(folder / "traces" / kind / slug(task_id), worst)
 
 
-def export_suite(tasks: list[str], threshold: float, last_results: Rewards, folder: Path = WORKSPACE) -> None:
-    write_json(folder / "suite.json", {"tasks": tasks, "threshold": threshold, "last_results": last_results})
+def export_ledger(ledger: Ledger, folder: Path = WORKSPACE) -> None:
+    """Write `suite.json`, and `results.tsv` with one row for each version that was kept."""
+    for name, text in _exports(ledger).items():
+        write_text(folder / name, text)
 
 
-def export_versions(versions: list[Version], folder: Path = WORKSPACE) -> None:
-    """Write `results.tsv`: one row for each version that was kept."""
-    lines = [RESULT_COLUMNS, *(list(_columns(version).values()) for version in versions)]
-    write_text(folder / "results.tsv", "".join("\t".join(line) + "\n" for line in lines))
+def set_aside_edited(ledger: Ledger, folder: Path = WORKSPACE) -> list[str]:
+    """Keeps each export aside that does not say what the ledger says, and makes it anew; a line for each."""
+    edited = []
+    for name, text in _exports(ledger).items():
+        path = folder / name
+        if path.exists() and path.read_bytes() != text.encode():
+            kept = _unused(path.with_suffix(f".edited{path.suffix}"))
+            path.rename(kept)
+            write_text(path, text)
+            edited.append(f"{path} is not what the ledger says: kept as {kept.name}, and made anew")
+    return edited
+
+
+def _unused(path: Path) -> Path:
+    number = 1
+    while path.exists():
+        number += 1
+        path = path.with_stem(f"{path.stem.rstrip('0123456789')}{number}")
+    return path
+
+
+def _exports(ledger: Ledger) -> dict[str, str]:
+    settings = ledger.rows[-1].experiment if ledger.rows else {}
+    suite = {
+        "tasks": list(ledger.suite),
+        "threshold": settings.get("threshold", Experiment.threshold),
+        "last_results": ledger.last_suite_results,
+    }
+    lines = [RESULT_COLUMNS, *(list(_columns(version).values()) for version in ledger.all_versions)]
+    return {
+        "suite.json": json.dumps(suite, indent=1),
+        "results.tsv": "".join("\t".join(line) + "\n" for line in lines),
+    }
 
 
 def begin_learnings(folder: Path = WORKSPACE) -> None:
@@ -103,12 +135,13 @@ def _columns(version: Version) -> dict[str, str]:
     return {
         "iteration": str(version.iteration),
         "val_score": f"{row.val_score:.4f}",
-        "commit": row.commit[:12],
+        "commit": version.commit[:12],
         "evals_passed": str(sum(map(passed, row.suite.values()))),
         "evals_total": str(len(row.suite)),
-        "timestamp": row.time,
+        "timestamp": version.time,
         "agent": row.agent[:12],
         "measured": row.measured,
+        "revealed": str(row.reveals),
     }
 
 

@@ -46,7 +46,7 @@ def simulator(tau2: Tau2) -> Iterator[Callable[..., Simulator]]:
     def make(agent_source: str = TEMPLATE, **settings: object) -> Simulator:
         experiment = Experiment(**{"domain": "mock", "llm_retries": 0, "simulation_retries": 0} | settings)  # type: ignore[arg-type]
         agent = AgentFile(agent_source, experiment.agent_model, experiment.reasoning_effort)
-        opened.append(Hosts(agent, experiment.agent_timeout_s))
+        opened.append(Hosts({"": agent}, experiment.agent_timeout_s))
         return Simulator(tau2, experiment, opened[-1])
 
     yield make

@@ -41,7 +41,7 @@ def gate(tau2: Tau2, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Even
 
 def executor(folder: Path, **settings: Any) -> LocalExecutor:
     return LocalExecutor(
-        Experiment(domain="mock", agent_model="openai/x", max_concurrency=4, **settings), TEMPLATE, folder
+        Experiment(domain="mock", agent_model="openai/x", max_concurrency=4, **settings), {"": TEMPLATE}, folder
     )
 
 

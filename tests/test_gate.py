@@ -4,17 +4,19 @@ import fcntl
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from checkout import Checkout
+from checkout import MOCK, Checkout
 from conftest import TEMPLATE
 from harnesses import BAD, GOOD_PROMPT
 from llm_server import Fault, LLMServer
 from solver import Solver
 
-from autoharness.ledger import Ledger
+from autoharness.ledger import Ledger, Record
+from autoharness.policy import Side
 from autoharness.store import Store
 from autoharness.tau import Tau2
 
@@ -25,36 +27,143 @@ def _rows(checkout: Checkout) -> list[Any]:
     return Ledger(Store(checkout.vault)).rows
 
 
-def test_a_good_edit_is_accepted_and_recorded_and_a_bad_one_after_it_rejected(prepared: Checkout) -> None:
-    prepared.agent.write_text(GOOD_PROMPT)
-    gate = prepared.run("gating.py")
-    assert (gate.returncode, gate.stdout.splitlines()) == (
-        0,
-        [
-            "suite: empty",
-            "val_score: 0.5000  (2/4 passed, 0 infra errors)",
-            "best: 0.0000  (the baseline)",
-            "promoted: 1 train tasks that used to fail",
-            f"  PROMOTED  {_PROMOTED}",
-            "reason: the regression suite is empty",
-            "reason: held-out mean 0.5000 >= best 0.0000",
-            "verdict: accepted",
-            f"next: {sys.executable} record.py",
-            "simulated: the models are programs (docs/offline.md); this is no benchmark result",
-        ],
-    )
-    assert prepared.run("record.py").returncode == 0
-    prepared.agent.write_text(BAD["hands over when in doubt"])
-    gate = prepared.run("gating.py")
-    assert gate.returncode == 1
-    assert "best: 0.5000  (iteration 1)" in gate.stdout and "verdict: rejected" in gate.stdout
-    assert "reason: suite 0/1 passed, pass rate 0.00 < threshold 0.80" in gate.stdout
-    assert "reason: held-out mean 0.0000 < best 0.5000" in gate.stdout
-    refused = prepared.run("record.py")
+@pytest.fixture(scope="module")
+def _accepted_once(_prepared_once: Checkout, tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, Any]:
+    checkout = _prepared_once.copy(tmp_path_factory.mktemp("accepted"))
+    checkout.agent.write_text(GOOD_PROMPT)
+    gate = checkout.run("gating.py")
+    assert checkout.run("record.py").returncode == 0, gate.stderr
+    return checkout, gate
+
+
+@pytest.fixture
+def accepted(_accepted_once: tuple[Checkout, Any], tmp_path: Path) -> Checkout:
+    """A checkout of the test's own in which one edit was accepted and recorded."""
+    return _accepted_once[0].copy(tmp_path / "own")
+
+
+def _values(printed: str) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in printed.splitlines() if ": " in line)
+
+
+def test_a_good_edit_is_accepted_and_its_score_comes_from_trials_without_a_part_in_that(
+    _accepted_once: tuple[Checkout, Any],
+) -> None:
+    checkout, gate = _accepted_once
+    printed = gate.stdout.splitlines()
+    assert gate.returncode == 0
+    assert printed[:5] == [
+        "suite: empty",
+        "val_score: 0.5000  (2/4 passed, 0 infra errors), 95 % interval 0.15 to 0.85",
+        "best: 0.0000  (the baseline)",
+        "promoted: 1 train tasks that used to fail",
+        f"  PROMOTED  {_PROMOTED}",
+    ]
+    assert "tasks ahead after" in gate.stdout and "an edit that changes nothing is accepted" in gate.stdout
+    assert printed[-4:] == [
+        "questions: 1 asked of the holdout, 1 about this incumbent",
+        "verdict: accepted",
+        f"next: {sys.executable} record.py",
+        "simulated: the models are programs (docs/offline.md); this is no benchmark result",
+    ]
+    row = Ledger(Store(checkout.vault)).gates[-1]
+    looked_at = [look.number for look in row.looks if look.side == Side.CANDIDATE]
+    assert row.first_trial == 1 + max(looked_at) and {look.number for look in row.score_looks} == {row.first_trial}
+
+
+def test_a_bad_edit_is_rejected_without_a_score_and_on_trials_that_did_not_promote_the_incumbent(
+    accepted: Checkout,
+) -> None:
+    accepted.agent.write_text(BAD["hands over when in doubt"])
+    gate = accepted.run("gating.py")
+    values = _values(gate.stdout)
+    assert (gate.returncode, values["verdict"], values["best"]) == (1, "rejected", "0.5000  (iteration 1)")
+    assert values["val_score"].startswith("N/A  (its first trial was not completed: between 0.")
+    assert values["questions"] == "2 asked of the holdout, 1 about this incumbent"
+    promoting, last = Ledger(Store(accepted.vault)).gates
+    assert min(look.number for look in last.looks) >= promoting.first_trial
+    refused = accepted.run("record.py")
     assert (refused.returncode, "verdict on agent/agent.py was rejected" in refused.stderr) == (3, True)
-    suite = json.loads((prepared.root / "workspace" / "suite.json").read_text())
+    suite = json.loads((accepted.root / "workspace" / "suite.json").read_text())
     assert (suite["tasks"], suite["last_results"]) == ([_PROMOTED], {_PROMOTED: 0.0})
-    assert [row.kind for row in _rows(prepared)] == ["baseline", "gate", "record", "gate"]
+    assert [type(row).__name__ for row in _rows(accepted)] == ["Baseline", "Gate", "Record", "Gate"]
+
+
+def test_the_suite_vetoes_what_its_records_cannot_explain_and_the_holdout_is_not_asked(accepted: Checkout) -> None:
+    """Two tasks that the incumbent passes again when it is asked once more, and that the edit fails."""
+    ledger = Ledger(Store(accepted.vault))
+    steady = [task_id for task_id, reward in ledger.versions[0].row.train.items() if reward == 1.0]
+    agent = Store(accepted.vault).keep_agent((GOOD_PROMPT + "# the same\n").encode())
+    gate = replace(ledger.gates[-1], agent=agent, promoted=steady, promotion_trials=3, suite={})
+    ledger.append(Record(ledger.measure, agent, gate=ledger.append(gate).number, commit="c" * 40))
+    accepted.agent.write_text(GOOD_PROMPT.replace("answer = generate(", "answer = None.generate("))
+    done = accepted.run("gating.py")
+    row = Ledger(Store(accepted.vault)).gates[-1]
+    assert (done.returncode, row.asked, row.looks) == (1, False, [])
+    assert set(row.suite_checks) == {*steady, _PROMOTED} and "suite 0/" in done.stdout
+    assert "questions: 2 asked of the holdout, 0 about this incumbent" in done.stdout
+    assert accepted.run("report.py", "--verify").stdout.endswith("0 findings\n")
+
+
+def test_an_edit_that_carries_answers_is_rejected_with_its_lines_before_anything_is_paid(accepted: Checkout) -> None:
+    accepted.agent.write_text(GOOD_PROMPT + "KNOWN = {'create_task_1_with_env_assertions': 'Important Meeting'}\n")
+    done = accepted.run("gating.py")
+    line = GOOD_PROMPT.count("\n") + 1
+    assert done.returncode == 1 and f"reason: line {line} carries the id create_task_1" in done.stdout
+    assert "simulations" not in done.stderr and "1 asked of the holdout" in done.stdout
+
+
+def test_the_verdicts_follow_from_the_trials_and_what_was_changed_since_is_found(accepted: Checkout) -> None:
+    whole = accepted.run("report.py", "--verify")
+    assert (whole.returncode, whole.stdout.splitlines()[0][-10:]) == (0, "0 findings")
+    row = Ledger(Store(accepted.vault)).gates[-1]
+    trial = accepted.vault / "trials" / f"{row.looks[0].key}.json"
+    trial.write_text(trial.read_text().replace('"reward"', '"rewards"'))
+    (accepted.vault / "trials" / f"{row.score_looks[0].key}.json").unlink()
+    (accepted.vault / "agents" / f"{row.agent}.py").write_text("# another")
+    done = accepted.run("report.py", "--verify")
+    assert done.returncode == 1 and "row 1 (gate): trial " in done.stdout
+    for finding in ("is not the file that was looked at", "No such file", "is not the file that was run"):
+        assert finding in done.stdout
+
+
+def test_confirm_compares_baseline_and_best_on_trials_of_its_own_once(accepted: Checkout) -> None:
+    with (accepted.root / "experiment_config.yaml").open("a") as config:
+        config.write("confirm_trials: 2\n")
+    done = accepted.run("report.py", "--confirm")
+    values = _values(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert values["confirm"].startswith("iteration 1 against the baseline, test, 4 tasks x 2 trials")
+    assert "pass^1 " in values["baseline"] and "pass^2 " in values["best"] and "95 % interval" in values["difference"]
+    assert values["confirmed"].startswith(("yes", "no")) and values["split"].startswith("the gate chose on these")
+    row = _rows(accepted)[-1]
+    others = {look.number for gate in Ledger(Store(accepted.vault)).gates for look in gate.looks + gate.score_looks}
+    assert {look.number for look in row.looks}.isdisjoint(others) and len(row.looks) == 16
+    again = accepted.run("report.py", "--confirm")
+    assert (again.stdout, "simulations" in again.stderr) == (done.stdout, False)
+
+
+def test_a_validation_split_cut_from_train_leaves_test_to_the_confirmation(tmp_path: Path) -> None:
+    settings = "gate_split: train:0.4\nconfirm_split: test\nconfirm_trials: 1\n"
+    checkout = Checkout.make(tmp_path, MOCK + settings)
+    prepare = checkout.run("prepare.py")
+    assert "(mock train:0.4, 2 tasks, offline/clerk)" in prepare.stdout, prepare.stderr
+    validation, train = set(_rows(checkout)[0].tasks), set(_rows(checkout)[0].train)
+    assert validation.isdisjoint(train) and (len(validation), len(train)) == (2, 3)
+    refused = checkout.run("benchmark.py", "--split", "test")
+    assert refused.returncode == 3 and "test is the confirm_split: report.py --confirm alone" in refused.stderr
+    early = checkout.run("report.py", "--confirm")
+    assert early.returncode == 3 and "nothing was accepted yet" in early.stderr
+
+
+def test_the_plan_says_what_can_be_found_for_what_and_runs_nothing(accepted: Checkout) -> None:
+    before = accepted.contents()
+    done = accepted.run("gating.py", "--plan")
+    assert done.returncode == 0 and done.stdout.startswith("plan: one question about iteration 1 (mock test, 4 tasks")
+    rows = [line.split() for line in done.stdout.splitlines() if " points " in line]
+    assert [row[0] for row in rows] == ["0", "3", "5", "8", "10", "15"]
+    assert [float(row[2]) for row in rows] == sorted(float(row[2]) for row in rows)
+    assert accepted.contents() == before
 
 
 def test_an_unchanged_agent_is_nothing_to_gate(prepared: Checkout) -> None:
@@ -115,7 +224,7 @@ def test_with_a_real_client_an_outage_leaves_it_open_and_the_rest_is_paid_for_on
     """A model name as in a real run, served from loopback: down at prepare, then for a single held-out task."""
     server, down = solver_server
     settings = "llm_retries: 0\nsimulation_retries: 0\nmax_concurrency: 1\n"
-    checkout = Checkout.make(tmp_path, f"domain: mock\nagent_model: gpt-5.4\n{settings}")
+    checkout = Checkout.make(tmp_path, f"domain: mock\nagent_model: gpt-5.4\ngate: ratchet\n{settings}")
     provider = {"OPENAI_API_BASE": server.url, "OPENAI_API_KEY": "the-key"}
     down.add("messages")
     prepare = checkout.run("prepare.py", **provider)
@@ -134,3 +243,25 @@ def test_with_a_real_client_an_outage_leaves_it_open_and_the_rest_is_paid_for_on
     gate = checkout.run("gating.py", **provider)
     assert gate.returncode == 0 and "verdict: accepted" in gate.stdout and "simulated" not in gate.stdout
     assert 0 < len(server.requests) - before - first < first
+
+
+def test_the_sequential_gate_asks_again_only_for_what_an_outage_took(
+    tmp_path: Path, tau2: Tau2, solver_server: tuple[LLMServer, set[str]]
+) -> None:
+    server, down = solver_server
+    settings = "llm_retries: 0\nsimulation_retries: 0\nmax_concurrency: 1\nmax_trials: 3\n"
+    checkout = Checkout.make(tmp_path, f"domain: mock\nagent_model: gpt-5.4\n{settings}")
+    provider = {"OPENAI_API_BASE": server.url, "OPENAI_API_KEY": "the-key"}
+    assert checkout.run("prepare.py", **provider).returncode == 0
+    checkout.agent.write_text(TEMPLATE.replace("helpful assistant", "helpful and careful assistant"))
+    down.add("careful")
+    gate = checkout.run("gating.py", **provider)
+    assert gate.returncode == 2 and "verdict: undecided" in gate.stdout
+    assert "4 trials could not be evaluated; the same command runs those again" in gate.stdout
+    down.clear()
+    gate = checkout.run("gating.py", **provider)
+    assert gate.returncode == 1 and "reason: +0.0 tasks ahead after" in gate.stdout
+    assert "simulated" not in gate.stdout
+    assert "questions: 1 asked" in gate.stdout, "the same question, asked again"
+    paid = len(server.requests)
+    assert checkout.run("gating.py", **provider).stdout == gate.stdout and len(server.requests) == paid

@@ -13,16 +13,18 @@ from conftest import ROOT
 PACKAGE = "autoharness"
 LAYERS = (
     {"__init__", "errors", "strict_json"},  # L0: the rest of L0 may import these
-    {"agent_api", "channel", "cli", "config", "mistakes", "results"},  # L0
-    {"data", "holdout", "policy", "progress", "stats", "store", "tasks"},  # L1
-    {"ledger", "program"},  # L1, kept in the store
+    {"agent_api", "channel", "cli", "config", "literals", "mistakes", "results"},  # L0
+    {"data", "holdout", "leaks", "progress", "sequential", "stats", "store", "tasks"},  # L1
+    {"policy", "program", "suite"},  # L1, built on those
+    {"ledger"},  # L1, keeps what a policy looked at
     {"workspace"},  # L1, shows the ledger
     {"gateway", "host", "tau"},  # L2
     {"offline", "replay"},  # L3
     {"worker"},  # L4
     {"executor", "measure"},  # L5
     {"runner"},  # L6
-    {"checkup"},  # L7, for prepare
+    {"checkup", "contest"},  # L7, for prepare and the gate
+    {"audit", "confirm", "planning"},  # L7, for gate and report
     {"benchmark", "gate", "prepare", "record", "report"},  # L7
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}

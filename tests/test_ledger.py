@@ -1,13 +1,15 @@
-"""The ledger keeps what was measured and decided, in order, through kills and across measures."""
+"""The ledger keeps what was measured and decided, in order, through kills, and shows every change made by hand."""
 
-from dataclasses import replace
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from autoharness.errors import UserError
-from autoharness.ledger import BASELINE, GATE, RECORD, Ledger, Row
+from autoharness.ledger import Baseline, Gate, Ledger, Look, Record, mend
 from autoharness.store import Store
+from autoharness.suite import Record as SuiteRecord
 
 
 @pytest.fixture
@@ -15,37 +17,80 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "vault")
 
 
-def _gate(ledger: Ledger, agent: str, score: float, promoted: tuple[str, ...] = (), verdict: str = "accepted") -> Row:
-    row = Row(GATE, ledger.measure, agent, val_score=score, promoted=list(promoted), verdict=verdict)
-    return ledger.append(row)
+def _gate(ledger: Ledger, agent: str, score: float | None = None, **fields: Any) -> Gate:
+    accepted = {"verdict": "accepted"} if score is not None else {"verdict": "rejected"}
+    incumbent = ledger.best.row.agent
+    return ledger.append(Gate(ledger.measure, agent, val_score=score, incumbent=incumbent, **accepted | fields))
 
 
-def _record(ledger: Ledger, gate: Row, commit: str = "c0ffee1234") -> None:
-    ledger.append(replace(gate, kind=RECORD, gate=gate.number, commit=commit))
+def _record(ledger: Ledger, gate: Gate, commit: str = "c0ffee1234") -> None:
+    ledger.append(Record(ledger.measure, gate.agent, gate=gate.number, commit=commit))
 
 
 @pytest.fixture
 def ledger(store: Store) -> Ledger:
     ledger = Ledger(store, "m")
-    ledger.append(Row(BASELINE, "m", "a", val_score=0.5))
+    ledger.append(Baseline("m", "a", val_score=0.5))
     return ledger
 
 
+def _lines(store: Store) -> list[str]:
+    return (store.folder / "ledger.jsonl").read_text().splitlines()
+
+
+def _write(store: Store, lines: list[str]) -> None:
+    (store.folder / "ledger.jsonl").write_text("".join(line + "\n" for line in lines))
+
+
 def test_only_recorded_candidates_are_versions_and_fill_the_suite(store: Store, ledger: Ledger) -> None:
-    _gate(ledger, "b", 0.9, ("1",))
-    _record(ledger, _gate(ledger, "c", 0.6, ("2", "3")))
-    _gate(ledger, "d", 0.4, verdict="rejected")
-    _record(ledger, _gate(ledger, "e", 0.6, ("4",)))
+    _gate(ledger, "b", 0.9, promoted=["1"])
+    _record(ledger, _gate(ledger, "c", 0.6, promoted=["2", "3"], promotion_trials=3))
+    _gate(ledger, "d")
+    _record(ledger, _gate(ledger, "e", 0.55, promoted=["4"], promotion_trials=3))
     for read in (ledger, Ledger(store, "m")):
         assert [(one.iteration, one.row.agent) for one in read.versions] == [(0, "a"), (1, "c"), (2, "e")]
-        assert read.suite == ["2", "3", "4"]
+        assert read.suite == dict.fromkeys("234", SuiteRecord(3, 3))
         assert read.best.iteration == 2
+
+
+def test_what_is_read_is_what_was_written(store: Store, ledger: Ledger) -> None:
+    look = Look("candidate", "telecom [x]|y", 3, 0.5, "key", "sha")
+    gate = _gate(ledger, "b", 0.9, looks=[look], suite_looks=[look], held_out={"1": 1.0, "2": None})
+    assert Ledger(store, "m").rows == ledger.rows and Ledger(store, "m").gates == [gate]
+
+
+def test_under_the_ratchet_the_best_version_is_the_one_with_the_best_score(store: Store) -> None:
+    ledger = Ledger(store, "m")
+    ledger.append(Baseline("m", "a", experiment={"gate": "ratchet"}, val_score=0.5))
+    for agent, score in (("b", 0.9), ("c", 0.6), ("d", 0.9), ("e", 0.7)):
+        _record(ledger, _gate(ledger, agent, score, experiment={"gate": "ratchet"}))
+    assert ledger.best.row.agent == "d"
+
+
+def test_a_question_is_counted_once_for_each_candidate_and_only_where_it_was_asked(ledger: Ledger) -> None:
+    _gate(ledger, "b", verdict="undecided")
+    _gate(ledger, "b")
+    _gate(ledger, "c", asked=False)
+    assert (ledger.questions, ledger.questions_about("a", ""), ledger.questions_about("a", "b")) == (1, 1, 0)
+    _record(ledger, _gate(ledger, "d", 0.6))
+    _gate(ledger, "e")
+    assert (ledger.questions, ledger.questions_about("a", ""), ledger.questions_about("d", "e")) == (3, 2, 0)
+
+
+def test_a_suite_task_keeps_a_record_and_is_quarantined_when_the_unchanged_incumbent_fails_it(ledger: Ledger) -> None:
+    _record(ledger, _gate(ledger, "b", 0.6, promoted=["1", "2"], promotion_trials=3))
+    _gate(ledger, "c", suite={"1": 0.0, "2": 0.0}, suite_checks={"1": 0.0, "2": 1.0})
+    assert ledger.suite == {"2": SuiteRecord(4, 4)}, "1 flakes; what a rejected candidate did is no record"
+    last = _gate(ledger, "d", 0.7, suite={"2": 1.0})
+    _record(ledger, last)
+    assert ledger.suite == {"2": SuiteRecord(5, 5)}
+    assert ledger.suite_before(last) == {"2": SuiteRecord(4, 4)}
 
 
 def test_measures_do_not_mix(store: Store, ledger: Ledger) -> None:
     other = Ledger(store, "n")
     assert not other.versions
-    other.append(Row(BASELINE, "n", "z", val_score=0.1))
+    other.append(Baseline("n", "z", val_score=0.1))
     assert Ledger(store, "n").best.row.agent == "z"
     assert Ledger(store, "m").best.row.agent == "a"
     assert Ledger(store).measure == "n"
@@ -54,7 +99,8 @@ def test_measures_do_not_mix(store: Store, ledger: Ledger) -> None:
 def test_a_line_that_a_kill_cut_short_costs_itself_alone(store: Store, ledger: Ledger) -> None:
     with (store.folder / "ledger.jsonl").open("a") as file:
         file.write('{"kind": "gate", "mea')
-    _record(Ledger(store, "m"), _gate(Ledger(store, "m"), "b", 0.7))
+    after_the_kill = Ledger(store, "m")
+    _record(after_the_kill, _gate(after_the_kill, "b", 0.7))
     assert [version.row.agent for version in Ledger(store, "m").versions] == ["a", "b"]
 
 
@@ -69,7 +115,7 @@ def test_a_version_is_found_by_its_names(ledger: Ledger) -> None:
 def test_only_the_newest_gate_of_the_file_counts_and_only_until_the_next_record(ledger: Ledger) -> None:
     gate = _gate(ledger, "b", 0.7)
     assert ledger.pending("b") == gate
-    _gate(ledger, "c", 0.1, verdict="rejected")
+    _gate(ledger, "c")
     assert ledger.pending("b") == gate
     with pytest.raises(UserError, match="was rejected"):
         ledger.pending("c")
@@ -78,24 +124,50 @@ def test_only_the_newest_gate_of_the_file_counts_and_only_until_the_next_record(
         ledger.pending("b")
 
 
-def test_a_line_of_another_shape_is_named(store: Store, ledger: Ledger) -> None:
-    store.append_line("ledger.jsonl", {"kind": "gate", "score": 1})
-    with pytest.raises(UserError, match=r"ledger\.jsonl, line 2: damaged, and it decides"):
-        Ledger(store)
+@pytest.fixture
+def three(store: Store, ledger: Ledger) -> list[str]:
+    """The lines of a ledger with a baseline, a rejected candidate and an accepted one."""
+    _gate(ledger, "b")
+    _gate(ledger, "c", 0.9)
+    return _lines(store)
 
 
-def test_a_damaged_line_is_not_passed_over(store: Store, ledger: Ledger) -> None:
-    """Without a record's line an older score would be the best one again."""
-    _record(ledger, _gate(ledger, "b", 0.9))
-    lines = (store.folder / "ledger.jsonl").read_text().splitlines()
-    (store.folder / "ledger.jsonl").write_text("\n".join([lines[0], lines[1][:-9], lines[2]]) + "\n")
-    with pytest.raises(UserError, match="line 2: damaged"):
+@pytest.mark.parametrize(
+    ("edit", "line"),
+    [
+        pytest.param(lambda lines: [*lines[:2], lines[2].replace("0.9", "0.8")], 3, id="a score"),
+        pytest.param(lambda lines: [lines[0], lines[1].replace("rejected", "accepted"), lines[2]], 2, id="a verdict"),
+        pytest.param(lambda lines: [lines[0], lines[2]], 2, id="a lost line"),
+        pytest.param(lambda lines: [lines[0], lines[2], lines[1]], 2, id="another order"),
+        pytest.param(lambda lines: lines[1:], 1, id="without its beginning"),
+        pytest.param(lambda lines: [lines[0], lines[1][:-9], lines[2]], 2, id="cut in the middle"),
+        pytest.param(lambda lines: [*lines, lines[2]], 4, id="a line twice"),
+        pytest.param(lambda lines: [*lines, '{"kind": "Gate"}'], 4, id="another shape"),
+        pytest.param(lambda lines: [*lines, "[" * 100_000], 4, id="nested without end"),
+    ],
+)
+def test_what_was_changed_by_hand_is_named_kept_aside_and_mended_up_to_there(
+    store: Store, three: list[str], edit: Any, line: int
+) -> None:
+    _write(store, edit(three))
+    damaged = (store.folder / "ledger.jsonl").read_bytes()
+    with pytest.raises(UserError, match=rf"ledger\.jsonl, line {line}: not as the gate wrote it.*python prepare\.py"):
         Ledger(store, "m")
+    said = mend(store)
+    assert f"{line - 1} of {len(edit(three))} rows are kept" in said[1]
+    assert [path.read_bytes() for path in store.folder.glob("ledger.jsonl.damaged-*")] == [damaged]
+    assert _lines(store) == three[: line - 1] if line > 1 else not (store.folder / "ledger.jsonl").exists()
+    assert len(Ledger(store, "m").rows) == line - 1
 
 
-def test_a_lost_line_is_noticed_by_the_numbers(store: Store, ledger: Ledger) -> None:
-    _record(ledger, _gate(ledger, "b", 0.9))
-    lines = (store.folder / "ledger.jsonl").read_text().splitlines()
-    (store.folder / "ledger.jsonl").write_text("\n".join([lines[0], lines[2]]) + "\n")
-    with pytest.raises(UserError, match="line 2: damaged"):
-        Ledger(store, "m")
+def test_a_chain_that_was_made_anew_from_the_edited_line_on_is_another_chain(store: Store, three: list[str]) -> None:
+    """It reads as whole: that is the limit. The hash that a commit named is in it no more."""
+    rows = [json.loads(line) for line in three]
+    assert rows[2]["previous"] == rows[1]["sha256"] and rows[1]["previous"] == rows[0]["sha256"]
+    _write(store, three[:1])
+    _gate(Ledger(store, "m"), "c", 0.95)
+    assert rows[2]["sha256"] not in _lines(store)[1]
+
+
+def test_a_whole_ledger_needs_no_mending(store: Store, three: list[str]) -> None:
+    assert mend(store) == [] and _lines(store) == three

@@ -1,13 +1,12 @@
 """`python record.py` takes the score from the gate, commits agent/agent.py alone, and survives a kill half-way."""
 
-from dataclasses import replace
-
 import pytest
 from checkout import Checkout
 from harnesses import GOOD_PROMPT
 
-from autoharness.ledger import GATE, Ledger, Row
+from autoharness.ledger import Gate, Ledger
 from autoharness.store import Store
+from autoharness.workspace import export_ledger
 
 
 def _gate(checkout: Checkout, source: bytes) -> None:
@@ -15,8 +14,9 @@ def _gate(checkout: Checkout, source: bytes) -> None:
     checkout.agent.write_bytes(source)
     store = Store(checkout.vault)
     ledger, suite = Ledger(store), {"1": 1.0, "2": 0.0}
-    row = Row(GATE, ledger.measure, store.keep_agent(source), "mock test", suite=suite)
-    ledger.append(replace(row, verdict="accepted", val_score=0.5, best=0.0))
+    accepted = {"verdict": "accepted", "val_score": 0.5, "best": 0.0}
+    ledger.append(Gate(ledger.measure, store.keep_agent(source), "mock test", suite=suite, reveals=2, **accepted))
+    export_ledger(ledger, checkout.root / "workspace")
 
 
 @pytest.fixture
@@ -38,6 +38,9 @@ def test_commits_the_agent_file_alone_and_adds_its_row(gated: Checkout) -> None:
         "harness: iteration 1, val_score 0.5000 (mock test)",
         "agent/agent.py\n",
     ]
+    gate = Ledger(Store(gated.vault)).gates[-1]
+    assert f"ledger row {gate.number}, sha256 {gate.sha256}" in gated.git("show", "--format=%B", "HEAD")
+    assert "revealed: single held-out results were shown 2 times before the verdict" in done.stdout
     assert gated.git("status", "--porcelain", "other.txt").startswith("A ")
     assert [row[:5] for row in _results(gated)] == [
         ["0", "0.0000", gated.git("rev-parse", "HEAD~1")[:12], "0", "0"],
@@ -85,8 +88,12 @@ def test_killed_between_the_commit_and_the_row_the_same_command_adds_the_row(gat
 def test_an_edited_results_file_decides_nothing_and_is_written_anew(gated: Checkout) -> None:
     results = gated.root / "workspace" / "results.tsv"
     results.write_text(results.read_text().replace("0.0000", "0.9999"))
-    assert gated.run("record.py").returncode == 0
+    done = gated.run("record.py")
+    assert (
+        done.returncode == 0 and "results.tsv is not what the ledger says: kept as results.edited.tsv" in done.stderr
+    )
     assert [row[1] for row in _results(gated)] == ["0.0000", "0.5000"]
+    assert "0.9999" in (gated.root / "workspace" / "results.edited.tsv").read_text()
 
 
 def test_without_a_repository_it_says_how_to_make_one(gated: Checkout) -> None:

@@ -1,12 +1,11 @@
 """`python report.py --compare A B` pairs two kept versions; of held-out tasks it gives counts alone."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autoharness.errors import UserError
-from autoharness.ledger import BASELINE, GATE, RECORD, Ledger, Row
+from autoharness.ledger import Baseline, Gate, Ledger, Record
 from autoharness.report import main
 from autoharness.store import Store, default_vault
 
@@ -19,12 +18,12 @@ def ledger(tmp_path: Path) -> Ledger:
     after = {"hidden-1": 1.0, "hidden-2": 1.0, "hidden-3": 1.0, "hidden-4": 0.0, "hidden-5": 1.0, "hidden-6": 1.0}
     words = "retail test, 6 tasks, gpt-5.4"
     ledger.append(
-        Row(BASELINE, "m", "a", words, held_out=before, train={"1": 0.0, "2": 1.0}, val_score=0.4, commit="1" * 40)
+        Baseline("m", "a", words, held_out=before, train={"1": 0.0, "2": 1.0}, val_score=0.4, commit="1" * 40)
     )
     gate = ledger.append(
-        Row(GATE, "m", "b", words, held_out=after, train={"1": 1.0, "3": 1.0}, val_score=0.8, verdict="accepted")
+        Gate("m", "b", words, held_out=after, train={"1": 1.0, "3": 1.0}, val_score=0.8, verdict="accepted")
     )
-    ledger.append(replace(gate, kind=RECORD, gate=gate.number, commit="2" * 40))
+    ledger.append(Record("m", "b", gate=gate.number, commit="2" * 40))
     return ledger
 
 
@@ -35,7 +34,7 @@ def test_pairs_the_two(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> No
         "measured: retail test, 6 tasks, gpt-5.4",
         "A: the baseline, commit 111111111111",
         "B: iteration 1, commit 222222222222",
-        "held_out: A 0.4000, B 0.8000, difference +40.0 points over 5 tasks",
+        "held_out: A 0.4000, B 0.8000, difference +40.0 points over 5 tasks, 95 % interval -30.4 to +87.5",
         "  B better in 3, worse in 1, equal in 1 (1 passed by both); exact sign test, two-sided: p = 0.62",
         "train: 1 tasks were run with both",
         "changes: 1 fixed, 0 broken  (train tasks, since A)",

@@ -149,7 +149,7 @@ def test_the_newest_run_of_each_task_counts(tmp_path: Path) -> None:
     for number, outcomes in enumerate([{"1": "failed", "2": "failed"}, {"1": "passed"}]):
         run = store.new_run()
         rows = [{"task": task_id, "status": status} for task_id, status in outcomes.items()]
-        document = {"experiment": {"domain": "retail"}, "outcomes": rows, "number": number}
+        document = {"experiment": {"domain": "retail"}, "agent": "a", "outcomes": rows, "number": number}
         (run / "run-001.json").write_text(json.dumps(document))
     assert last_statuses(store, "retail") == {"1": {"passed"}, "2": {"failed"}}
     assert last_statuses(store, "airline") == {}

@@ -8,17 +8,18 @@ from typing import Any
 
 import pytest
 
-from autoharness.ledger import Row, Version
+from autoharness.ledger import Baseline, Gate, Ledger, Record
 from autoharness.results import Outcome, Status, Trial, slug
+from autoharness.store import Store
 from autoharness.workspace import (
     Changes,
     begin_learnings,
     export_domain,
-    export_suite,
+    export_ledger,
     export_traces,
     export_train_results,
-    export_versions,
     render_trace,
+    set_aside_edited,
 )
 
 TASK = "[mobile_data_issue]data_mode_off|bad_vpn[PERSONA:None]"
@@ -247,19 +248,45 @@ def test_what_changed_stands_beside_the_train_results(tmp_path: Path) -> None:
     assert document["fixed"] == ["1"] and document["broken"] == []
 
 
-def test_the_suite_keeps_its_shape(tmp_path: Path) -> None:
-    export_suite(["1"], 0.8, {"1": 1.0}, tmp_path)
-    shape = {"tasks": ["1"], "threshold": 0.8, "last_results": {"1": 1.0}}
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    """A baseline and one recorded version."""
+    ledger = Ledger(Store(tmp_path / "vault"), "m")
+    ledger.append(Baseline("m", "b" * 64, "retail test, 40 tasks, m", val_score=0.5))
+    suite = {"promoted": ["1"], "suite": {"1": 1.0, "2": 0.0}}
+    gate = ledger.append(Gate("m", "a" * 64, "retail test", val_score=0.525, verdict="accepted", reveals=2, **suite))
+    ledger.append(Record("m", "a" * 64, gate=gate.number, commit="c" * 40))
+    return ledger
+
+
+def test_the_suite_keeps_its_shape(tmp_path: Path, ledger: Ledger) -> None:
+    export_ledger(ledger, tmp_path)
+    shape = {"tasks": ["1"], "threshold": 0.8, "last_results": {"1": 1.0, "2": 0.0}}
     assert json.loads((tmp_path / "suite.json").read_text()) == shape
 
 
-def test_each_kept_version_has_a_row(tmp_path: Path) -> None:
-    row = Row("record", "m", "a" * 64, "retail test, 40 tasks, m", suite={"1": 1.0, "2": 0.0}, val_score=0.525)
-    row = replace(row, commit="c" * 40, time="2026-01-01T00:00:00+00:00")
-    export_versions([Version(3, row)], tmp_path)
-    columns, values = ((tmp_path / "results.tsv").read_text().splitlines()[n].split("\t") for n in (0, 1))
+def test_each_kept_version_has_a_row(tmp_path: Path, ledger: Ledger) -> None:
+    export_ledger(ledger, tmp_path)
+    columns, _, values = (line.split("\t") for line in (tmp_path / "results.tsv").read_text().splitlines())
     assert columns[:6] == ["iteration", "val_score", "commit", "evals_passed", "evals_total", "timestamp"]
-    assert values[:6] == ["3", "0.5250", "c" * 12, "1", "2", "2026-01-01T00:00:00+00:00"]
+    assert values[:6] == ["1", "0.5250", "c" * 12, "1", "2", ledger.versions[-1].time]
+    assert (columns[-1], values[-1]) == ("revealed", "2")
+
+
+@pytest.mark.parametrize("name", ["suite.json", "results.tsv"])
+def test_an_export_that_was_edited_or_cut_short_is_kept_aside_and_made_anew(
+    tmp_path: Path, ledger: Ledger, name: str
+) -> None:
+    export_ledger(ledger, tmp_path)
+    whole = (tmp_path / name).read_text()
+    assert set_aside_edited(ledger, tmp_path) == []
+    for number, edited in enumerate([whole[:20], whole.replace("1", "9"), ""], 1):
+        (tmp_path / name).write_text(edited)
+        [said] = set_aside_edited(ledger, tmp_path)
+        stem, suffix = name.split(".")
+        kept = f"{stem}.edited{number if number > 1 else ''}.{suffix}"
+        assert said == f"{tmp_path / name} is not what the ledger says: kept as {kept}, and made anew"
+        assert ((tmp_path / kept).read_text(), (tmp_path / name).read_text()) == (edited, whole)
 
 
 def test_the_log_is_begun_once(tmp_path: Path) -> None:

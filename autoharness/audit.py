@@ -1,0 +1,112 @@
+"""`python report.py --verify`: whether every verdict follows from the trials in the vault."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from autoharness.config import RATCHET
+from autoharness.contest import policy_of
+from autoharness.errors import UserError
+from autoharness.ledger import Gate, Ledger, Look, Measured, Record, Row
+from autoharness.policy import Verdict
+from autoharness.results import Rewards, mean
+from autoharness.store import Store
+from autoharness.suite import SuiteVerdict, floor, veto_after_checks
+
+
+def verify(store: Store) -> int:
+    """Exit code 0 where everything fits, else 1. Raises UserError where the ledger itself is damaged."""
+    ledger = Ledger(store)
+    findings = [
+        f"row {row.number} ({type(row).__name__.lower()}): {one}"
+        for row in ledger.all_rows
+        for one in findings_in(row, ledger, store)
+    ]
+    looks = sum(len(_looks(row)) for row in ledger.all_rows)
+    print(f"verified: {len(ledger.all_rows)} rows, {looks} trials, {len(findings)} findings")
+    print("\n".join(f"  {finding}" for finding in findings), end="\n" if findings else "")
+    return 1 if findings else 0
+
+
+def findings_in(row: Row, ledger: Ledger, store: Store) -> Iterator[str]:
+    """What does not fit in one row."""
+    yield from _agents(row, store)
+    for look in _looks(row):
+        yield from _trial(look, store)
+    if isinstance(row, Measured):
+        yield from _score(row)
+    if isinstance(row, Gate):
+        yield from _verdict(row, ledger)
+    if isinstance(row, Record):
+        yield from _record(row, ledger)
+
+
+def _looks(row: Row) -> list[Look]:
+    return [*row.looks, *(row.score_looks + row.suite_looks if isinstance(row, Measured) else [])]
+
+
+def _agents(row: Row, store: Store) -> Iterator[str]:
+    for agent in {row.agent, row.incumbent if isinstance(row, Gate) else row.agent}:
+        try:
+            store.agent_source(agent)
+        except UserError as error:
+            yield str(error)
+
+
+def _trial(look: Look, store: Store) -> Iterator[str]:
+    if not look.key:
+        return
+    name = f"trial {look.key[:12]}"
+    try:
+        content = Path(store.folder / "trials" / f"{look.key}.json").read_bytes()
+    except OSError as error:
+        yield f"{name}: {error.strerror}"
+        return
+    if hashlib.sha256(content).hexdigest() != look.sha256:
+        yield f"{name} is not the file that was looked at"
+
+
+def _score(row: Measured) -> Iterator[str]:
+    """`held_out` and `val_score` follow from the trials."""
+    by_task: dict[str, list[float | None]] = {}
+    for look in row.score_looks:
+        by_task.setdefault(look.task_id, []).append(look.reward)
+    rewards: Rewards = {task_id: None if None in some else mean(some) for task_id, some in by_task.items()}
+    if rewards != row.held_out:
+        yield "the held-out rewards do not follow from its trials"
+    if row.val_score != mean(rewards.values()):
+        yield f"val_score {row.val_score} does not follow from its trials: {mean(rewards.values())}"
+
+
+def _verdict(gate: Gate, ledger: Ledger) -> Iterator[str]:
+    if gate.asked:
+        decision = policy_of(gate).decide(gate.seen)
+        found = decision.verdict if decision else "open"
+        if found != gate.answered:
+            yield f"the holdout's answer was {gate.answered}, its trials say {found}"
+    expected = _expected(gate, ledger)
+    if gate.verdict != expected and not (expected == Verdict.ACCEPTED and gate.verdict == Verdict.UNDECIDED):
+        yield f"the verdict was {gate.verdict}, it follows {expected}"
+
+
+def _expected(gate: Gate, ledger: Ledger) -> str:
+    """A score that could not be completed leaves open what the holdout accepted."""
+    if gate.leaks:
+        return Verdict.REJECTED
+    suite = _suite(gate, ledger)
+    if not suite.holds:
+        return Verdict.UNDECIDED if suite.holds is None else Verdict.REJECTED
+    return gate.answered
+
+
+def _suite(gate: Gate, ledger: Ledger) -> SuiteVerdict:
+    if gate.experiment["gate"] == RATCHET:
+        return floor(gate.suite, gate.experiment["threshold"])
+    return veto_after_checks(gate.suite, gate.suite_checks, ledger.suite_before(gate))
+
+
+def _record(row: Record, ledger: Ledger) -> Iterator[str]:
+    gates = {gate.number: gate for gate in ledger.all_rows if isinstance(gate, Gate)}
+    gate = gates.get(row.gate)
+    if gate is None or (gate.agent, gate.verdict) != (row.agent, Verdict.ACCEPTED):
+        yield f"no gate accepted {row.agent[:12]} before"

@@ -1,0 +1,117 @@
+"""`python report.py --confirm`: the headline. Baseline against best, on trials that no verdict has looked at.
+
+Where `confirm_split` is set its tasks were never run before; else they are those of gate_split, with trial numbers
+that no gate uses. It is done once for each best version: asked again, it prints what was found.
+"""
+
+from collections.abc import Sequence
+
+from autoharness.config import SIMULATED, Experiment
+from autoharness.contest import Interrupted, looks_of
+from autoharness.errors import EXIT_UNDECIDED, UserError
+from autoharness.ledger import Confirmation, Ledger, Look, Version
+from autoharness.policy import Side
+from autoharness.results import passed
+from autoharness.runner import CONFIRM, Bench, TauBenchRunner
+from autoharness.stats import difference_interval, mean_interval, pass_hat_k
+from autoharness.store import Store
+
+_FIRST_NUMBER = 100_000
+"""Of the trials on the gate's own split: far beyond those of any gate."""
+
+
+def confirm(experiment: Experiment, store: Store) -> int:
+    """Exit code 0, or 2 where infrastructure kept trials from being evaluated. Raises UserError, Interrupted."""
+    kept = {version.row.agent for version in Ledger(store).all_versions}
+    best = _best(Ledger(store, TauBenchRunner.of(experiment).measure().id))
+    with TauBenchRunner.of(experiment, agent_file=store.agent_file(best.row.agent)).open(*kept) as bench:
+        ledger = Ledger(store, bench.measure.id)
+        split = experiment.confirm_split or experiment.gate_split
+        found = _found(ledger, best, split) or _run(bench, ledger, best, split)
+    if found is None:
+        print("undecided: some trials could not be evaluated; the same command runs those again")
+        return EXIT_UNDECIDED
+    print("\n".join(_as_text(found, best, ledger)))
+    return 0
+
+
+def _best(ledger: Ledger) -> Version:
+    if not ledger.versions:
+        raise UserError("there is no baseline yet: python prepare.py")
+    if not ledger.best.iteration:
+        raise UserError("nothing was accepted yet: the baseline is the best version")
+    return ledger.best
+
+
+def _found(ledger: Ledger, best: Version, split: str) -> Confirmation | None:
+    """What an earlier call found about this version."""
+    rows = [row for row in ledger.rows if isinstance(row, Confirmation)]
+    same = [row for row in rows if (row.agent, row.split) == (best.row.agent, split)]
+    return same[-1] if same else None
+
+
+def _run(bench: Bench, ledger: Ledger, best: Version, split: str) -> Confirmation | None:
+    """Both sides' trials, interleaved. None where some have no reward."""
+    baseline, tasks = ledger.versions[0].row.agent, bench.measure.confirm_tasks
+    first = 0 if bench.experiment.confirm_split else _FIRST_NUMBER
+    numbers = range(first, first + bench.experiment.confirm_trials)
+    sides = [(number, task_id, agent) for number in numbers for task_id in tasks for agent in (baseline, bench.agent)]
+    run = bench.run_trials([bench.measure.trial(task_id, number, agent) for number, task_id, agent in sides], CONFIRM)
+    if run.interrupted:
+        raise Interrupted
+    if any(outcome.reward is None for outcome in run.outcomes):
+        return None
+    row = Confirmation(
+        measure=bench.measure.id,
+        measured=bench.measure.words,
+        agent=best.row.agent,
+        experiment=bench.experiment.to_json(),
+        tasks=tasks,
+        looks=looks_of(bench, run.outcomes, bench.agent),
+        simulated=bench.experiment.simulated,
+        reveals=bench.store.reveals(bench.experiment.domain),
+        baseline=baseline,
+        split=split,
+    )
+    return ledger.append(row)
+
+
+def _as_text(row: Confirmation, best: Version, ledger: Ledger) -> list[str]:
+    baseline, after = (_by_task(row.looks, side) for side in (Side.INCUMBENT, Side.CANDIDATE))
+    differences = [_mean(after[task_id]) - _mean(baseline[task_id]) for task_id in baseline]
+    low, high = difference_interval(differences)
+    trials = min(map(len, after.values()))
+    measured = f"{row.split}, {len(baseline)} tasks x {trials} trials, {row.time}"
+    lines = [
+        f"confirm: {best.name} against the baseline, {measured}",
+        f"baseline: {_score(list(baseline.values()), trials)}",
+        f"best: {_score(list(after.values()), trials)}",
+        f"difference: {100 * _mean(differences):+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}",
+        f"confirmed: {'yes' if low > 0 else 'no: the interval holds 0'}",
+        f"questions: {ledger.questions} asked of the gate's holdout before",
+    ]
+    if row.split == row.experiment["gate_split"]:
+        lines.append("split: the gate chose on these tasks, by other trials; a confirm_split of its own says more")
+    if row.reveals:
+        lines.append(f"revealed: single held-out results were shown {row.reveals} times before")
+    return [*lines, SIMULATED] if row.simulated else lines
+
+
+def _score(tasks: list[list[float]], trials: int) -> str:
+    low, high = mean_interval([_mean(rewards) for rewards in tasks])
+    mean = _mean([_mean(rewards) for rewards in tasks])
+    hat = [_mean([pass_hat_k(sum(map(passed, some)), len(some), k) for some in tasks]) for k in range(1, trials + 1)]
+    powers = ", ".join(f"pass^{k} {value:.4f}" for k, value in enumerate(hat, 1))
+    return f"{mean:.4f}  95 % interval {low:.2f} to {high:.2f}, {powers}"
+
+
+def _by_task(looks: list[Look], side: str) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = {}
+    for look in looks:
+        if look.side == side and look.reward is not None:
+            found.setdefault(look.task_id, []).append(look.reward)
+    return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

@@ -1,0 +1,114 @@
+"""One question to the holdout: candidate against incumbent, trial by trial, until the policy has seen enough."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from autoharness.config import RATCHET, Experiment
+from autoharness.ledger import Gate, Ledger, Look, Version
+from autoharness.policy import Decision, Policy, Ratchet, Request, Seen, Sequential, Side
+from autoharness.results import Outcome, Rewards, Status, Trial, settled_rewards
+from autoharness.runner import Bench, Run
+
+COMMAND = "gating.py"
+
+
+class Interrupted(Exception):
+    """Ctrl-C: what was finished is kept."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of one question."""
+
+    decision: Decision
+    looks: list[Look]
+    seen: Seen
+    simulations: int
+    repeated: int
+    """Simulations that were run again after infrastructure had failed them."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Trials of one version over the whole held-out split that had no part in promoting it."""
+
+    rewards: Rewards
+    looks: list[Look]
+    missing: int
+    """Tasks without a reward that the same command would run again."""
+
+
+def policy_of(gate: Gate) -> Policy:
+    """The policy that decides, or decided, this gate; its looks do not matter."""
+    settings = Experiment(**gate.experiment)
+    if settings.gate == RATCHET:
+        return Ratchet(gate.tasks, settings.trials, gate.best_held_out)
+    first = gate.incumbent_first_trial
+    return Sequential(gate.tasks, first, settings.max_trials, gate.questions, gate.agent)
+
+
+def opened(bench: Bench, ledger: Ledger, incumbent: Version) -> Gate:
+    """The row of this gate as far as it is known before anything is run."""
+    return Gate(
+        measure=bench.measure.id,
+        measured=bench.measure.words,
+        agent=bench.agent,
+        experiment=bench.experiment.to_json(),
+        tasks=bench.measure.gate_tasks,
+        simulated=bench.experiment.simulated,
+        incumbent=incumbent.row.agent,
+        incumbent_first_trial=incumbent.row.first_trial,
+        questions=ledger.questions_about(incumbent.row.agent, bench.agent),
+        best=incumbent.row.val_score,
+        best_held_out=incumbent.row.held_out,
+        asked=False,
+    )
+
+
+def ask(bench: Bench, gate: Gate) -> Answer:
+    """Run what the policy asks for, in its order, until it has seen enough."""
+    policy = policy_of(gate)
+    trials = {trial_of(bench, gate, request): request for request in policy.requests}
+
+    def seen(outcomes: Collection[Outcome]) -> Seen:
+        return {trials[outcome.trial]: outcome.reward for outcome in outcomes}
+
+    run = bench.run_trials(list(trials), COMMAND, enough=lambda outcomes: policy.decide(seen(outcomes)) is not None)
+    looked_at, decision = seen(run.outcomes), policy.decide(seen(run.outcomes))
+    if run.interrupted or decision is None:
+        raise Interrupted
+    looks = looks_of(bench, run.outcomes, gate.agent)
+    repeated = sum(note.startswith("attempt ") for outcome in run.outcomes for note in outcome.notes)
+    return Answer(decision, looks, looked_at, len(run.outcomes), repeated)
+
+
+def score(bench: Bench, first_number: int) -> Score:
+    """The candidate's score: trials over the whole split, from this number on."""
+    tasks = bench.measure.gate_tasks
+    run = bench.run_trials(bench.measure.trials(tasks, bench.agent, first_number), COMMAND)
+    if run.interrupted:
+        raise Interrupted
+    return Score(settled_rewards(run.outcomes), looks_of(bench, run.outcomes, bench.agent), unfinished(run, tasks))
+
+
+def unfinished(run: Run, held_out: list[str]) -> int:
+    """Held-out tasks without a reward. Where tau2 itself cannot evaluate a task, it leaves every comparison."""
+    beyond_us = {outcome.trial.task_id for outcome in run.outcomes if outcome.status == Status.ENVIRONMENT_ERROR}
+    rewards = run.settled
+    return sum(rewards[task_id] is None and task_id not in beyond_us for task_id in held_out)
+
+
+def trial_of(bench: Bench, gate: Gate, request: Request) -> Trial:
+    agent = gate.agent if request.side == Side.CANDIDATE else gate.incumbent
+    return bench.measure.trial(request.task_id, request.number, agent)
+
+
+def looks_of(bench: Bench, outcomes: Collection[Outcome], candidate: str) -> list[Look]:
+    """What a row says of the trials it rests on."""
+    looks = []
+    for outcome in outcomes:
+        trial = outcome.trial
+        side = Side.CANDIDATE if trial.agent == candidate else Side.INCUMBENT
+        key, sha256 = bench.store.fingerprint(bench.measure.key(trial)) if outcome.reward is not None else ("", "")
+        looks.append(Look(side, trial.task_id, trial.number, outcome.reward, key, sha256))
+    return looks
