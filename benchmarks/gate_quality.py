@@ -92,7 +92,7 @@ class Result:
 
     @property
     def gains(self) -> NDArray[np.float64]:
-        return self._columns["gain"]
+        return np.asarray(self._columns["gain"])
 
     @property
     def gain(self) -> float:
@@ -195,7 +195,8 @@ def goals(results: Results) -> Iterator[str]:
     """The goals, each with its figures. All read the results alone."""
     cells = sorted({cell for cell, _ in results})
     rules = [name for name in RULES if (cells[0], name) in results]
-    yield from _best_quality(results, [cell for cell in cells if cell.proposal_cost >= 40], rules)
+    if len(rules) > 1:
+        yield from _best_quality(results, [cell for cell in cells if cell.proposal_cost >= 40], rules)
     honest = {cell: results[cell, "default"].headline_error for cell in cells}
     yield _verdict(
         f"headline within {100 * HONEST:.0f} point of the truth",
@@ -208,7 +209,8 @@ def goals(results: Results) -> Iterator[str]:
         all(share <= RARELY for share in worse.values()),
         [f"{_name(cell)} {100 * share:.1f} %" for cell, share in worse.items()],
     )
-    yield from _cheapest(results, cells, rules)
+    if len(rules) > 1:
+        yield from _cheapest(results, cells, rules)
 
 
 def _best_quality(results: Results, cells: list[Cell], rules: list[str]) -> Iterator[str]:
