@@ -39,7 +39,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoharness.sequential import bar, operating_point
-from benchmarks.gate_rules import ABLATION, FIXED_SIZE, RULES, Default, Rule
+from benchmarks.gate_rules import ABLATION, FIXED_SIZE, RULES, Default, Make
 from benchmarks.gate_world import WORLDS, Proposer, Simulator, World
 
 SEED = 20261120
@@ -121,9 +121,9 @@ class Result:
             [
                 f"{100 * self.gain:6.1f} ±{100 * _error(self.gains):4.2f}",
                 f"{100 * self.worse:5.1f}",
-                *(f"{100 * self.ratio(part, whole):7.0f}" for part, whole in shares),
-                f"{100 * val_error:+5.1f}",
-                "       -" if math.isnan(self.headline_error) else f"{100 * self.headline_error:+8.1f}",
+                *(_percent(self.ratio(part, whole), "7.0f") for part, whole in shares),
+                _percent(val_error, "+5.1f"),
+                _percent(self.headline_error, "+8.1f"),
                 f"{self.simulations:5.0f}",
                 f"{decisions:5.0f}",
             ]
@@ -134,21 +134,24 @@ HEADER = f"{'gain':>12}   worse    empty   missed  neutral    val  headline   si
 Results = dict[tuple[Cell, str], Result]
 
 
+def _percent(value: float, form: str) -> str:
+    """A dash where there is no such thing: no headline, or no edit of that kind."""
+    printed = f"{100 * value:{form}}"
+    return "-".rjust(len(printed)) if math.isnan(value) else printed
+
+
 def _error(values: NDArray[np.float64]) -> float:
     """Monte-Carlo standard error of the mean."""
     return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
 
 
-def _rule(name: str) -> Rule:
-    return (RULES | ABLATION)[name]()
-
-
-def run_night(rule: Rule, world: World, cell: Cell, budget: int, seed: list[int]) -> Night:
+def run_night(make: Make, world: World, cell: Cell, budget: int, seed: list[int]) -> Night:
     """Tasks, edits and trials each have a random stream of their own: every rule gets the same tasks and ideas."""
     tasks_stream, edits_stream, trials_stream = np.random.default_rng(seed).spawn(3)
     agent = baseline = world.tasks(tasks_stream, cell.tasks)
     proposer = Proposer(world, edits_stream, baseline)
-    rule.simulator = Simulator(trials_stream)
+    simulator = Simulator(trials_stream)
+    rule = make(simulator)
     left = budget - rule.start(baseline) - (cell.tasks if rule.has_headline else 0)
     val_score, counts = rule.val_score, dict.fromkeys(Night._fields[3:], 0)
     while left >= cell.proposal_cost:
@@ -163,7 +166,7 @@ def run_night(rule: Rule, world: World, cell: Cell, budget: int, seed: list[int]
         if accepted:
             agent, val_score = candidate, rule.val_score
     truth = float(agent.mean())
-    headline = float(rule.simulator.run(agent, 1).mean()) if rule.has_headline else math.nan
+    headline = float(simulator.run(agent, 1).mean()) if rule.has_headline else math.nan
     return Night(truth - float(baseline.mean()), val_score - truth, headline - truth, **counts)
 
 
@@ -180,9 +183,8 @@ def _count(counts: dict[str, int], gain: float, worthwhile: bool, accepted: bool
 
 
 def run_job(job: Job) -> list[Night]:
-    return [
-        run_night(_rule(job.rule), job.world, job.cell, job.budget, [SEED, *job.cell, night]) for night in job.nights
-    ]
+    make = (RULES | ABLATION)[job.rule]
+    return [run_night(make, job.world, job.cell, job.budget, [SEED, *job.cell, night]) for night in job.nights]
 
 
 def measure(pool: ProcessPoolExecutor, rule: str, cell: Cell, world: World, budget: int, replications: int) -> Result:

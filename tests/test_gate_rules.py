@@ -8,18 +8,10 @@ from numpy.typing import NDArray
 
 from autoharness.sequential import bar
 from benchmarks.gate_quality import Cell, Night, main, run_night
-from benchmarks.gate_rules import (
-    Counts,
-    Default,
-    EProcess,
-    MantelHaenszel,
-    Ratchet,
-    StandardErrors,
-    Stored,
-    e_process,
-    until_majority,
-)
+from benchmarks.gate_rules import RULES, Counts, Default, EProcess, Make, Ratchet, Stored, e_process, until_majority
 from benchmarks.gate_world import Rates, Simulator, World
+
+_SIMULATOR = Simulator(np.random.default_rng(0))
 
 
 def _counts(passed: Sequence[int], trials: int | Sequence[int]) -> Counts:
@@ -29,55 +21,41 @@ def _counts(passed: Sequence[int], trials: int | Sequence[int]) -> Counts:
 @pytest.mark.parametrize(
     ("rule", "candidate", "incumbent", "accepted"),
     [
-        pytest.param(Ratchet(), _counts([1, 1, 0, 1], 1), _counts([1, 0, 1, 1], 1), True, id="ratchet: 3/4 >= 3/4"),
-        pytest.param(Ratchet(), _counts([1, 1, 0, 0], 1), _counts([1, 0, 1, 1], 1), False, id="ratchet: 2/4 < 3/4"),
+        pytest.param("ratchet", _counts([1, 1, 0, 1], 1), _counts([1, 0, 1, 1], 1), True, id="3/4 >= 3/4"),
+        pytest.param("ratchet", _counts([1, 1, 0, 0], 1), _counts([1, 0, 1, 1], 1), False, id="2/4 < 3/4"),
         # differences 1 1 0 0: mean 1/2, sd = sqrt((4/4)/3) = 0.577, SE = 0.577/2 = 0.289
-        pytest.param(
-            StandardErrors(1, 1), _counts([1, 1, 1, 0], 1), _counts([0, 0, 1, 0], 1), True, id="1 SE: 0.5 > 0.289"
-        ),
+        pytest.param("1 SE, 1 trial", _counts([1, 1, 1, 0], 1), _counts([0, 0, 1, 0], 1), True, id="0.5 > 0.289"),
         # differences 1 0 0 0: mean 1/4, sd = sqrt((9/16 + 3/16)/3) = 1/2, SE = 1/4: not more than one of it
         pytest.param(
-            StandardErrors(1, 1),
-            _counts([1, 0, 1, 0], 1),
-            _counts([0, 0, 1, 0], 1),
-            False,
-            id="1 SE: not 0.25 > 0.25",
+            "1 SE, 1 trial", _counts([1, 0, 1, 0], 1), _counts([0, 0, 1, 0], 1), False, id="not 0.25 > 0.25"
         ),
-        pytest.param(
-            StandardErrors(0.2, 1), _counts([1, 0, 1, 0], 1), _counts([0, 0, 1, 0], 1), True, id="0.2 SE: 0.25 > 0.05"
-        ),
+        pytest.param("0.2 SE, 1 trial", _counts([1, 0, 1, 0], 1), _counts([0, 0, 1, 0], 1), True, id="0.25 > 0.05"),
         # differences 2/3 -2/3 1/3 0: mean 1/12, squares sum to 1, sd = sqrt((1 - 4/144)/3) = 0.569, SE = 0.285
         pytest.param(
-            StandardErrors(0.2, 3),
-            _counts([3, 0, 2, 1], 3),
-            _counts([1, 2, 1, 1], 3),
-            True,
-            id="0.2 SE: 0.083 > 0.057",
+            "0.2 SE, 3 trials", _counts([3, 0, 2, 1], 3), _counts([1, 2, 1, 1], 3), True, id="0.083 > 0.057"
         ),
-        pytest.param(
-            StandardErrors(1, 3), _counts([3, 0, 2, 1], 3), _counts([1, 2, 1, 1], 3), False, id="1 SE: 0.083 < 0.285"
-        ),
-        pytest.param(StandardErrors(1, 1), _counts([1, 1], 1), _counts([0, 0], 1), True, id="SE 0 and a gain"),
-        pytest.param(StandardErrors(1, 1), _counts([1, 0], 1), _counts([1, 0], 1), False, id="SE 0 and no gain"),
+        pytest.param("1 SE, 3 trials", _counts([3, 0, 2, 1], 3), _counts([1, 2, 1, 1], 3), False, id="0.083 < 0.285"),
+        pytest.param("1 SE, 1 trial", _counts([1, 1], 1), _counts([0, 0], 1), True, id="SE 0 and a gain"),
+        pytest.param("1 SE, 1 trial", _counts([1, 0], 1), _counts([1, 0], 1), False, id="SE 0 and no gain"),
         # 2 and 0 of 3: expected 2*3/6 = 1, V = 3*3*2*4/(36*5) = 0.4; 3 and 1 of 3: expected 2, V = 9*4*2/180 = 0.4
         # ahead 1 + 1 of sqrt(0.8): z = 2.236, p = 0.013
-        pytest.param(MantelHaenszel(3), _counts([2, 3], 3), _counts([0, 1], 3), True, id="CMH: p = 0.013"),
+        pytest.param("CMH, 3 trials", _counts([2, 3], 3), _counts([0, 1], 3), True, id="p = 0.013"),
         # 2 and 1 of 3: expected 1.5, V = 9*3*3/180 = 0.45: z = 0.5/0.671 = 0.745, p = 0.228
-        pytest.param(MantelHaenszel(3), _counts([2], 3), _counts([1], 3), False, id="CMH: p = 0.228"),
+        pytest.param("CMH, 3 trials", _counts([2], 3), _counts([1], 3), False, id="p = 0.228"),
         # 3 of 3 and 1 of 4: expected 3*4/7 = 1.714, V = 12*4*3/(49*6) = 0.490: z = 1.286/0.7 = 1.837, p = 0.033
-        pytest.param(
-            MantelHaenszel(5), _counts([3], [3]), _counts([1], [4]), True, id="CMH: unequal arms, p = 0.033"
-        ),
+        pytest.param("CMH, majority of 5", _counts([3], [3]), _counts([1], [4]), True, id="unequal arms, p = 0.033"),
         # 1.5 ahead of sqrt(3 * 0.45 = 1.35): z = 1.291, p = 0.098; one stratum 1:1 more, of sqrt(1.75): p = 0.128
-        pytest.param(MantelHaenszel(3), _counts([2] * 3, 3), _counts([1] * 3, 3), True, id="CMH: p = 0.098"),
-        pytest.param(MantelHaenszel(3), _counts([2, 2, 2, 1], 3), _counts([1] * 4, 3), False, id="CMH: p = 0.128"),
-        pytest.param(MantelHaenszel(3), _counts([3, 0], 3), _counts([3, 0], 3), False, id="CMH: nothing differs"),
+        pytest.param("CMH, 3 trials", _counts([2] * 3, 3), _counts([1] * 3, 3), True, id="p = 0.098"),
+        pytest.param("CMH, 3 trials", _counts([2, 2, 2, 1], 3), _counts([1] * 4, 3), False, id="p = 0.128"),
+        pytest.param("CMH, 3 trials", _counts([3, 0], 3), _counts([3, 0], 3), False, id="nothing differs"),
     ],
 )
 def test_a_peers_verdict_is_the_one_worked_out_by_hand(
-    rule: Stored, candidate: Counts, incumbent: Counts, accepted: bool
+    rule: str, candidate: Counts, incumbent: Counts, accepted: bool
 ) -> None:
-    assert rule.accepts(candidate, incumbent) is accepted
+    made = RULES[rule](_SIMULATOR)
+    assert isinstance(made, Stored)
+    assert made.accepts(candidate, incumbent) is accepted
 
 
 def test_a_task_gets_no_trial_more_once_its_majority_is_decided() -> None:
@@ -102,7 +80,7 @@ def test_the_e_process_commits_at_twenty(ahead: list[int], ended: tuple[bool, in
 
 
 def test_pace_pays_for_each_trial_once() -> None:
-    rule, none, all_ = EProcess(3), np.zeros(10), np.ones(10)
+    rule, none, all_ = EProcess(_SIMULATOR, 3), np.zeros(10), np.ones(10)
     assert rule.start(none) == 30
     assert rule.gate(all_) == (True, 30)
     assert rule.gate(none) == (False, 30)
@@ -117,7 +95,7 @@ def test_the_default_pays_for_pairs_the_incumbents_trials_and_the_score() -> Non
     the new score. A bad candidate then falls behind by three at once: 7 pairs, and 7 trials of the new incumbent;
     those are there when the next comes.
     """
-    rule, none, all_ = Default(), np.zeros(7), np.ones(7)
+    rule, none, all_ = Default(_SIMULATOR), np.zeros(7), np.ones(7)
     assert rule.start(none) == 7
     assert rule.gate(all_) == (True, 9 + 7 + 2 + 7)
     assert rule.gate(none) == (False, 7 + 7)
@@ -128,7 +106,7 @@ def test_the_default_pays_for_pairs_the_incumbents_trials_and_the_score() -> Non
 def test_the_default_asks_more_of_the_second_candidate() -> None:
     """No difference in 20 tasks: the line rejects after 100 pairs (104 are paid, and as many of the incumbent's). The
     bar then stands at 5.5: six pairs, four in flight, and the new score."""
-    rule, none, all_ = Default(), np.zeros(20), np.ones(20)
+    rule, none, all_ = Default(_SIMULATOR), np.zeros(20), np.ones(20)
     rule.start(none)
     assert rule.gate(none) == (False, 104 + 104)
     assert bar(1) == 5.5
@@ -153,14 +131,13 @@ class _Scripted(Simulator):
 def test_the_default_compares_with_the_mean_of_one_trial_more_than_the_candidates() -> None:
     """1 - 1/2, 1 - 0 | 1 - 1/3, 1 | 1 - 1/4, 1 | 1 - 1/5: at 5.72 after seven pairs; 11 are paid, trial 5 of one task
     among them, so that the incumbent needs 7 and 6 trials, of which its score trial gave 2."""
-    rule = Default()
-    rule.simulator = _Scripted()
+    rule = Default(_Scripted())
     rule.start(np.zeros(2))
     assert rule.gate(np.ones(2)) == (True, 11 + (7 + 6 - 2) + 2)
 
 
-def _nights(rule: type[Default] | type[Ratchet], world: World, count: int = 12) -> list[Night]:
-    return [run_night(rule(), world, Cell(40, 40), 3000, [7, night]) for night in range(count)]
+def _nights(rule: Make, world: World, count: int = 12) -> list[Night]:
+    return [run_night(rule, world, Cell(40, 40), 3000, [7, night]) for night in range(count)]
 
 
 def test_a_budget_is_spent_to_the_last_gate_that_can_be_paid() -> None:
