@@ -58,19 +58,25 @@ class Default(Rule):
 
     The switches are for the ablation. `rising`: the bar rises with the questions; `score_counts`: the incumbent's
     score trial is evidence in later gates; `promoting_count`: so are the trials that it was accepted with, and no
-    fresh one is bought.
+    fresh one is bought; `headline`: the final version is evaluated once more.
     """
 
-    has_headline = True
     TRIALS = 8
     """The most a candidate gets in a task, and the most of the incumbent's that it is compared with."""
     IN_FLIGHT = 4
     """Pairs that are already running when the walk ends: they are paid for."""
 
     def __init__(
-        self, simulator: Simulator, *, rising: bool = True, score_counts: bool = True, promoting_count: bool = False
+        self,
+        simulator: Simulator,
+        *,
+        rising: bool = True,
+        score_counts: bool = True,
+        promoting_count: bool = False,
+        headline: bool = True,
     ) -> None:
         super().__init__(simulator)
+        self.has_headline = headline
         self._rising, self._score_counts, self._promoting_count = rising, score_counts, promoting_count
 
     def start(self, baseline: Rates) -> int:
@@ -288,5 +294,6 @@ ABLATION: dict[str, Make] = {
     "bar does not rise": partial(Default, rising=False),
     "promoting trials count": partial(Default, promoting_count=True),
     "score trial is no evidence": partial(Default, score_counts=False),
+    "no headline": partial(Default, headline=False),
 }
 """The default with one thing changed."""
