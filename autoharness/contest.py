@@ -44,7 +44,7 @@ def policy_of(gate: Gate) -> Policy:
     if settings.gate == RATCHET:
         return Ratchet(gate.tasks, settings.trials, gate.best_held_out)
     first = gate.incumbent_first_trial
-    return Sequential(gate.tasks, first, settings.max_trials, gate.questions, gate.agent)
+    return Sequential(gate.tasks, first, settings.max_trials, gate.questions, gate.agent, gate.bought)
 
 
 def opened(bench: Bench, ledger: Ledger, incumbent: Version) -> Gate:
@@ -59,10 +59,20 @@ def opened(bench: Bench, ledger: Ledger, incumbent: Version) -> Gate:
         incumbent=incumbent.row.agent,
         incumbent_first_trial=incumbent.row.first_trial,
         questions=ledger.questions_about(incumbent.row.agent, bench.agent),
+        bought={task_id: _bought(bench, incumbent, task_id) for task_id in bench.measure.gate_tasks},
         best=incumbent.row.val_score,
         best_held_out=incumbent.row.held_out,
         asked=False,
     )
+
+
+def _bought(bench: Bench, incumbent: Version, task_id: str) -> int:
+    """How many of its trials of a task the vault has, counted from the first that had no part in promoting it."""
+    first = incumbent.row.first_trial
+    for number in range(first, first + bench.experiment.max_trials):
+        if not bench.store.has(bench.measure.key(bench.measure.trial(task_id, number, incumbent.row.agent))):
+            return number - first
+    return bench.experiment.max_trials
 
 
 def ask(bench: Bench, gate: Gate) -> Answer:

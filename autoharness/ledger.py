@@ -110,6 +110,8 @@ class Gate(Measured):
     incumbent_first_trial: int = 0
     questions: int = 0
     """How many the holdout had been asked about this incumbent before."""
+    bought: dict[str, int] = field(default_factory=dict)
+    """By held-out task: how many trials of the incumbent there were before."""
     leaks: int = 0
     """What the edit carries of the benchmark's records."""
     asked: bool = True

@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Protocol
 
 from autoharness.results import Rewards, mean
@@ -67,20 +68,28 @@ class Policy(Protocol):
 class Sequential:
     """Candidate against incumbent, pair by pair, until no outcome that is still unknown could change the verdict.
 
-    A pair is one trial of the candidate and the mean of the incumbent's trials of the same task. The incumbent's
-    are its own: those that promoted it were lucky, and do not count. It is always one trial ahead, so that at
-    least one of its trials runs beside each of the candidate's, and no single lucky one decides every question.
+    A pair is one trial of the candidate and the mean of the incumbent's trials of the same task: all those that
+    earlier questions have bought, and always one more than the candidate has, so that no single lucky one decides.
+    Those that promoted it were lucky, and do not count.
 
     An outcome that infrastructure kept from us is unknown as well: both verdicts must agree about it, or there is
     none. So an agent cannot gain by voiding the trials that it fails. A task that cannot be evaluated for the
     incumbent leaves both sides.
     """
 
-    def __init__(self, tasks: list[str], first_number: int, max_trials: int, questions: int, order: str) -> None:
+    def __init__(
+        self,
+        tasks: list[str],
+        first_number: int,
+        max_trials: int,
+        questions: int,
+        order: str,
+        bought: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         """`first_number`: the incumbent's first trial that had no part in promoting it. `questions`: those since
-        then. `order`: seeds the order of the tasks."""
+        then. `order`: seeds the order of the tasks. `bought`: how many trials of the incumbent there are of a task."""
         self.bar = bar(questions)
-        self._first, self._max_trials = first_number, max_trials
+        self._first, self._max_trials, self._bought = first_number, max_trials, bought
         self._pairs = [
             Request(Side.CANDIDATE, task_id, first_number + trial)
             for trial in range(max_trials)
@@ -103,7 +112,8 @@ class Sequential:
 
     def _opponents(self, pair: Request) -> list[Request]:
         """The incumbent's trials that the candidate's is compared with."""
-        numbers = range(self._first, min(pair.number + 2, self._first + max(2, self._max_trials)))
+        wanted = max(pair.number - self._first + 2, self._bought.get(pair.task_id, 0))
+        numbers = range(self._first, self._first + min(wanted, max(2, self._max_trials)))
         return [Request(Side.INCUMBENT, pair.task_id, number) for number in numbers]
 
     def _differences(self, seen: Seen) -> Iterator[tuple[float, float]]:

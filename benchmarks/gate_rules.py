@@ -101,12 +101,16 @@ class Default(Rule):
         return Gate(accepted, simulations)
 
     def _refer(self) -> None:
-        """What a candidate's trial t is compared with, by task: the mean of the incumbent's trials 0 to t + 1."""
+        """The mean of each task's first n trials of the incumbent, in row n - 1."""
         self._references = np.cumsum(self._trials, axis=0) / np.arange(1, self.TRIALS + 1)[:, None]
 
     def _differences(self, rewards: NDArray[np.bool_], orders: NDArray[np.int64]) -> Iterator[float]:
+        """Of a candidate's trial t and all of the incumbent's that are there, and at least its trials 0 to t + 1."""
+        bought = self._bought.copy()
         for trial, order in enumerate(orders):
-            yield from (rewards[trial] - self._references[self._wanted(trial) - 1])[order].tolist()
+            compared = np.maximum(bought, self._wanted(trial))
+            references = self._references[compared - 1, np.arange(len(bought))]
+            yield from (rewards[trial] - references)[order].tolist()
 
     def _wanted(self, trial: int) -> int:
         return min(trial + 2, self.TRIALS)

@@ -127,8 +127,11 @@ class Simulator:
 
 
 def second() -> World:
-    """A world nobody looked at before the rule was frozen: its parameters are drawn, from a fixed seed."""
-    draw = np.random.default_rng(20261121).uniform
+    """A world nobody looked at before the rule was frozen: its parameters are drawn, from a fixed seed.
+
+    Seed 20261121 was looked at, and then the rule was given all of the incumbent's trials; this is the next draw.
+    """
+    draw = np.random.default_rng(20261122).uniform
     neutral, touched = draw(0.40, 0.75), draw(0.05, 0.30)
     return World(
         neutral=neutral,

@@ -77,6 +77,13 @@ def test_it_stops_only_where_no_outcome_that_is_left_could_change_the_verdict(
     assert _verdict(policy, everything) == stopped_with
 
 
+def test_trials_of_the_incumbent_that_are_there_already_are_compared_with_too() -> None:
+    policy = Sequential(TASKS, 3, max_trials=4, questions=0, order="any", bought={"1": 4, "2": 9, "3": 1})
+    first = {one.task_id: one for one in policy.requests if one.side == Side.CANDIDATE and one.number == 3}
+    compared = {task_id: [one.number for one in policy._opponents(first[task_id])] for task_id in TASKS}
+    assert compared == {"1": [3, 4, 5, 6], "2": [3, 4, 5, 6], "3": [3, 4], "4": [3, 4], "5": [3, 4]}
+
+
 def test_a_clear_difference_is_seen_before_the_first_trial_is_over() -> None:
     policy = Sequential([str(n) for n in range(40)], 0, 8, 0, "any")
     for reward, verdict in ((1.0, Verdict.ACCEPTED), (0.0, Verdict.REJECTED)):
