@@ -1,7 +1,7 @@
 """One question to the holdout: candidate against incumbent, trial by trial, until the policy has seen enough."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autoharness.config import RATCHET, Experiment
 from autoharness.ledger import Gate, Ledger, Look, Version
@@ -49,7 +49,7 @@ def policy_of(gate: Gate) -> Policy:
 
 def opened(bench: Bench, ledger: Ledger, incumbent: Version) -> Gate:
     """The row of this gate as far as it is known before anything is run."""
-    return Gate(
+    gate = Gate(
         measure=bench.measure.id,
         measured=bench.measure.words,
         agent=bench.agent,
@@ -64,6 +64,9 @@ def opened(bench: Bench, ledger: Ledger, incumbent: Version) -> Gate:
         best_held_out=incumbent.row.held_out,
         asked=False,
     )
+    same = [one for one in ledger.gates if one.asked and (one.agent, one.incumbent) == (gate.agent, gate.incumbent)]
+    # asked again it is the same question, and has the same answer: nobody gets another one by asking once more
+    return replace(gate, questions=same[0].questions, bought=same[0].bought) if same else gate
 
 
 def _bought(bench: Bench, incumbent: Version, task_id: str) -> int:

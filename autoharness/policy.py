@@ -87,7 +87,8 @@ class Sequential:
         bought: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         """`first_number`: the incumbent's first trial that had no part in promoting it. `questions`: those since
-        then. `order`: seeds the order of the tasks. `bought`: how many trials of the incumbent there are of a task."""
+        then. `order`: seeds the order of the tasks. `bought`: how many of the incumbent's trials there are by task.
+        """
         self.bar = bar(questions)
         self._first, self._max_trials, self._bought = first_number, max_trials, bought
         self._pairs = [
