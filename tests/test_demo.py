@@ -8,13 +8,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
 from conftest import ROOT
 
 EDITS = sorted((ROOT / "examples" / "edits").iterdir())
 
 
-def test_the_edits_apply_in_order_and_leave_python(tmp_path: Path) -> None:
-    """As in the demo: one that hurts is taken back before the next."""
+@pytest.mark.parametrize("taken_back", [("hurts",), ("hurts", "neutral")])
+def test_the_edits_apply_in_order_and_leave_python(tmp_path: Path, taken_back: tuple[str, ...]) -> None:
+    """As in the demo: one that the gate rejects is taken back before the next."""
     agent = tmp_path / "agent" / "agent.py"
     agent.parent.mkdir()
     shutil.copyfile(ROOT / "agent" / "templates" / "tau_bench.py", agent)
@@ -23,7 +25,7 @@ def test_the_edits_apply_in_order_and_leave_python(tmp_path: Path) -> None:
         subprocess.run(["git", "apply", str(edit)], cwd=tmp_path, check=True)
         ast.parse(agent.read_text())
         assert agent.read_text() != before
-        if edit.read_text().startswith("hurts"):
+        if edit.read_text().startswith(taken_back):
             agent.write_text(before)
 
 
