@@ -24,6 +24,9 @@ class Answer:
     looks: list[Look]
     seen: Seen
     simulations: int
+    """That were looked at, of both sides."""
+    new: int
+    """Those among them that were run for this question."""
     repeated: int
     """Simulations that were run again after infrastructure had failed them."""
 
@@ -92,7 +95,7 @@ def ask(bench: Bench, gate: Gate) -> Answer:
         raise Interrupted
     looks = looks_of(bench, run.outcomes, gate.agent)
     repeated = sum(note.startswith("attempt ") for outcome in run.outcomes for note in outcome.notes)
-    return Answer(decision, looks, looked_at, len(run.outcomes), repeated)
+    return Answer(decision, looks, looked_at, len(run.outcomes), run.new, repeated)
 
 
 def score(bench: Bench, first_number: int) -> Score:

@@ -197,7 +197,7 @@ def _run(bench: Bench, task_ids: list[str]) -> Run:
 
 def _spent(answer: Answer) -> str:
     repeated = f"; {answer.repeated} were run again after infrastructure failed" if answer.repeated else ""
-    return f"{answer.simulations} simulations of both sides were looked at{repeated}"
+    return f"{answer.simulations} simulations of both sides were looked at, {answer.new} were run for it{repeated}"
 
 
 def _as_text(gate: Gate, ledger: Ledger) -> list[str]:
@@ -230,7 +230,7 @@ def _score_lines(gate: Gate, ledger: Ledger) -> list[str]:
         score_of = score_line(gate.held_out.values())
         return [f"val_score: {score_of}, 95 % interval {low:.2f} to {high:.2f}", *lines]
     if not gate.asked:
-        return lines
+        return ["val_score: N/A  (the holdout was not asked)", *lines]
     if gate.experiment["gate"] == RATCHET:
         return [f"val_score: {score_line(_settled(gate).values())}", *lines]
     first = [one for one in gate.looks if one.side == Side.CANDIDATE and one.number == _first_number(gate)]

@@ -17,9 +17,14 @@ class Progress:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
 
-    def begin(self, what: str, total: int, known: Collection[Outcome], held_out: Collection[str]) -> None:
-        """`what` says what is run; `known` are the outcomes that the store already has: they cost nothing now."""
-        self._say(f"{total} simulations: {what}")
+    def begin(
+        self, what: str, total: int, known: Collection[Outcome], held_out: Collection[str], at_most: bool = False
+    ) -> None:
+        """`what` says what is run; `known` are the outcomes that the store already has: they cost nothing now.
+
+        `at_most`: the run may have enough before.
+        """
+        self._say(f"{'at most ' if at_most else ''}{total} simulations: {what}")
         self._counts: Counter[str] = Counter()
         self._cost_usd = 0.0
         self._uncosted_calls = 0

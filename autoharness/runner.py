@@ -55,7 +55,9 @@ class Run:
     folder: Path
     interrupted: bool
     planned: int
-    """How many simulations the run was to have; fewer outcomes where it was interrupted."""
+    """How many simulations the run was to have; fewer outcomes where it was interrupted or had enough."""
+    new: int
+    """How many of the outcomes the store did not have before."""
 
     @property
     def rewards(self) -> dict[str, float | None]:
@@ -227,7 +229,8 @@ class Bench:
         outcomes = _Outcomes(self.store, {trial: self.measure.key(trial) for trial in trials})
         self._note_holdout({trial.task_id for trial in trials}, command, reveal)
         hidden = set() if reveal else self.measure.held_out
-        self._progress.begin(self._headline(), len(trials), outcomes.all, hidden)
+        known = len(outcomes.all)
+        self._progress.begin(self._headline(), len(trials), outcomes.all, hidden, at_most=enough is not None)
         interrupted = False
         try:
             stop = (lambda: enough(outcomes.all)) if enough else (lambda: False)
@@ -242,7 +245,7 @@ class Bench:
             self._progress.end()
             self._runs += 1
             write_json(self._folder / f"run-{self._runs:03}.json", self._record(outcomes.all))
-        return Run(outcomes.all, self._folder, interrupted, len(trials))
+        return Run(outcomes.all, self._folder, interrupted, len(trials), len(outcomes.all) - known)
 
     def export(self, run: Run) -> list[Outcome]:
         """Leave the train part of a run where the coding agent reads it; returns its outcomes."""
