@@ -22,7 +22,6 @@ class Answer:
 
     decision: Decision
     looks: list[Look]
-    seen: Seen
     simulations: int
     """That were looked at, of both sides."""
     new: int
@@ -62,7 +61,7 @@ def opened(bench: Bench, ledger: Ledger, incumbent: Version) -> Gate:
         incumbent=incumbent.row.agent,
         incumbent_first_trial=incumbent.row.first_trial,
         questions=ledger.questions_about(incumbent.row.agent, bench.agent),
-        bought={task_id: _bought(bench, incumbent, task_id) for task_id in bench.measure.gate_tasks},
+        bought=ledger.bought(incumbent),
         best=incumbent.row.val_score,
         best_held_out=incumbent.row.held_out,
         asked=False,
@@ -70,15 +69,6 @@ def opened(bench: Bench, ledger: Ledger, incumbent: Version) -> Gate:
     same = [one for one in ledger.gates if one.asked and (one.agent, one.incumbent) == (gate.agent, gate.incumbent)]
     # asked again it is the same question, and has the same answer: nobody gets another one by asking once more
     return replace(gate, questions=same[0].questions, bought=same[0].bought) if same else gate
-
-
-def _bought(bench: Bench, incumbent: Version, task_id: str) -> int:
-    """How many of its trials of a task the vault has, counted from the first that had no part in promoting it."""
-    first = incumbent.row.first_trial
-    for number in range(first, first + bench.experiment.max_trials):
-        if not bench.store.has(bench.measure.key(bench.measure.trial(task_id, number, incumbent.row.agent))):
-            return number - first
-    return bench.experiment.max_trials
 
 
 def ask(bench: Bench, gate: Gate) -> Answer:
@@ -90,12 +80,12 @@ def ask(bench: Bench, gate: Gate) -> Answer:
         return {trials[outcome.trial]: outcome.reward for outcome in outcomes}
 
     run = bench.run_trials(list(trials), COMMAND, enough=lambda outcomes: policy.decide(seen(outcomes)) is not None)
-    looked_at, decision = seen(run.outcomes), policy.decide(seen(run.outcomes))
+    decision = policy.decide(seen(run.outcomes))
     if run.interrupted or decision is None:
         raise Interrupted
     looks = looks_of(bench, run.outcomes, gate.agent)
     repeated = sum(note.startswith("attempt ") for outcome in run.outcomes for note in outcome.notes)
-    return Answer(decision, looks, looked_at, len(run.outcomes), run.new, repeated)
+    return Answer(decision, looks, len(run.outcomes), run.new, repeated)
 
 
 def score(bench: Bench, first_number: int) -> Score:

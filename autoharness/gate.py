@@ -106,7 +106,7 @@ def _decide(bench: Bench, ledger: Ledger, gate: Gate) -> Gate:
     reasons = [suite.reason, *answer.decision.reasons, _spent(answer)]
     verdict = answer.decision.verdict
     gate = replace(gate, asked=True, answered=verdict, verdict=verdict, reasons=reasons, looks=answer.looks)
-    return _accepted(bench, ledger, gate, answer) if gate.verdict == Verdict.ACCEPTED else gate
+    return _accepted(bench, ledger, gate) if gate.verdict == Verdict.ACCEPTED else gate
 
 
 def _ask_suite(bench: Bench, ledger: Ledger, gate: Gate) -> tuple[Gate, SuiteVerdict]:
@@ -140,9 +140,9 @@ def _check_incumbent(bench: Bench, ledger: Ledger, gate: Gate) -> Run:
     return run
 
 
-def _accepted(bench: Bench, ledger: Ledger, gate: Gate, answer: Answer) -> Gate:
+def _accepted(bench: Bench, ledger: Ledger, gate: Gate) -> Gate:
     """Its score, from trials that had no part in the verdict; and the train tasks that it fixed."""
-    first = policy_of(gate).next_number(answer.seen)
+    first = policy_of(gate).next_number
     scored = score(bench, first)
     if scored.missing:
         why = f"{scored.missing} tasks of its score could not be evaluated; the same command runs those again"

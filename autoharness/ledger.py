@@ -12,6 +12,7 @@ against somebody who can write the vault and makes the whole chain anew; each co
 Scores compare only within one *measure*: domain, data, models, arguments, limits, seeds, gate. A row says which.
 """
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -211,6 +212,22 @@ class Ledger:
         """How many other candidates the holdout was asked about, against this incumbent."""
         asked = {gate.agent for gate in self.gates if gate.asked and gate.incumbent == incumbent}
         return len(asked - {candidate})
+
+    def bought(self, incumbent: Version) -> dict[str, int]:
+        """By held-out task: how many of its trials were looked at, from the first without a part in promoting it on.
+
+        From the rows, not from the vault: a gate that was killed must not change what its next run compares with.
+        """
+        looks = list(incumbent.row.score_looks)
+        for gate in self.gates:
+            same = gate.incumbent == incumbent.row.agent
+            looks += [look for look in gate.looks if same and look.side == Side.INCUMBENT]
+        known = {(look.task_id, look.number) for look in looks if look.reward is not None}
+        counts: dict[str, int] = {}
+        for task_id in dict.fromkeys(task_id for task_id, _ in known):
+            numbers = itertools.count(incumbent.row.first_trial)
+            counts[task_id] = sum(1 for _ in itertools.takewhile(lambda n: (task_id, n) in known, numbers))  # noqa: B023
+        return counts
 
     def is_recorded(self, agent: str) -> bool:
         """Whether the newest version is this agent file, by a record and not as the baseline."""

@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 from types import MappingProxyType
 from typing import Protocol
 
@@ -61,8 +62,8 @@ class Policy(Protocol):
     def decide(self, seen: Seen) -> Decision | None:
         """None while it depends on trials that were not run yet."""
 
-    def next_number(self, seen: Seen) -> int:
-        """The number of the first trial of the candidate that had no part in the verdict."""
+    next_number: int
+    """Of the candidate's first trial that can have no part in the verdict."""
 
 
 class Sequential:
@@ -90,6 +91,7 @@ class Sequential:
         then. `order`: seeds the order of the tasks. `bought`: how many of the incumbent's trials there are by task.
         """
         self.bar = bar(questions)
+        self.next_number = first_number + max_trials
         self._first, self._max_trials, self._bought = first_number, max_trials, bought
         self._pairs = [
             Request(Side.CANDIDATE, task_id, first_number + trial)
@@ -100,16 +102,13 @@ class Sequential:
         self.requests = list(dict.fromkeys(wanted))
 
     def decide(self, seen: Seen) -> Decision | None:
-        accepted_at_worst, _ = walk((low for low, _ in self._differences(seen)), self.bar)
+        accepted_at_worst, pairs = walk((low for low, _ in self._differences(seen)), self.bar)
         accepted_at_best, _ = walk((high for _, high in self._differences(seen)), self.bar)
         if accepted_at_worst == accepted_at_best:
-            return Decision(Verdict.ACCEPTED if accepted_at_worst else Verdict.REJECTED, self._reasons(seen))
+            return Decision(Verdict.ACCEPTED if accepted_at_worst else Verdict.REJECTED, self._reasons(seen, pairs))
         if _too_many_lost(seen) or len(seen) == len(self.requests):
-            return Decision(Verdict.UNDECIDED, self._reasons(seen))
+            return Decision(Verdict.UNDECIDED, self._reasons(seen, len(self._pairs)))
         return None
-
-    def next_number(self, seen: Seen) -> int:
-        return 1 + max((one.number for one in seen if one.side == Side.CANDIDATE), default=self._first - 1)
 
     def _opponents(self, pair: Request) -> list[Request]:
         """The incumbent's trials that the candidate's is compared with."""
@@ -131,8 +130,9 @@ class Sequential:
             at_worst, at_best = (0.0, 1.0) if reward is None else (reward, reward)
             yield at_worst - (sum(rewards) + pending) / trials, at_best - sum(rewards) / trials
 
-    def _reasons(self, seen: Seen) -> list[str]:
-        known = [low for low, high in self._differences(seen) if low == high]
+    def _reasons(self, seen: Seen, pairs: int) -> list[str]:
+        """`pairs`: where the walk ended. What was in flight then is no part of it."""
+        known = [low for low, high in islice(self._differences(seen), pairs) if low == high]
         lost = sum(reward is None for reward in seen.values())
         lines = [f"{sum(known):+.1f} tasks ahead after {len(known)} pairs of trials; accepted at {self.bar:+.1f}"]
         if known:
@@ -186,6 +186,5 @@ class Ratchet:
         reason = f"held-out mean {val_score:.4f} {'>=' if better else '<'} best {best:.4f}"
         return Decision(Verdict.ACCEPTED if better else Verdict.REJECTED, [reason])
 
-    def next_number(self, seen: Seen) -> int:
-        """Its trials that promoted it are its score: this rule knows no better."""
-        return 0
+    next_number = 0
+    """Its trials that promoted it are its score: this rule knows no better."""

@@ -55,9 +55,6 @@ class Store:
             path.rename(path.with_suffix(".damaged"))
             return None
 
-    def has(self, key: Json) -> bool:
-        return self._trial(key).exists()
-
     def keep(self, key: Json, outcome: Outcome) -> None:
         write_json(self._trial(key), {"key": key, "outcome": outcome.to_json()})
 

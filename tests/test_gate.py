@@ -2,15 +2,19 @@
 
 import fcntl
 import json
+import os
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any
 
 import pytest
 from checkout import MOCK, Checkout
-from conftest import TEMPLATE
+from conftest import ROOT, TEMPLATE
 from harnesses import BAD, GOOD_PROMPT
 from llm_server import Fault, LLMServer
 from solver import Solver
@@ -46,6 +50,11 @@ def _values(printed: str) -> dict[str, str]:
     return dict(line.split(": ", 1) for line in printed.splitlines() if ": " in line)
 
 
+def _answer(printed: str) -> list[str]:
+    """What does not depend on how often a gate was interrupted."""
+    return [line for line in printed.splitlines() if "were run for it" not in line]
+
+
 def test_a_good_edit_is_accepted_and_its_score_comes_from_trials_without_a_part_in_that(
     _accepted_once: tuple[Checkout, Any],
 ) -> None:
@@ -68,7 +77,7 @@ def test_a_good_edit_is_accepted_and_its_score_comes_from_trials_without_a_part_
     ]
     row = Ledger(Store(checkout.vault)).gates[-1]
     looked_at = [look.number for look in row.looks if look.side == Side.CANDIDATE]
-    assert row.first_trial == 1 + max(looked_at) and {look.number for look in row.score_looks} == {row.first_trial}
+    assert max(looked_at) < row.first_trial and {look.number for look in row.score_looks} == {row.first_trial}
 
 
 def test_a_bad_edit_is_rejected_without_a_score_and_on_trials_that_did_not_promote_the_incumbent(
@@ -264,4 +273,24 @@ def test_the_sequential_gate_asks_again_only_for_what_an_outage_took(
     assert "simulated" not in gate.stdout
     assert "questions: 1 asked" in gate.stdout, "the same question, asked again"
     paid = len(server.requests)
-    assert checkout.run("gating.py", **provider).stdout == gate.stdout and len(server.requests) == paid
+    again = checkout.run("gating.py", **provider)
+    assert _answer(again.stdout) == _answer(gate.stdout) and "0 were run for it" in again.stdout
+    assert len(server.requests) == paid
+
+
+def test_killed_at_any_instant_the_same_command_comes_to_the_same_verdict(prepared: Checkout, tmp_path: Path) -> None:
+    """And pays for nothing twice; the lock does not outlive its holder."""
+    prepared.agent.write_text(GOOD_PROMPT)
+    whole = prepared.copy(tmp_path / "whole").run("gating.py")
+    environment = os.environ | {"AUTOHARNESS_VAULT": str(prepared.vault), "PYTHONPATH": str(ROOT)}
+    for trials in (9, 15, 25):  # the baseline's are nine
+        gate = subprocess.Popen(
+            [sys.executable, "gating.py"], cwd=prepared.root, env=environment, stdout=PIPE, stderr=PIPE
+        )
+        while len(list((prepared.vault / "trials").iterdir())) < trials and gate.poll() is None:
+            time.sleep(0.01)
+        gate.kill()
+        gate.communicate()
+    done = prepared.run("gating.py")
+    assert _answer(done.stdout) == _answer(whole.stdout)
+    assert [type(row).__name__ for row in _rows(prepared)] == ["Baseline", "Gate"]

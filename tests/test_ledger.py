@@ -77,6 +77,20 @@ def test_a_question_is_counted_once_for_each_candidate_and_only_where_it_was_ask
     assert (ledger.questions, ledger.questions_about("a", ""), ledger.questions_about("d", "e")) == (3, 2, 0)
 
 
+def test_the_trials_of_the_incumbent_that_earlier_questions_bought_are_counted(ledger: Ledger) -> None:
+    def looks(*numbers: int, side: str = "incumbent", reward: float | None = 1.0) -> list[Look]:
+        return [Look(side, "1", number, reward) for number in numbers]
+
+    promoting = looks(0, 1, 2, side="candidate")
+    gate = _gate(ledger, "b", 0.6, looks=promoting, score_looks=looks(3, side="candidate"), first_trial=3)
+    _record(ledger, gate)
+    assert ledger.bought(ledger.best) == {"1": 1}
+    _gate(ledger, "c", looks=[*looks(3, 4, 6), *looks(5, side="candidate"), *looks(5, reward=None)])
+    assert ledger.bought(ledger.best) == {"1": 2}
+    _gate(ledger, "d", looks=looks(5))
+    assert ledger.bought(ledger.best) == {"1": 4}
+
+
 def test_a_suite_task_keeps_a_record_and_is_quarantined_when_the_unchanged_incumbent_fails_it(ledger: Ledger) -> None:
     _record(ledger, _gate(ledger, "b", 0.6, promoted=["1", "2"], promotion_trials=3))
     _gate(ledger, "c", suite={"1": 0.0, "2": 0.0}, suite_checks={"1": 0.0, "2": 1.0})
