@@ -1,15 +1,16 @@
 """`python report.py --verify`: whether every verdict follows from the trials in the vault."""
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from autoharness.config import RATCHET
 from autoharness.contest import policy_of
 from autoharness.errors import UserError
-from autoharness.ledger import Gate, Ledger, Look, Measured, Record, Row
-from autoharness.policy import Verdict
-from autoharness.results import Rewards, mean
+from autoharness.ledger import Confirmation, Gate, Ledger, Look, Measured, Record, Row
+from autoharness.policy import Side, Verdict
+from autoharness.results import Rewards, digest, mean
 from autoharness.store import Store
 from autoharness.suite import SuiteVerdict, floor, veto_after_checks
 
@@ -32,11 +33,12 @@ def findings_in(row: Row, ledger: Ledger, store: Store) -> Iterator[str]:
     """What does not fit in one row."""
     yield from _agents(row, store)
     for look in _looks(row):
-        yield from _trial(look, store)
+        yield from _trial(look, row, store)
     if isinstance(row, Measured):
         yield from _score(row)
     if isinstance(row, Gate):
-        yield from _verdict(row, ledger)
+        yield from _question(row, ledger.before(row))
+        yield from _verdict(row, ledger.before(row))
     if isinstance(row, Record):
         yield from _record(row, ledger)
 
@@ -53,8 +55,11 @@ def _agents(row: Row, store: Store) -> Iterator[str]:
             yield str(error)
 
 
-def _trial(look: Look, store: Store) -> Iterator[str]:
+def _trial(look: Look, row: Row, store: Store) -> Iterator[str]:
+    """The file is the one that was looked at, and says what the row says."""
     if not look.key:
+        if look.reward is not None:
+            yield f"a reward of task {look.task_id} without a trial"
         return
     name = f"trial {look.key[:12]}"
     try:
@@ -64,6 +69,18 @@ def _trial(look: Look, store: Store) -> Iterator[str]:
         return
     if hashlib.sha256(content).hexdigest() != look.sha256:
         yield f"{name} is not the file that was looked at"
+        return
+    document = json.loads(content)
+    trial, reward = document["outcome"]["trial"], document["outcome"]["reward"]
+    said = (look.task_id, look.number, look.reward, _agent_of(look, row))
+    if digest(document["key"]) != look.key or (trial["task_id"], trial["number"], reward, trial["agent"]) != said:
+        yield f"{name} is not what the row says: task, number, agent or reward differ"
+
+
+def _agent_of(look: Look, row: Row) -> str:
+    if look.side == Side.CANDIDATE:
+        return row.agent
+    return row.incumbent if isinstance(row, Gate) else row.baseline if isinstance(row, Confirmation) else ""
 
 
 def _score(row: Measured) -> Iterator[str]:
@@ -76,6 +93,21 @@ def _score(row: Measured) -> Iterator[str]:
         yield "the held-out rewards do not follow from its trials"
     if row.val_score != mean(rewards.values()):
         yield f"val_score {row.val_score} does not follow from its trials: {mean(rewards.values())}"
+
+
+def _question(gate: Gate, before: Ledger) -> Iterator[str]:
+    """It was put to the incumbent of its time, as often as had been asked."""
+    best = before.best.row
+    if (gate.incumbent, gate.incumbent_first_trial, gate.best) != (best.agent, best.first_trial, best.val_score):
+        yield "it was not compared with the best version of its time"
+    same = before.same_question(gate)
+    asked = (same.questions, same.bought) if same else _asked(before, gate)
+    if (gate.questions, gate.bought) != asked:
+        yield "the questions and trials before it are not those of the ledger"
+
+
+def _asked(before: Ledger, gate: Gate) -> tuple[int, dict[str, int]]:
+    return before.questions_about(gate.incumbent, gate.agent), before.bought(before.best)
 
 
 def _verdict(gate: Gate, ledger: Ledger) -> Iterator[str]:
@@ -102,7 +134,7 @@ def _expected(gate: Gate, ledger: Ledger) -> str:
 def _suite(gate: Gate, ledger: Ledger) -> SuiteVerdict:
     if gate.experiment["gate"] == RATCHET:
         return floor(gate.suite, gate.experiment["threshold"])
-    return veto_after_checks(gate.suite, gate.suite_checks, ledger.suite_before(gate))
+    return veto_after_checks(gate.suite, gate.suite_checks, ledger.suite)
 
 
 def _record(row: Record, ledger: Ledger) -> Iterator[str]:

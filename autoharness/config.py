@@ -113,8 +113,8 @@ _TYPES = get_type_hints(Experiment)
 _LARGEST = 10**12
 _RANGES: dict[str, tuple[float, float]] = {
     "trials": (1, 1000),
-    "max_trials": (1, 1000),
-    "confirm_trials": (1, 1000),
+    "max_trials": (1, 50),
+    "confirm_trials": (1, 50),
     "max_concurrency": (1, _LARGEST),
     "max_steps": (1, _LARGEST),
     "max_errors": (1, _LARGEST),

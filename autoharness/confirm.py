@@ -1,23 +1,24 @@
 """`python report.py --confirm`: the headline. Baseline against best, on trials that no verdict has looked at.
 
-Where `confirm_split` is set its tasks were never run before; else they are those of gate_split, with trial numbers
-that no gate uses. It is done once for each best version: asked again, it prints what was found.
+Where `confirm_split` is set its tasks are no part of any verdict; else they are those of gate_split. Either way the
+trials have numbers that nothing else uses. It is done once for each best version: asked again, it prints what was
+found.
 """
 
 from collections.abc import Sequence
 
 from autoharness.config import SIMULATED, Experiment
-from autoharness.contest import Interrupted, looks_of
+from autoharness.contest import Interrupted, is_void, looks_of
 from autoharness.errors import EXIT_UNDECIDED, UserError
 from autoharness.ledger import Confirmation, Ledger, Look, Version
 from autoharness.policy import Side
 from autoharness.results import passed
 from autoharness.runner import CONFIRM, Bench, TauBenchRunner
-from autoharness.stats import difference_interval, mean_interval, pass_hat_k
+from autoharness.stats import difference_interval, mean_interval, pass_at_k, pass_hat_k
 from autoharness.store import Store
 
 _FIRST_NUMBER = 100_000
-"""Of the trials on the gate's own split: far beyond those of any gate."""
+"""Of its trials: far beyond those of any gate, and of any run by hand."""
 
 
 def confirm(experiment: Experiment, store: Store) -> int:
@@ -53,13 +54,13 @@ def _found(ledger: Ledger, best: Version, split: str) -> Confirmation | None:
 def _run(bench: Bench, ledger: Ledger, best: Version, split: str) -> Confirmation | None:
     """Both sides' trials, interleaved. None where some have no reward."""
     baseline, tasks = ledger.versions[0].row.agent, bench.measure.confirm_tasks
-    first = 0 if bench.experiment.confirm_split else _FIRST_NUMBER
-    numbers = range(first, first + bench.experiment.confirm_trials)
+    bench.measure.check_splits()
+    numbers = range(_FIRST_NUMBER, _FIRST_NUMBER + bench.experiment.confirm_trials)
     sides = [(number, task_id, agent) for number in numbers for task_id in tasks for agent in (baseline, bench.agent)]
     run = bench.run_trials([bench.measure.trial(task_id, number, agent) for number, task_id, agent in sides], CONFIRM)
     if run.interrupted:
         raise Interrupted
-    if any(outcome.reward is None for outcome in run.outcomes):
+    if any(outcome.reward is None and not is_void(outcome) for outcome in run.outcomes):
         return None
     row = Confirmation(
         measure=bench.measure.id,
@@ -77,7 +78,11 @@ def _run(bench: Bench, ledger: Ledger, best: Version, split: str) -> Confirmatio
 
 
 def _as_text(row: Confirmation, best: Version, ledger: Ledger) -> list[str]:
-    baseline, after = (_by_task(row.looks, side) for side in (Side.INCUMBENT, Side.CANDIDATE))
+    void = {look.task_id for look in row.looks if look.void}  # what tau2 cannot evaluate leaves both sides
+    looks = [look for look in row.looks if look.task_id not in void]
+    baseline, after = (_by_task(looks, side) for side in (Side.INCUMBENT, Side.CANDIDATE))
+    if not baseline:
+        return ["confirm: tau2 could not evaluate a single task"]
     differences = [_mean(after[task_id]) - _mean(baseline[task_id]) for task_id in baseline]
     low, high = difference_interval(differences)
     trials = min(map(len, after.values()))
@@ -102,7 +107,8 @@ def _score(tasks: list[list[float]], trials: int) -> str:
     mean = _mean([_mean(rewards) for rewards in tasks])
     hat = [_mean([pass_hat_k(sum(map(passed, some)), len(some), k) for some in tasks]) for k in range(1, trials + 1)]
     powers = ", ".join(f"pass^{k} {value:.4f}" for k, value in enumerate(hat, 1))
-    return f"{mean:.4f}  95 % interval {low:.2f} to {high:.2f}, {powers}"
+    once = _mean([pass_at_k(sum(map(passed, some)), len(some), trials) for some in tasks])
+    return f"{mean:.4f}  95 % interval {low:.2f} to {high:.2f}, {powers}, pass@{trials} {once:.4f}"
 
 
 def _by_task(looks: list[Look], side: str) -> dict[str, list[float]]:

@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 
 from autoharness.config import RATCHET, Experiment
 from autoharness.ledger import Gate, Ledger, Look, Version
-from autoharness.policy import Decision, Policy, Ratchet, Request, Seen, Sequential, Side
-from autoharness.results import Outcome, Rewards, Status, Trial, settled_rewards
+from autoharness.policy import VOID, Decision, Policy, Ratchet, Request, Seen, Sequential, Side
+from autoharness.results import Outcome, Rewards, Status, Trial, digest, settled_rewards
 from autoharness.runner import Bench, Run
 
 COMMAND = "gating.py"
+FIRST_TRIAL = 1000
+"""The number of the baseline's first held-out trial. Trials of the gate have numbers that no run by hand reaches."""
 
 
 class Interrupted(Exception):
@@ -44,9 +46,9 @@ def policy_of(gate: Gate) -> Policy:
     """The policy that decides, or decided, this gate; its looks do not matter."""
     settings = Experiment(**gate.experiment)
     if settings.gate == RATCHET:
-        return Ratchet(gate.tasks, settings.trials, gate.best_held_out)
+        return Ratchet(gate.tasks, FIRST_TRIAL, settings.trials, gate.best_held_out)
     first = gate.incumbent_first_trial
-    return Sequential(gate.tasks, first, settings.max_trials, gate.questions, gate.agent, gate.bought)
+    return Sequential(gate.tasks, first, settings.max_trials, gate.questions, gate.order, gate.bought)
 
 
 def opened(bench: Bench, ledger: Ledger, incumbent: Version) -> Gate:
@@ -61,14 +63,15 @@ def opened(bench: Bench, ledger: Ledger, incumbent: Version) -> Gate:
         incumbent=incumbent.row.agent,
         incumbent_first_trial=incumbent.row.first_trial,
         questions=ledger.questions_about(incumbent.row.agent, bench.agent),
+        order=digest([bench.store.secret(), bench.agent, incumbent.row.agent]),
         bought=ledger.bought(incumbent),
         best=incumbent.row.val_score,
         best_held_out=incumbent.row.held_out,
         asked=False,
     )
-    same = [one for one in ledger.gates if one.asked and (one.agent, one.incumbent) == (gate.agent, gate.incumbent)]
-    # asked again it is the same question, and has the same answer: nobody gets another one by asking once more
-    return replace(gate, questions=same[0].questions, bought=same[0].bought) if same else gate
+    same = ledger.same_question(gate)
+    # asked again it has the same answer: nobody gets another one by asking once more
+    return replace(gate, questions=same.questions, bought=same.bought) if same else gate
 
 
 def ask(bench: Bench, gate: Gate) -> Answer:
@@ -77,7 +80,7 @@ def ask(bench: Bench, gate: Gate) -> Answer:
     trials = {trial_of(bench, gate, request): request for request in policy.requests}
 
     def seen(outcomes: Collection[Outcome]) -> Seen:
-        return {trials[outcome.trial]: outcome.reward for outcome in outcomes}
+        return {trials[outcome.trial]: VOID if is_void(outcome) else outcome.reward for outcome in outcomes}
 
     run = bench.run_trials(list(trials), COMMAND, enough=lambda outcomes: policy.decide(seen(outcomes)) is not None)
     decision = policy.decide(seen(run.outcomes))
@@ -99,9 +102,14 @@ def score(bench: Bench, first_number: int) -> Score:
 
 def unfinished(run: Run, held_out: list[str]) -> int:
     """Held-out tasks without a reward. Where tau2 itself cannot evaluate a task, it leaves every comparison."""
-    beyond_us = {outcome.trial.task_id for outcome in run.outcomes if outcome.status == Status.ENVIRONMENT_ERROR}
+    beyond_us = {outcome.trial.task_id for outcome in run.outcomes if is_void(outcome)}
     rewards = run.settled
     return sum(rewards[task_id] is None and task_id not in beyond_us for task_id in held_out)
+
+
+def is_void(outcome: Outcome) -> bool:
+    """Whether tau2 itself cannot evaluate the task."""
+    return outcome.status == Status.ENVIRONMENT_ERROR
 
 
 def trial_of(bench: Bench, gate: Gate, request: Request) -> Trial:
@@ -116,5 +124,5 @@ def looks_of(bench: Bench, outcomes: Collection[Outcome], candidate: str) -> lis
         trial = outcome.trial
         side = Side.CANDIDATE if trial.agent == candidate else Side.INCUMBENT
         key, sha256 = bench.store.fingerprint(bench.measure.key(trial)) if outcome.reward is not None else ("", "")
-        looks.append(Look(side, trial.task_id, trial.number, outcome.reward, key, sha256))
+        looks.append(Look(side, trial.task_id, trial.number, outcome.reward, key, sha256, is_void(outcome)))
     return looks

@@ -14,13 +14,13 @@ from pathlib import Path
 
 from autoharness.cli import Parser, run_door
 from autoharness.config import AGENT_FILE, RATCHET, SIMULATED, Experiment, resolve
-from autoharness.contest import COMMAND, Answer, Interrupted, ask, looks_of, opened, policy_of, score
+from autoharness.contest import COMMAND, FIRST_TRIAL, Answer, Interrupted, ask, looks_of, opened, policy_of, score
 from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
 from autoharness.ledger import Gate, Ledger
 from autoharness.planning import null, plan
 from autoharness.policy import Side, Verdict
 from autoharness.program import python_command
-from autoharness.results import Rewards, mean, natural_order, passed, score_line
+from autoharness.results import Rewards, Trial, mean, natural_order, passed, score_line
 from autoharness.runner import Bench, Run, TauBenchRunner
 from autoharness.stats import mean_interval
 from autoharness.store import Store, default_vault
@@ -74,10 +74,12 @@ def _gate(experiment: Experiment, store: Store) -> int:
     kept = {version.row.agent for version in Ledger(store).all_versions}
     with TauBenchRunner.of(experiment).open(*kept) as bench:
         ledger = Ledger(store, bench.measure.id)
+        bench.measure.check_splits()
         _check_candidate(bench, ledger)
         gate = _decide(bench, ledger, opened(bench, ledger, ledger.best))
-        gate = ledger.append(replace(gate, reveals=store.reveals(experiment.domain)))
-    export_ledger(ledger)
+        reveals, by_hand = store.reveals(experiment.domain), store.runs_by_hand(experiment.domain)
+        gate = ledger.append(replace(gate, reveals=reveals, runs_by_hand=by_hand))
+    export_ledger(Ledger(store))
     print("\n".join(_as_text(gate, ledger)))
     return _EXIT[Verdict(gate.verdict)]
 
@@ -89,7 +91,7 @@ def _check_candidate(bench: Bench, ledger: Ledger) -> None:
     same = [version.name for version in ledger.versions if version.row.agent == bench.agent]
     if same:
         raise UserError(
-            f"{AGENT_FILE} is {same[-1]} unchanged: edit it first, or measure the noise: gating.py --null"
+            f"{AGENT_FILE} is that of {same[-1]}, unchanged: edit it first, or measure the noise: gating.py --null"
         )
 
 
@@ -114,7 +116,13 @@ def _ask_suite(bench: Bench, ledger: Ledger, gate: Gate) -> tuple[Gate, SuiteVer
     records = ledger.suite
     if not records:
         return gate, SuiteVerdict(True, "the regression suite is empty")
-    run = _run(bench, list(records))
+    # one trial of each, whatever `trials` is: the records count single ones
+    trials = (
+        bench.measure.trials(list(records), bench.agent)
+        if bench.experiment.gate == RATCHET
+        else [bench.measure.trial(task_id, 0, bench.agent) for task_id in records]
+    )
+    run = _run(bench, trials)
     results = run.settled
     gate = replace(gate, suite=results, suite_looks=looks_of(bench, run.outcomes, gate.agent))
     if bench.experiment.gate == RATCHET:
@@ -130,14 +138,22 @@ def _ask_suite(bench: Bench, ledger: Ledger, gate: Gate) -> tuple[Gate, SuiteVer
 
 def _check_incumbent(bench: Bench, ledger: Ledger, gate: Gate) -> Run:
     """One more trial of the incumbent in each suite task that the candidate failed."""
-    others = {other.agent for other in ledger.gates} - {gate.agent}
-    number = bench.experiment.trials + PROMOTION_TRIALS + len(others)  # one that no other candidate's gate had
+    number = _check_number(ledger, gate)
     failed = [task_id for task_id, reward in gate.suite.items() if reward is not None and not passed(reward)]
     trials = [bench.measure.trial(task_id, number, gate.incumbent) for task_id in failed]
     run = bench.run_trials(trials, COMMAND)
     if run.interrupted:
         raise Interrupted
     return run
+
+
+def _check_number(ledger: Ledger, gate: Gate) -> int:
+    """One that no other candidate's check had; asked again it is the same check."""
+    checks = [
+        (one.agent, look.number) for one in ledger.gates for look in one.suite_looks if look.side == Side.INCUMBENT
+    ]
+    own = [number for agent, number in checks if agent == gate.agent]
+    return own[0] if own else 1 + max([FIRST_TRIAL, *(number for _, number in checks)])
 
 
 def _accepted(bench: Bench, ledger: Ledger, gate: Gate) -> Gate:
@@ -168,11 +184,7 @@ def _promotable(bench: Bench, ledger: Ledger) -> list[str]:
     failed = [task_id for task_id, reward in _kept_results(bench, ledger).items() if not passed(reward)]
     promising = [task_id for task_id in failed if task_id not in ledger.suite]
     for number in range(_promotion_trials(bench.experiment)):
-        trials = [bench.measure.trial(task_id, number, bench.agent) for task_id in promising]
-        run = bench.run_trials(trials, COMMAND)
-        bench.export(run)
-        if run.interrupted:
-            raise Interrupted
+        run = _run(bench, [bench.measure.trial(task_id, number, bench.agent) for task_id in promising])
         promising = [task_id for task_id in promising if passed(run.settled[task_id])]
     return sorted(promising, key=natural_order)
 
@@ -187,8 +199,8 @@ def _kept_results(bench: Bench, ledger: Ledger) -> Rewards:
     return results
 
 
-def _run(bench: Bench, task_ids: list[str]) -> Run:
-    run = bench.run(task_ids, COMMAND)
+def _run(bench: Bench, trials: list[Trial]) -> Run:
+    run = bench.run_trials(trials, COMMAND)
     bench.export(run)
     if run.interrupted:
         raise Interrupted
@@ -205,12 +217,14 @@ def _as_text(gate: Gate, ledger: Ledger) -> list[str]:
     if gate.promoted:
         lines.append(f"promoted: {len(gate.promoted)} train tasks that used to fail")
         lines += [f"  PROMOTED  {task_id}" for task_id in gate.promoted]
-    lines += [f"  QUARANTINED  {task_id}" for task_id, reward in gate.suite_checks.items() if not passed(reward)]
+    lines += [f"  QUARANTINED  {task_id}" for task_id, reward in gate.suite_checks.items() if reward == 0.0]
     shown = gate.reasons[:_MOST_LEAKS_SHOWN]
     lines += [f"reason: {reason}" for reason in shown]
     asked = f"{ledger.questions} asked of the holdout"
     about = f"{ledger.questions_about(gate.incumbent, '')} about this incumbent"
     lines.append(f"questions: {asked}, {about}")
+    if gate.runs_by_hand:
+        lines.append(f"by hand: held-out tasks were run {gate.runs_by_hand} times by other commands than the gate's")
     if gate.reveals:
         lines.append(f"revealed: single held-out results were shown {gate.reveals} times before this verdict")
     return [*lines, f"verdict: {gate.verdict}", f"next: {_next(Verdict(gate.verdict))}"]
@@ -236,7 +250,7 @@ def _score_lines(gate: Gate, ledger: Ledger) -> list[str]:
     first = [one for one in gate.looks if one.side == Side.CANDIDATE and one.number == _first_number(gate)]
     known = [look.reward for look in first if look.reward is not None]
     low, high = sum(known) / len(gate.tasks), (sum(known) + len(gate.tasks) - len(known)) / len(gate.tasks)
-    return [f"val_score: N/A  (its first trial was not completed: between {low:.2f} and {high:.2f})", *lines]
+    return [f"val_score: N/A  (by its first trial, as far as it went, between {low:.2f} and {high:.2f})", *lines]
 
 
 def _settled(gate: Gate) -> Rewards:

@@ -14,18 +14,20 @@ Scores compare only within one *measure*: domain, data, models, arguments, limit
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 from autoharness.config import RATCHET
 from autoharness.errors import UserError
-from autoharness.policy import Request, Seen, Side, Verdict
+from autoharness.policy import VOID, Request, Seen, Side, Verdict
 from autoharness.results import Rewards, digest, natural_order, passed
-from autoharness.store import Store, now
+from autoharness.store import Store, now, write_json
 from autoharness.suite import Record as SuiteRecord
 
 FILE = "ledger.jsonl"
+_HEAD = "ledger.head.json"
 _FIRST = "0" * 64
 """What stands in the first line for the line before it."""
 
@@ -44,6 +46,8 @@ class Look:
     """Its name in the vault; empty where infrastructure failed, so that nothing was kept."""
     sha256: str = ""
     """Of its file there."""
+    void: bool = False
+    """Whether tau2 itself cannot evaluate the task."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,8 @@ class Row:
     """Whether the models were programs of ours."""
     reveals: int = 0
     """How often single held-out results had been shown before."""
+    runs_by_hand: int = 0
+    """How often held-out tasks had been run by other commands than prepare's, the gate's and the confirmation."""
     number: int = -1
     """Its place in the ledger, from 0."""
     time: str = ""
@@ -73,7 +79,10 @@ class Row:
     @property
     def seen(self) -> Seen:
         """The looks, as a policy takes them."""
-        return {Request(Side(look.side), look.task_id, look.number): look.reward for look in self.looks}
+        return {
+            Request(Side(look.side), look.task_id, look.number): VOID if look.void else look.reward
+            for look in self.looks
+        }
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,8 @@ class Gate(Measured):
     incumbent_first_trial: int = 0
     questions: int = 0
     """How many the holdout had been asked about this incumbent before."""
+    order: str = ""
+    """What seeds the order of its tasks: nobody who edits can know it."""
     bought: dict[str, int] = field(default_factory=dict)
     """By held-out task: how many trials of the incumbent there were before."""
     leaks: int = 0
@@ -139,8 +150,6 @@ class Confirmation(Row):
 
     baseline: str = ""
     split: str = ""
-    difference: float = 0.0
-    interval: tuple[float, float] = (-1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -178,8 +187,17 @@ class Ledger:
         row = replace(row, sha256=digest(line))
         self._store.append_line(FILE, line | {"sha256": row.sha256})
         self.all_rows.append(row)
+        _note_head(self._store, self.all_rows)
         self.rows.append(row)
         return row
+
+    def before(self, row: Row) -> "Ledger":
+        """The ledger as it was when that row was made."""
+        earlier = copy(self)
+        earlier.measure = row.measure
+        earlier.all_rows = [one for one in self.all_rows if one.number < row.number]
+        earlier.rows = [one for one in earlier.all_rows if one.measure == row.measure]
+        return earlier
 
     @property
     def versions(self) -> list[Version]:
@@ -213,6 +231,11 @@ class Ledger:
         asked = {gate.agent for gate in self.gates if gate.asked and gate.incumbent == incumbent}
         return len(asked - {candidate})
 
+    def same_question(self, gate: Gate) -> Gate | None:
+        """The row where the holdout was first asked about this candidate and this incumbent."""
+        question = (gate.agent, gate.incumbent)
+        return next((one for one in self.gates if one.asked and (one.agent, one.incumbent) == question), None)
+
     def bought(self, incumbent: Version) -> dict[str, int]:
         """By held-out task: how many of its trials were looked at, from the first without a part in promoting it on.
 
@@ -244,19 +267,12 @@ class Ledger:
     @property
     def suite(self) -> dict[str, SuiteRecord]:
         """The train tasks of the regression suite, with their records, as the recorded versions left them."""
-        return self._suite(self.rows)
-
-    def suite_before(self, gate: Gate) -> dict[str, SuiteRecord]:
-        """The suite as that gate found it."""
-        return self._suite([row for row in self.all_rows if row.measure == gate.measure and row.number < gate.number])
-
-    def _suite(self, rows: list[Row]) -> dict[str, SuiteRecord]:
         suite: dict[str, SuiteRecord] = {}
-        kept = {id(version.row) for version in _versions(rows)}
+        kept = {id(version.row) for version in self.versions}
         counted: set[str] = set()
-        for row in (row for row in rows if isinstance(row, Measured) and row.agent not in counted):
-            if isinstance(row, Gate) and row.verdict == Verdict.UNDECIDED:
-                continue
+        for row in (row for row in self.rows if isinstance(row, Measured)):
+            if id(row) not in kept and (row.agent in counted or _is_undecided(row)):
+                continue  # the same trials again
             counted.add(row.agent)
             for task_id, reward in _suite_results(row, id(row) in kept):
                 if task_id in suite:
@@ -294,6 +310,10 @@ class Ledger:
         return gates[-1]
 
 
+def _is_undecided(row: Row) -> bool:
+    return isinstance(row, Gate) and row.verdict == Verdict.UNDECIDED
+
+
 def _suite_results(row: Measured, kept: bool) -> Iterator[tuple[str, float]]:
     """What a row adds to the records: trials of versions that are kept."""
     results = [*(row.suite.items() if kept else []), *(row.suite_checks.items() if isinstance(row, Gate) else [])]
@@ -323,7 +343,7 @@ _KINDS: dict[str, type[Row]] = {kind.__name__: kind for kind in (Baseline, Gate,
 
 def read(store: Store) -> Iterator[Row]:
     """The rows of the vault's ledger. Raises UserError for a line that is damaged or out of place."""
-    previous = _FIRST
+    previous, rows = _FIRST, 0
     for number, line in enumerate(store.read_lines(FILE)):
         row = _parse(line, number, previous)
         if row is None:
@@ -333,6 +353,25 @@ def read(store: Store) -> Iterator[Row]:
             )
         previous = row.sha256
         yield row
+        rows = number + 1
+    head = _head(store)
+    if head > rows:
+        raise UserError(
+            f"{store.folder / FILE}: {head - rows} rows are missing at its end, and they decide; restore the file, "
+            "or go on without them: python prepare.py"
+        )
+
+
+def _note_head(store: Store, rows: Sequence[Row]) -> None:
+    """How long the ledger is stands in a file of its own: rows cut from its end leave a chain that is whole."""
+    write_json(store.folder / _HEAD, {"rows": len(rows)})
+
+
+def _head(store: Store) -> int:
+    try:
+        return int(json.loads((store.folder / _HEAD).read_text())["rows"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def mend(store: Store) -> list[str]:
@@ -343,9 +382,8 @@ def mend(store: Store) -> list[str]:
             rows.append(row)
     except UserError as error:
         lines = store.read_lines(FILE)
-        aside = store.set_aside(FILE)
-        for line in lines[: len(rows)]:
-            store.append_line(FILE, json.loads(line))
+        aside = store.replace_lines(FILE, lines[: len(rows)])
+        _note_head(store, rows)
         lost = f"{len(rows)} of {len(lines)} rows are kept; gate again what came later (its trials are paid for)"
         return [f"{error}", f"kept as {aside}: {lost}"]
     return []

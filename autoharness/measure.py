@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ Json = dict[str, Any]
 class Measure:
     """An experiment on the tau2 that is installed. Raises UserError for a recording that cannot be read."""
 
-    def __init__(self, experiment: Experiment, facts: Json) -> None:
-        """`facts`: tau's DomainFacts, as JSON."""
+    def __init__(self, experiment: Experiment, facts: Json, hidden_before: Collection[str] = ()) -> None:
+        """`facts`: tau's DomainFacts, as JSON. `hidden_before`: tasks that were held out under other settings."""
+        self._hidden_before = set(hidden_before)
         self.experiment = experiment
         self.facts = facts
         self.splits = _with_cut(facts["splits"], experiment)
@@ -73,12 +75,21 @@ class Measure:
         Those of gate and confirmation; and `test` whatever these use, or a changed setting would lay it open.
         """
         names = {self.experiment.gate_split, self.experiment.confirm_split, "test"}
-        return [set(ids) for name, ids in self.splits.items() if name in names]
+        splits = [set(ids) for name, ids in self.splits.items() if name in names]
+        return [*splits, self._hidden_before] if self._hidden_before else splits
 
     @property
     def held_out(self) -> set[str]:
         """The ids of all tasks whose single results stay hidden."""
         return set().union(*self.held_out_splits)
+
+    def check_splits(self) -> None:
+        """Raises UserError where the splits hide nothing: the gate's from train, the confirmation's from both."""
+        settings, train, gate = self.experiment, set(self.splits["train"]), set(self.gate_tasks)
+        if gate & train:
+            raise UserError(f"gate_split: {settings.gate_split} has train tasks in it, which everybody sees")
+        if settings.confirm_split and (train | gate) & set(self.confirm_tasks):
+            raise UserError(f"confirm_split: {settings.confirm_split} has tasks in it that are run before: set test")
 
     @property
     def train(self) -> list[str]:

@@ -37,6 +37,7 @@ def null(experiment: Experiment, store: Store) -> int:
     ]
     both = [task_id for task_id in halves[0] if halves[0][task_id] is not None and halves[1][task_id] is not None]
     if not both:
+        print("null: undecided, no task could be evaluated twice; the same command runs those again")
         return EXIT_UNDECIDED
     differences = [(halves[1][task_id] or 0.0) - (halves[0][task_id] or 0.0) for task_id in both]
     print("\n".join(_null_lines(version, halves, differences)))

@@ -44,8 +44,10 @@ class Request:
     """Of the trial: both sides' trials with the same number have the same seed."""
 
 
+VOID = -1.0
+"""Stands for a reward where tau2 itself cannot evaluate the task."""
 Seen = Mapping[Request, float | None]
-"""The rewards so far; None where infrastructure failed; what was not run is not in it."""
+"""The rewards so far, or VOID; None where infrastructure failed; what was not run is not in it."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Sequential:
     Those that promoted it were lucky, and do not count.
 
     An outcome that infrastructure kept from us is unknown as well: both verdicts must agree about it, or there is
-    none. So an agent cannot gain by voiding the trials that it fails. A task that cannot be evaluated for the
+    none. So an agent cannot gain by voiding the trials that it fails. A task that tau2 cannot evaluate for the
     incumbent leaves both sides.
     """
 
@@ -120,15 +122,15 @@ class Sequential:
         """The least and the greatest difference that each pair can turn out to have."""
         for pair in self._pairs:
             opponents = self._opponents(pair)
-            rewards = [reward for one in opponents if (reward := seen.get(one)) is not None]
-            pending = sum(one not in seen for one in opponents)
-            trials = len(rewards) + pending
+            rewards = [reward for one in opponents if (reward := seen.get(one)) not in (None, VOID)]
+            unknown = sum(seen.get(one) is None for one in opponents)
+            trials = len(rewards) + unknown
             if not trials:
                 yield 0.0, 0.0
                 continue
             reward = seen.get(pair)
-            at_worst, at_best = (0.0, 1.0) if reward is None else (reward, reward)
-            yield at_worst - (sum(rewards) + pending) / trials, at_best - sum(rewards) / trials
+            at_worst, at_best = (0.0, 1.0) if reward in (None, VOID) else (reward, reward)
+            yield at_worst - (sum(rewards) + unknown) / trials, at_best - sum(rewards) / trials
 
     def _reasons(self, seen: Seen, pairs: int) -> list[str]:
         """`pairs`: where the walk ended. What was in flight then is no part of it."""
@@ -168,9 +170,11 @@ class Ratchet:
     candidate leaves the verdict open: or an agent that voids the tasks it fails would gain by it.
     """
 
-    def __init__(self, tasks: list[str], trials: int, best: Rewards) -> None:
+    def __init__(self, tasks: list[str], first_number: int, trials: int, best: Rewards) -> None:
         """`best`: the rewards of the recorded version with the best score."""
-        self.requests = [Request(Side.CANDIDATE, task_id, number) for number in range(trials) for task_id in tasks]
+        numbers = range(first_number, first_number + trials)
+        self.requests = [Request(Side.CANDIDATE, task_id, number) for number in numbers for task_id in tasks]
+        self.next_number = first_number  # its trials that promoted it are its score: this rule knows no better
         self._best = best
 
     def decide(self, seen: Seen) -> Decision | None:
@@ -185,6 +189,3 @@ class Ratchet:
         better = val_score >= best - _ROUNDING
         reason = f"held-out mean {val_score:.4f} {'>=' if better else '<'} best {best:.4f}"
         return Decision(Verdict.ACCEPTED if better else Verdict.REJECTED, [reason])
-
-    next_number = 0
-    """Its trials that promoted it are its score: this rule knows no better."""

@@ -11,7 +11,7 @@ from autoharness import data
 from autoharness.checkup import checkup
 from autoharness.cli import Parser, run_door
 from autoharness.config import AGENT_FILE, CONFIG_FILE, SIMULATED, Experiment, resolve
-from autoharness.contest import looks_of, unfinished
+from autoharness.contest import FIRST_TRIAL, looks_of, unfinished
 from autoharness.errors import EXIT_INTERRUPTED, EXIT_MISUSE, EXIT_UNDECIDED, UserError
 from autoharness.ledger import Baseline, Ledger, mend
 from autoharness.measure import Measure
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
         _provide_data(experiment)
         _reset_agent(store) if options.reset_agent else _install(AGENT_TEMPLATE, AGENT_FILE)
         compose()
-        for line in mend(store):
+        for line in [*mend(store), *set_aside_edited(Ledger(store))]:
             _say(line)
         return _measure_baseline(experiment, store, options.new_experiment)
 
@@ -120,16 +120,12 @@ def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool
 
 def _check_measure(measure: Measure, ledger: Ledger, new_experiment: bool) -> None:
     """Raises UserError for a split that hides nothing, and for settings that changed since the last baseline."""
-    settings = measure.experiment
-    if set(measure.gate_tasks) & set(measure.splits["train"]):
-        raise UserError(f"gate_split: {settings.gate_split} has train tasks in it, which everybody sees")
-    seen = set(measure.gate_tasks) | set(measure.splits["train"])
-    if settings.confirm_split and seen & set(measure.confirm_tasks):
-        raise UserError(f"confirm_split: {settings.confirm_split} has tasks in it that are run before: set test")
+    measure.check_splits()
     if ledger.other_measure and not ledger.versions and not new_experiment:
         raise UserError(
             f"these settings ({measure.words}) give other scores than those of the experiment that was begun "
-            f"({ledger.other_measure}): take them back, or start another one: prepare.py --new-experiment"
+            f"({ledger.other_measure}; seeds, limits and versions count too): take them back, or start another "
+            "one: prepare.py --new-experiment"
         )
 
 
@@ -138,7 +134,8 @@ def _run_baseline(bench: Bench, ledger: Ledger) -> int:
     if AGENT_FILE.read_bytes() != AGENT_TEMPLATE.read_bytes():
         _say(f"{AGENT_FILE} is not its template: the baseline is that of the file as it is")
     _say(f"baseline: {len(train)} train and {len(held_out)} held-out tasks ({bench.measure.words})")
-    run = bench.run([*train, *held_out], "prepare.py")
+    trials = bench.measure.trials(train, bench.agent) + bench.measure.trials(held_out, bench.agent, FIRST_TRIAL)
+    run = bench.run_trials(trials, "prepare.py")
     export_traces(bench.export(run), "baseline")
     if run.interrupted:
         _say("interrupted: what was finished is kept; the same command runs the rest")
@@ -162,6 +159,7 @@ def _run_baseline(bench: Bench, ledger: Ledger) -> int:
         train={task_id: rewards[task_id] for task_id in train},
         val_score=mean(rewards[task_id] for task_id in held_out),
         simulated=bench.experiment.simulated,
+        first_trial=FIRST_TRIAL,
         reveals=bench.store.reveals(bench.experiment.domain),
         commit=_commit_of_agent(),
     )
@@ -198,9 +196,7 @@ def _export(measure: Measure, ledger: Ledger, store: Store) -> None:
     export_domain(measure.facts["policy"], measure.facts["tools"])
     write_json(store.folder / "data.json", {**measure.tau2, "files": measure.facts["data_files"]})
     begin_learnings()
-    for line in set_aside_edited(ledger):
-        _say(line)
-    export_ledger(ledger)
+    export_ledger(Ledger(store))
     if ledger.versions and not (WORKSPACE / "train_results.json").exists():
         export_train_results(ledger.versions[0].row.train, None)
 

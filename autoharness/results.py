@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -130,7 +131,7 @@ def settled_rewards(outcomes: Iterable[Outcome]) -> dict[str, float | None]:
 def mean(values: Iterable[float | None]) -> float | None:
     """The mean of the values that are not None; None where there are none."""
     known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    return math.fsum(known) / len(known) if known else None  # in whichever order they come
 
 
 def score_line(rewards: Iterable[float | None]) -> str:

@@ -9,7 +9,7 @@ import importlib.metadata
 import platform
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 from autoharness.config import AGENT_FILE, OFFLINE, Experiment, check_choice, from_settings
 from autoharness.errors import UserError
 from autoharness.executor import LocalExecutor
+from autoharness.ledger import Ledger
 from autoharness.measure import ISOLATION, Measure
 from autoharness.progress import Progress
 from autoharness.replay import PREFIX as REPLAY
@@ -88,7 +89,7 @@ class _Outcomes:
     def take(self, outcome: Outcome) -> None:
         """An infrastructure failure is part of this run alone: the next one tries again."""
         if outcome.status in EVALUATED:
-            self._store.keep(self._keys[outcome.trial], outcome)
+            outcome = self._store.keep(self._keys[outcome.trial], outcome)
         self._known[outcome.trial] = outcome
 
 
@@ -158,7 +159,7 @@ class TauBenchRunner(BenchmarkRunner):
         folder, agent = store.new_run(), store.keep_agent(source.encode())
         agents = {agent: source, **{other: store.agent_source(other) for other in others}}
         with LocalExecutor(self.experiment, agents, folder) as executor:
-            measure = self._measure(executor)
+            measure = self._measure(executor, _held_out_before(store, self.experiment.domain))
             yield Bench(measure, agent, store, executor, folder, self._progress)
 
     def measure(self) -> Measure:
@@ -179,9 +180,9 @@ class TauBenchRunner(BenchmarkRunner):
         with tempfile.TemporaryDirectory() as logs, LocalExecutor(self.experiment, {}, Path(logs)) as executor:
             yield executor
 
-    def _measure(self, executor: LocalExecutor) -> Measure:
+    def _measure(self, executor: LocalExecutor, hidden_before: Collection[str] = ()) -> Measure:
         facts = executor.facts(self.experiment.domain)
-        measure = Measure(self.experiment, facts)
+        measure = Measure(self.experiment, facts, hidden_before)
         for name in ("split", "gate_split", "confirm_split"):
             if getattr(self.experiment, name) is not None:
                 check_choice(name, getattr(self.experiment, name), list(measure.splits))
@@ -319,6 +320,12 @@ class Bench:
                 for outcome in outcomes
             ],
         }
+
+
+def _held_out_before(store: Store, domain: str) -> set[str]:
+    """The domain's tasks that the gate ever decided on: other settings must not lay them open."""
+    rows = (row for row in Ledger(store).all_rows if row.experiment.get("domain") == domain)
+    return {task_id for row in rows for task_id in row.tasks}
 
 
 def last_statuses(store: Store, domain: str) -> dict[str, set[str]]:

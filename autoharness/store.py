@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,8 +56,12 @@ class Store:
             path.rename(path.with_suffix(".damaged"))
             return None
 
-    def keep(self, key: Json, outcome: Outcome) -> None:
+    def keep(self, key: Json, outcome: Outcome) -> Outcome:
+        """What is stored then: an outcome that is there already stays, since a verdict may rest on it."""
+        if known := self.find(key):
+            return known
         write_json(self._trial(key), {"key": key, "outcome": outcome.to_json()})
+        return outcome
 
     def fingerprint(self, key: Json) -> tuple[str, str]:
         """A stored trial's name, and the SHA-256 of its file."""
@@ -106,30 +111,51 @@ class Store:
 
     def append_line(self, name: str, value: Json) -> None:
         """Append one JSON line to a file of the vault, in place of one that a kill cut short."""
+        lines = "".join(f"{line}\n" for line in self.read_lines(name)).encode()
         with (self.folder / name).open("a+b") as file:
             file.seek(0)
-            file.truncate(file.read().rfind(b"\n") + 1)
+            if not (content := file.read()).endswith(b"\n"):
+                whole = content[: content.rfind(b"\n") + 1]
+                file.truncate(len(whole))
+                file.write(lines[len(whole) :])  # a line that only its end is missing of is whole
             file.write(json.dumps(value).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
     def read_lines(self, name: str) -> list[str]:
-        """The whole lines of a file of the vault."""
+        """The whole lines of a file of the vault; the last one is whole too where only its end is missing."""
         try:
-            return (self.folder / name).read_bytes().decode(errors="replace").split("\n")[:-1]
+            *lines, last = (self.folder / name).read_bytes().decode(errors="replace").split("\n")
         except FileNotFoundError:
             return []
+        return [*lines, last] if _is_json(last) else lines
 
-    def set_aside(self, name: str) -> Path:
-        """Rename a file of the vault so that nothing reads it; returns where it is."""
+    def replace_lines(self, name: str, lines: list[str]) -> Path:
+        """Keep a copy of a file of the vault, and leave these lines in it; returns where the copy is."""
         aside = self.folder / f"{name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-        (self.folder / name).rename(aside)
+        _write(aside, (self.folder / name).read_bytes() if (self.folder / name).exists() else b"")
+        write_text(self.folder / name, "".join(f"{line}\n" for line in lines))
         return aside
+
+    def secret(self) -> str:
+        """A random text of this vault."""
+        path = self.folder / "secret"
+        if not path.exists():
+            write_text(path, secrets.token_hex(16))
+            path.chmod(0o600)
+        return path.read_text()
 
     def reveals(self, domain: str) -> int:
         """How often single held-out results of the domain were shown."""
-        lines = [line for line in self.read_lines("holdout.jsonl") if '"revealed": true' in line]
-        return sum(f'"domain": {json.dumps(domain)}' in line for line in lines)
+        return sum(bool(entry.get("revealed")) for entry in self._holdout(domain))
+
+    def runs_by_hand(self, domain: str) -> int:
+        """How often held-out tasks of the domain were run by other commands than those that decide."""
+        return sum(entry.get("command") in ("benchmark.py", "python") for entry in self._holdout(domain))
+
+    def _holdout(self, domain: str) -> list[Json]:
+        entries = [json.loads(line) for line in self.read_lines("holdout.jsonl") if _is_json(line)]
+        return [entry for entry in entries if isinstance(entry, dict) and entry.get("domain") == domain]
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -143,6 +169,14 @@ class Store:
 
     def _trial(self, key: Json) -> Path:
         return self.folder / "trials" / f"{digest(key)}.json"
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def default_vault() -> Path:

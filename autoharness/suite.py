@@ -73,10 +73,21 @@ def veto(results: Rewards, records: Mapping[str, Record]) -> SuiteVerdict:
 
 
 def veto_after_checks(results: Rewards, checks: Rewards, records: Mapping[str, Record]) -> SuiteVerdict:
-    """`checks`: one more trial each of the unchanged incumbent. What it fails too leaves the test: that flakes."""
-    known = {task_id: reward for task_id, reward in checks.items() if reward is not None}
-    steady = {task_id: reward for task_id, reward in results.items() if passed(known.get(task_id, 1.0))}
-    return veto(steady, {**records, **{task_id: records[task_id] + reward for task_id, reward in known.items()}})
+    """`checks`: one more trial each of the unchanged incumbent. What it fails too leaves the test: that flakes.
+
+    A check that was lost may be either.
+    """
+    found = [_after_checks(results, _completed(checks, reward), records) for reward in (0.0, 1.0)]
+    return found[0] if found[0].holds == found[1].holds else _open(checks)
+
+
+def _completed(checks: Rewards, reward: float) -> dict[str, float]:
+    return {task_id: reward if known is None else known for task_id, known in checks.items()}
+
+
+def _after_checks(results: Rewards, checks: Mapping[str, float], records: Mapping[str, Record]) -> SuiteVerdict:
+    steady = {task_id: reward for task_id, reward in results.items() if passed(checks.get(task_id, 1.0))}
+    return veto(steady, {**records, **{task_id: records[task_id] + reward for task_id, reward in checks.items()}})
 
 
 def _open(results: Rewards) -> SuiteVerdict:

@@ -111,7 +111,7 @@ def _unused(path: Path) -> Path:
 
 
 def _exports(ledger: Ledger) -> dict[str, str]:
-    settings = ledger.rows[-1].experiment if ledger.rows else {}
+    settings = next((row.experiment for row in reversed(ledger.rows) if row.experiment), {})
     suite = {
         "tasks": list(ledger.suite),
         "threshold": settings.get("threshold", Experiment.threshold),

@@ -47,6 +47,8 @@ def set_up() -> None:
         template = re.sub(rf"^{name}: \S+", f"{name}: {value}", template, flags=re.MULTILINE)
     (CHECKOUT / "experiment_config.yaml").write_text(template)
     (CHECKOUT / ".gitignore").write_text("workspace/\n")
+    (DEMO / "vault").mkdir()
+    (DEMO / "vault" / "secret").write_text("the same order of tasks in every demo")
     git("init", "--quiet")
     git("add", ".")
     git("commit", "--quiet", "--message", "start")

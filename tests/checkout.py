@@ -28,6 +28,8 @@ class Checkout:
             shutil.copyfile(source, checkout.root / source.name)
         (checkout.root / ".gitignore").write_text("workspace/\nexperiment_config.yaml\n__pycache__/\n")
         (checkout.root / "experiment_config.yaml").write_text(config)
+        checkout.vault.mkdir()
+        (checkout.vault / "secret").write_text("the order in which the gate takes tasks is the same in every test")
         checkout.git("init", "--quiet")
         checkout.commit()
         return checkout

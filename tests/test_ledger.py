@@ -95,10 +95,11 @@ def test_a_suite_task_keeps_a_record_and_is_quarantined_when_the_unchanged_incum
     _record(ledger, _gate(ledger, "b", 0.6, promoted=["1", "2"], promotion_trials=3))
     _gate(ledger, "c", suite={"1": 0.0, "2": 0.0}, suite_checks={"1": 0.0, "2": 1.0})
     assert ledger.suite == {"2": SuiteRecord(4, 4)}, "1 flakes; what a rejected candidate did is no record"
-    last = _gate(ledger, "d", 0.7, suite={"2": 1.0})
-    _record(ledger, last)
-    assert ledger.suite == {"2": SuiteRecord(5, 5)}
-    assert ledger.suite_before(last) == {"2": SuiteRecord(4, 4)}
+    last = _gate(ledger, "d", 0.7, suite={"2": 1.0}, promoted=["3"], promotion_trials=3)
+    again = _gate(ledger, "d", 0.7, suite={"2": 1.0}, promoted=["3"], promotion_trials=3)
+    _record(ledger, again)
+    assert ledger.suite == {"2": SuiteRecord(5, 5), "3": SuiteRecord(3, 3)}, "gated twice, recorded once"
+    assert ledger.before(last).suite == {"2": SuiteRecord(4, 4)}
 
 
 def test_measures_do_not_mix(store: Store, ledger: Ledger) -> None:
@@ -170,7 +171,7 @@ def test_what_was_changed_by_hand_is_named_kept_aside_and_mended_up_to_there(
     said = mend(store)
     assert f"{line - 1} of {len(edit(three))} rows are kept" in said[1]
     assert [path.read_bytes() for path in store.folder.glob("ledger.jsonl.damaged-*")] == [damaged]
-    assert _lines(store) == three[: line - 1] if line > 1 else not (store.folder / "ledger.jsonl").exists()
+    assert _lines(store) == three[: line - 1]
     assert len(Ledger(store, "m").rows) == line - 1
 
 
@@ -179,8 +180,26 @@ def test_a_chain_that_was_made_anew_from_the_edited_line_on_is_another_chain(sto
     rows = [json.loads(line) for line in three]
     assert rows[2]["previous"] == rows[1]["sha256"] and rows[1]["previous"] == rows[0]["sha256"]
     _write(store, three[:1])
+    (store.folder / "ledger.head.json").unlink()
     _gate(Ledger(store, "m"), "c", 0.95)
     assert rows[2]["sha256"] not in _lines(store)[1]
+
+
+def test_rows_that_are_missing_at_the_end_are_noticed(store: Store, three: list[str]) -> None:
+    _write(store, three[:2])
+    with pytest.raises(UserError, match="1 rows are missing at its end"):
+        Ledger(store)
+    assert "2 of 2 rows are kept" in mend(store)[1]
+    assert len(Ledger(store, "m").rows) == 2
+
+
+def test_a_last_line_that_only_its_end_is_missing_of_counts(store: Store, three: list[str]) -> None:
+    path = store.folder / "ledger.jsonl"
+    path.write_bytes(path.read_bytes()[:-1])
+    ledger = Ledger(store, "m")
+    assert len(ledger.rows) == 3
+    _gate(ledger, "d")
+    assert _lines(store)[:3] == three and len(Ledger(store, "m").rows) == 4
 
 
 def test_a_whole_ledger_needs_no_mending(store: Store, three: list[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoharness.policy import Policy, Ratchet, Request, Sequential, Side, Verdict
+from autoharness.policy import VOID, Policy, Ratchet, Request, Sequential, Side, Verdict
 from autoharness.sequential import bar, walk
 
 TASKS = ["1", "2", "3", "4", "5"]
@@ -105,6 +105,16 @@ def test_voiding_trials_never_gets_an_edit_accepted(world: tuple[float, float, i
     assert _verdict(policy, cheating) in (_verdict(policy, honest), Verdict.UNDECIDED)
 
 
+@given(_worlds, st.sets(st.integers(0, 24), max_size=3))
+def test_a_lost_trial_of_the_incumbent_is_unknown_too(world: tuple[float, float, int], lost: set[int]) -> None:
+    """Its return does not turn one verdict into the other."""
+    policy = _sequential()
+    honest = _rewards(policy, world)
+    others = [request for request in policy.requests if request.side == Side.INCUMBENT]
+    some_lost = honest | {others[n % len(others)]: None for n in lost}
+    assert _verdict(policy, some_lost) in (_verdict(policy, honest), Verdict.UNDECIDED)
+
+
 def test_an_outage_leaves_it_open_without_paying_for_more_of_it() -> None:
     policy = Sequential([str(n) for n in range(40)], 0, 8, 0, "any")
     seen: dict[Request, float | None] = {}
@@ -120,7 +130,7 @@ def test_an_outage_leaves_it_open_without_paying_for_more_of_it() -> None:
 def test_a_task_that_cannot_be_evaluated_for_the_incumbent_leaves_both_sides() -> None:
     policy = _sequential()
     seen = _rewards(policy, (1.0, 0.0, 1))
-    lost = {one: None for one in policy.requests if one.side == Side.INCUMBENT and one.task_id == "1"}
+    lost = {one: VOID for one in policy.requests if one.side == Side.INCUMBENT and one.task_id == "1"}
     with_it = policy.decide(seen | lost)
     without = policy.decide(seen | lost | {one: 0.0 for one in policy.requests if one.task_id == "1"})
     assert with_it and without and with_it.verdict == without.verdict == Verdict.ACCEPTED
@@ -140,7 +150,7 @@ def test_the_first_trial_without_a_part_in_the_verdict_comes_after_all_that_can_
 
 
 def _ratchet(held_out: list[float | None], best: Any = BEST) -> Verdict | None:
-    policy = Ratchet(list("1234"), 1, best)
+    policy = Ratchet(list("1234"), 0, 1, best)
     return _verdict(policy, dict(zip(policy.requests, held_out, strict=True)))
 
 
@@ -159,7 +169,7 @@ def test_the_ratchets_verdicts(held_out: list[float | None], verdict: Verdict) -
 
 
 def test_the_ratchet_waits_for_the_whole_split() -> None:
-    policy = Ratchet(list("1234"), 1, BEST)
+    policy = Ratchet(list("1234"), 0, 1, BEST)
     assert policy.decide(dict.fromkeys(policy.requests[:3], 1.0)) is None
 
 

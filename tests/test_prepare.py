@@ -26,7 +26,7 @@ def test_a_second_time_changes_nothing(prepared: Checkout) -> None:
     done = prepared.run("prepare.py")
     assert done.returncode == 0
     assert prepared.contents() == before
-    score = "baseline: 0.0000  (0/4 passed, 0 infra errors)  (mock test, 4 tasks, offline/clerk)"
+    score = "baseline: 0.5000  (2/4 passed, 0 infra errors)  (mock test, 4 tasks, offline/clerk)"
     assert done.stdout.splitlines()[0] == score
     assert "simulated: the models are programs" in done.stdout
 

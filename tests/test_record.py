@@ -14,7 +14,7 @@ def _gate(checkout: Checkout, source: bytes) -> None:
     checkout.agent.write_bytes(source)
     store = Store(checkout.vault)
     ledger, suite = Ledger(store), {"1": 1.0, "2": 0.0}
-    accepted = {"verdict": "accepted", "val_score": 0.5, "best": 0.0}
+    accepted = {"verdict": "accepted", "val_score": 0.75, "best": 0.5}
     ledger.append(Gate(ledger.measure, store.keep_agent(source), "mock test", suite=suite, reveals=2, **accepted))
     export_ledger(ledger, checkout.root / "workspace")
 
@@ -32,10 +32,10 @@ def _results(checkout: Checkout) -> list[list[str]]:
 def test_commits_the_agent_file_alone_and_adds_its_row(gated: Checkout) -> None:
     (gated.root / "other.txt").write_text("staged by somebody")
     gated.git("add", "other.txt")
-    done = gated.run("record.py", "--val-score", "0.50", "--evals-passed", "1", "--evals-total", "2")
+    done = gated.run("record.py", "--val-score", "0.75", "--evals-passed", "1", "--evals-total", "2")
     assert done.returncode == 0, done.stderr
     assert gated.git("show", "--name-only", "--format=%s", "HEAD").split("\n\n") == [
-        "harness: iteration 1, val_score 0.5000 (mock test)",
+        "harness: iteration 1, val_score 0.7500 (mock test)",
         "agent/agent.py\n",
     ]
     gate = Ledger(Store(gated.vault)).gates[-1]
@@ -43,8 +43,8 @@ def test_commits_the_agent_file_alone_and_adds_its_row(gated: Checkout) -> None:
     assert "revealed: single held-out results were shown 2 times before the verdict" in done.stdout
     assert gated.git("status", "--porcelain", "other.txt").startswith("A ")
     assert [row[:5] for row in _results(gated)] == [
-        ["0", "0.0000", gated.git("rev-parse", "HEAD~1")[:12], "0", "0"],
-        ["1", "0.5000", gated.git("rev-parse", "HEAD")[:12], "1", "2"],
+        ["0", "0.5000", gated.git("rev-parse", "HEAD~1")[:12], "0", "0"],
+        ["1", "0.7500", gated.git("rev-parse", "HEAD")[:12], "1", "2"],
     ]
     (gated.root / "workspace" / "results.tsv").unlink()  # as where a kill came before it was written
     again = gated.run("record.py")
@@ -68,7 +68,7 @@ def test_the_baseline_is_nothing_to_record(prepared: Checkout) -> None:
 def test_a_wrong_figure_is_refused_also_after_it_was_recorded(gated: Checkout) -> None:
     assert gated.run("record.py").returncode == 0
     done = gated.run("record.py", "--val-score", "0.9")
-    assert done.returncode == 3 and "the gate says 0.5" in done.stderr
+    assert done.returncode == 3 and "the gate says 0.75" in done.stderr
 
 
 def test_an_agent_that_was_changed_since_is_refused(gated: Checkout) -> None:
@@ -87,12 +87,12 @@ def test_killed_between_the_commit_and_the_row_the_same_command_adds_the_row(gat
 
 def test_an_edited_results_file_decides_nothing_and_is_written_anew(gated: Checkout) -> None:
     results = gated.root / "workspace" / "results.tsv"
-    results.write_text(results.read_text().replace("0.0000", "0.9999"))
+    results.write_text(results.read_text().replace("0.5000", "0.9999"))
     done = gated.run("record.py")
     assert (
         done.returncode == 0 and "results.tsv is not what the ledger says: kept as results.edited.tsv" in done.stderr
     )
-    assert [row[1] for row in _results(gated)] == ["0.0000", "0.5000"]
+    assert [row[1] for row in _results(gated)] == ["0.5000", "0.7500"]
     assert "0.9999" in (gated.root / "workspace" / "results.edited.tsv").read_text()
 
 
