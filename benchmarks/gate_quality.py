@@ -5,6 +5,7 @@
     python benchmarks/gate_quality.py --world hopeless     no edit helps
     python benchmarks/gate_quality.py --ablation           the default with one thing changed at a time
     python benchmarks/gate_quality.py --operating-points   one gate: how likely an edit of known gain is accepted
+    python benchmarks/gate_quality.py --constants ROOM=4   with other constants than in autoharness/sequential.py
 
 A night spends a budget of simulations on everything: the baseline, the proposals (each costs as much as so many
 simulations), the trials of the gates, and the default's headline. It ends when the next proposal or gate cannot be
@@ -38,6 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from numpy.typing import NDArray
 
+from autoharness import sequential
 from autoharness.sequential import bar, operating_point
 from benchmarks.gate_rules import ABLATION, FIXED_SIZE, RULES, Default, Make
 from benchmarks.gate_world import WORLDS, Proposer, Simulator, World
@@ -48,6 +50,7 @@ SAME_QUALITY = 0.005
 HONEST = 0.01
 RARELY = 0.05
 WORTH_FINDING = 0.03
+CONSTANTS = ("START", "RISE", "ROOM", "SLOPE", "AT_THE_END")
 _NO_CHANGE = 1e-9
 _CHUNK = 50
 
@@ -182,6 +185,12 @@ def _count(counts: dict[str, int], gain: float, worthwhile: bool, accepted: bool
     counts["neutral_accepted"] += neutral and accepted
 
 
+def set_constants(constants: list[tuple[str, float]]) -> None:
+    """In this process: the default walks by these."""
+    for name, value in constants:
+        setattr(sequential, name, value)
+
+
 def run_job(job: Job) -> list[Night]:
     make = (RULES | ABLATION)[job.rule]
     return [run_night(make, job.world, job.cell, job.budget, [SEED, *job.cell, night]) for night in job.nights]
@@ -267,10 +276,12 @@ def operating_points() -> Iterator[str]:
 def run(options: argparse.Namespace) -> None:
     world, rules = WORLDS[options.world], [*options.rules, *(ABLATION if options.ablation else [])]
     print(f"world {options.world}: {world.describe()}")
-    print(f"replications: {options.replications}  budget: {options.budget} simulations\n")
+    constants = "".join(f"  {name} {value:g}" for name, value in options.constants)
+    print(f"replications: {options.replications}  budget: {options.budget} simulations{constants}\n")
     print(f"{'tasks':>5}  {'cost':>4}  {'rule':26}{HEADER}")
     results: Results = {}
-    with ProcessPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
+    workers = min(2, os.cpu_count() or 1)
+    with ProcessPoolExecutor(workers, initializer=set_constants, initargs=(options.constants,)) as pool:
         for cell in (Cell(*pair) for pair in product(options.tasks, options.costs)):
             for rule in rules:
                 result = measure(pool, rule, cell, world, options.budget, options.replications)
@@ -279,6 +290,13 @@ def run(options: argparse.Namespace) -> None:
             print()
     if world.helpful and "default" in rules:
         print("GOALS (tasks/cost of a proposal; points)", *goals(results), sep="\n")
+
+
+def _constant(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    if name not in CONSTANTS:
+        raise argparse.ArgumentTypeError(f"{text}: NAME=VALUE, NAME one of {', '.join(CONSTANTS)}")
+    return name, float(value)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -291,11 +309,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--tasks", type=int, nargs="+", default=[20, 40, 114])
     parser.add_argument("--costs", type=int, nargs="+", default=[0, 40, 200], help="of a proposal, in simulations")
     parser.add_argument("--ablation", action="store_true")
+    parser.add_argument("--constants", nargs="+", type=_constant, default=[], metavar="NAME=VALUE", help="ROOM=4")
     parser.add_argument("--operating-points", action="store_true")
     options = parser.parse_args(arguments)
     if options.budget < 10 * max(options.tasks):
         parser.error("--budget: at least ten simulations for each task, or not even the baselines can be paid")
     if options.operating_points:
+        set_constants(options.constants)
         print(*operating_points(), sep="\n")
     else:
         run(options)

@@ -5,7 +5,7 @@ Three questions, each put 1,000 times (`--replications`); no LLM, a minute or tw
   nothing changed   gpt-4o against itself: of four published trials of 50 airline tasks one is the candidate's, two
                     are the incumbent's. How often is it accepted?
   fine-tuned        gpt-4.1 fine-tuned, one published trial of each test task, against gpt-4.1 as it was. Of that one
-                    only pass^1 and pass^2 are published: its tasks' rates are drawn from the Beta with these two.
+                    only pass^1 to pass^4 are published: its tasks' rates are drawn from the Beta with the first two.
   another model     gpt-4.1 fine-tuned against gpt-oss-120b, one published trial each of the 20 airline test tasks.
 
 Needs the recordings beside the checkout (`../shared/recordings`).
@@ -14,17 +14,25 @@ Needs the recordings beside the checkout (`../shared/recordings`).
 import argparse
 import json
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import prod
 from pathlib import Path
 from statistics import fmean
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from autoharness.policy import Request, Sequential, Side, Verdict
 
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "recordings"
-PUBLISHED = {"airline": (0.560, 0.478), "retail": (0.740, 0.642), "telecom": (0.340, 0.276)}
-"""pass^1 and pass^2 of gpt-4.1-2025-04-14, four trials of all tasks, on tau2-bench's leaderboard since 2025-06-09
+PUBLISHED = {
+    "airline": (0.560, 0.478, 0.424, 0.381),
+    "retail": (0.740, 0.642, 0.581, 0.523),
+    "telecom": (0.340, 0.276, 0.238, 0.204),
+}
+"""pass^1 to pass^4 of gpt-4.1-2025-04-14, four trials of all tasks, on tau2-bench's leaderboard since 2025-06-09
 (sierra-research/tau2-bench, web/leaderboard/public/submissions/gpt-4-1_openai_2024-06-20/submission.json)."""
 
 Rewards = dict[str, list[float]]
@@ -60,6 +68,9 @@ def main() -> None:
     one, other = another_model(random.Random())
     gain = 100 * (_mean(one) - _mean(other))
     print(put(another_model, replications).line(f"another model: airline, {len(one)} tasks, {gain:+.0f} points"))
+    for domain, published in PUBLISHED.items():
+        powers = [f"pass^{k} {moment(domain, k):.3f} (published {published[k - 1]:.3f})" for k in (3, 4)]
+        print(f"the Beta of {domain}: {', '.join(powers)}")
 
 
 def put(make: Callable[[random.Random], tuple[Rewards, Rewards]], replications: int) -> Tally:
@@ -103,12 +114,24 @@ def nothing_changed(generator: random.Random) -> tuple[Rewards, Rewards]:
 
 
 def fine_tuned(domain: str, candidate: Rewards, generator: random.Random) -> tuple[Rewards, Rewards]:
-    mean, square = PUBLISHED[domain]
-    size = (mean - square) / (square - mean * mean)  # of the Beta whose first two moments these are
-    rates = {task_id: generator.betavariate(mean * size, (1 - mean) * size) for task_id in candidate}
+    passed, failed = beta(domain)
+    rates = {task_id: generator.betavariate(passed, failed) for task_id in candidate}
     return candidate, {
         task_id: [float(generator.random() < rate) for _ in range(2)] for task_id, rate in rates.items()
     }
+
+
+def beta(domain: str) -> tuple[float, float]:
+    """The two parameters of the Beta whose first two moments are pass^1 and pass^2."""
+    mean, square, *_ = PUBLISHED[domain]
+    size = (mean - square) / (square - mean * mean)
+    return mean * size, (1 - mean) * size
+
+
+def moment(domain: str, k: int) -> float:
+    """pass^k where the tasks' rates are that Beta's."""
+    passed, failed = beta(domain)
+    return prod((passed + i) / (passed + failed + i) for i in range(k))
 
 
 def another_model(generator: random.Random) -> tuple[Rewards, Rewards]:

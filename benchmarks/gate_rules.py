@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from autoharness.sequential import START, bar, walk
+from autoharness.sequential import bar, walk
 from benchmarks.gate_world import Rates, Simulator
 
 _ROUNDING = 1e-9
@@ -92,7 +92,7 @@ class Default(Rule):
         tasks = len(candidate)
         orders = self._simulator.orders(tasks, self.TRIALS)
         rewards = self._simulator.run(candidate, self.TRIALS)
-        accepted, pairs = walk(self._differences(rewards, orders), bar(self._questions) if self._rising else START)
+        accepted, pairs = walk(self._differences(rewards, orders), bar(self._questions if self._rising else 0))
         paid = min(pairs + self.IN_FLIGHT, tasks * self.TRIALS)
         simulations = paid + self._buy(orders, paid)
         self._questions += 1

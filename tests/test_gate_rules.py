@@ -173,12 +173,22 @@ def test_the_trial_after_the_verdicts_is_no_better_than_the_truth() -> None:
     assert abs(float(np.mean(errors))) < 4 * 0.07 / 60**0.5
 
 
+NIGHT = ["--replications", "4", "--budget", "1200", "--tasks", "20", "--costs", "40"]
+
+
 def test_the_benchmark_prints_a_row_for_each_rule_and_the_goals(capsys: pytest.CaptureFixture[str]) -> None:
-    night = ["--replications", "4", "--budget", "1200", "--tasks", "20", "--costs", "40"]
-    main([*night, "--ablation", "--rules", "default", "ratchet"])
+    main([*NIGHT, "--ablation", "--rules", "default", "ratchet"])
     printed = capsys.readouterr().out
     assert sum(line.startswith("   20    40  ") for line in printed.splitlines()) == 2 + len(ABLATION)
     assert sum(line.startswith(("met", "NOT MET")) for line in printed.splitlines()) == 4
+
+
+def test_the_benchmark_walks_by_other_constants_where_told(capsys: pytest.CaptureFixture[str]) -> None:
+    main([*NIGHT, "--rules", "default", "--constants", "START=1000"])
+    printed = capsys.readouterr().out
+    assert "START 1000" in printed
+    assert "default                      0.0 ±0.00" in printed  # nobody gets that far ahead
+    assert bar(0) < 1000
 
 
 def test_the_benchmark_prints_what_one_gate_does(capsys: pytest.CaptureFixture[str]) -> None:
