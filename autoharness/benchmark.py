@@ -13,8 +13,9 @@ from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
 from autoharness.holdout import Shown, shown
 from autoharness.ledger import Ledger
 from autoharness.measure import Measure
-from autoharness.results import EVALUATED, Outcome, Status, natural_order, passed, rewards_by_task, score_line
+from autoharness.results import EVALUATED, Outcome, Status, natural_order, passed, rewards_by_task
 from autoharness.runner import Bench, BenchmarkRunner, Run, TauBenchRunner, last_statuses
+from autoharness.stats import score_line
 from autoharness.store import Store, default_vault
 from autoharness.workspace import Changes, export_train_results
 

@@ -20,9 +20,9 @@ from autoharness.ledger import Gate, Ledger
 from autoharness.planning import null, plan
 from autoharness.policy import Side, Verdict
 from autoharness.program import python_command
-from autoharness.results import Rewards, Trial, mean, natural_order, passed, score_line
+from autoharness.results import Rewards, Trial, mean, natural_order, passed
 from autoharness.runner import Bench, Run, TauBenchRunner
-from autoharness.stats import mean_interval
+from autoharness.stats import score_line
 from autoharness.store import Store, default_vault
 from autoharness.suite import PROMOTION_TRIALS, SuiteVerdict, floor, veto, veto_after_checks
 from autoharness.workspace import export_ledger, set_aside_edited
@@ -240,9 +240,7 @@ def _score_lines(gate: Gate, ledger: Ledger) -> list[str]:
     best = "N/A" if gate.best is None else f"{gate.best:.4f}"
     lines = [f"best: {best}  ({ledger.best.name})"]
     if gate.val_score is not None:
-        low, high = mean_interval([reward for reward in gate.held_out.values() if reward is not None])
-        score_of = score_line(gate.held_out.values())
-        return [f"val_score: {score_of}, 95 % interval {low:.2f} to {high:.2f}", *lines]
+        return [f"val_score: {score_line(gate.held_out.values())}", *lines]
     if not gate.asked:
         return ["val_score: N/A  (the holdout was not asked)", *lines]
     if gate.experiment["gate"] == RATCHET:

@@ -9,9 +9,10 @@ from autoharness.contest import COMMAND, Interrupted
 from autoharness.errors import EXIT_UNDECIDED, UserError
 from autoharness.ledger import Ledger, Version
 from autoharness.measure import Measure
-from autoharness.results import Outcome, Rewards, score_line, settled_rewards
+from autoharness.results import Outcome, Rewards, settled_rewards
 from autoharness.runner import TauBenchRunner
 from autoharness.sequential import bar, operating_point
+from autoharness.stats import score_line
 from autoharness.store import Store
 
 _GAINS = (0.0, 0.03, 0.05, 0.08, 0.10, 0.15)

@@ -16,8 +16,9 @@ from autoharness.errors import EXIT_INTERRUPTED, EXIT_MISUSE, EXIT_UNDECIDED, Us
 from autoharness.ledger import Baseline, Ledger, mend
 from autoharness.measure import Measure
 from autoharness.program import PROGRAM_FILE, compose
-from autoharness.results import Status, mean, score_line
+from autoharness.results import Status, mean
 from autoharness.runner import Bench, Run, TauBenchRunner
+from autoharness.stats import score_line
 from autoharness.store import Store, default_vault, write_json, write_text
 from autoharness.workspace import (
     WORKSPACE,

@@ -17,7 +17,7 @@ from autoharness.contest import Interrupted
 from autoharness.errors import EXIT_INTERRUPTED
 from autoharness.ledger import Ledger, Version
 from autoharness.results import Rewards, mean, passed
-from autoharness.stats import difference_interval, sign_test
+from autoharness.stats import difference_interval, mean_interval, sign_test
 from autoharness.store import Store, default_vault
 from autoharness.workspace import Changes
 
@@ -92,8 +92,8 @@ def _held_out(pairs: list[tuple[float, float]]) -> list[str]:
     passed_by_both = sum(passed(a) and passed(b) for a, b in pairs)
     low, high = difference_interval([b - a for a, b in pairs])
     return [
-        f"held_out: A {_mean(a for a, _ in pairs):.4f}, B {_mean(b for _, b in pairs):.4f}, "
-        f"difference {100 * _mean(b - a for a, b in pairs):+.1f} points over {len(pairs)} tasks, "
+        f"held_out: A {_score(a for a, _ in pairs)}, B {_score(b for _, b in pairs)} over {len(pairs)} tasks",
+        f"  difference {100 * _mean(b - a for a, b in pairs):+.1f} points, "
         f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}",
         f"  B better in {better}, worse in {worse}, equal in {len(pairs) - better - worse} "
         f"({passed_by_both} passed by both); exact sign test, two-sided: p = {sign_test(better, worse):.2g}",
@@ -105,6 +105,12 @@ def _train(one: Version, other: Version) -> list[str]:
     both = len(_pairs(one.row.train, other.row.train))
     changes = Changes.between("A", one.row.train, other.row.train)
     return [f"train: {both} tasks were run with both", *changes.lines]
+
+
+def _score(values: Iterable[float]) -> str:
+    values = list(values)
+    low, high = mean_interval(values)
+    return f"{_mean(values):.4f} ({low:.2f} to {high:.2f})"
 
 
 def _mean(values: Iterable[float]) -> float:

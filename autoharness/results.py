@@ -134,15 +134,6 @@ def mean(values: Iterable[float | None]) -> float | None:
     return math.fsum(known) / len(known) if known else None  # in whichever order they come
 
 
-def score_line(rewards: Iterable[float | None]) -> str:
-    """Such as "0.7250  (29/40 passed, 0 infra errors)"; N/A where no task was evaluated."""
-    rewards = list(rewards)
-    evaluated = [reward for reward in rewards if reward is not None]
-    score = mean(evaluated)
-    counts = f"({sum(map(passed, evaluated))}/{len(evaluated)} passed, {len(rewards) - len(evaluated)} infra errors)"
-    return f"{'N/A' if score is None else f'{score:.4f}'}  {counts}"
-
-
 def digest(value: Any) -> str:
     """SHA-256 (hex) of a JSON value, independent of the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,7 +1,9 @@
 """Statistics of trials and paired differences. Rewards lie in [0, 1]; a difference is candidate minus incumbent."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+
+from autoharness.results import mean, passed
 
 _TWO_SIDED_95 = 1.959964
 """The 97.5 % quantile of the standard normal distribution."""
@@ -19,6 +21,17 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     p = sum(values) / n
     centre, spread = p + z2 / (2 * n), _TWO_SIDED_95 * math.sqrt(max(0.0, p * (1 - p)) / n + z2 / (4 * n * n))
     return max(0.0, (centre - spread) / (1 + z2 / n)), min(1.0, (centre + spread) / (1 + z2 / n))
+
+
+def score_line(rewards: Iterable[float | None]) -> str:
+    """Such as "0.7250  (29/40 passed, 0 infra errors), 95 % interval 0.57 to 0.84"; N/A where none was evaluated."""
+    rewards = list(rewards)
+    evaluated = [reward for reward in rewards if reward is not None]
+    counts = f"({sum(map(passed, evaluated))}/{len(evaluated)} passed, {len(rewards) - len(evaluated)} infra errors)"
+    if not evaluated:
+        return f"N/A  {counts}"
+    low, high = mean_interval(evaluated)
+    return f"{mean(evaluated):.4f}  {counts}, 95 % interval {low:.2f} to {high:.2f}"
 
 
 def difference_interval(differences: Sequence[float]) -> tuple[float, float]:

@@ -59,7 +59,7 @@ def test_a_recording_gives_its_rewards_in_lines_that_grep_finds(checkout: Path) 
     done = benchmark("--domain", "airline", "--agent-model", RECORDING, "--task-ids", *RECORDED)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "val_score: 0.8000  (4/5 passed, 0 infra errors)",
+        "val_score: 0.8000  (4/5 passed, 0 infra errors), 95 % interval 0.38 to 0.96",
         *(
             f"  {'FAIL' if task_id == '20' else 'PASS'}  {task_id}: {float(task_id != '20'):.2f}"
             for task_id in RECORDED

@@ -156,6 +156,9 @@ def test_a_validation_split_cut_from_train_leaves_test_to_the_confirmation(tmp_p
     assert "(mock train:0.4, 2 tasks, offline/clerk)" in prepare.stdout, prepare.stderr
     validation, train = set(_rows(checkout)[0].tasks), set(_rows(checkout)[0].train)
     assert validation.isdisjoint(train) and (len(validation), len(train)) == (2, 3)
+    assert min(look.number for look in _rows(checkout)[0].score_looks) >= 1000, "no run by hand reaches these"
+    elsewhere = checkout.run("benchmark.py", "--seed", "301")  # another seed would cut another part out of train
+    assert elsewhere.returncode == 0 and not any(f" {task_id}: " in elsewhere.stdout for task_id in validation)
     refused = checkout.run("benchmark.py", "--split", "test")
     assert refused.returncode == 3 and "test is the confirm_split: report.py --confirm alone" in refused.stderr
     early = checkout.run("report.py", "--confirm")

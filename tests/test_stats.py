@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from autoharness.stats import at_least, difference_interval, mean_interval, pass_at_k, pass_hat_k, sign_test
+from autoharness.stats import (
+    at_least,
+    difference_interval,
+    mean_interval,
+    pass_at_k,
+    pass_hat_k,
+    score_line,
+    sign_test,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +52,11 @@ def test_the_interval_of_a_pass_rate_is_scipys_wilson_interval(n: int, data: st.
     passed = data.draw(st.integers(0, n))
     expected = binomtest(passed, n).proportion_ci(method="wilson")
     assert mean_interval([1.0] * passed + [0.0] * (n - passed)) == pytest.approx((expected.low, expected.high))
+
+
+def test_a_score_is_printed_with_its_counts_and_its_interval() -> None:
+    assert score_line([1.0, 0.0, 1.0, None]) == "0.6667  (2/3 passed, 1 infra errors), 95 % interval 0.21 to 0.94"
+    assert score_line([None]) == "N/A  (0/0 passed, 1 infra errors)"
 
 
 def test_no_task_says_nothing_about_the_mean() -> None:
