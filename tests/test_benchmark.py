@@ -202,6 +202,11 @@ def _mentions(folder: Path, words: list[str]) -> list[Path]:
     return [path for path, text in texts.items() if any(word in text for word in words)]
 
 
+def _with_ctrl_c() -> None:
+    """A shell starts what it puts into the background with Ctrl-C ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c_keeps_what_is_finished(checkout: Path, serve: Callable[..., LLMServer], tau2: Tau2) -> None:
     """The same command again does only what is missing, and no process is left behind."""
     server = serve(lambda request: Fault(500, hang_s=60) if "<<update" in str(request) and waiting[0] else None)
@@ -212,6 +217,7 @@ def test_ctrl_c_keeps_what_is_finished(checkout: Path, serve: Callable[..., LLMS
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_with_ctrl_c,
     )
     store = Store(Path(os.environ["AUTOHARNESS_VAULT"]))
     deadline = time.monotonic() + 60
