@@ -24,7 +24,7 @@ from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from autoharness.policy import Request, Sequential, Side, Verdict
+from autoharness.policy import VOID, Request, Sequential, Side, Verdict
 
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "recordings"
 PUBLISHED = {
@@ -83,7 +83,7 @@ def put(make: Callable[[random.Random], tuple[Rewards, Rewards]], replications: 
 
 
 def ask(candidate: Rewards, incumbent: Rewards, order: str, tally: Tally) -> None:
-    """One question, trial by trial, with the policy that ships. What was not recorded was lost."""
+    """One question, trial by trial, with the policy that ships. What was not recorded is in no mean."""
     policy = Sequential(list(candidate), 0, max(map(len, candidate.values())), 0, order)
     seen: dict[Request, float | None] = {}
     unrecorded = _unrecorded(policy, candidate, incumbent)
@@ -101,9 +101,9 @@ def ask(candidate: Rewards, incumbent: Rewards, order: str, tally: Tally) -> Non
     tally.incumbent_trials += sum(request.side == Side.INCUMBENT for request in seen)
 
 
-def _unrecorded(policy: Sequential, candidate: Rewards, incumbent: Rewards) -> dict[Request, None]:
+def _unrecorded(policy: Sequential, candidate: Rewards, incumbent: Rewards) -> dict[Request, float]:
     sides = {Side.CANDIDATE: candidate, Side.INCUMBENT: incumbent}
-    return {one: None for one in policy.requests if one.number >= len(sides[one.side][one.task_id])}
+    return {one: VOID for one in policy.requests if one.number >= len(sides[one.side][one.task_id])}
 
 
 def nothing_changed(generator: random.Random) -> tuple[Rewards, Rewards]:
