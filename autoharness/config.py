@@ -31,6 +31,9 @@ _OFFLINE_ROLES = {
 
 SEQUENTIAL, RATCHET = "sequential", "ratchet"
 
+SANDBOX, REQUIRED, PROCESS, NONE = "sandbox", "required", "process", "none"
+PER_WORKER, PER_SIMULATION = "per_worker", "per_simulation"
+
 BENCHMARK = "tau-bench"
 _NOT_SUPPORTED_YET = ("terminal-bench", "bird-interact")
 _ENVIRONMENT = {"agent_model": "AGENT_MODEL"}
@@ -80,6 +83,13 @@ class Experiment:
     """Of the agent, in one simulation."""
     max_simulation_cost_usd: float | None = None
     """Of the agent's LLM, in one simulation."""
+    isolation: str = SANDBOX
+    """How the agent's code is kept apart (docs/isolation.md); `required` is the sandbox, or no run where the kernel
+    lacks a part of it."""
+    fresh_host: str = PER_WORKER
+    """Whether the simulations of a worker share a process for the agent's code, or each has its own."""
+    agent_memory_mb: int = 2048
+    """For the agent's code, all simulations of one process together."""
     agent_timeout_s: float = 60.0
     """For the agent's own code in one turn; waiting for the LLM does not count."""
     llm_timeout_s: float = 300.0
@@ -123,8 +133,15 @@ _RANGES: dict[str, tuple[float, float]] = {
     "simulation_retries": (0, _LARGEST),
     "threshold": (0, 1),
     "agent_timeout_s": (0.1, _LARGEST),
+    "agent_memory_mb": (256, _LARGEST),
     "llm_timeout_s": (0.1, _LARGEST),
     "max_simulation_cost_usd": (0, _LARGEST),
+}
+
+_CHOICES = {
+    "gate": (SEQUENTIAL, RATCHET),
+    "isolation": (SANDBOX, REQUIRED, PROCESS, NONE),
+    "fresh_host": (PER_WORKER, PER_SIMULATION),
 }
 
 
@@ -230,8 +247,8 @@ def _checked(name: str, value: Any, source: str) -> Any:
         raise UserError(f"{_place(source)}{name} must be {bound}, not {str(value)[:40]}")
     if name == "benchmark":
         _check_benchmark(value, source)
-    if name == "gate":
-        check_choice(name, value, (SEQUENTIAL, RATCHET), source)
+    if name in _CHOICES:
+        check_choice(name, value, _CHOICES[name], source)
     return value
 
 

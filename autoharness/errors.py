@@ -8,7 +8,8 @@ AutoHarnessError
       AgentTimeout
       HostDied            the process died with several simulations in it: each runs once more, alone
     InfrastructureError   nobody's score: reward None, run again
-      ProviderError  UserSimulatorError  JudgeError  EvaluationError  WorkerDied
+      ProviderError  UserSimulatorError  JudgeError  EvaluationError  WorkerDied  HostFailed
+  LayerMissing            the kernel has no such part of the confinement
   ChannelError            the other process closed its end, or sent what is no message
 """
 
@@ -30,6 +31,10 @@ class UserError(AutoHarnessError):
 
 class SetupError(UserError):
     """A package or data file is missing or is not the one expected."""
+
+
+class LayerMissing(AutoHarnessError):
+    """The kernel or the machine lacks a part of the agent host's confinement; the message says what."""
 
 
 class ChannelError(AutoHarnessError):
@@ -94,6 +99,12 @@ class EvaluationError(InfrastructureError):
     """tau2's environment or evaluator itself raised."""
 
     status = "environment_error"
+
+
+class HostFailed(InfrastructureError):
+    """An agent host did not start, before it had read a line of the agent's code."""
+
+    status = "setup_error"
 
 
 class WorkerDied(InfrastructureError):

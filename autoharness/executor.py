@@ -22,6 +22,7 @@ from autoharness.config import Experiment
 from autoharness.errors import ChannelError, SetupError, UserError, WorkerDied
 from autoharness.leaks import Leak
 from autoharness.results import Outcome, Status, Trial
+from autoharness.store import default_vault
 
 _PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 _MOST_TRIES = 3
@@ -68,7 +69,7 @@ class LocalExecutor:
                 worker.process.wait()
 
     def facts(self, domain: str) -> Message:
-        """tau's DomainFacts, as JSON. Raises UserError."""
+        """tau's DomainFacts as JSON, and "layers": what confines an agent host here. Raises UserError."""
         facts: Message = self._ask({"facts": domain})["facts"]
         return facts
 
@@ -188,6 +189,8 @@ class LocalExecutor:
             "experiment": self._experiment.to_json(),
             "agents": dict(self._agents),
             "threads": self._experiment.max_concurrency,
+            "folder": str(self._log_folder),
+            "private": [str(_PACKAGE_ROOT), str(default_vault())],
         }
         with suppress(ChannelError):  # as above
             worker.channel.send({"setup": setup})

@@ -4,8 +4,12 @@ What the child gets: a private copy of the one agent file, the tools as schemas,
 it unfolds; in its environment AGENT_MODEL, AGENT_REASONING_EFFORT and nothing else of ours. It asks for chat
 completions over the descriptor that it inherits.
 
-What this does not protect against yet: the child is an ordinary process of the same user, so it can read files and
-open sockets. Confinement by the kernel belongs to `sandbox`.
+Before it reads the agent's code the child confines itself (`sandbox`) and says which layers are in force. From here
+it is watched (`watchdog`): what it cannot be kept from using up, it is ended for.
+
+What this does not protect against: simulations that share a host share its memory and its scratch folder, and so
+what the agent's code keeps there, the names by which it asks for completions too; `fresh_host: per_simulation` is for
+that.
 """
 
 import itertools
@@ -26,12 +30,17 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.channel import Channel, Message
-from autoharness.errors import AgentError, ChannelError, HostDied, InfrastructureError, ProviderError
+from autoharness.errors import AgentError, ChannelError, HostDied, HostFailed, InfrastructureError, ProviderError
 from autoharness.strict_json import check_depth, dumps
+from autoharness.watchdog import Watchdog
 
 _CHILD = Path(__file__).with_name("host_child.py")
 _OUTPUT_TAIL_CHARS = 2000
+_MOST_OUTPUT_BYTES = 64 * 1024 * 1024
 _MOST_CHATS = 2000
+_MOST_STRAY_CHATS = 100
+"""In the name of no simulation that runs. A few come from threads that an agent left behind."""
+_LONGEST_START_S = 60.0
 _LONGEST_REPLY_BYTES = 100_000  # a whole conversation has to fit into one message to the door
 _DEEPEST_ARGUMENTS = 50  # far deeper ones break tau2's copying, which would look like tau2's own failure
 
@@ -46,6 +55,26 @@ class AgentFile:
     source: str
     model: str
     reasoning_effort: str | None
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """How agent hosts are kept apart from everything else."""
+
+    mode: str
+    """"sandbox": confined by the kernel. "process": a process of its own that is watched. "none": not even that, and
+    it has this process's environment."""
+    folder: Path
+    """Where each host gets a folder of its own while it lives."""
+    private: tuple[str, ...] = ()
+    """Folders that no rule may let it read, wherever they lie."""
+    memory_mb: int = 2048
+    tcp_port: int | None = None
+    """The gateway's, for agents that need a base URL; None: no TCP at all."""
+    landlock_abi: int = 99
+    """The newest version of Landlock to use: tests have older kernels by it."""
+    seccomp: bool = True
+    """Whether to use the filter of system calls: tests have kernels without it."""
 
 
 class _Clock:
@@ -84,21 +113,29 @@ class _Call:
 class Host:
     """One agent host process. Its methods may be called from many threads, one for each simulation."""
 
-    def __init__(self, agent: AgentFile, turn_timeout_s: float) -> None:
+    def __init__(self, agent: AgentFile, turn_timeout_s: float, confinement: Confinement) -> None:
+        """Raises HostFailed where the process does not come up."""
         self._turn_timeout_s = turn_timeout_s
+        self._confinement = confinement
         self._numbers = itertools.count()
         self._calls: dict[int, _Call] = {}
         self._changed = threading.Condition()
         self._completes: dict[str, Complete] = {}
-        self._chats = 0
+        self._requests = self._chats = self._stray_chats = 0
+        self._own_code_s = 0.0
         self._death = ""
         self._hung = False
         self._output = ""
-        self._scratch = Path(tempfile.mkdtemp(prefix="agent-host-"))
+        self._folder = Path(tempfile.mkdtemp(prefix="agent-host-", dir=confinement.folder))
+        self._scratch = self._folder / "scratch"
         self._channel, self._process = self._spawn(agent)
         self._output_reader = threading.Thread(target=self._read_output, daemon=True)
         self._output_reader.start()
+        self.layers = self._set_up()
+        """What confines the process: for each layer "" where it is in force, else why not."""
         threading.Thread(target=self._read_messages, daemon=True).start()
+        if confinement.mode != "none":
+            threading.Thread(target=self._watch, daemon=True).start()
 
     def call(self, simulation: str, call: str, complete: Complete, **arguments: Any) -> Any:
         """Have the agent's code run `call` ("start" or "next") for one simulation; returns its result.
@@ -109,7 +146,9 @@ class Host:
         failure: list[InfrastructureError] = []
         self._completes[simulation] = _remembering(complete, failure)
         number, pending = next(self._numbers), _Call(simulation)
-        self._calls[number] = pending
+        with self._changed:
+            self._calls[number] = pending
+            self._requests += 1
         try:
             self._send({"id": number, "call": call, "simulation": simulation, **arguments})
             answer = self._wait(pending)
@@ -118,7 +157,9 @@ class Host:
                 raise failure[0] from None
             raise
         finally:
-            del self._calls[number]
+            with self._changed:
+                del self._calls[number]
+                self._own_code_s += pending.clock.spent_s()
         if failure:
             raise failure[0]
         if "error" in answer:
@@ -136,26 +177,60 @@ class Host:
         return not self._death
 
     def close(self) -> None:
-        """End the process and all that it started, and remove its scratch folder."""
+        """End the process and all that it started, and remove its folder."""
         self._die("closed")
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        _remove(self._folder)
 
     def _spawn(self, agent: AgentFile) -> tuple[Channel, subprocess.Popen[bytes]]:
-        agent_file = self._scratch / "agent.py"
-        agent_file.write_text(agent.source, encoding="utf-8")
+        self._scratch.mkdir()
+        self._agent_file.parent.mkdir()
+        self._agent_file.write_bytes(agent.source.encode())  # not write_text: line ends are part of its hash
+        own = _environment(agent, self._scratch)
+        apart = self._confinement.mode != "none"
         ours, theirs = socket.socketpair()
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-I", "-B", str(_CHILD), str(theirs.fileno()), str(agent_file)],
+                [sys.executable, "-I" if apart else "-P", "-B", str(_CHILD), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                cwd=self._scratch,
-                env=_environment(agent, self._scratch),
+                cwd=self._scratch if apart else None,
+                env=own if apart else os.environ | own,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         return Channel(ours), process
+
+    @property
+    def _agent_file(self) -> Path:
+        return self._folder / "agent" / "agent.py"
+
+    def _set_up(self) -> dict[str, str]:
+        """Have the child confine itself, before it reads the agent's code."""
+        sandbox = {
+            "agent_folder": str(self._agent_file.parent),
+            "scratch": str(self._scratch),
+            "private": self._confinement.private,
+            "memory_mb": self._confinement.memory_mb,
+            "tcp_port": self._confinement.tcp_port,
+            "landlock_abi": self._confinement.landlock_abi,
+            "seccomp": self._confinement.seccomp,
+        }
+        confined = self._confinement.mode == "sandbox"
+        late = threading.Timer(_LONGEST_START_S, self._die, [f"no answer within {_LONGEST_START_S:g} s"])
+        late.start()
+        try:
+            self._channel.send({"agent_file": str(self._agent_file), "sandbox": sandbox if confined else None})
+            first = self._channel.receive()
+        except ChannelError:
+            first = None
+        late.cancel()
+        if first is None:
+            self._die(self._epitaph())
+            _remove(self._folder)
+            raise HostFailed(f"the agent host did not start: {self._death}")
+        layers: dict[str, str] = first["layers"]
+        return layers
 
     def _send(self, message: Message) -> None:
         try:
@@ -190,19 +265,22 @@ class Host:
 
     def _take(self, message: Message) -> None:
         if "chat" in message:
-            if self._chats >= _MOST_CHATS:
-                raise ChannelError(f"over {_MOST_CHATS} requests at once")
-            with self._changed:
-                self._chats += 1
             number, simulation, request = message["chat"], message["simulation"], message["request"]
             complete = self._completes.get(simulation, _refuse)
+            self._stray_chats += complete is _refuse
+            if self._chats >= _MOST_CHATS or self._stray_chats > _MOST_STRAY_CHATS:
+                raise ChannelError("too many requests at once, or in the name of no simulation that runs")
+            with self._changed:
+                self._chats += 1
+                self._requests += 1
             threading.Thread(target=self._chat, args=(number, simulation, complete, request), daemon=True).start()
             return
         with self._changed:
             call = self._calls.get(message["id"])
-            if call:
-                call.answer = message
-                self._changed.notify_all()
+            if call is None or call.answer is not None:
+                raise ChannelError("an answer to what was not asked")
+            call.answer = message
+            self._changed.notify_all()
 
     def _chat(self, number: int, simulation: str, complete: Complete, request: Message) -> None:
         clocks = [call.clock for call in list(self._calls.values()) if call.simulation == simulation]
@@ -230,8 +308,25 @@ class Host:
         """What the agent's code prints goes nowhere; its end is kept, to explain a death."""
         assert self._process.stdout
         with self._process.stdout as output:
+            total = 0
             while chunk := os.read(output.fileno(), 65536):
                 self._output = (self._output + chunk.decode(errors="replace"))[-_OUTPUT_TAIL_CHARS:]
+                total += len(chunk)
+                if total > _MOST_OUTPUT_BYTES:
+                    self._die(f"the agent's code printed over {_MOST_OUTPUT_BYTES} bytes")
+                    return
+
+    def _watch(self) -> None:
+        """Runs on a thread of its own while the process lives."""
+        watchdog = Watchdog(self._process.pid, self._scratch, self._confinement.memory_mb)
+        while not self._death:
+            with self._changed:
+                running_s = sum(call.clock.spent_s() for call in self._calls.values())
+                own_code_s = self._own_code_s + running_s
+            complaint = watchdog.complaint(own_code_s, self._requests)
+            if complaint:
+                self._die(f"the agent's code {complaint}")
+            time.sleep(watchdog.INTERVAL_S)
 
     def _epitaph(self) -> str:
         try:
@@ -293,7 +388,15 @@ def _environment(agent: AgentFile, scratch: Path) -> dict[str, str]:
         "HOME": str(scratch),
         "TMPDIR": str(scratch),
         "PATH": os.defpath,
+        "MALLOC_ARENA_MAX": "2",  # or each thread would take 64 MB of the address space that it is limited to
     }
+
+
+def _remove(folder: Path) -> None:
+    with suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():  # nested deeper than Python follows
+        subprocess.run(["/bin/rm", "-rf", "--", str(folder)], check=False)
 
 
 def _refuse(request: Message) -> Message:

@@ -1,9 +1,11 @@
 """The agent host: the child process in which `agent/agent.py` runs. Spawned by `host.py`, never imported.
 
-    python -I host_child.py DESCRIPTOR AGENT_FILE
+    python -I host_child.py DESCRIPTOR
 
-In:  {"id", "call": "start" | "next" | "stop", "simulation", ...}   {"chat", "response" | "refused" | "aborted"}
-Out: {"id", "result" | "error"}                                      {"chat", "simulation", "request"}
+In:  {"agent_file", "sandbox": None or what `sandbox.confine` takes}       first of all
+     {"id", "call": "start" | "next" | "stop", "simulation", ...}   {"chat", "response" | "refused" | "aborted"}
+Out: {"layers": what confines this process}                         first of all
+     {"id", "result" | "error"}                                      {"chat", "simulation", "request"}
 
 Each call runs on a thread of its own, so that simulations do not wait for each other; those of one simulation come
 one after the other, since its conversation does.
@@ -37,9 +39,12 @@ def _load(name: str, path: Path) -> ModuleType:
 
 _load("autoharness", _PACKAGE / "__init__.py")
 
-from autoharness import agent_api, tau2_standin  # noqa: E402  (found through the package loaded above)
+from autoharness import agent_api, sandbox, tau2_standin  # noqa: E402  (found through the package loaded above)
 from autoharness.channel import Channel, Message, connect  # noqa: E402
 from autoharness.errors import ChannelError  # noqa: E402
+
+_STACK_BYTES = 2 * 1024 * 1024
+"""Of each thread: many wait for their LLM at once, and all count as memory of this process."""
 
 _simulation: contextvars.ContextVar[str] = contextvars.ContextVar("simulation")
 
@@ -101,10 +106,10 @@ class Host:
         self._turns[simulation] = self._turns.get(simulation, 0) + 1
         return _to_wire(message, self._turns[simulation])
 
-    def stop(self, call: Message) -> None:
-        self._agents.pop(call["simulation"], None)
-        self._states.pop(call["simulation"], None)
-        self._turns.pop(call["simulation"], None)
+    def stop(self, simulation: str) -> None:
+        self._agents.pop(simulation, None)
+        self._states.pop(simulation, None)
+        self._turns.pop(simulation, None)
 
     def _agent_module(self) -> ModuleType:
         with self._loading:
@@ -134,6 +139,9 @@ def _answer(channel: Channel, host: Host, call: Message) -> None:
         channel.send({"id": call["id"], "result": getattr(host, call["call"])(call)})
     except ChannelError:
         os._exit(0)
+    except MemoryError as error:  # others in this process would be out of memory next: they run again elsewhere
+        print(f"out of memory: {_describe(error)['summary']}", file=sys.stderr, flush=True)
+        os._exit(1)
     except BaseException as error:  # also SystemExit: the agent's code may raise anything
         channel.send({"id": call["id"], "error": _describe(error)})
 
@@ -160,13 +168,20 @@ def _inherit_context() -> None:
 
 def main() -> None:
     channel = connect(int(sys.argv[1]))
-    host, gateway = Host(Path(sys.argv[2])), Gateway(channel)
+    setup = channel.receive()
+    if setup is None:
+        return
+    threading.stack_size(_STACK_BYTES)
+    channel.send({"layers": sandbox.confine(setup["sandbox"]) if setup["sandbox"] else {}})
+    host, gateway = Host(Path(setup["agent_file"])), Gateway(channel)
     agent_api._use_gateway(gateway.complete)
     tau2_standin.install()
     _inherit_context()
     while (message := channel.receive()) is not None:
         if "chat" in message:
             gateway.deliver(message)
+        elif message["call"] == "stop":
+            host.stop(message["simulation"])
         else:
             threading.Thread(target=_answer, args=(channel, host, message), daemon=True).start()
     os._exit(0)  # the worker is gone; threads stuck in the agent's code must not keep the process

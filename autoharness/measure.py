@@ -7,15 +7,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from autoharness.config import OFFLINE, RATCHET, SEQUENTIAL, Experiment
+from autoharness.config import OFFLINE, PER_SIMULATION, RATCHET, REQUIRED, SANDBOX, SEQUENTIAL, Experiment
 from autoharness.errors import UserError
 from autoharness.offline import fingerprint
 from autoharness.replay import PREFIX as REPLAY
 from autoharness.replay import checksum
 from autoharness.results import Trial, digest
+from autoharness.sandbox import NOT_ENFORCED
 from autoharness.tasks import in_order
-
-ISOLATION = "process"
 
 Json = dict[str, Any]
 
@@ -24,13 +23,18 @@ class Measure:
     """An experiment on the tau2 that is installed. Raises UserError for a recording that cannot be read."""
 
     def __init__(self, experiment: Experiment, facts: Json, hidden_before: Collection[str] = ()) -> None:
-        """`facts`: tau's DomainFacts, as JSON. `hidden_before`: tasks that were held out under other settings."""
+        """`facts`: what a worker says of the domain and of this machine.
+
+        `hidden_before`: tasks that were held out under other settings.
+        """
         self._hidden_before = set(hidden_before)
         self.experiment = experiment
         self.facts = facts
         self.splits = _with_cut(facts["splits"], experiment)
         """The ids of each split, in order."""
         self.tau2 = {name: facts[name] for name in ("flavour", "version", "data_checksum")}
+        self.isolation = _isolation(experiment, facts["layers"])
+        """In words, such as "sandbox", or "sandbox without tcp"."""
         self._common_key = {
             "tau2": self.tau2,
             "domain": experiment.domain,
@@ -43,7 +47,7 @@ class Measure:
                 experiment.max_simulation_cost_usd,
                 experiment.agent_timeout_s,
             ],
-            "isolation": ISOLATION,
+            "isolation": [self.isolation, experiment.agent_memory_mb],
         }
 
     @property
@@ -59,6 +63,12 @@ class Measure:
         trials = f" x {self.experiment.trials} trials" if self.experiment.trials > 1 else ""
         tasks = f"{len(self.gate_tasks)} tasks{trials}"
         return f"{self.experiment.domain} {self.experiment.gate_split}, {tasks}, {self.experiment.agent_model}"
+
+    @property
+    def not_enforced(self) -> list[str]:
+        """For each layer of the confinement that this machine lacks: what that leaves open, in a line."""
+        missing = {layer: why for layer, why in self.facts["layers"].items() if why}
+        return [f"not enforced: {layer} ({why}): {NOT_ENFORCED[layer]}" for layer, why in missing.items()]
 
     @property
     def gate_tasks(self) -> list[str]:
@@ -109,6 +119,14 @@ class Measure:
         """All that the outcome of a trial depends on."""
         own = {"agent": trial.agent, "task": trial.task_id, "trial": trial.number, "seed": trial.seed}
         return self._common_key | own
+
+
+def _isolation(experiment: Experiment, layers: dict[str, str]) -> str:
+    mode = SANDBOX if experiment.isolation == REQUIRED else experiment.isolation
+    missing = [layer for layer, why in layers.items() if why]
+    without = f" without {', '.join(missing)}" if missing else ""
+    fresh = ", a fresh host for each simulation" if experiment.fresh_host == PER_SIMULATION else ""
+    return f"{mode}{without}{fresh}"
 
 
 def _with_cut(splits: dict[str, list[str]], experiment: Experiment) -> dict[str, list[str]]:

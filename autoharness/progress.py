@@ -24,7 +24,7 @@ class Progress:
 
         `at_most`: the run may have enough before.
         """
-        self._say(f"{'at most ' if at_most else ''}{total} simulations: {what}")
+        self.say(f"{'at most ' if at_most else ''}{total} simulations: {what}")
         self._counts: Counter[str] = Counter()
         self._cost_usd = 0.0
         self._uncosted_calls = 0
@@ -35,7 +35,7 @@ class Progress:
         for outcome in known:
             self._count(outcome)
         if self._reused:
-            self._say(f"{self._reused} of {total} simulations are in the store already")
+            self.say(f"{self._reused} of {total} simulations are in the store already")
         if self._stream.isatty():
             self._bar = self._make_bar()
 
@@ -46,7 +46,7 @@ class Progress:
         if self._bar:
             self._bar.update(self._task, advance=1, facts=self.facts)
         elif self._line_is_due():
-            self._say(f"{self._done}/{self._total}  {self.facts}, {self._time_left()} left")
+            self.say(f"{self._done}/{self._total}  {self.facts}, {self._time_left()} left")
 
     def end(self) -> None:
         if self._bar:
@@ -91,8 +91,9 @@ class Progress:
         seconds = (time.monotonic() - self._started) / fresh * (self._total - self._done)
         return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
-    def _say(self, line: str) -> None:
-        print(f"[benchmark] {line}", file=self._stream, flush=True)
+    def say(self, *lines: str) -> None:
+        for line in lines:
+            print(f"[benchmark] {line}", file=self._stream, flush=True)
 
     def _make_bar(self) -> Any:
         from rich.console import Console

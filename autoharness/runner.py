@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoharness.config import AGENT_FILE, OFFLINE, Experiment, check_choice, from_settings
+from autoharness.config import AGENT_FILE, OFFLINE, REQUIRED, Experiment, check_choice, from_settings
 from autoharness.errors import UserError
 from autoharness.executor import LocalExecutor
 from autoharness.ledger import Ledger
-from autoharness.measure import ISOLATION, Measure
+from autoharness.measure import Measure
 from autoharness.progress import Progress
 from autoharness.replay import PREFIX as REPLAY
 from autoharness.results import EVALUATED, Outcome, Trial, mean, rewards_by_task, settled_rewards
@@ -160,6 +160,7 @@ class TauBenchRunner(BenchmarkRunner):
         agents = {agent: source, **{other: store.agent_source(other) for other in others}}
         with LocalExecutor(self.experiment, agents, folder) as executor:
             measure = self._measure(executor, _held_out_before(store, self.experiment.domain))
+            self._progress.say(*measure.not_enforced)
             yield Bench(measure, agent, store, executor, folder, self._progress)
 
     def measure(self) -> Measure:
@@ -186,6 +187,8 @@ class TauBenchRunner(BenchmarkRunner):
         for name in ("split", "gate_split", "confirm_split"):
             if getattr(self.experiment, name) is not None:
                 check_choice(name, getattr(self.experiment, name), list(measure.splits))
+        if measure.not_enforced and self.experiment.isolation == REQUIRED:
+            raise UserError(f"isolation: required, but {'; '.join(measure.not_enforced)}")
         return measure
 
     def _agent_source(self) -> str:
@@ -281,7 +284,7 @@ class Bench:
     def _headline(self) -> str:
         models = " and ".join(f"{role} {self.experiment.model_of(role)}" for role in ("agent", "user"))
         tau2 = f"{self.measure.tau2['flavour']} {self.measure.tau2['version']}"
-        return f"{self.experiment.domain} of {tau2}, {models}, isolation {ISOLATION}"
+        return f"{self.experiment.domain} of {tau2}, {models}, isolation {self.measure.isolation}"
 
     def _check_confirm_split(self, trials: list[Trial], command: str, reveal: bool) -> None:
         """Raises UserError where something else than the confirmation would run the confirm split."""
@@ -302,7 +305,8 @@ class Bench:
         return {
             "time": now(),
             "experiment": self.experiment.to_json(),
-            "isolation": ISOLATION,
+            "isolation": self.measure.isolation,
+            "layers": self.measure.facts["layers"],
             "agent": self.agent,
             "tau2": self.measure.tau2,
             "python": platform.python_version(),

@@ -128,6 +128,14 @@ class Tau2:
             tools=[tool.openai_schema for tool in environment.get_tools()],
         )
 
+    @property
+    def folders(self) -> list[str]:
+        """Where its code and its data lie: no agent is to read them."""
+        import tau2
+        from tau2.utils.utils import DATA_DIR
+
+        return [*tau2.__path__, str(DATA_DIR)]
+
     def material(self, domain: str) -> Json:
         """What a domain is made of, as JSON: {"databases", "tasks": [...], "policy", "tools": [...]}.
 

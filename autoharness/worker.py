@@ -2,7 +2,8 @@
 
     python -m autoharness.worker DESCRIPTOR
 
-Messages in:  {"setup": {experiment, agents: {SHA256: source}, threads}}  {"facts": DOMAIN}  {"keys": MODELS}
+Messages in:  {"setup": {experiment, agents: {SHA256: source}, threads, folder, private}}
+              {"facts": DOMAIN}  {"keys": MODELS}
               {"leaks": DOMAIN, "before": agent source, "after": agent source}
               {"run": Trial, "job", "diagnose"}
 Messages out: {"facts": ...}  {"keys": ...}  {"leaks": [[line, text, what], ...]}
@@ -11,11 +12,12 @@ Messages out: {"facts": ...}  {"keys": ...}  {"leaks": [[line, text, what], ...]
 
 import os
 import random
+import secrets
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -26,20 +28,22 @@ from typing import Any
 
 from autoharness import agent_api, offline
 from autoharness.channel import Channel, Message, connect
-from autoharness.config import OFFLINE, Experiment
+from autoharness.config import OFFLINE, PER_SIMULATION, REQUIRED, SANDBOX, Experiment
 from autoharness.errors import (
     AgentError,
     AgentTimeout,
     ChannelError,
     HostDied,
+    HostFailed,
     InfrastructureError,
     JudgeError,
+    SetupError,
     SimulationError,
     UserError,
 )
 from autoharness.gateway import AGENT, JUDGE, USER, LiteLLM, Model, Request, Response, Session, missing_keys
 from autoharness.gateway import Limits as LLMLimits
-from autoharness.host import AgentFile, Host, checked_reply
+from autoharness.host import AgentFile, Confinement, Host, checked_reply
 from autoharness.leaks import Secrets, scan
 from autoharness.replay import PREFIX as REPLAY
 from autoharness.replay import Replay
@@ -53,28 +57,57 @@ class Hosts:
     For each agent file one that simulations share, and fresh ones for those that need to be alone.
     """
 
-    def __init__(self, agents: Mapping[str, AgentFile], turn_timeout_s: float) -> None:
+    def __init__(
+        self,
+        agents: Mapping[str, AgentFile],
+        turn_timeout_s: float,
+        confinement: Confinement,
+        per_simulation: bool = False,
+    ) -> None:
+        """`per_simulation`: none is shared."""
         self._agents = agents
         self._turn_timeout_s = turn_timeout_s
+        self._confinement = confinement
+        self._per_simulation = per_simulation
         self._shared: dict[str, Host] = {}
         self._lock = threading.Lock()
 
-    def shared(self, agent: str) -> Host:
+    @contextmanager
+    def host(self, agent: str) -> Iterator[Host]:
+        """One for a simulation that nothing speaks against. Raises HostFailed."""
+        if self._per_simulation:
+            with self.alone(agent) as host:
+                yield host
+        else:
+            yield self._shared_host(agent)
+
+    @contextmanager
+    def alone(self, agent: str) -> Iterator[Host]:
+        """A fresh one. Raises HostFailed."""
+        host = Host(self._agents[agent], self._turn_timeout_s, self._confinement)
+        try:
+            yield host
+        finally:
+            host.close()
+
+    def layers(self) -> dict[str, str]:
+        """What confines an agent host on this machine. Raises SetupError where none starts."""
+        nothing = AgentFile("", "", None)
+        try:
+            host = Host(nothing, self._turn_timeout_s, self._confinement)
+        except HostFailed as error:
+            raise SetupError(str(error)) from error
+        host.close()
+        return host.layers
+
+    def _shared_host(self, agent: str) -> Host:
         with self._lock:
             host = self._shared.get(agent)
             if host is None or not host.alive:
                 if host:
                     host.close()
-                self._shared[agent] = Host(self._agents[agent], self._turn_timeout_s)
+                self._shared[agent] = Host(self._agents[agent], self._turn_timeout_s, self._confinement)
             return self._shared[agent]
-
-    @contextmanager
-    def alone(self, agent: str) -> Iterator[Host]:
-        host = Host(self._agents[agent], self._turn_timeout_s)
-        try:
-            yield host
-        finally:
-            host.close()
 
     def close(self) -> None:
         with self._lock:
@@ -176,7 +209,8 @@ class Simulator:
     def _simulate_somewhere(self, trial: Trial, session: Session, diagnose: bool, notes: list[str]) -> Outcome:
         """In the shared host; alone in a fresh one where that dies, since any simulation in it may have killed it."""
         try:
-            return self._simulate(trial, session, diagnose, self._hosts.shared(trial.agent))
+            with self._hosts.host(trial.agent) as host:
+                return self._simulate(trial, session, diagnose, host)
         except HostDied as death:
             notes.append(f"run once more, alone: {death}")
         with self._hosts.alone(trial.agent) as host:
@@ -188,7 +222,7 @@ class Simulator:
     def _simulate(self, trial: Trial, session: Session, diagnose: bool, host: Host) -> Outcome:
         settings = self._experiment
         session.begin_attempt()
-        name = f"{trial.task_id}#{trial.number}"
+        name = secrets.token_hex(16)  # the agent asks in it: not to be guessed, and no word about the task
         link = AgentInHost(host, session, name, settings.agent_model, dict(settings.agent_llm_args))
         limits = Limits(settings.max_steps, settings.max_errors)
         try:
@@ -240,6 +274,12 @@ def _litellm_model(name: str, timeout_s: float) -> Model:
     return LiteLLM(name, timeout_s)
 
 
+def confinement_of(experiment: Experiment, folder: Path, private: Iterable[str]) -> Confinement:
+    """Of the hosts of an experiment. `folder`: where they get theirs. `private`: what they must not read."""
+    mode = SANDBOX if experiment.isolation == REQUIRED else experiment.isolation
+    return Confinement(mode, folder, tuple(private), experiment.agent_memory_mb)
+
+
 class Worker:
     """Answers the door's messages until the channel closes."""
 
@@ -250,23 +290,28 @@ class Worker:
         setup = self._channel.receive()
         if setup is None:
             return
-        experiment = Experiment(**setup["setup"]["experiment"])
+        setup = setup["setup"]
+        experiment = Experiment(**setup["experiment"])
         model, effort = experiment.agent_model, experiment.reasoning_effort
-        agents = {sha256: AgentFile(source, model, effort) for sha256, source in setup["setup"]["agents"].items()}
-        hosts = Hosts(agents, experiment.agent_timeout_s)
+        agents = {sha256: AgentFile(source, model, effort) for sha256, source in setup["agents"].items()}
         try:
             tau2 = Tau2()
-            self._answer_all(tau2, Simulator(tau2, experiment, hosts), setup["setup"]["threads"])
+            confinement = confinement_of(experiment, Path(setup["folder"]), [*setup["private"], *tau2.folders])
+            per_simulation = experiment.fresh_host == PER_SIMULATION
+            hosts = Hosts(agents, experiment.agent_timeout_s, confinement, per_simulation)
+            try:
+                self._answer_all(tau2, hosts, Simulator(tau2, experiment, hosts), setup["threads"])
+            finally:
+                hosts.close()
         except UserError as error:
             self._channel.send({"user_error": str(error)})
-        finally:
-            hosts.close()
 
-    def _answer_all(self, tau2: Tau2, simulator: Simulator, threads: int) -> None:
+    def _answer_all(self, tau2: Tau2, hosts: Hosts, simulator: Simulator, threads: int) -> None:
         pool = ThreadPoolExecutor(threads)
         while (message := self._channel.receive()) is not None:
             if "facts" in message:
-                self._channel.send({"facts": asdict(tau2.facts(message["facts"]))})
+                facts = asdict(tau2.facts(message["facts"])) | {"layers": hosts.layers()}
+                self._channel.send({"facts": facts})
             elif "keys" in message:
                 missing = {model: missing_keys(model) for model in message["keys"]}
                 self._channel.send({"keys": {model: what for model, what in missing.items() if what}})

@@ -20,7 +20,7 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 from autoharness.config import Experiment  # noqa: E402
 from autoharness.host import AgentFile  # noqa: E402
 from autoharness.tau import Tau2  # noqa: E402
-from autoharness.worker import Hosts, Simulator  # noqa: E402
+from autoharness.worker import Hosts, Simulator, confinement_of  # noqa: E402
 
 TEMPLATE = (ROOT / "agent" / "templates" / "tau_bench.py").read_text()
 
@@ -39,14 +39,15 @@ def tau2() -> Tau2:
 
 
 @pytest.fixture
-def simulator(tau2: Tau2) -> Iterator[Callable[..., Simulator]]:
+def simulator(tau2: Tau2, tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
     """Makes a Simulator: real tau2, a real agent host; models and agent file as the test says."""
     opened: list[Hosts] = []
 
     def make(agent_source: str = TEMPLATE, **settings: object) -> Simulator:
         experiment = Experiment(**{"domain": "mock", "llm_retries": 0, "simulation_retries": 0} | settings)  # type: ignore[arg-type]
         agent = AgentFile(agent_source, experiment.agent_model, experiment.reasoning_effort)
-        opened.append(Hosts({"": agent}, experiment.agent_timeout_s))
+        confinement = confinement_of(experiment, tmp_path, tau2.folders)
+        opened.append(Hosts({"": agent}, experiment.agent_timeout_s, confinement))
         return Simulator(tau2, experiment, opened[-1])
 
     yield make

@@ -13,9 +13,9 @@ from conftest import ROOT
 PACKAGE = "autoharness"
 LAYERS = (
     {"__init__", "errors", "strict_json"},  # L0: the rest of L0 may import these
-    {"agent_api", "channel", "cli", "config", "literals", "mistakes", "results"},  # L0
-    {"data", "holdout", "leaks", "progress", "sequential", "stats", "store", "tasks"},  # L1
-    {"policy", "program", "suite"},  # L1, built on those
+    {"agent_api", "channel", "cli", "config", "literals", "mistakes", "results", "seccomp"},  # L0
+    {"data", "holdout", "landlock", "leaks", "progress", "sequential", "stats", "store", "tasks", "watchdog"},  # L1
+    {"policy", "program", "sandbox", "suite"},  # L1, built on those
     {"ledger"},  # L1, keeps what a policy looked at
     {"workspace"},  # L1, shows the ledger
     {"gateway", "host", "tau"},  # L2
@@ -29,7 +29,16 @@ LAYERS = (
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
 CHILD_SIDE = {"host_child", "tau2_standin"}
-CHILD_IMPORTS = {"agent_api", "channel", "errors", "strict_json", "tau2_standin"}
+CHILD_IMPORTS = {
+    "agent_api",
+    "channel",
+    "errors",
+    "landlock",
+    "sandbox",
+    "seccomp",
+    "strict_json",
+    "tau2_standin",
+}
 ONLY_IN = {"tau2": {"tau"}, "litellm": {"gateway", "tau"}}
 HEAVY = {"dotenv", "git", "litellm", "numpy", "pydantic", "ray", "rich", "tau2", "yaml"}
 MOST_DOOR_LINES = 15

@@ -1,0 +1,96 @@
+"""Landlock (Linux 5.13+): which files a process may use, which TCP ports, and whom it may signal. Child side.
+
+It only adds: a path is out of reach unless a rule is on it or above it. Source: the Linux kernel's
+Documentation/userspace-api/landlock.rst.
+
+What it does not cover: asking for a file's existence, size and times; changing its mode, owner, times or attributes;
+every kind of socket but TCP. `seccomp` is for those, but for the first.
+"""
+
+import ctypes
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from autoharness.errors import LayerMissing
+
+_CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
+_ASK_VERSION = 1
+_RULE_PATH, _RULE_PORT = 1, 2
+
+_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_FOLDER, _REMOVE_FOLDER, _REMOVE_FILE = (1 << bit for bit in range(6))
+_MAKE_FOLDER, _MAKE_FILE = 1 << 7, 1 << 8
+_ALL_OF_ABI_1 = (1 << 13) - 1
+_REFER, _TRUNCATE, _IOCTL_DEVICE = 1 << 13, 1 << 14, 1 << 15
+_BIND_TCP, _CONNECT_TCP = 1, 2
+_SCOPE_ABSTRACT_SOCKETS, _SCOPE_SIGNALS = 1, 2
+
+READ = _READ_FILE | _READ_FOLDER
+LIST = _READ_FOLDER
+WRITE = READ | _WRITE_FILE | _MAKE_FILE | _MAKE_FOLDER | _REMOVE_FILE | _REMOVE_FOLDER | _TRUNCATE
+_FOR_A_FILE = _READ_FILE | _WRITE_FILE | _TRUNCATE
+
+TCP_SINCE, SCOPES_SINCE = 4, 6
+
+
+def abi() -> int:
+    """The kernel's version of Landlock; 0 where it has none."""
+    found: int = _library().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint(_ASK_VERSION))
+    return max(found, 0)
+
+
+def restrict(rules: Iterable[tuple[Path, int]], ports: Iterable[int], version: int) -> None:
+    """Confine this process to these rules and to TCP connections to these ports, as far as ABI `version` goes.
+
+    `rules`: a path and what may be done at or beneath it: READ, LIST or WRITE; one that does not exist is skipped.
+    Call it while there is one thread, with no_new_privs set. Raises LayerMissing.
+    """
+    if version < 1:
+        raise LayerMissing("the kernel has no Landlock")
+    handled = _ALL_OF_ABI_1
+    for since, right in ((2, _REFER), (3, _TRUNCATE), (5, _IOCTL_DEVICE)):
+        handled |= right if version >= since else 0
+    handled_tcp = _BIND_TCP | _CONNECT_TCP if version >= TCP_SINCE else 0
+    scopes = _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS if version >= SCOPES_SINCE else 0
+    words = (ctypes.c_uint64 * 3)(handled, handled_tcp, scopes)
+    size = 24 if scopes else 16 if handled_tcp else 8  # an older kernel takes no longer structure
+    ruleset = _call(_CREATE_RULESET, ctypes.byref(words), ctypes.c_size_t(size), ctypes.c_uint(0))
+    try:
+        for path, rights in rules:
+            _allow_path(ruleset, path, rights & handled)
+        for port in ports if handled_tcp else ():
+            attribute = (ctypes.c_uint64 * 2)(_CONNECT_TCP, port)
+            _call(_ADD_RULE, ctypes.c_int(ruleset), _RULE_PORT, ctypes.byref(attribute), ctypes.c_uint(0))
+        _call(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint(0))
+    finally:
+        os.close(ruleset)
+
+
+def _allow_path(ruleset: int, path: Path, rights: int) -> None:
+    class Beneath(ctypes.Structure):  # the kernel's struct landlock_path_beneath_attr
+        _pack_ = 1
+        _fields_ = (("rights", ctypes.c_uint64), ("folder", ctypes.c_int32))
+
+    try:
+        place = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return
+    try:
+        attribute = Beneath(rights if path.is_dir() else rights & _FOR_A_FILE, place)
+        _call(_ADD_RULE, ctypes.c_int(ruleset), _RULE_PATH, ctypes.byref(attribute), ctypes.c_uint(0))
+    finally:
+        os.close(place)
+
+
+def _call(number: int, *arguments: object) -> int:
+    result: int = _library().syscall(ctypes.c_long(number), *arguments)
+    if result < 0:
+        code = ctypes.get_errno()
+        off = " (it is switched off)" if code == errno.EOPNOTSUPP else ""
+        raise LayerMissing(f"Landlock refuses: {os.strerror(code)}{off}")
+    return result
+
+
+def _library() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

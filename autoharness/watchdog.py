@@ -1,0 +1,83 @@
+"""Watches one agent host from outside, for what the kernel does not bound: threads, processor time, memory, disk.
+
+It reads Linux's /proc; elsewhere it sees nothing and never complains. What a host can do between two looks stays:
+a burst of a quarter of a second.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+_CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_BLOCK_BYTES = 512
+_MEGABYTE = 1024 * 1024
+
+_MOST_THREADS = 1000
+_MOST_DISK_MB = 256
+_MOST_ENTRIES = 10_000
+_FREE_CPU_S = 10.0
+_CPU_S_FOR_A_REQUEST = 0.1
+"""Messages are taken apart while the agent's own clock stands still: some 2 ms for each."""
+
+
+class Watchdog:
+    """Looks at the process `pid`, which may write `scratch`."""
+
+    INTERVAL_S = 0.25
+
+    def __init__(self, pid: int, scratch: Path, memory_mb: int) -> None:
+        self._process = Path(f"/proc/{pid}")
+        self._scratch = scratch
+        self._memory_mb = memory_mb
+
+    def complaint(self, own_code_s: float, requests: int) -> str:
+        """What the process uses too much of, in words; "" where nothing.
+
+        `own_code_s`: how long the agent's code was at work so far, over all calls. `requests`: calls and chat
+        completions so far.
+        """
+        try:
+            fields = (self._process / "stat").read_text().rpartition(")")[2].split()
+            used = _used(self._scratch, self._process / "fd")
+        except (FileNotFoundError, ProcessLookupError):
+            return ""  # it has ended, or this is no Linux
+        except PermissionError:
+            return "hides from its watch"
+        cpu_s, threads = sum(map(int, fields[11:15])) / _CLOCK_TICKS, int(fields[17])
+        memory_mb = int(fields[21]) * _PAGE_BYTES / _MEGABYTE
+        allowed_cpu_s = _FREE_CPU_S + _CPU_S_FOR_A_REQUEST * requests + own_code_s * (os.cpu_count() or 1)
+        if threads > _MOST_THREADS:
+            return f"runs over {_MOST_THREADS} threads"
+        if cpu_s > allowed_cpu_s:
+            return f"used {cpu_s:.0f} s of processor time, far more than it was asked for"
+        if memory_mb > self._memory_mb:
+            return f"uses over {self._memory_mb} MB of memory (agent_memory_mb)"
+        return used
+
+
+def _used(scratch: Path, descriptors: Path) -> str:
+    """The complaint about files: those in the scratch folder, and those that are deleted and still open."""
+    bytes_used = entries = 0
+    for entry in os.scandir(descriptors):
+        try:
+            file = entry.stat()
+        except FileNotFoundError:
+            continue  # closed meanwhile
+        if stat.S_ISREG(file.st_mode) and not file.st_nlink:
+            bytes_used += file.st_blocks * _BLOCK_BYTES
+    folders = [str(scratch)]
+    while folders:
+        try:
+            for entry in os.scandir(folders.pop()):
+                entries += 1
+                bytes_used += entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                if entries > _MOST_ENTRIES:
+                    return f"wrote over {_MOST_ENTRIES} files and folders"
+        except FileNotFoundError:
+            continue  # removed meanwhile
+        except OSError as error:  # a path too long to follow
+            return f"wrote folders that cannot be followed ({error.strerror})"
+    return f"wrote over {_MOST_DISK_MB} MB" if bytes_used > _MOST_DISK_MB * _MEGABYTE else ""
