@@ -217,6 +217,31 @@ def _no_gateway(request: dict[str, Any]) -> dict[str, Any]:
     raise RequestRefused("generate() works inside the agent host only; try your edit with: python benchmark.py")
 
 
+def openai_endpoint() -> tuple[str, str]:
+    """Base URL and API key for a framework that brings its own OpenAI client: it asks what `generate` asks.
+
+    The key is this simulation's: ask for it where the agent is made, and make a client for each. Raises LLMError
+    unless the experiment has agent_base_url: true.
+    """
+    if not _base_url:
+        raise LLMError("there is no base URL here: set agent_base_url: true in experiment_config.yaml")
+    return _base_url, _token()
+
+
+def _no_token() -> str:
+    return ""
+
+
+_base_url = ""
+_token: Callable[[], str] = _no_token
+
+
+def _use_base_url(base_url: str, token: Callable[[], str]) -> None:
+    """The agent host says here where its server listens, and in whose name a thread runs."""
+    global _base_url, _token
+    _base_url, _token = base_url, token
+
+
 _complete: Callable[[dict[str, Any]], dict[str, Any]] = _no_gateway
 
 

@@ -88,6 +88,8 @@ class Experiment:
     lacks a part of it."""
     fresh_host: str = PER_WORKER
     """Whether the simulations of a worker share a process for the agent's code, or each has its own."""
+    agent_base_url: bool = False
+    """Serve the agent's code an OpenAI base URL, for a framework that brings its own client; opens TCP."""
     agent_memory_mb: int = 2048
     """For the agent's code, all simulations of one process together."""
     agent_timeout_s: float = 60.0

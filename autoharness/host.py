@@ -69,8 +69,8 @@ class Confinement:
     private: tuple[str, ...] = ()
     """Folders that no rule may let it read, wherever they lie."""
     memory_mb: int = 2048
-    tcp_port: int | None = None
-    """The gateway's, for agents that need a base URL; None: no TCP at all."""
+    base_url: bool = False
+    """Whether the host serves one, for agents that need it; else there is no TCP at all."""
     landlock_abi: int = 99
     """The newest version of Landlock to use: tests have older kernels by it."""
     seccomp: bool = True
@@ -212,7 +212,6 @@ class Host:
             "scratch": str(self._scratch),
             "private": self._confinement.private,
             "memory_mb": self._confinement.memory_mb,
-            "tcp_port": self._confinement.tcp_port,
             "landlock_abi": self._confinement.landlock_abi,
             "seccomp": self._confinement.seccomp,
         }
@@ -220,7 +219,8 @@ class Host:
         late = threading.Timer(_LONGEST_START_S, self._die, [f"no answer within {_LONGEST_START_S:g} s"])
         late.start()
         try:
-            self._channel.send({"agent_file": str(self._agent_file), "sandbox": sandbox if confined else None})
+            setup = {"agent_file": str(self._agent_file), "base_url": self._confinement.base_url}
+            self._channel.send(setup | {"sandbox": sandbox if confined else None})
             first = self._channel.receive()
         except ChannelError:
             first = None

@@ -2,9 +2,9 @@
 
     python -I host_child.py DESCRIPTOR
 
-In:  {"agent_file", "sandbox": None or what `sandbox.confine` takes}       first of all
+In:  {"agent_file", "base_url": whether to serve one, "sandbox": None or what `sandbox.confine` takes}   first of all
      {"id", "call": "start" | "next" | "stop", "simulation", ...}   {"chat", "response" | "refused" | "aborted"}
-Out: {"layers": what confines this process}                         first of all
+Out: {"layers": what confines this process}     first of all
      {"id", "result" | "error"}                                      {"chat", "simulation", "request"}
 
 Each call runs on a thread of its own, so that simulations do not wait for each other; those of one simulation come
@@ -58,10 +58,14 @@ class Gateway:
         self._waiting: dict[int, queue.SimpleQueue[Message]] = {}
 
     def complete(self, request: Message) -> Message:
+        """For the simulation in whose name this thread runs."""
+        return self.complete_for(_simulation.get(), request)
+
+    def complete_for(self, simulation: str, request: Message) -> Message:
         number = next(self._numbers)
         answers: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._waiting[number] = answers
-        self._channel.send({"chat": number, "simulation": _simulation.get(), "request": request})
+        self._channel.send({"chat": number, "simulation": simulation, "request": request})
         answer = answers.get()
         if "aborted" in answer:
             raise agent_api.SimulationAborted(answer["aborted"])
@@ -166,15 +170,32 @@ def _inherit_context() -> None:
     threading.Thread.start = start_in_context  # type: ignore[method-assign, assignment]
 
 
+def _confine(settings: Message | None, port: int | None = None) -> sandbox.Layers:
+    return sandbox.confine(settings, port) if settings else {}
+
+
+def _serve_base_url(gateway: Gateway, settings: Message | None) -> sandbox.Layers:
+    """The server has to listen before this process is confined, and may answer only then."""
+    from autoharness import base_url  # most agents need none
+
+    layers = {"network": sandbox.own_network(settings)} if settings else {}
+    server = base_url.Server()
+    layers |= _confine(settings, server.port)
+    server.serve(gateway.complete_for)
+    agent_api._use_base_url(server.base_url, _simulation.get)
+    return layers
+
+
 def main() -> None:
     channel = connect(int(sys.argv[1]))
     setup = channel.receive()
     if setup is None:
         return
     threading.stack_size(_STACK_BYTES)
-    channel.send({"layers": sandbox.confine(setup["sandbox"]) if setup["sandbox"] else {}})
     host, gateway = Host(Path(setup["agent_file"])), Gateway(channel)
     agent_api._use_gateway(gateway.complete)
+    layers = _serve_base_url(gateway, setup["sandbox"]) if setup["base_url"] else _confine(setup["sandbox"])
+    channel.send({"layers": layers})
     tau2_standin.install()
     _inherit_context()
     while (message := channel.receive()) is not None:

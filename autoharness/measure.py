@@ -126,7 +126,8 @@ def _isolation(experiment: Experiment, layers: dict[str, str]) -> str:
     missing = [layer for layer, why in layers.items() if why]
     without = f" without {', '.join(missing)}" if missing else ""
     fresh = ", a fresh host for each simulation" if experiment.fresh_host == PER_SIMULATION else ""
-    return f"{mode}{without}{fresh}"
+    served = ", with a base URL" if experiment.agent_base_url else ""
+    return f"{mode}{without}{served}{fresh}"
 
 
 def _with_cut(splits: dict[str, list[str]], experiment: Experiment) -> dict[str, list[str]]:

@@ -3,7 +3,8 @@
 Layers, each in force or not (docs/isolation.md):
 
     files           Landlock: reads Python and its libraries, its copy of the agent file; writes its scratch folder
-    tcp             Landlock ABI 4: where the gateway's port is open, no other port
+    tcp             Landlock ABI 4: where the host serves a base URL, no other port
+    network         where it serves one, a network of its own, in which there is nothing else
     signals         Landlock ABI 6: to itself alone
     calls           seccomp: no sockets, no processes, nothing that changes what belongs to others
     privileges      no capabilities, and none to be had
@@ -14,9 +15,12 @@ besides tau2 and auto-harness; the processor's caches and clocks.
 """
 
 import ctypes
+import fcntl
 import os
 import resource
 import site
+import socket
+import struct
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
@@ -38,14 +42,19 @@ _NICENESS = 5
 
 _SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
 _TIME_ZONES = ("/etc/localtime", "/usr/share/zoneinfo")
+_CERTIFICATES = ("/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/usr/share/ca-certificates", "/etc/pki/ca-trust/extracted")
+"""Those of the authorities: HTTP clients load them even where nobody uses TLS."""
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL = 38, 47, 4
 _CAPABILITIES_VERSION_3 = 0x20080522
 
 NOT_ENFORCED = {
     "files": "the agent's code can read and write what this account can: the task data and the vault too",
-    "tcp": "the agent's code can connect to any address by TCP",
+    "tcp": "the agent's code can connect to any port by TCP (agent_base_url)",
+    "network": "the agent's code can connect to other addresses by TCP (agent_base_url)",
     "calls": "the agent's code can open sockets, start processes, and change what belongs to others",
     "privileges": "the agent's code keeps the privileges of this account",
     "limits": "the agent's code can use up memory, processor and disk",
@@ -54,15 +63,15 @@ NOT_ENFORCED = {
 """What a missing layer leaves open."""
 
 
-def confine(setup: dict[str, Any]) -> Layers:
+def confine(setup: dict[str, Any], port: int | None = None) -> Layers:
     """Confine this process for good, as far as the kernel can. Call it while there is one thread.
 
     `setup`: {"agent_folder", "scratch": paths, "private": paths that no rule may reach, "memory_mb",
-    "tcp_port": the gateway's or None, "landlock_abi", "seccomp": what of the kernel's to use, for tests}.
+    "landlock_abi", "seccomp": what of the kernel's to use, for tests}. `port`: the one that stays open.
     """
     layers = {"limits": _tried(lambda: limit(setup["memory_mb"])), "privileges": _tried(_drop_privileges)}
     version = min(landlock.abi(), setup["landlock_abi"])
-    ports = [setup["tcp_port"]] if setup["tcp_port"] else []
+    ports = [port] if port else []
     layers["files"] = _tried(lambda: landlock.restrict(_rules(setup), ports, version))
     if ports:
         layers["tcp"] = _since(landlock.TCP_SINCE, version)
@@ -71,6 +80,22 @@ def confine(setup: dict[str, Any]) -> Layers:
     if not layers["files"]:
         _check_libraries()
     return layers
+
+
+def own_network(setup: dict[str, Any]) -> str:
+    """Move this process to a network that has nothing but its own 127.0.0.1; "" or why that cannot be had."""
+
+    def move() -> None:
+        library = ctypes.CDLL(None, use_errno=True)
+        if not setup["seccomp"]:
+            raise LayerMissing("left out")
+        # whoever is not privileged here is so in a user namespace of its own
+        if library.unshare(_CLONE_NEWNET) and library.unshare(_CLONE_NEWUSER | _CLONE_NEWNET):
+            raise LayerMissing(f"the kernel gives none ({os.strerror(ctypes.get_errno())})")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+            fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
+
+    return _tried(move)
 
 
 def limit(memory_mb: int) -> None:
@@ -141,7 +166,7 @@ def _rules(setup: dict[str, Any]) -> Iterator[tuple[Path, int]]:
 def _libraries() -> set[Path]:
     """Where Python and its packages lie. Other folders on sys.path are left out: the checkout may be one."""
     own = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    all_paths = {*own, *site.getsitepackages(), f"{sys.base_prefix}/lib", *_SYSTEM_LIBRARIES, *_TIME_ZONES}
+    all_paths = {*own, *site.getsitepackages(), f"{sys.base_prefix}/lib", *_SYSTEM_LIBRARIES, *_TIME_ZONES, *_CERTIFICATES}
     return {Path(path).resolve() for path in all_paths}
 
 

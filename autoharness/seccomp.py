@@ -79,7 +79,7 @@ Check = tuple[int, int, list[int]]
 
 
 def install(tcp: bool) -> None:
-    """Filter this process from here on, threads and all. `tcp`: leave TCP client sockets usable.
+    """Filter this process from here on, threads and all. `tcp`: leave TCP sockets usable, for clients.
 
     Needs no_new_privs. Raises LayerMissing.
     """
@@ -101,6 +101,8 @@ def filter_program(machine: str, pid: int, tcp: bool) -> bytes:
     """The filter as classic BPF, 8 bytes to an instruction."""
     column, architecture = _ARCHITECTURES[machine]
     refused = _numbers(_CALLS, column)
+    if tcp:  # the server listens already
+        refused = {name: number for name, number in refused.items() if name not in ("accept", "accept4")}
     program = [
         _step(_LOAD, _ARCHITECTURE_AT),
         _jump(_IF_EQUAL, architecture, 1, 0),

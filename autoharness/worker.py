@@ -277,7 +277,7 @@ def _litellm_model(name: str, timeout_s: float) -> Model:
 def confinement_of(experiment: Experiment, folder: Path, private: Iterable[str]) -> Confinement:
     """Of the hosts of an experiment. `folder`: where they get theirs. `private`: what they must not read."""
     mode = SANDBOX if experiment.isolation == REQUIRED else experiment.isolation
-    return Confinement(mode, folder, tuple(private), experiment.agent_memory_mb)
+    return Confinement(mode, folder, tuple(private), experiment.agent_memory_mb, experiment.agent_base_url)
 
 
 class Worker:

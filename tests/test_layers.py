@@ -28,9 +28,10 @@ LAYERS = (
     {"benchmark", "gate", "prepare", "record", "report"},  # L7
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
-CHILD_SIDE = {"host_child", "tau2_standin"}
+CHILD_SIDE = {"base_url", "host_child", "tau2_standin"}
 CHILD_IMPORTS = {
     "agent_api",
+    "base_url",
     "channel",
     "errors",
     "landlock",

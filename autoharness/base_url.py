@@ -1,0 +1,78 @@
+"""The gateway as an HTTP server on 127.0.0.1, for agents whose framework brings an OpenAI client. Child side.
+
+    POST /v1/chat/completions      Authorization: Bearer TOKEN
+
+It runs in the agent host itself and passes each request on through the host's channel, so that it can do no more than
+`generate` can. The token names the simulation.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from autoharness import agent_api
+
+_PATH = "/v1/chat/completions"
+_LARGEST_BODY = 32 * 1024 * 1024
+
+Complete = Callable[[str, dict[str, Any]], dict[str, Any]]
+"""Answers a request in the name of a simulation. Raises agent_api.RequestRefused or SimulationAborted."""
+
+
+class Server:
+    """Listens as soon as it is made; answers from `serve` on."""
+
+    def __init__(self) -> None:
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self.port = int(self._http.server_address[1])
+        self.base_url = f"http://127.0.0.1:{self.port}/v1"
+
+    def serve(self, complete: Complete) -> None:
+        self._http.complete = complete  # type: ignore[attr-defined]
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), _LARGEST_BODY))
+        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        if self.path != _PATH:
+            self._refuse(404, f"there is only {_PATH}")
+            return
+        try:
+            request = json.loads(body)
+            if not request.pop("stream", False):
+                completion = self.server.complete(token, request)  # type: ignore[attr-defined]
+                self._answer(200, _in_full(completion))
+                return
+            self._refuse(400, "the gateway does not stream")
+        except (ValueError, AttributeError) as error:
+            self._refuse(400, f"no request: {error}")
+        except agent_api.RequestRefused as error:
+            self._refuse(400, str(error))
+        except agent_api.SimulationAborted as error:
+            self._refuse(403, str(error))  # clients do not try that again
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def _refuse(self, status: int, message: str) -> None:
+        self._answer(status, {"error": {"message": message, "type": "invalid_request_error"}})
+
+    def _answer(self, status: int, document: dict[str, Any]) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def _in_full(completion: dict[str, Any]) -> dict[str, Any]:
+    """With what clients expect and models of our own leave out."""
+    return {"id": "chatcmpl-0", "object": "chat.completion", "created": int(time.time()), "model": "", **completion}
