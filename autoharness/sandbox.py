@@ -42,7 +42,7 @@ _NICENESS = 5
 
 _SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
 _TIME_ZONES = ("/etc/localtime", "/usr/share/zoneinfo")
-_CERTIFICATES = ("/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/usr/share/ca-certificates", "/etc/pki/ca-trust/extracted")
+_CERTIFICATES = ("/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/usr/share/ca-certificates", "/etc/pki/ca-trust")
 """Those of the authorities: HTTP clients load them even where nobody uses TLS."""
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
@@ -166,7 +166,14 @@ def _rules(setup: dict[str, Any]) -> Iterator[tuple[Path, int]]:
 def _libraries() -> set[Path]:
     """Where Python and its packages lie. Other folders on sys.path are left out: the checkout may be one."""
     own = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    all_paths = {*own, *site.getsitepackages(), f"{sys.base_prefix}/lib", *_SYSTEM_LIBRARIES, *_TIME_ZONES, *_CERTIFICATES}
+    all_paths = {
+        *own,
+        *site.getsitepackages(),
+        f"{sys.base_prefix}/lib",
+        *_SYSTEM_LIBRARIES,
+        *_TIME_ZONES,
+        *_CERTIFICATES,
+    }
     return {Path(path).resolve() for path in all_paths}
 
 

@@ -17,7 +17,7 @@ RECORDINGS = ROOT.parent / "shared" / "recordings"
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
-from autoharness.config import Experiment  # noqa: E402
+from autoharness.config import PER_SIMULATION, Experiment  # noqa: E402
 from autoharness.host import AgentFile  # noqa: E402
 from autoharness.tau import Tau2  # noqa: E402
 from autoharness.worker import Hosts, Simulator, confinement_of  # noqa: E402
@@ -47,7 +47,9 @@ def simulator(tau2: Tau2, tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
         experiment = Experiment(**{"domain": "mock", "llm_retries": 0, "simulation_retries": 0} | settings)  # type: ignore[arg-type]
         agent = AgentFile(agent_source, experiment.agent_model, experiment.reasoning_effort)
         confinement = confinement_of(experiment, tmp_path, tau2.folders)
-        opened.append(Hosts({"": agent}, experiment.agent_timeout_s, confinement))
+        opened.append(
+            Hosts({"": agent}, experiment.agent_timeout_s, confinement, experiment.fresh_host == PER_SIMULATION)
+        )
         return Simulator(tau2, experiment, opened[-1])
 
     yield make
