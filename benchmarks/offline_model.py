@@ -14,6 +14,7 @@ import os
 import random
 import statistics
 import sys
+import tempfile
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
@@ -26,7 +27,7 @@ from harnesses import BAD, GOOD_CODE, GOOD_PROMPT, REFERENCE, TEMPLATE  # noqa: 
 from offline_rates import drawn_to_pass, pass_rate  # noqa: E402
 
 from autoharness.config import Experiment  # noqa: E402
-from autoharness.host import AgentFile  # noqa: E402
+from autoharness.host import AgentFile, Confinement  # noqa: E402
 from autoharness.results import Trial  # noqa: E402
 from autoharness.tau import Tau2  # noqa: E402
 from autoharness.worker import Hosts, Simulator  # noqa: E402
@@ -45,7 +46,8 @@ def _tau2() -> Tau2:
 @cache
 def _simulator(domain: str, agent: str, model: str) -> Simulator:
     experiment = Experiment(domain=domain, agent_model=model)
-    return Simulator(_tau2(), experiment, Hosts(AgentFile(AGENTS[agent], model, None), 60))
+    confinement = Confinement("process", Path(tempfile.gettempdir()))
+    return Simulator(_tau2(), experiment, Hosts({"": AgentFile(AGENTS[agent], model, None)}, 60, confinement))
 
 
 def _run(job: Job) -> float:
