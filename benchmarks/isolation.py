@@ -163,9 +163,7 @@ def main() -> None:
         print(f"start    bare python {bare:.3f} s")
         for mode in MODES:
             median = statistics.median(start_s(mode, folder, started_with) for _ in range(options.starts))
-            print(
-                f"start    {mode:10} {median:.3f} s   {median / bare:.1f} x bare   (goal for sandbox {GOAL_START_S} s)"
-            )
+            print(f"start    {mode:10} {median:.3f} s   {median / bare:.1f} x bare   (goal {GOAL_START_S} s)")
         reference = InProcess(started_with)
         wall, cpu = turn_ms(reference, options.rounds, 20)
         print(f"turn     in process {wall:.2f} ms wall  {cpu:.2f} ms processor")
