@@ -122,14 +122,14 @@ class Sequential:
         """The least and the greatest difference that each pair can turn out to have."""
         for pair in self._pairs:
             opponents = self._opponents(pair)
-            rewards = [reward for one in opponents if (reward := seen.get(one)) not in (None, VOID)]
+            rewards = [reward for one in opponents if (reward := _known(seen.get(one))) is not None]
             unknown = sum(seen.get(one) is None for one in opponents)
             trials = len(rewards) + unknown
             if not trials:
                 yield 0.0, 0.0
                 continue
-            reward = seen.get(pair)
-            at_worst, at_best = (0.0, 1.0) if reward in (None, VOID) else (reward, reward)
+            reward = _known(seen.get(pair))
+            at_worst, at_best = (0.0, 1.0) if reward is None else (reward, reward)
             yield at_worst - (sum(rewards) + unknown) / trials, at_best - sum(rewards) / trials
 
     def _reasons(self, seen: Seen, pairs: int) -> list[str]:
@@ -143,8 +143,21 @@ class Sequential:
                 f"{100 * sum(known) / len(known):+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
             )
             lines += [f"difference {points}", self._power(known)]
+        lines += self._void(seen)
         if lost:
             lines.append(f"{lost} trials could not be evaluated; the same command runs those again")
+        return lines
+
+    def _void(self, seen: Seen) -> list[str]:
+        """What became of the trials that tau2 itself cannot evaluate."""
+        void = {one for one, reward in seen.items() if reward == VOID}
+        left = {pair.task_id for pair in self._pairs if void.issuperset(self._opponents(pair))}
+        open_ = sum(one.side == Side.CANDIDATE and one.task_id not in left for one in void)
+        lines = [f"{len(void)} trials are void, tau2 itself cannot evaluate them"] if void else []
+        if left:
+            lines.append(f"{len(left)} tasks leave both sides where the incumbent's trials are void: equal pairs")
+        if open_:
+            lines.append(f"{open_} trials are void for the candidate alone: they may be a pass or a failure")
         return lines
 
     def _power(self, known: list[float]) -> str:
@@ -155,6 +168,11 @@ class Sequential:
         found = "no gain" if gain is None else f"a gain of {100 * gain:.1f} points"
         nothing = f"an edit that changes nothing is accepted with probability {neutral:.2f}"
         return f"at this noise {nothing}, and {found} 4 times in 5"
+
+
+def _known(reward: float | None) -> float | None:
+    """The reward; None where there is none, VOID too."""
+    return None if reward == VOID else reward
 
 
 def _too_many_lost(seen: Seen) -> bool:
@@ -181,10 +199,12 @@ class Ratchet:
         if any(request not in seen for request in self.requests):
             return None
         compared = [one for one in self.requests if self._best.get(one.task_id) is not None]
-        missing = sum(seen[one] is None for one in compared)
-        val_score, best = mean(seen[one] for one in compared), mean(self._best.values())
+        rewards = [_known(seen[one]) for one in compared]
+        val_score, best, missing = mean(rewards), mean(self._best.values()), rewards.count(None)
         if missing or val_score is None or best is None:
-            reason = f"{missing} trials could not be evaluated; the same command runs those again"
+            void = sum(seen[one] == VOID for one in compared)
+            by_tau2 = f" ({void} of them by tau2 itself)" if void else ""
+            reason = f"{missing} trials could not be evaluated{by_tau2}; the same command runs those again"
             return Decision(Verdict.UNDECIDED, [reason])
         better = val_score >= best - _ROUNDING
         reason = f"held-out mean {val_score:.4f} {'>=' if better else '<'} best {best:.4f}"

@@ -134,6 +134,19 @@ def test_a_task_that_cannot_be_evaluated_for_the_incumbent_leaves_both_sides() -
     with_it = policy.decide(seen | lost)
     without = policy.decide(seen | lost | {one: 0.0 for one in policy.requests if one.task_id == "1"})
     assert with_it and without and with_it.verdict == without.verdict == Verdict.ACCEPTED
+    assert with_it.reasons[-2:] == [
+        f"{len(lost)} trials are void, tau2 itself cannot evaluate them",
+        "1 tasks leave both sides where the incumbent's trials are void: equal pairs",
+    ]
+
+
+def test_a_trial_that_cannot_be_evaluated_for_the_candidate_alone_may_be_a_pass_or_a_failure() -> None:
+    policy = _sequential()
+    seen = _rewards(policy, (1.0, 0.0, 1))
+    void = {one: VOID for one in policy.requests if one.side == Side.CANDIDATE}
+    decision = policy.decide(seen | void)
+    assert decision and decision.verdict == Verdict.UNDECIDED
+    assert decision.reasons[-1] == "20 trials are void for the candidate alone: they may be a pass or a failure"
 
 
 def test_its_reasons_say_how_far_ahead_how_sure_and_what_could_have_been_told_apart() -> None:
@@ -162,6 +175,8 @@ def _ratchet(held_out: list[float | None], best: Any = BEST) -> Verdict | None:
         ([1, 0, 0, 0], Verdict.REJECTED),
         ([1, 1, 1, None], Verdict.UNDECIDED),
         ([0, 0, 0, None], Verdict.UNDECIDED),
+        ([1, 1, 1, VOID], Verdict.UNDECIDED),
+        ([0, 0, 0, VOID], Verdict.UNDECIDED),
     ],
 )
 def test_the_ratchets_verdicts(held_out: list[float | None], verdict: Verdict) -> None:
@@ -176,3 +191,14 @@ def test_the_ratchet_waits_for_the_whole_split() -> None:
 def test_a_task_without_a_reward_in_the_best_version_leaves_both_sides_of_the_ratchet() -> None:
     assert _ratchet([1.0, None, 0.0, 0.0], {"1": 1.0, "2": None, "3": 0.0, "4": 0.0}) == Verdict.ACCEPTED
     assert _ratchet([0.0, None, 0.0, 0.0], {"1": 1.0, "2": None, "3": 0.0, "4": 0.0}) == Verdict.REJECTED
+
+
+def test_a_void_trial_is_no_reward_to_the_ratchet() -> None:
+    """Where the best version has no reward in that task either, it leaves both sides."""
+    best = {"1": 1.0, "2": None, "3": 0.0, "4": 0.0}
+    assert _ratchet([1.0, VOID, 0.0, 0.0], best) == Verdict.ACCEPTED
+    policy = Ratchet(list("1234"), 0, 1, BEST)
+    decision = policy.decide(dict(zip(policy.requests, [1.0, 1.0, None, VOID], strict=True)))
+    assert decision and decision.reasons == [
+        "2 trials could not be evaluated (1 of them by tau2 itself); the same command runs those again"
+    ]
