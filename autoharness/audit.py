@@ -1,18 +1,22 @@
-"""`python report.py --verify`: whether every verdict follows from the trials in the vault."""
+"""`python report.py --verify`: whether every verdict follows from the trials in the vault.
+
+A row that somebody made up may hold any value in any place: whatever is wrong with it is a finding.
+"""
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from autoharness.config import RATCHET
+from autoharness.config import RATCHET, from_settings
 from autoharness.contest import policy_of
 from autoharness.errors import UserError
 from autoharness.ledger import Confirmation, Gate, Ledger, Look, Measured, Record, Row
 from autoharness.policy import Side, Verdict
-from autoharness.results import Rewards, digest, mean
+from autoharness.results import Rewards, digest, mean, passed
 from autoharness.store import Store
-from autoharness.suite import SuiteVerdict, floor, veto_after_checks
+from autoharness.suite import Record as SuiteRecord
+from autoharness.suite import SuiteVerdict, floor, veto, veto_after_checks
 
 
 def verify(store: Store) -> int:
@@ -25,20 +29,37 @@ def verify(store: Store) -> int:
     ]
     looks = sum(len(_looks(row)) for row in ledger.all_rows)
     print(f"verified: {len(ledger.all_rows)} rows, {looks} trials, {len(findings)} findings")
-    print("\n".join(f"  {finding}" for finding in findings), end="\n" if findings else "")
+    for finding in findings:
+        print(f"  {' '.join(finding.split())}".encode("ascii", "backslashreplace").decode())
     return 1 if findings else 0
 
 
-def findings_in(row: Row, ledger: Ledger, store: Store) -> Iterator[str]:
+def findings_in(row: Row, ledger: Ledger, store: Store) -> list[str]:
     """What does not fit in one row."""
+    findings = []
+    try:
+        for finding in _findings(row, ledger, store):
+            findings.append(finding)
+    except Exception as error:  # values of other types than ours can raise anything
+        findings.append(f"it cannot be worked out, some value is not as the gate writes it: {error!r:.200}")
+    return findings
+
+
+def _findings(row: Row, ledger: Ledger, store: Store) -> Iterator[str]:
     yield from _agents(row, store)
     for look in _looks(row):
         yield from _trial(look, row, store)
     if isinstance(row, Measured):
         yield from _score(row)
+        yield from _suite(row)
     if isinstance(row, Gate):
-        yield from _question(row, ledger.before(row))
-        yield from _verdict(row, ledger.before(row))
+        before = ledger.before(row)
+        if not before.versions:
+            yield "there was no version to compare with"
+            return
+        yield from _question(row, before)
+        yield from _suite_tasks(row, before.suite)
+        yield from _verdict(row, before)
     if isinstance(row, Record):
         yield from _record(row, ledger)
 
@@ -57,6 +78,8 @@ def _agents(row: Row, store: Store) -> Iterator[str]:
 
 def _trial(look: Look, row: Row, store: Store) -> Iterator[str]:
     """The file is the one that was looked at, and says what the row says."""
+    if look.void and look.reward is not None:
+        yield f"a reward of task {look.task_id} in a trial that is void"
     if not look.key:
         if look.reward is not None:
             yield f"a reward of task {look.task_id} without a trial"
@@ -70,10 +93,14 @@ def _trial(look: Look, row: Row, store: Store) -> Iterator[str]:
     if hashlib.sha256(content).hexdigest() != look.sha256:
         yield f"{name} is not the file that was looked at"
         return
-    document = json.loads(content)
-    trial, reward = document["outcome"]["trial"], document["outcome"]["reward"]
-    said = (look.task_id, look.number, look.reward, _agent_of(look, row))
-    if digest(document["key"]) != look.key or (trial["task_id"], trial["number"], reward, trial["agent"]) != said:
+    try:
+        document = json.loads(content)
+        trial, reward = document["outcome"]["trial"], document["outcome"]["reward"]
+        says = (digest(document["key"]), trial["task_id"], trial["number"], reward, trial["agent"])
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        yield f"{name} is not written as a trial is: {error!r:.200}"
+        return
+    if says != (look.key, look.task_id, look.number, look.reward, _agent_of(look, row)):
         yield f"{name} is not what the row says: task, number, agent or reward differ"
 
 
@@ -85,20 +112,44 @@ def _agent_of(look: Look, row: Row) -> str:
 
 def _score(row: Measured) -> Iterator[str]:
     """`held_out` and `val_score` follow from the trials."""
-    by_task: dict[str, list[float | None]] = {}
-    for look in row.score_looks:
-        by_task.setdefault(look.task_id, []).append(look.reward)
-    rewards: Rewards = {task_id: None if None in some else mean(some) for task_id, some in by_task.items()}
+    rewards = _settled(row.score_looks)
     if rewards != row.held_out:
         yield "the held-out rewards do not follow from its trials"
     if row.val_score != mean(rewards.values()):
         yield f"val_score {row.val_score} does not follow from its trials: {mean(rewards.values())}"
 
 
+def _suite(row: Measured) -> Iterator[str]:
+    """`suite` and `suite_checks` follow from the trials."""
+    checks = row.suite_checks if isinstance(row, Gate) else {}
+    for side, rewards in ((Side.CANDIDATE, row.suite), (Side.INCUMBENT, checks)):
+        if _settled([look for look in row.suite_looks if look.side == side]) != rewards:
+            yield f"the {side}'s rewards in the suite do not follow from its trials"
+
+
+def _settled(looks: list[Look]) -> Rewards:
+    by_task: dict[str, list[float | None]] = {}
+    for look in looks:
+        by_task.setdefault(look.task_id, []).append(look.reward)
+    return {task_id: None if None in some else mean(some) for task_id, some in by_task.items()}
+
+
+def _suite_tasks(gate: Gate, records: Mapping[str, SuiteRecord]) -> Iterator[str]:
+    """Each task of the suite was run; and what the candidate failed was asked of the incumbent before a veto."""
+    if gate.suite.keys() != (set() if gate.leaks else records.keys()):
+        yield "the tasks of its suite are not those of the ledger"
+        return
+    vetoed = gate.experiment["gate"] != RATCHET and veto(gate.suite, records).holds is False
+    failed = {task_id for task_id, reward in gate.suite.items() if reward is not None and not passed(reward)}
+    if gate.suite_checks.keys() != (failed if vetoed else set()):
+        yield "the suite's tasks that the incumbent was asked about are not those that could have vetoed"
+
+
 def _question(gate: Gate, before: Ledger) -> Iterator[str]:
     """It was put to the incumbent of its time, as often as had been asked."""
     best = before.best.row
-    if (gate.incumbent, gate.incumbent_first_trial, gate.best) != (best.agent, best.first_trial, best.val_score):
+    compared = (gate.incumbent, gate.incumbent_first_trial, gate.best, gate.best_held_out)
+    if compared != (best.agent, best.first_trial, best.val_score, best.held_out):
         yield "it was not compared with the best version of its time"
     same = before.same_question(gate)
     asked = (same.questions, same.bought) if same else _asked(before, gate)
@@ -111,6 +162,7 @@ def _asked(before: Ledger, gate: Gate) -> tuple[int, dict[str, int]]:
 
 
 def _verdict(gate: Gate, ledger: Ledger) -> Iterator[str]:
+    from_settings(gate.experiment)  # raises for what is out of range: a policy asks for as many trials as it is told
     if gate.asked:
         decision = policy_of(gate).decide(gate.seen)
         found = decision.verdict if decision else "open"
@@ -125,13 +177,13 @@ def _expected(gate: Gate, ledger: Ledger) -> str:
     """A score that could not be completed leaves open what the holdout accepted."""
     if gate.leaks:
         return Verdict.REJECTED
-    suite = _suite(gate, ledger)
+    suite = _suite_verdict(gate, ledger)
     if not suite.holds:
         return Verdict.UNDECIDED if suite.holds is None else Verdict.REJECTED
     return gate.answered
 
 
-def _suite(gate: Gate, ledger: Ledger) -> SuiteVerdict:
+def _suite_verdict(gate: Gate, ledger: Ledger) -> SuiteVerdict:
     if gate.experiment["gate"] == RATCHET:
         return floor(gate.suite, gate.experiment["threshold"])
     return veto_after_checks(gate.suite, gate.suite_checks, ledger.suite)
