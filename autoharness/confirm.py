@@ -8,7 +8,7 @@ found.
 from collections.abc import Sequence
 
 from autoharness.config import SIMULATED, Experiment
-from autoharness.contest import Interrupted, is_void, looks_of
+from autoharness.contest import is_void, looks_of, run_trials
 from autoharness.errors import EXIT_UNDECIDED, UserError
 from autoharness.ledger import Confirmation, Ledger, Look, Version
 from autoharness.policy import Side
@@ -57,9 +57,8 @@ def _run(bench: Bench, ledger: Ledger, best: Version, split: str) -> Confirmatio
     bench.measure.check_splits()
     numbers = range(_FIRST_NUMBER, _FIRST_NUMBER + bench.experiment.confirm_trials)
     sides = [(number, task_id, agent) for number in numbers for task_id in tasks for agent in (baseline, bench.agent)]
-    run = bench.run_trials([bench.measure.trial(task_id, number, agent) for number, task_id, agent in sides], CONFIRM)
-    if run.interrupted:
-        raise Interrupted
+    trials = [bench.measure.trial(task_id, number, agent) for number, task_id, agent in sides]
+    run = run_trials(bench, trials, CONFIRM)
     if any(outcome.reward is None and not is_void(outcome) for outcome in run.outcomes):
         return None
     row = Confirmation(

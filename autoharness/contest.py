@@ -4,18 +4,15 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from autoharness.config import RATCHET, Experiment
+from autoharness.errors import Interrupted
 from autoharness.ledger import Gate, Ledger, Look, Version
 from autoharness.policy import VOID, Decision, Policy, Ratchet, Request, Seen, Sequential, Side
 from autoharness.results import Outcome, Rewards, Status, Trial, digest, settled_rewards
-from autoharness.runner import Bench, Run
+from autoharness.runner import Bench, Enough, Run
 
 COMMAND = "gating.py"
 FIRST_TRIAL = 1000
 """The number of the baseline's first held-out trial. Trials of the gate have numbers that no run by hand reaches."""
-
-
-class Interrupted(Exception):
-    """Ctrl-C: what was finished is kept."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +71,14 @@ def opened(bench: Bench, ledger: Ledger, incumbent: Version) -> Gate:
     return replace(gate, questions=same.questions, bought=same.bought) if same else gate
 
 
+def run_trials(bench: Bench, trials: list[Trial], command: str, enough: Enough | None = None) -> Run:
+    """See `Bench.run_trials`. Raises Interrupted after Ctrl-C: nothing is concluded from a part of a run."""
+    run = bench.run_trials(trials, command, enough=enough)
+    if run.interrupted:
+        raise Interrupted
+    return run
+
+
 def ask(bench: Bench, gate: Gate) -> Answer:
     """Run what the policy asks for, in its order, until it has seen enough."""
     policy = policy_of(gate)
@@ -82,10 +87,9 @@ def ask(bench: Bench, gate: Gate) -> Answer:
     def seen(outcomes: Collection[Outcome]) -> Seen:
         return {trials[outcome.trial]: VOID if is_void(outcome) else outcome.reward for outcome in outcomes}
 
-    run = bench.run_trials(list(trials), COMMAND, enough=lambda outcomes: policy.decide(seen(outcomes)) is not None)
+    run = run_trials(bench, list(trials), COMMAND, lambda outcomes: policy.decide(seen(outcomes)) is not None)
     decision = policy.decide(seen(run.outcomes))
-    if run.interrupted or decision is None:
-        raise Interrupted
+    assert decision, "a policy that has seen every trial decides"
     looks = looks_of(bench, run.outcomes, gate.agent)
     repeated = sum(note.startswith("attempt ") for outcome in run.outcomes for note in outcome.notes)
     return Answer(decision, looks, len(run.outcomes), run.new, repeated)
@@ -94,9 +98,7 @@ def ask(bench: Bench, gate: Gate) -> Answer:
 def score(bench: Bench, first_number: int) -> Score:
     """The candidate's score: trials over the whole split, from this number on."""
     tasks = bench.measure.gate_tasks
-    run = bench.run_trials(bench.measure.trials(tasks, bench.agent, first_number), COMMAND)
-    if run.interrupted:
-        raise Interrupted
+    run = run_trials(bench, bench.measure.trials(tasks, bench.agent, first_number), COMMAND)
     return Score(settled_rewards(run.outcomes), looks_of(bench, run.outcomes, bench.agent), unfinished(run, tasks))
 
 

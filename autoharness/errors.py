@@ -10,6 +10,7 @@ AutoHarnessError
     InfrastructureError   nobody's score: reward None, run again
       ProviderError  UserSimulatorError  JudgeError  EvaluationError  WorkerDied  HostFailed
   LayerMissing            the kernel has no such part of the confinement
+  Interrupted             Ctrl-C in a run of trials: what was finished is kept, exit 130
   ChannelError            the other process closed its end, or sent what is no message
 """
 
@@ -35,6 +36,10 @@ class SetupError(UserError):
 
 class LayerMissing(AutoHarnessError):
     """The kernel or the machine lacks a part of the agent host's confinement; the message says what."""
+
+
+class Interrupted(AutoHarnessError):
+    """Ctrl-C in a run of trials: what was finished is kept, and the same command runs the rest."""
 
 
 class ChannelError(AutoHarnessError):

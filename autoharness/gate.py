@@ -14,8 +14,8 @@ from pathlib import Path
 
 from autoharness.cli import Parser, run_door
 from autoharness.config import AGENT_FILE, RATCHET, SIMULATED, Experiment, resolve
-from autoharness.contest import COMMAND, FIRST_TRIAL, Answer, Interrupted, ask, looks_of, opened, policy_of, score
-from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
+from autoharness.contest import COMMAND, FIRST_TRIAL, Answer, ask, looks_of, opened, policy_of, run_trials, score
+from autoharness.errors import EXIT_UNDECIDED, UserError
 from autoharness.ledger import Gate, Ledger
 from autoharness.planning import null, plan
 from autoharness.policy import Side, Verdict
@@ -34,16 +34,12 @@ _MOST_LEAKS_SHOWN = 20
 
 
 def main(arguments: list[str]) -> int:
-    """The exit code: 0 accepted, 1 rejected, 2 undecided, 3 misuse, 130 interrupted."""
+    """The exit code: 0 accepted, 1 rejected, 2 undecided. Raises UserError, Interrupted."""
     options = _parser().parse_args(arguments)
     experiment = resolve({}, options.config).experiment
     store = Store(default_vault())
     with store.lock():
-        try:
-            code = _command(options, experiment, store)
-        except Interrupted:
-            print("interrupted: what was finished is kept; the same command runs the rest", file=sys.stderr)
-            return EXIT_INTERRUPTED
+        code = _command(options, experiment, store)
     if experiment.simulated:
         print(SIMULATED)
     return code
@@ -141,10 +137,7 @@ def _check_incumbent(bench: Bench, ledger: Ledger, gate: Gate) -> Run:
     number = _check_number(ledger, gate)
     failed = [task_id for task_id, reward in gate.suite.items() if reward is not None and not passed(reward)]
     trials = [bench.measure.trial(task_id, number, gate.incumbent) for task_id in failed]
-    run = bench.run_trials(trials, COMMAND)
-    if run.interrupted:
-        raise Interrupted
-    return run
+    return run_trials(bench, trials, COMMAND)
 
 
 def _check_number(ledger: Ledger, gate: Gate) -> int:
@@ -200,10 +193,8 @@ def _kept_results(bench: Bench, ledger: Ledger) -> Rewards:
 
 
 def _run(bench: Bench, trials: list[Trial]) -> Run:
-    run = bench.run_trials(trials, COMMAND)
+    run = run_trials(bench, trials, COMMAND)
     bench.export(run)
-    if run.interrupted:
-        raise Interrupted
     return run
 
 

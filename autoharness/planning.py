@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from autoharness.config import RATCHET, Experiment
-from autoharness.contest import COMMAND, Interrupted
+from autoharness.contest import COMMAND, run_trials
 from autoharness.errors import EXIT_UNDECIDED, UserError
 from autoharness.ledger import Ledger, Version
 from autoharness.measure import Measure
@@ -28,9 +28,7 @@ def null(experiment: Experiment, store: Store) -> int:
         tasks, first = bench.measure.gate_tasks, version.row.first_trial
         numbers = range(first, first + 2 * experiment.trials)
         trials = [bench.measure.trial(task_id, number, bench.agent) for number in numbers for task_id in tasks]
-        run = bench.run_trials(trials, COMMAND)
-    if run.interrupted:
-        raise Interrupted
+        run = run_trials(bench, trials, COMMAND)
     later = first + experiment.trials
     halves: list[Rewards] = [
         settled_rewards(outcome for outcome in run.outcomes if outcome.trial.number < later),

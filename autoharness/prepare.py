@@ -11,8 +11,8 @@ from autoharness import data
 from autoharness.checkup import checkup
 from autoharness.cli import Parser, run_door
 from autoharness.config import AGENT_FILE, CONFIG_FILE, SIMULATED, Experiment, resolve
-from autoharness.contest import FIRST_TRIAL, looks_of, unfinished
-from autoharness.errors import EXIT_INTERRUPTED, EXIT_MISUSE, EXIT_UNDECIDED, UserError
+from autoharness.contest import FIRST_TRIAL, looks_of, run_trials, unfinished
+from autoharness.errors import EXIT_MISUSE, EXIT_UNDECIDED, UserError
 from autoharness.ledger import Baseline, Ledger, mend
 from autoharness.measure import Measure
 from autoharness.program import PROGRAM_FILE, compose
@@ -136,11 +136,8 @@ def _run_baseline(bench: Bench, ledger: Ledger) -> int:
         _say(f"{AGENT_FILE} is not its template: the baseline is that of the file as it is")
     _say(f"baseline: {len(train)} train and {len(held_out)} held-out tasks ({bench.measure.words})")
     trials = bench.measure.trials(train, bench.agent) + bench.measure.trials(held_out, bench.agent, FIRST_TRIAL)
-    run = bench.run_trials(trials, "prepare.py")
+    run = run_trials(bench, trials, "prepare.py")
     export_traces(bench.export(run), "baseline")
-    if run.interrupted:
-        _say("interrupted: what was finished is kept; the same command runs the rest")
-        return EXIT_INTERRUPTED
     rewards = run.settled
     if run.outcomes and all(outcome.status == Status.AGENT_ERROR for outcome in run.outcomes):
         raise UserError(f"{AGENT_FILE} fails in every conversation: {run.outcomes[0].detail}")

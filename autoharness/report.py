@@ -5,7 +5,6 @@
 --verify        every verdict again, from the trials in the vault
 """
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,8 +12,6 @@ from autoharness.audit import verify
 from autoharness.cli import Parser, run_door
 from autoharness.config import SIMULATED, resolve
 from autoharness.confirm import confirm
-from autoharness.contest import Interrupted
-from autoharness.errors import EXIT_INTERRUPTED
 from autoharness.ledger import Ledger, Version
 from autoharness.results import Rewards, mean, passed
 from autoharness.stats import difference_interval, mean_interval, sign_test
@@ -58,11 +55,7 @@ def _parser() -> Parser:
 
 def _confirm(config: Path | None, store: Store) -> int:
     with store.lock():
-        try:
-            return confirm(resolve({}, config).experiment, store)
-        except Interrupted:
-            print("interrupted: what was finished is kept; the same command runs the rest", file=sys.stderr)
-            return EXIT_INTERRUPTED
+        return confirm(resolve({}, config).experiment, store)
 
 
 def _compared(one: Version, other: Version) -> list[str]:

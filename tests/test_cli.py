@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 from autoharness.cli import Parser, run_door
-from autoharness.errors import SetupError, UserError
+from autoharness.errors import Interrupted, SetupError, UserError
 
 
 @pytest.fixture(autouse=True)
@@ -49,6 +49,12 @@ def test_a_persons_mistake_is_one_line_and_exit_3(error: type[UserError], capsys
 
 def test_ctrl_c_is_exit_130() -> None:
     assert _exit_code(_raising(KeyboardInterrupt())) == 130
+
+
+def test_ctrl_c_in_a_run_of_trials_says_that_what_was_finished_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit_code(_raising(Interrupted())) == 130
+    line = "interrupted: what was finished is kept; the same command runs the rest\n"
+    assert capsys.readouterr() == ("", line)
 
 
 def test_a_bug_is_a_traceback_and_no_verdict(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,12 +3,14 @@
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from signal import SIGINT, SIGKILL
 from subprocess import PIPE
 from typing import Any
 
@@ -283,14 +285,21 @@ def test_killed_at_any_instant_the_same_command_comes_to_the_same_verdict(prepar
     prepared.agent.write_text(GOOD_PROMPT)
     whole = prepared.copy(tmp_path / "whole").run("gating.py")
     environment = os.environ | {"AUTOHARNESS_VAULT": str(prepared.vault), "PYTHONPATH": str(ROOT)}
-    for trials in (9, 15, 25):  # the baseline's are nine
+    for trials, how in ((9, SIGKILL), (15, SIGINT), (25, SIGKILL)):  # the baseline's are nine
         gate = subprocess.Popen(
-            [sys.executable, "gating.py"], cwd=prepared.root, env=environment, stdout=PIPE, stderr=PIPE
+            [sys.executable, "gating.py"],
+            cwd=prepared.root,
+            env=environment,
+            stdout=PIPE,
+            stderr=PIPE,
+            preexec_fn=lambda: signal.signal(SIGINT, signal.default_int_handler),  # a shell may have it ignored
         )
         while len(list((prepared.vault / "trials").iterdir())) < trials and gate.poll() is None:
             time.sleep(0.01)
-        gate.kill()
-        gate.communicate()
+        gate.send_signal(how)
+        _, errors = gate.communicate()
+        assert gate.returncode == (130 if how == SIGINT else -SIGKILL)
+        assert (b"interrupted: what was finished is kept" in errors) == (how == SIGINT)
     done = prepared.run("gating.py")
     assert _answer(done.stdout) == _answer(whole.stdout)
     assert [type(row).__name__ for row in _rows(prepared)] == ["Baseline", "Gate"]
