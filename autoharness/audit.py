@@ -11,9 +11,9 @@ from pathlib import Path
 from autoharness.config import RATCHET, from_settings
 from autoharness.contest import policy_of
 from autoharness.errors import UserError
-from autoharness.ledger import Confirmation, Gate, Ledger, Look, Measured, Record, Row
+from autoharness.ledger import Confirmation, Gate, Ledger, Look, Measured, Record, Row, settled_looks
 from autoharness.policy import Side, Verdict
-from autoharness.results import Rewards, digest, mean, passed
+from autoharness.results import digest, mean, passed
 from autoharness.store import Store
 from autoharness.suite import Record as SuiteRecord
 from autoharness.suite import SuiteVerdict, floor, veto, veto_after_checks
@@ -112,7 +112,7 @@ def _agent_of(look: Look, row: Row) -> str:
 
 def _score(row: Measured) -> Iterator[str]:
     """`held_out` and `val_score` follow from the trials."""
-    rewards = _settled(row.score_looks)
+    rewards = settled_looks(row.score_looks)
     if rewards != row.held_out:
         yield "the held-out rewards do not follow from its trials"
     if row.val_score != mean(rewards.values()):
@@ -123,15 +123,8 @@ def _suite(row: Measured) -> Iterator[str]:
     """`suite` and `suite_checks` follow from the trials."""
     checks = row.suite_checks if isinstance(row, Gate) else {}
     for side, rewards in ((Side.CANDIDATE, row.suite), (Side.INCUMBENT, checks)):
-        if _settled([look for look in row.suite_looks if look.side == side]) != rewards:
+        if settled_looks(look for look in row.suite_looks if look.side == side) != rewards:
             yield f"the {side}'s rewards in the suite do not follow from its trials"
-
-
-def _settled(looks: list[Look]) -> Rewards:
-    by_task: dict[str, list[float | None]] = {}
-    for look in looks:
-        by_task.setdefault(look.task_id, []).append(look.reward)
-    return {task_id: None if None in some else mean(some) for task_id, some in by_task.items()}
 
 
 def _suite_tasks(gate: Gate, records: Mapping[str, SuiteRecord]) -> Iterator[str]:

@@ -5,14 +5,14 @@ trials have numbers that nothing else uses. It is done once for each best versio
 found.
 """
 
-from collections.abc import Sequence
+from statistics import fmean
 
 from autoharness.config import SIMULATED, Experiment
 from autoharness.contest import is_void, looks_of, run_trials
 from autoharness.errors import EXIT_UNDECIDED, UserError
-from autoharness.ledger import Confirmation, Ledger, Look, Version
+from autoharness.ledger import Confirmation, Ledger, Look, Version, reveal_lines
 from autoharness.policy import Side
-from autoharness.results import passed
+from autoharness.results import by_task, passed
 from autoharness.runner import CONFIRM, Bench, TauBenchRunner
 from autoharness.stats import difference_interval, mean_interval, pass_at_k, pass_hat_k
 from autoharness.store import Store
@@ -23,9 +23,9 @@ _FIRST_NUMBER = 100_000
 
 def confirm(experiment: Experiment, store: Store) -> int:
     """Exit code 0, or 2 where infrastructure kept trials from being evaluated. Raises UserError, Interrupted."""
-    kept = {version.row.agent for version in Ledger(store).all_versions}
     best = _best(Ledger(store, TauBenchRunner.of(experiment).measure().id))
-    with TauBenchRunner.of(experiment, agent_file=store.agent_file(best.row.agent)).open(*kept) as bench:
+    runner = TauBenchRunner.of(experiment, agent_file=store.agent_file(best.row.agent))
+    with runner.open(*Ledger(store).agents) as bench:
         ledger = Ledger(store, bench.measure.id)
         split = experiment.confirm_split or experiment.gate_split
         found = _found(ledger, best, split) or _run(bench, ledger, best, split)
@@ -79,10 +79,10 @@ def _run(bench: Bench, ledger: Ledger, best: Version, split: str) -> Confirmatio
 def _as_text(row: Confirmation, best: Version, ledger: Ledger) -> list[str]:
     void = {look.task_id for look in row.looks if look.void}  # what tau2 cannot evaluate leaves both sides
     looks = [look for look in row.looks if look.task_id not in void]
-    baseline, after = (_by_task(looks, side) for side in (Side.INCUMBENT, Side.CANDIDATE))
+    baseline, after = (_rewards(looks, side) for side in (Side.INCUMBENT, Side.CANDIDATE))
     if not baseline:
         return ["confirm: tau2 could not evaluate a single task"]
-    differences = [_mean(after[task_id]) - _mean(baseline[task_id]) for task_id in baseline]
+    differences = [fmean(after[task_id]) - fmean(baseline[task_id]) for task_id in baseline]
     low, high = difference_interval(differences)
     trials = min(map(len, after.values()))
     measured = f"{row.split}, {len(baseline)} tasks x {trials} trials, {row.time}"
@@ -90,33 +90,24 @@ def _as_text(row: Confirmation, best: Version, ledger: Ledger) -> list[str]:
         f"confirm: {best.name} against the baseline, {measured}",
         f"baseline: {_score(list(baseline.values()), trials)}",
         f"best: {_score(list(after.values()), trials)}",
-        f"difference: {100 * _mean(differences):+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}",
+        f"difference: {100 * fmean(differences):+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}",
         f"confirmed: {'yes' if low > 0 else 'no: the interval holds 0'}",
         f"questions: {ledger.questions} asked of the gate's holdout before",
     ]
     if row.split == row.experiment["gate_split"]:
         lines.append("split: the gate chose on these tasks, by other trials; a confirm_split of its own says more")
-    if row.reveals:
-        lines.append(f"revealed: single held-out results were shown {row.reveals} times before")
+    lines += reveal_lines(row)
     return [*lines, SIMULATED] if row.simulated else lines
 
 
 def _score(tasks: list[list[float]], trials: int) -> str:
-    low, high = mean_interval([_mean(rewards) for rewards in tasks])
-    mean = _mean([_mean(rewards) for rewards in tasks])
-    hat = [_mean([pass_hat_k(sum(map(passed, some)), len(some), k) for some in tasks]) for k in range(1, trials + 1)]
+    low, high = mean_interval([fmean(rewards) for rewards in tasks])
+    mean = fmean([fmean(rewards) for rewards in tasks])
+    hat = [fmean([pass_hat_k(sum(map(passed, some)), len(some), k) for some in tasks]) for k in range(1, trials + 1)]
     powers = ", ".join(f"pass^{k} {value:.4f}" for k, value in enumerate(hat, 1))
-    once = _mean([pass_at_k(sum(map(passed, some)), len(some), trials) for some in tasks])
+    once = fmean([pass_at_k(sum(map(passed, some)), len(some), trials) for some in tasks])
     return f"{mean:.4f}  95 % interval {low:.2f} to {high:.2f}, {powers}, pass@{trials} {once:.4f}"
 
 
-def _by_task(looks: list[Look], side: str) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
-    for look in looks:
-        if look.side == side and look.reward is not None:
-            found.setdefault(look.task_id, []).append(look.reward)
-    return found
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+def _rewards(looks: list[Look], side: str) -> dict[str, list[float]]:
+    return by_task((look.task_id, look.reward) for look in looks if look.side == side and look.reward is not None)

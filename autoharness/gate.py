@@ -9,6 +9,7 @@ The first that says no ends it. Nothing that was run before is run again.
 """
 
 import sys
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from autoharness.cli import Parser, run_door
 from autoharness.config import AGENT_FILE, RATCHET, SIMULATED, Experiment, resolve
 from autoharness.contest import COMMAND, FIRST_TRIAL, Answer, ask, looks_of, opened, policy_of, run_trials, score
 from autoharness.errors import EXIT_UNDECIDED, UserError
-from autoharness.ledger import Gate, Ledger
+from autoharness.ledger import Gate, Ledger, reveal_lines, settled_looks
 from autoharness.planning import null, plan
 from autoharness.policy import Side, Verdict
 from autoharness.program import python_command
@@ -58,17 +59,16 @@ def _parser() -> Parser:
     return parser
 
 
-def _command(options: object, experiment: Experiment, store: Store) -> int:
-    if getattr(options, "null", False):
+def _command(options: Namespace, experiment: Experiment, store: Store) -> int:
+    if options.null:
         return null(experiment, store)
-    return plan(experiment, store) if getattr(options, "plan", False) else _gate(experiment, store)
+    return plan(experiment, store) if options.plan else _gate(experiment, store)
 
 
 def _gate(experiment: Experiment, store: Store) -> int:
     for line in set_aside_edited(Ledger(store)):
         print(f"[gate] {line}", file=sys.stderr)
-    kept = {version.row.agent for version in Ledger(store).all_versions}
-    with TauBenchRunner.of(experiment).open(*kept) as bench:
+    with TauBenchRunner.of(experiment).open(*Ledger(store).agents) as bench:
         ledger = Ledger(store, bench.measure.id)
         bench.measure.check_splits()
         _check_candidate(bench, ledger)
@@ -216,9 +216,7 @@ def _as_text(gate: Gate, ledger: Ledger) -> list[str]:
     lines.append(f"questions: {asked}, {about}")
     if gate.runs_by_hand:
         lines.append(f"by hand: held-out tasks were run {gate.runs_by_hand} times by other commands than the gate's")
-    if gate.reveals:
-        lines.append(f"revealed: single held-out results were shown {gate.reveals} times before this verdict")
-    return [*lines, f"verdict: {gate.verdict}", f"next: {_next(Verdict(gate.verdict))}"]
+    return [*lines, *reveal_lines(gate), f"verdict: {gate.verdict}", f"next: {_next(Verdict(gate.verdict))}"]
 
 
 def _suite_line(gate: Gate) -> str:
@@ -235,19 +233,11 @@ def _score_lines(gate: Gate, ledger: Ledger) -> list[str]:
     if not gate.asked:
         return ["val_score: N/A  (the holdout was not asked)", *lines]
     if gate.experiment["gate"] == RATCHET:
-        return [f"val_score: {score_line(_settled(gate).values())}", *lines]
+        return [f"val_score: {score_line(settled_looks(gate.looks).values())}", *lines]
     first = [one for one in gate.looks if one.side == Side.CANDIDATE and one.number == _first_number(gate)]
     known = [look.reward for look in first if look.reward is not None]
     low, high = sum(known) / len(gate.tasks), (sum(known) + len(gate.tasks) - len(known)) / len(gate.tasks)
     return [f"val_score: N/A  (by its first trial, as far as it went, between {low:.2f} and {high:.2f})", *lines]
-
-
-def _settled(gate: Gate) -> Rewards:
-    """The candidate's rewards in the trials that were looked at."""
-    by_task: dict[str, list[float | None]] = {}
-    for look in gate.looks:
-        by_task.setdefault(look.task_id, []).append(look.reward)
-    return {task_id: None if None in rewards else mean(rewards) for task_id, rewards in by_task.items()}
 
 
 def _first_number(gate: Gate) -> int:

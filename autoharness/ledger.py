@@ -14,7 +14,7 @@ Scores compare only within one *measure*: domain, data, models, arguments, limit
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from autoharness.config import RATCHET
 from autoharness.errors import UserError
 from autoharness.policy import VOID, Request, Seen, Side, Verdict
-from autoharness.results import Rewards, digest, natural_order, passed
+from autoharness.results import Rewards, digest, natural_order, passed, settled
 from autoharness.store import Store, now, write_json
 from autoharness.suite import Record as SuiteRecord
 
@@ -76,14 +76,6 @@ class Row:
     sha256: str = ""
     """Of all of the above, and of the line before."""
 
-    @property
-    def seen(self) -> Seen:
-        """The looks, as a policy takes them."""
-        return {
-            Request(Side(look.side), look.task_id, look.number): VOID if look.void else look.reward
-            for look in self.looks
-        }
-
 
 @dataclass(frozen=True)
 class Measured(Row):
@@ -135,6 +127,14 @@ class Gate(Measured):
     best_held_out: Rewards = field(default_factory=dict)
     suite_checks: Rewards = field(default_factory=dict)
     """The incumbent's results in those suite tasks that the candidate failed."""
+
+    @property
+    def seen(self) -> Seen:
+        """The looks, as a policy takes them."""
+        return {
+            Request(Side(look.side), look.task_id, look.number): VOID if look.void else look.reward
+            for look in self.looks
+        }
 
 
 @dataclass(frozen=True)
@@ -210,6 +210,11 @@ class Ledger:
         measures = dict.fromkeys(row.measure for row in self.all_rows)
         by_measure = [[row for row in self.all_rows if row.measure == measure] for measure in measures]
         return [version for rows in by_measure for version in _versions(rows)]
+
+    @property
+    def agents(self) -> set[str]:
+        """The agent files (SHA-256) of the kept versions of every measure."""
+        return {version.row.agent for version in self.all_versions}
 
     @property
     def other_measure(self) -> str:
@@ -308,6 +313,17 @@ class Ledger:
         if gates[-1].verdict != Verdict.ACCEPTED:
             raise UserError(f"the gate's verdict on agent/agent.py was {gates[-1].verdict}: nothing to record")
         return gates[-1]
+
+
+def settled_looks(looks: Iterable[Look]) -> Rewards:
+    """Each task's mean reward; None where any of its trials was not evaluated."""
+    return settled((look.task_id, look.reward) for look in looks)
+
+
+def reveal_lines(*rows: Row) -> list[str]:
+    """For a person: how often single held-out results had been shown; none where they never were."""
+    times = max(row.reveals for row in rows)
+    return [f"revealed: single held-out results were shown {times} times before"] if times else []
 
 
 def _is_undecided(row: Row) -> bool:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 from autoharness.config import RATCHET, Experiment
 from autoharness.contest import COMMAND, run_trials
@@ -12,7 +13,7 @@ from autoharness.measure import Measure
 from autoharness.results import Outcome, Rewards, settled_rewards
 from autoharness.runner import TauBenchRunner
 from autoharness.sequential import bar, operating_point
-from autoharness.stats import score_line
+from autoharness.stats import TWO_SIDED_95, score_line
 from autoharness.store import Store
 
 _GAINS = (0.0, 0.03, 0.05, 0.08, 0.10, 0.15)
@@ -44,7 +45,7 @@ def null(experiment: Experiment, store: Store) -> int:
 
 
 def _null_lines(version: Version, halves: list[Rewards], differences: list[float]) -> list[str]:
-    floor = 1.96 * math.sqrt(sum(difference**2 for difference in differences)) / len(differences)
+    floor = TWO_SIDED_95 * math.sqrt(sum(difference**2 for difference in differences)) / len(differences)
     return [
         f"null: {version.name} against itself, other trial seeds",
         f"first: {score_line(halves[0].values())}",
@@ -88,9 +89,9 @@ def forecast(outcomes: Mapping[str, list[Outcome]]) -> Forecast:
         raise UserError("no trial of the kept version is in the vault: python prepare.py")
     several = [some for some in rewards.values() if len(some) > 1]
     usages = [usage for some in outcomes.values() for one in some for usage in one.usage.values()]
-    mean = sum(everything) / len(everything)
+    mean = fmean(everything)
     measured = len(several) >= _FEW_TASKS
-    differing = sum(map(_differing, several)) / len(several) if measured else 2 * mean * (1 - mean)
+    differing = fmean(map(_differing, several)) if measured else 2 * mean * (1 - mean)
     return Forecast(
         differing=max(differing, 0.05),
         tasks_measured=len(several) if measured else 0,

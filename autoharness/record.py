@@ -12,7 +12,7 @@ from typing import Any
 from autoharness.cli import Parser, run_door
 from autoharness.config import AGENT_FILE, SIMULATED
 from autoharness.errors import UserError
-from autoharness.ledger import Gate, Ledger, Measured, Record
+from autoharness.ledger import Gate, Ledger, Measured, Record, reveal_lines
 from autoharness.results import passed
 from autoharness.store import Store, default_vault
 from autoharness.workspace import WORKSPACE, export_ledger, set_aside_edited
@@ -42,8 +42,8 @@ def main(arguments: list[str]) -> int:
     print(f"val_score: {version.row.val_score:.4f}")
     print(f"commit: {version.commit[:12]}")
     print(f"results: {WORKSPACE / 'results.tsv'}")
-    if version.row.reveals:
-        print(f"revealed: single held-out results were shown {version.row.reveals} times before the verdict")
+    for line in reveal_lines(version.row):
+        print(line)
     if version.row.simulated:
         print(SIMULATED)
     return 0

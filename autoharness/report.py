@@ -7,13 +7,14 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import fmean
 
 from autoharness.audit import verify
 from autoharness.cli import Parser, run_door
 from autoharness.config import SIMULATED, resolve
 from autoharness.confirm import confirm
-from autoharness.ledger import Ledger, Version
-from autoharness.results import Rewards, mean, passed
+from autoharness.ledger import Ledger, Version, reveal_lines
+from autoharness.results import Rewards, passed
 from autoharness.stats import difference_interval, mean_interval, sign_test
 from autoharness.store import Store, default_vault
 from autoharness.workspace import Changes
@@ -66,8 +67,7 @@ def _compared(one: Version, other: Version) -> list[str]:
         *_held_out(_pairs(one.row.held_out, other.row.held_out)),
         *_train(one, other),
     ]
-    if max(one.row.reveals, other.row.reveals):
-        lines.append(f"revealed: single held-out results were shown {max(one.row.reveals, other.row.reveals)} times")
+    lines += reveal_lines(one.row, other.row)
     return [*lines, SIMULATED] if one.row.simulated else lines
 
 
@@ -86,7 +86,7 @@ def _held_out(pairs: list[tuple[float, float]]) -> list[str]:
     low, high = difference_interval([b - a for a, b in pairs])
     return [
         f"held_out: A {_score(a for a, _ in pairs)}, B {_score(b for _, b in pairs)} over {len(pairs)} tasks",
-        f"  difference {100 * _mean(b - a for a, b in pairs):+.1f} points, "
+        f"  difference {100 * fmean(b - a for a, b in pairs):+.1f} points, "
         f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}",
         f"  B better in {better}, worse in {worse}, equal in {len(pairs) - better - worse} "
         f"({passed_by_both} passed by both); exact sign test, two-sided: p = {sign_test(better, worse):.2g}",
@@ -103,8 +103,4 @@ def _train(one: Version, other: Version) -> list[str]:
 def _score(values: Iterable[float]) -> str:
     values = list(values)
     low, high = mean_interval(values)
-    return f"{_mean(values):.4f} ({low:.2f} to {high:.2f})"
-
-
-def _mean(values: Iterable[float]) -> float:
-    return mean(values) or 0.0
+    return f"{fmean(values):.4f} ({low:.2f} to {high:.2f})"

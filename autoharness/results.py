@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
 PASS_TOLERANCE = 1e-6
 
+_Value = TypeVar("_Value")
 
 Rewards = Mapping[str, float | None]
 """By task id; None where a task was not evaluated."""
@@ -110,22 +111,29 @@ def passed(reward: float | None) -> bool:
 
 def rewards_by_task(outcomes: Iterable[Outcome]) -> dict[str, float | None]:
     """Each task's mean reward over its evaluated trials; None where not one trial could be evaluated."""
-    by_task: dict[str, list[float]] = {}
-    for outcome in outcomes:
-        rewards = by_task.setdefault(outcome.trial.task_id, [])
-        if outcome.reward is not None:
-            rewards.append(outcome.reward)
-    return {task_id: mean(rewards) for task_id, rewards in by_task.items()}
+    rewards = by_task((outcome.trial.task_id, outcome.reward) for outcome in outcomes)
+    return {task_id: mean(some) for task_id, some in rewards.items()}
 
 
 def settled_rewards(outcomes: Iterable[Outcome]) -> dict[str, float | None]:
-    """Each task's mean reward, for decisions: None where any of its trials was not evaluated.
+    """Each task's mean reward, for decisions: see `settled`."""
+    return settled((outcome.trial.task_id, outcome.reward) for outcome in outcomes)
 
-    Or a trial that was lost could raise the mean of the others.
+
+def settled(trials: Iterable[tuple[str, float | None]]) -> dict[str, float | None]:
+    """Each task's mean reward: None where any of its trials was not evaluated.
+
+    Or a trial that was lost could raise the mean of the others. `trials`: task ids and rewards.
     """
-    outcomes = list(outcomes)
-    lost = {outcome.trial.task_id for outcome in outcomes if outcome.reward is None}
-    return {task_id: None if task_id in lost else reward for task_id, reward in rewards_by_task(outcomes).items()}
+    return {task_id: None if None in rewards else mean(rewards) for task_id, rewards in by_task(trials).items()}
+
+
+def by_task(pairs: Iterable[tuple[str, _Value]]) -> dict[str, list[_Value]]:
+    """The values of each task, in order. `pairs`: task ids and values."""
+    found: dict[str, list[_Value]] = {}
+    for task_id, value in pairs:
+        found.setdefault(task_id, []).append(value)
+    return found
 
 
 def mean(values: Iterable[float | None]) -> float | None:

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from statistics import NormalDist, fmean
 
 from autoharness.results import mean, passed
 
-_TWO_SIDED_95 = 1.959964
+TWO_SIDED_95 = NormalDist().inv_cdf(0.975)
 """The 97.5 % quantile of the standard normal distribution."""
 
 
@@ -15,11 +16,11 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     Wilson's score interval, which stays inside [0, 1] and is wide enough for fractions too: no reward in [0, 1]
     varies more than a 0-or-1 one with the same mean. Source: Wilson, JASA 22 (1927), 209-212.
     """
-    n, z2 = len(values), _TWO_SIDED_95**2
+    n, z2 = len(values), TWO_SIDED_95**2
     if not n:
         return 0.0, 1.0
-    p = sum(values) / n
-    centre, spread = p + z2 / (2 * n), _TWO_SIDED_95 * math.sqrt(max(0.0, p * (1 - p)) / n + z2 / (4 * n * n))
+    p = fmean(values)
+    centre, spread = p + z2 / (2 * n), TWO_SIDED_95 * math.sqrt(max(0.0, p * (1 - p)) / n + z2 / (4 * n * n))
     return max(0.0, (centre - spread) / (1 + z2 / n)), min(1.0, (centre + spread) / (1 + z2 / n))
 
 
@@ -42,7 +43,7 @@ def difference_interval(differences: Sequence[float]) -> tuple[float, float]:
     """
     n, total = len(differences) + 2, sum(differences)
     variance = (sum(d * d for d in differences) + 1 - total * total / n) / (n * n)
-    spread = _TWO_SIDED_95 * math.sqrt(max(0.0, variance))
+    spread = TWO_SIDED_95 * math.sqrt(max(0.0, variance))
     return max(-1.0, total / n - spread), min(1.0, total / n + spread)
 
 

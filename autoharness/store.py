@@ -111,13 +111,14 @@ class Store:
 
     def append_line(self, name: str, value: Json) -> None:
         """Append one JSON line to a file of the vault, in place of one that a kill cut short."""
-        lines = "".join(f"{line}\n" for line in self.read_lines(name)).encode()
         with (self.folder / name).open("a+b") as file:
             file.seek(0)
-            if not (content := file.read()).endswith(b"\n"):
-                whole = content[: content.rfind(b"\n") + 1]
-                file.truncate(len(whole))
-                file.write(lines[len(whole) :])  # a line that only its end is missing of is whole
+            content = file.read()
+            last = content.rpartition(b"\n")[2]
+            if _is_json(last.decode(errors="replace")):
+                file.write(b"\n")  # only its end was missing
+            else:
+                file.truncate(len(content) - len(last))
             file.write(json.dumps(value).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())

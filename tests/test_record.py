@@ -40,7 +40,7 @@ def test_commits_the_agent_file_alone_and_adds_its_row(gated: Checkout) -> None:
     ]
     gate = Ledger(Store(gated.vault)).gates[-1]
     assert f"ledger row {gate.number}, sha256 {gate.sha256}" in gated.git("show", "--format=%B", "HEAD")
-    assert "revealed: single held-out results were shown 2 times before the verdict" in done.stdout
+    assert "revealed: single held-out results were shown 2 times before" in done.stdout
     assert gated.git("status", "--porcelain", "other.txt").startswith("A ")
     assert [row[:5] for row in _results(gated)] == [
         ["0", "0.5000", gated.git("rev-parse", "HEAD~1")[:12], "0", "0"],

@@ -134,6 +134,20 @@ def test_every_question_to_the_holdout_adds_a_line(store: Store) -> None:
     assert all(line["time"] for line in lines)
 
 
+def test_a_line_comes_after_the_whole_ones_wherever_a_kill_cut_the_last_one(store: Store) -> None:
+    path, lines = store.folder / "lines", [{"n": 1}, {"n": 2, "text": "Zürich"}]
+    for line in lines:
+        store.append_line("lines", line)
+    written = path.read_bytes()
+    for cut in range(len(written) + 1):
+        path.write_bytes(written[:cut])
+        whole = [json.loads(line) for line in store.read_lines("lines") if line]
+        store.append_line("lines", {"n": 3})
+        assert [json.loads(line) for line in path.read_text().splitlines()] == [*whole, {"n": 3}]
+        assert whole == lines[: len(whole)]
+    assert whole == lines
+
+
 def test_the_vault_is_the_one_that_the_environment_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AUTOHARNESS_VAULT", "~/mine")
