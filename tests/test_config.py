@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoharness.config import CONFIG_FILE, Experiment, from_settings, resolve
+from autoharness.contest import FIRST_TRIAL
 from autoharness.errors import UserError
 
 NAMES = sorted(Experiment.__dataclass_fields__)
@@ -164,6 +165,13 @@ def test_a_number_has_a_least_value(name: str, least: float, below: float) -> No
     assert getattr(from_settings({name: least}), name) == least
     with pytest.raises(UserError, match=f"{name} must be at least {least}, not {below}"):
         from_settings({name: below})
+
+
+def test_trials_of_a_run_by_hand_never_have_a_number_of_the_gates() -> None:
+    """Theirs count from 0, the gate's from FIRST_TRIAL on."""
+    assert from_settings({"trials": FIRST_TRIAL}).trials == FIRST_TRIAL
+    with pytest.raises(UserError, match=f"trials must be at most {FIRST_TRIAL}"):
+        from_settings({"trials": FIRST_TRIAL + 1})
 
 
 def test_a_file_in_another_encoding_is_a_mistake_too() -> None:

@@ -7,8 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from signal import SIGINT, SIGKILL
 from subprocess import PIPE
@@ -27,6 +28,11 @@ from autoharness.store import Store
 from autoharness.tau import Tau2
 
 _PROMOTED = "update_task_with_initialization_actions"
+
+
+_CAREFUL = TEMPLATE.replace("helpful assistant", "helpful and careful assistant")
+_Run = Callable[..., "subprocess.CompletedProcess[str]"]
+"""`Checkout.run`, with the provider's variables set."""
 
 
 def _rows(checkout: Checkout) -> list[Any]:
@@ -229,53 +235,62 @@ def solver_server(tau2: Tau2) -> Iterator[tuple[LLMServer, set[str]]]:
         yield server, down
 
 
+@pytest.fixture
+def real_client(tmp_path: Path, solver_server: tuple[LLMServer, set[str]]) -> Callable[..., tuple[Checkout, _Run]]:
+    """Makes a checkout whose model has a name as in a real run, and is that server, each request tried once."""
+
+    def make(settings: str) -> tuple[Checkout, _Run]:
+        once = "llm_retries: 0\nsimulation_retries: 0\nmax_concurrency: 1\n"
+        checkout = Checkout.make(tmp_path, f"domain: mock\nagent_model: gpt-5.4\n{once}{settings}")
+        provider = {"OPENAI_API_BASE": solver_server[0].url, "OPENAI_API_KEY": "the-key"}
+        return checkout, partial(checkout.run, **provider)
+
+    return make
+
+
 def test_with_a_real_client_an_outage_leaves_it_open_and_the_rest_is_paid_for_once(
-    tmp_path: Path, tau2: Tau2, solver_server: tuple[LLMServer, set[str]]
+    tau2: Tau2, solver_server: tuple[LLMServer, set[str]], real_client: Callable[..., tuple[Checkout, _Run]]
 ) -> None:
-    """A model name as in a real run, served from loopback: down at prepare, then for a single held-out task."""
+    """Down at prepare, then for a single held-out task."""
     server, down = solver_server
-    settings = "llm_retries: 0\nsimulation_retries: 0\nmax_concurrency: 1\n"
-    checkout = Checkout.make(tmp_path, f"domain: mock\nagent_model: gpt-5.4\ngate: ratchet\n{settings}")
-    provider = {"OPENAI_API_BASE": server.url, "OPENAI_API_KEY": "the-key"}
+    checkout, run = real_client("gate: ratchet\n")
     down.add("messages")
-    prepare = checkout.run("prepare.py", **provider)
+    prepare = run("prepare.py")
     assert prepare.returncode == 2 and "could not be evaluated" in prepare.stderr and not _rows(checkout)
     down.clear()
-    assert checkout.run("prepare.py", **provider).stdout.startswith("baseline: 1.0000  (4/4 passed")
-    checkout.agent.write_text(TEMPLATE.replace("helpful assistant", "helpful and careful assistant"))
+    assert run("prepare.py").stdout.startswith("baseline: 1.0000  (4/4 passed")
+    checkout.agent.write_text(_CAREFUL)
     down.add(f"<<{tau2.facts('mock').splits['test'][0]}>>")
     before = len(server.requests)
-    gate = checkout.run("gating.py", **provider)
+    gate = run("gating.py")
     assert gate.returncode == 2 and "verdict: undecided" in gate.stdout
     assert "val_score: 1.0000  (3/3 passed, 1 infra errors)" in gate.stdout
     assert "update_task" not in gate.stdout + gate.stderr
     first = len(server.requests) - before
     down.clear()
-    gate = checkout.run("gating.py", **provider)
+    gate = run("gating.py")
     assert gate.returncode == 0 and "verdict: accepted" in gate.stdout and "simulated" not in gate.stdout
     assert 0 < len(server.requests) - before - first < first
 
 
 def test_the_sequential_gate_asks_again_only_for_what_an_outage_took(
-    tmp_path: Path, tau2: Tau2, solver_server: tuple[LLMServer, set[str]]
+    solver_server: tuple[LLMServer, set[str]], real_client: Callable[..., tuple[Checkout, _Run]]
 ) -> None:
     server, down = solver_server
-    settings = "llm_retries: 0\nsimulation_retries: 0\nmax_concurrency: 1\nmax_trials: 3\n"
-    checkout = Checkout.make(tmp_path, f"domain: mock\nagent_model: gpt-5.4\n{settings}")
-    provider = {"OPENAI_API_BASE": server.url, "OPENAI_API_KEY": "the-key"}
-    assert checkout.run("prepare.py", **provider).returncode == 0
-    checkout.agent.write_text(TEMPLATE.replace("helpful assistant", "helpful and careful assistant"))
+    checkout, run = real_client("max_trials: 3\n")
+    assert run("prepare.py").returncode == 0
+    checkout.agent.write_text(_CAREFUL)
     down.add("careful")
-    gate = checkout.run("gating.py", **provider)
+    gate = run("gating.py")
     assert gate.returncode == 2 and "verdict: undecided" in gate.stdout
     assert "4 trials could not be evaluated; the same command runs those again" in gate.stdout
     down.clear()
-    gate = checkout.run("gating.py", **provider)
+    gate = run("gating.py")
     assert gate.returncode == 1 and "reason: +0.0 tasks ahead after" in gate.stdout
     assert "simulated" not in gate.stdout
     assert "questions: 1 asked" in gate.stdout, "the same question, asked again"
     paid = len(server.requests)
-    again = checkout.run("gating.py", **provider)
+    again = run("gating.py")
     assert _answer(again.stdout) == _answer(gate.stdout) and "0 were run for it" in again.stdout
     assert len(server.requests) == paid
 
