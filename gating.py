@@ -1,5 +1,12 @@
 """Decide whether the edit of agent/agent.py is kept. See: python gating.py --help"""
 
+import sys
+
+if __name__ == "__main__":
+    sys.pycache_prefix = __file__  # no folder: no bytecode is found, so the package is loaded from its source
+    import autoharness
+
+    autoharness.begin()
 from autoharness.gate import main, run_door
 
 if __name__ == "__main__":

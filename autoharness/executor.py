@@ -20,12 +20,13 @@ from autoharness import data
 from autoharness.channel import Channel, Message
 from autoharness.config import Experiment
 from autoharness.errors import ChannelError, SetupError, UserError, WorkerDied
+from autoharness.imports import python_path
 from autoharness.leaks import Leak
 from autoharness.results import Outcome, Status, Trial
 from autoharness.store import default_vault
 
-_PACKAGE_ROOT = Path(__file__).resolve().parents[1]
 _MOST_TRIES = 3
+_WORKER = Path(__file__).resolve().with_name("worker.py")
 
 
 @dataclass
@@ -174,9 +175,9 @@ class LocalExecutor:
         log = self._log_folder / f"worker-{len(list(self._log_folder.glob('worker-*')))}.log"
         with theirs, log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "autoharness.worker", str(theirs.fileno())],
+                [sys.executable, "-P", str(_WORKER), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, **data.environment(), "PYTHONPATH": _python_path()},
+                env={**os.environ, **data.environment(), "PYTHONPATH": python_path()},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -207,10 +208,6 @@ class LocalExecutor:
     def _raise_user_error(self, message: Message) -> None:
         if "user_error" in message:
             raise UserError(message["user_error"])
-
-
-def _python_path() -> str:
-    return os.pathsep.join([str(_PACKAGE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def _last_words(worker: _Worker) -> str:

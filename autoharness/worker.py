@@ -1,6 +1,6 @@
 """The simulation worker: a process that runs simulations. It holds tau2, litellm and the keys, and it is trusted.
 
-    python -m autoharness.worker DESCRIPTOR
+    python -P worker.py DESCRIPTOR
 
 Messages in:  {"setup": {experiment, agents: {SHA256: source}, threads, folder, private}}
               {"facts": DOMAIN}  {"keys": MODELS}
@@ -25,6 +25,14 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+if __name__ == "__main__":
+    sys.pycache_prefix = __file__  # as in a door
+    sys.path.insert(0, str(Path(__file__).parents[1]))  # the door's package, wherever it lies
+    import autoharness
+
+    del sys.path[0]
+    autoharness.begin()
 
 from autoharness import agent_api, offline
 from autoharness.channel import Channel, Message, connect

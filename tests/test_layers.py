@@ -12,6 +12,7 @@ from conftest import ROOT
 
 PACKAGE = "autoharness"
 LAYERS = (
+    {"imports"},  # L0: loaded before everything else
     {"__init__", "errors", "strict_json"},  # L0: the rest of L0 may import these
     {"agent_api", "channel", "cli", "config", "literals", "mistakes", "results", "seccomp"},  # L0
     {"data", "holdout", "landlock", "leaks", "progress", "sequential", "stats", "store", "tasks", "watchdog"},  # L1

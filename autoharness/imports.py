@@ -1,0 +1,71 @@
+"""What `import` finds in our processes.
+
+Modules of this package and of tau2 are compiled from their .py files each time. Bytecode lies where nobody looks, git
+ignores it, and a .pyc file is believed when it says which source it was made from. Nothing in the checkout's root can
+be imported either: a file planted there would stand in for a module of the library.
+
+While this file is loaded the root is still on the path, so it imports only what the interpreter has loaded by then.
+"""
+
+import os
+import sys
+from _frozen_importlib import ModuleSpec
+from _frozen_importlib_external import FileFinder, SourceFileLoader
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import CodeType
+
+_PACKAGES = ("autoharness", "tau2")
+
+
+class _FromSource(SourceFileLoader):
+    """Neither reads nor writes bytecode."""
+
+    def get_code(self, fullname: str) -> "CodeType":
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
+class _Finder:
+    """Looks for .py files alone: a compiled module beside one is not seen."""
+
+    @staticmethod
+    def find_spec(name: str, path: "Sequence[str] | None" = None, target: object = None) -> ModuleSpec | None:
+        if name.partition(".")[0] not in _PACKAGES:
+            return None
+        for folder in sys.path if path is None else path:
+            spec = FileFinder(folder, (_FromSource, [".py"])).find_spec(name)
+            if spec and (spec.loader or path is not None):  # without a loader it is a folder without __init__.py
+                return spec
+        if path is None:
+            return None  # an editable install has a finder of its own for the package, not for what is in it
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+def from_source() -> None:
+    """Load the modules of this package and of tau2 from their source from now on."""
+    sys.meta_path.insert(0, _Finder)
+
+
+def begin() -> None:
+    """What each of our processes calls first: the root leaves sys.path, other modules have their bytecode again."""
+    sys.pycache_prefix = sys._xoptions.get("pycache_prefix") or os.environ.get("PYTHONPYCACHEPREFIX")
+    sys.path[:] = [place for place in sys.path if not _is_root(place)]
+
+
+def python_path() -> str:
+    """$PYTHONPATH without the root, for a child process."""
+    places = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join(place for place in places if place and not _is_root(place))
+
+
+def _is_root(place: str) -> bool:
+    """Whether it is the working folder, or that of the file that was started."""
+    started = getattr(sys.modules["__main__"], "__file__", None) or ""
+    roots = {os.curdir, os.path.dirname(started) or os.curdir}  # noqa: PTH120  pathlib is not loaded yet
+    try:
+        return any(os.path.samefile(place or os.curdir, root) for root in roots)  # noqa: PTH121
+    except OSError:
+        return False
