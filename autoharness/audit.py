@@ -8,10 +8,11 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from autoharness import evaluator
 from autoharness.config import RATCHET, from_settings
 from autoharness.contest import policy_of
 from autoharness.errors import UserError
-from autoharness.ledger import Confirmation, Gate, Ledger, Look, Measured, Record, Row, settled_looks
+from autoharness.ledger import Confirmation, Evaluator, Gate, Ledger, Look, Measured, Record, Row, settled_looks
 from autoharness.policy import Side, Verdict
 from autoharness.results import digest, mean, passed
 from autoharness.store import Store
@@ -47,6 +48,8 @@ def findings_in(row: Row, ledger: Ledger, store: Store) -> list[str]:
 
 def _findings(row: Row, ledger: Ledger, store: Store) -> Iterator[str]:
     yield from _agents(row, store)
+    if row.evaluator:
+        yield from _evaluator(row, ledger.before(row).evaluator, store)
     for look in _looks(row):
         yield from _trial(look, row, store)
     if isinstance(row, Measured):
@@ -74,6 +77,18 @@ def _agents(row: Row, store: Store) -> Iterator[str]:
             store.agent_source(agent)
         except UserError as error:
             yield str(error)
+
+
+def _evaluator(row: Row, accepted: str, store: Store) -> Iterator[str]:
+    """It is the one that was accepted last, or the row says what changed."""
+    try:
+        changed = evaluator.changes(store, accepted, row.evaluator)
+    except UserError as error:
+        yield str(error)
+        return
+    said = row.changed if isinstance(row, Evaluator) else []
+    if accepted and changed != said:
+        yield "its evaluator is not the one that was accepted before it, or what it says of the change is not so"
 
 
 def _trial(look: Look, row: Row, store: Store) -> Iterator[str]:

@@ -15,7 +15,7 @@ from autoharness.ledger import Ledger
 from autoharness.measure import Measure
 from autoharness.program import PROGRAM_FILE, composed, python_command
 from autoharness.runner import TauBenchRunner
-from autoharness.store import Store, default_vault
+from autoharness.store import Store, default_vault, read_agent
 from autoharness.tau import check_installed
 from autoharness.workspace import WORKSPACE
 
@@ -82,7 +82,7 @@ def _tau2() -> str:
 
 def _agent_file() -> Check:
     def look() -> str:
-        tree = ast.parse(AGENT_FILE.read_text(encoding="utf-8"))
+        tree = ast.parse(read_agent(AGENT_FILE))
         if not any(isinstance(node, ast.ClassDef) and node.name == "HarnessAgent" for node in tree.body):
             raise UserError("defines no class HarnessAgent")
         return "there, and Python"

@@ -7,6 +7,7 @@ found.
 
 from statistics import fmean
 
+from autoharness import evaluator
 from autoharness.config import SIMULATED, Experiment
 from autoharness.contest import is_void, looks_of, run_trials
 from autoharness.errors import EXIT_UNDECIDED, UserError
@@ -55,6 +56,7 @@ def _run(bench: Bench, ledger: Ledger, best: Version, split: str) -> Confirmatio
     """Both sides' trials, interleaved. None where some have no reward."""
     baseline, tasks = ledger.versions[0].row.agent, bench.measure.confirm_tasks
     bench.measure.check_splits()
+    accepted = evaluator.check(bench.store, ledger.evaluator)
     numbers = range(_FIRST_NUMBER, _FIRST_NUMBER + bench.experiment.confirm_trials)
     sides = [(number, task_id, agent) for number in numbers for task_id in tasks for agent in (baseline, bench.agent)]
     trials = [bench.measure.trial(task_id, number, agent) for number, task_id, agent in sides]
@@ -62,6 +64,7 @@ def _run(bench: Bench, ledger: Ledger, best: Version, split: str) -> Confirmatio
     if any(outcome.reward is None and not is_void(outcome) for outcome in run.outcomes):
         return None
     row = Confirmation(
+        evaluator=evaluator.check(bench.store, accepted),
         measure=bench.measure.id,
         measured=bench.measure.words,
         agent=best.row.agent,
@@ -96,7 +99,7 @@ def _as_text(row: Confirmation, best: Version, ledger: Ledger) -> list[str]:
     ]
     if row.split == row.experiment["gate_split"]:
         lines.append("split: the gate chose on these tasks, by other trials; a confirm_split of its own says more")
-    lines += reveal_lines(row)
+    lines += [*reveal_lines(row), *ledger.evaluator_lines]
     return [*lines, SIMULATED] if row.simulated else lines
 
 

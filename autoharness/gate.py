@@ -13,6 +13,7 @@ from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
+from autoharness import evaluator
 from autoharness.cli import Parser, run_door
 from autoharness.config import AGENT_FILE, RATCHET, SIMULATED, Experiment, resolve
 from autoharness.contest import COMMAND, FIRST_TRIAL, Answer, ask, looks_of, opened, policy_of, run_trials, score
@@ -72,7 +73,9 @@ def _gate(experiment: Experiment, store: Store) -> int:
         ledger = Ledger(store, bench.measure.id)
         bench.measure.check_splits()
         _check_candidate(bench, ledger)
-        gate = _decide(bench, ledger, opened(bench, ledger, ledger.best))
+        accepted = evaluator.check(store, ledger.evaluator)
+        gate = _decide(bench, ledger, replace(opened(bench, ledger, ledger.best), evaluator=accepted))
+        evaluator.check(store, accepted)  # a worker that was started later may have loaded another one
         reveals, by_hand = store.reveals(experiment.domain), store.runs_by_hand(experiment.domain)
         gate = ledger.append(replace(gate, reveals=reveals, runs_by_hand=by_hand))
     export_ledger(Ledger(store))
@@ -216,7 +219,8 @@ def _as_text(gate: Gate, ledger: Ledger) -> list[str]:
     lines.append(f"questions: {asked}, {about}")
     if gate.runs_by_hand:
         lines.append(f"by hand: held-out tasks were run {gate.runs_by_hand} times by other commands than the gate's")
-    return [*lines, *reveal_lines(gate), f"verdict: {gate.verdict}", f"next: {_next(Verdict(gate.verdict))}"]
+    lines += [*reveal_lines(gate), *ledger.evaluator_lines]
+    return [*lines, f"verdict: {gate.verdict}", f"next: {_next(Verdict(gate.verdict))}"]
 
 
 def _suite_line(gate: Gate) -> str:

@@ -4,6 +4,7 @@
     Gate       one question: candidate against incumbent, every trial that was looked at, the verdict
     Record     that the candidate of a gate is a version now, and its commit
     Confirmation  baseline against best on trials that no verdict had looked at
+    Evaluator  that prepare accepted a changed evaluator
 
 One JSON line each. It ends with its own SHA-256, which the next line repeats; it names the agent file, the settings,
 the task ids, and the SHA-256 of every trial it rests on. What was changed by hand is found. It does not protect
@@ -70,6 +71,8 @@ class Row:
     """How often single held-out results had been shown before."""
     runs_by_hand: int = 0
     """How often held-out tasks had been run by other commands than prepare's, the gate's and the confirmation."""
+    evaluator: str = ""
+    """SHA-256 of the manifest of the evaluator that made it; see `evaluator`."""
     number: int = -1
     """Its place in the ledger, from 0."""
     time: str = ""
@@ -153,6 +156,14 @@ class Confirmation(Row):
 
 
 @dataclass(frozen=True)
+class Evaluator(Row):
+    """Another evaluator from here on. `agent` is the newest version."""
+
+    changed: list[str] = field(default_factory=list)
+    """The names in its manifest that differ."""
+
+
+@dataclass(frozen=True)
 class Version:
     """A version of the agent file that is kept: the baseline, or a candidate that was accepted and recorded."""
 
@@ -221,6 +232,17 @@ class Ledger:
         """The words of the newest measure in the vault that is not this one; empty where there is none."""
         others = [row.measured for row in self.all_rows if row.measure != self.measure]
         return others[-1] if others else ""
+
+    @property
+    def evaluator(self) -> str:
+        """SHA-256 of the manifest that was accepted last; empty where a ledger from before has none."""
+        return next((row.evaluator for row in reversed(self.rows) if row.evaluator), "")
+
+    @property
+    def evaluator_lines(self) -> list[str]:
+        """For headlines: a line where the evaluator is not the baseline's."""
+        times = sum(isinstance(row, Evaluator) for row in self.rows)
+        return [f"evaluator: changed since the baseline, {times} times; prepare.py accepted it"] if times else []
 
     @property
     def gates(self) -> list[Gate]:
@@ -354,7 +376,7 @@ def _versions(rows: list[Row]) -> list[Version]:
     return versions
 
 
-_KINDS: dict[str, type[Row]] = {kind.__name__: kind for kind in (Baseline, Gate, Record, Confirmation)}
+_KINDS: dict[str, type[Row]] = {kind.__name__: kind for kind in (Baseline, Gate, Record, Confirmation, Evaluator)}
 
 
 def read(store: Store) -> Iterator[Row]:

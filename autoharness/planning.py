@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
+from autoharness import evaluator
 from autoharness.config import RATCHET, Experiment
 from autoharness.contest import COMMAND, run_trials
 from autoharness.errors import EXIT_UNDECIDED, UserError
@@ -23,7 +24,9 @@ _FEW_TASKS = 10
 
 def null(experiment: Experiment, store: Store) -> int:
     """The kept version's held-out score, twice, each with trial seeds of its own."""
-    version = _kept(Ledger(store, TauBenchRunner.of(experiment).measure().id))
+    ledger = Ledger(store, TauBenchRunner.of(experiment).measure().id)
+    version = _kept(ledger)
+    evaluator.check(store, ledger.evaluator)
     runner = TauBenchRunner.of(experiment, agent_file=store.agent_file(version.row.agent))
     with runner.open() as bench:
         tasks, first = bench.measure.gate_tasks, version.row.first_trial

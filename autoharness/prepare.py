@@ -7,19 +7,19 @@ overwritten without --reset-agent, and even then it is kept in the vault.
 import sys
 from pathlib import Path
 
-from autoharness import data
+from autoharness import data, evaluator
 from autoharness.checkup import checkup
 from autoharness.cli import Parser, run_door
 from autoharness.config import AGENT_FILE, CONFIG_FILE, SIMULATED, Experiment, resolve
 from autoharness.contest import FIRST_TRIAL, looks_of, run_trials, unfinished
 from autoharness.errors import EXIT_MISUSE, EXIT_UNDECIDED, UserError
-from autoharness.ledger import Baseline, Ledger, mend
+from autoharness.ledger import Baseline, Evaluator, Ledger, mend
 from autoharness.measure import Measure
 from autoharness.program import PROGRAM_FILE, compose
 from autoharness.results import Status, mean
 from autoharness.runner import Bench, Run, TauBenchRunner
 from autoharness.stats import score_line
-from autoharness.store import Store, default_vault, write_json, write_text
+from autoharness.store import Store, default_vault, read_agent, write_json, write_text
 from autoharness.workspace import (
     WORKSPACE,
     begin_learnings,
@@ -91,7 +91,7 @@ def _provide_data(experiment: Experiment) -> None:
 
 def _reset_agent(store: Store) -> None:
     if AGENT_FILE.exists():
-        sha256 = store.keep_agent(AGENT_FILE.read_bytes())
+        sha256 = store.keep_agent(read_agent(AGENT_FILE))
         _say(f"{AGENT_FILE}: what it was is kept as {store.agent_file(sha256)}")
     write_text(AGENT_FILE, AGENT_TEMPLATE.read_text(encoding="utf-8"))
 
@@ -109,6 +109,7 @@ def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool
             code = _run_baseline(bench, ledger)
     else:
         _say(f"baseline: recorded on {ledger.versions[0].row.time}")
+        _accept_evaluator(measure, ledger, store)
     _export(measure, ledger, store)
     if ledger.versions:
         print(f"baseline: {score_line(ledger.versions[0].row.held_out.values())}  ({measure.words})")
@@ -117,6 +118,20 @@ def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool
     if experiment.simulated:
         print(SIMULATED)
     return code
+
+
+def _accept_evaluator(measure: Measure, ledger: Ledger, store: Store) -> None:
+    """Go on with the evaluator as it is now, and put down what changed."""
+    now = evaluator.keep(store)
+    if now == ledger.evaluator:
+        return
+    changed = evaluator.changes(store, ledger.evaluator, now)
+    newest = ledger.versions[-1].row
+    ledger.append(
+        Evaluator(measure.id, newest.agent, measure.words, simulated=newest.simulated, evaluator=now, changed=changed)
+    )
+    _say(f"the evaluator changed, and is accepted as it is now: {evaluator.in_short(changed)}")
+    _say("verdicts and reports say so from now on; what was measured before, the old one measured")
 
 
 def _check_measure(measure: Measure, ledger: Ledger, new_experiment: bool) -> None:
@@ -136,6 +151,7 @@ def _run_baseline(bench: Bench, ledger: Ledger) -> int:
         _say(f"{AGENT_FILE} is not its template: the baseline is that of the file as it is")
     _say(f"baseline: {len(train)} train and {len(held_out)} held-out tasks ({bench.measure.words})")
     trials = bench.measure.trials(train, bench.agent) + bench.measure.trials(held_out, bench.agent, FIRST_TRIAL)
+    accepted = evaluator.keep(bench.store)
     run = run_trials(bench, trials, "prepare.py")
     export_traces(bench.export(run), "baseline")
     rewards = run.settled
@@ -160,6 +176,7 @@ def _run_baseline(bench: Bench, ledger: Ledger) -> int:
         first_trial=FIRST_TRIAL,
         reveals=bench.store.reveals(bench.experiment.domain),
         commit=_commit_of_agent(),
+        evaluator=evaluator.check(bench.store, accepted),
     )
     ledger.append(row)
     export_train_results(row.train, None)

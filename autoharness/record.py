@@ -6,15 +6,15 @@ staged. Killed between the commit and the row, the same command adds the row.
 
 import hashlib
 import sys
-from pathlib import Path
 from typing import Any
 
+from autoharness import evaluator
 from autoharness.cli import Parser, run_door
 from autoharness.config import AGENT_FILE, SIMULATED
 from autoharness.errors import UserError
 from autoharness.ledger import Gate, Ledger, Measured, Record, reveal_lines
 from autoharness.results import passed
-from autoharness.store import Store, default_vault
+from autoharness.store import Store, default_vault, read_agent
 from autoharness.workspace import WORKSPACE, export_ledger, set_aside_edited
 
 __all__ = ["main", "run_door"]
@@ -27,7 +27,8 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     store = Store(default_vault())
     with store.lock():
-        ledger, agent = Ledger(store), _sha256(AGENT_FILE)
+        ledger, agent = Ledger(store), _agent()
+        accepted = evaluator.check(store, ledger.evaluator) if ledger.versions else ""
         for line in set_aside_edited(ledger):
             print(f"[record] {line}", file=sys.stderr)
         recorded = ledger.is_recorded(agent)  # where it is, only the export may be missing: a kill came between
@@ -35,7 +36,9 @@ def main(arguments: list[str]) -> int:
         if not recorded:
             gate = ledger.pending(agent)
             commit = _commit(_message(gate, len(ledger.versions)), agent)
-            ledger.append(Record(gate.measure, agent, gate.measured, gate=gate.number, commit=commit))
+            ledger.append(
+                Record(gate.measure, agent, gate.measured, gate=gate.number, commit=commit, evaluator=accepted)
+            )
         export_ledger(ledger)
     version = ledger.versions[-1]
     print(f"iteration: {version.iteration}")
@@ -61,11 +64,12 @@ def _parser() -> Parser:
     return parser
 
 
-def _sha256(path: Path) -> str:
+def _agent() -> str:
+    """SHA-256 of the agent file."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_agent(AGENT_FILE)).hexdigest()
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; run from the checkout's root") from error
+        raise UserError(f"{AGENT_FILE}: {error.strerror}; run from the checkout's root") from error
 
 
 def _check_typed(options: Any, gate: Measured) -> None:

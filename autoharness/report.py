@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
         return _confirm(options.config, store)
     ledger = Ledger(store)
     one, other = (ledger.version(name) for name in options.compare)
-    print("\n".join(_compared(one, other)))
+    print("\n".join(_compared(one, other, ledger)))
     return 0
 
 
@@ -59,13 +59,14 @@ def _confirm(config: Path | None, store: Store) -> int:
         return confirm(resolve({}, config).experiment, store)
 
 
-def _compared(one: Version, other: Version) -> list[str]:
+def _compared(one: Version, other: Version, ledger: Ledger) -> list[str]:
     lines = [
         f"measured: {one.row.measured}",
         f"A: {one.name}, commit {one.commit[:12] or 'none'}",
         f"B: {other.name}, commit {other.commit[:12] or 'none'}",
         *_held_out(_pairs(one.row.held_out, other.row.held_out)),
         *_train(one, other),
+        *ledger.evaluator_lines,
     ]
     lines += reveal_lines(one.row, other.row)
     return [*lines, SIMULATED] if one.row.simulated else lines

@@ -23,7 +23,7 @@ from autoharness.measure import Measure
 from autoharness.progress import Progress
 from autoharness.replay import PREFIX as REPLAY
 from autoharness.results import EVALUATED, Outcome, Trial, mean, rewards_by_task, settled_rewards
-from autoharness.store import Store, default_vault, now, write_json
+from autoharness.store import Store, default_vault, now, read_agent, write_json
 from autoharness.workspace import export_domain, export_traces
 
 CONFIRM = "report.py --confirm"
@@ -193,7 +193,7 @@ class TauBenchRunner(BenchmarkRunner):
 
     def _agent_source(self) -> str:
         try:
-            return self._agent_file.read_bytes().decode()  # not read_text: line ends are part of its hash
+            return read_agent(self._agent_file).decode()  # not read_text: line ends are part of its hash
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
                 f"{self._agent_file}: cannot be read ({error}); run from the checkout's root, or start over with: "

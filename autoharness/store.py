@@ -5,6 +5,7 @@
     runs/TIME-PID/       run-001.json ... (resolved settings, versions, outcomes by task), worker logs
     holdout.jsonl        one line for each run over held-out tasks
     ledger.jsonl         what was measured and decided (`ledger`)
+    evaluators/SHA256.json  the code that measured and decided (`evaluator`)
     data.json            the checksums of the task data, as prepare found it
 
 It lies outside the checkout, mode 0700: held-out conversations must not lie where a coding agent works. A trial is
@@ -17,6 +18,7 @@ import hashlib
 import json
 import os
 import secrets
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +30,8 @@ from autoharness.errors import UserError
 from autoharness.results import Outcome, digest
 
 VAULT_VARIABLE = "AUTOHARNESS_VAULT"
+
+_MOST_AGENT_BYTES = 1_000_000
 
 Json = dict[str, Any]
 
@@ -190,6 +194,22 @@ def default_vault() -> Path:
         return vault
     experiment_id = f"{checkout.name}-{hashlib.sha256(str(checkout).encode()).hexdigest()[:8]}"
     return Path.home() / ".local" / "state" / "auto-harness" / experiment_id
+
+
+def read_agent(path: Path) -> bytes:
+    """An agent file as it is. Raises OSError, and UserError for what is no file of its own or too large."""
+    if not path.is_symlink():
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe must not keep us waiting
+        try:
+            status = os.fstat(descriptor)
+            if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_size <= _MOST_AGENT_BYTES:
+                with open(descriptor, "rb", closefd=False) as file:
+                    return file.read(_MOST_AGENT_BYTES)
+        finally:
+            os.close(descriptor)
+    raise UserError(
+        f"{path} is a symbolic link, a hard link, a pipe, a device or over 1 MB: put a plain file of its own there"
+    )
 
 
 def now() -> str:

@@ -16,7 +16,7 @@ LAYERS = (
     {"__init__", "errors", "strict_json"},  # L0: the rest of L0 may import these
     {"agent_api", "channel", "cli", "config", "literals", "mistakes", "results", "seccomp"},  # L0
     {"data", "holdout", "landlock", "leaks", "progress", "sequential", "stats", "store", "tasks", "watchdog"},  # L1
-    {"policy", "program", "sandbox", "suite"},  # L1, built on those
+    {"evaluator", "policy", "program", "sandbox", "suite"},  # L1, built on those
     {"ledger"},  # L1, keeps what a policy looked at
     {"workspace"},  # L1, shows the ledger
     {"gateway", "host", "tau"},  # L2
