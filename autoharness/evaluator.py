@@ -6,8 +6,9 @@ digest without the secrets: an address there decides who answers for a model. `p
 evaluator, and every headline says so from then on.
 
 What it does not hold against:
-- Code that checks itself: whoever edits this file, or the door, decides what they find. Each change is still seen in
-  git. `optimize.py` is to confine the coding agent to agent/agent.py; then nobody is left who could.
+- Code that checks itself: whoever edits this file, a door or `autoharness/__init__.py` (or puts a compiled module in
+  its place) decides what they find. git still shows it. `optimize.py` is to confine the coding agent to
+  agent/agent.py; then nobody is left who could.
 - A change that is taken back before anybody looks. The gate looks before its first simulation and after its last.
 - The Python installation and its packages other than tau2: they are trusted, and not looked at.
 """

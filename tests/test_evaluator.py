@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.util
+import json
 import marshal
 import os
 import shutil
@@ -9,6 +10,7 @@ import struct
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ from harnesses import BAD, GOOD_PROMPT
 
 from autoharness import evaluator
 from autoharness.errors import UserError
-from autoharness.ledger import Evaluator, Ledger
+from autoharness.ledger import FILE, Baseline, Evaluator, Ledger
+from autoharness.results import digest
 from autoharness.store import Store, read_agent
 
 CHEAT = "print('cheated', flush=True)\nimport os\nos._exit(0)\n"
@@ -239,6 +242,16 @@ def test_a_planted_pipe_keeps_nobody_waiting(small: Path) -> None:
     assert evaluator.manifest()["more.py"] == "no regular file"
 
 
-def test_a_ledger_from_before_is_accepted_once(tmp_path: Path, small: Path) -> None:
+def test_a_ledger_from_before_still_reads_and_has_its_evaluator_accepted_once(tmp_path: Path, small: Path) -> None:
+    store = Store(tmp_path / "vault")
+    row = Ledger(store, "m").append(Baseline("m", "a", "words"))
+    line = {"kind": "Baseline", "previous": "0" * 64, **asdict(row)}
+    del line["sha256"], line["evaluator"]
+    (store.folder / FILE).write_text(json.dumps(line | {"sha256": digest(line)}) + "\n")
+    ledger = Ledger(store)
+    assert (ledger.evaluator, ledger.evaluator_lines, len(ledger.versions)) == ("", [], 1)
     with pytest.raises(UserError, match="it was not recorded before"):
-        evaluator.check(Store(tmp_path / "vault"), "")
+        evaluator.check(store, ledger.evaluator)
+    now = evaluator.keep(store)
+    ledger.append(Evaluator("m", "a", evaluator=now, changed=evaluator.changes(store, "", now)))
+    assert evaluator.check(store, Ledger(store).evaluator) == now
