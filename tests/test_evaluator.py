@@ -143,11 +143,7 @@ def test_swapping_the_agent_file_while_the_gate_runs_changes_nothing(prepared: C
     prepared.agent.write_text(GOOD_PROMPT)
     sha256 = hashlib.sha256(GOOD_PROMPT.encode()).hexdigest()
     expected = prepared.copy(tmp_path / "other").run("gating.py")
-    ours = {"AUTOHARNESS_VAULT": str(prepared.vault), "PYTHONPATH": str(ROOT), "PATH": os.defpath}
-    environment = os.environ | ours
-    gate = subprocess.Popen(
-        [sys.executable, "gating.py"], cwd=prepared.root, env=environment, stdout=subprocess.PIPE, text=True
-    )
+    gate = _begin_gate(prepared, str(ROOT))
     while not (prepared.vault / "agents" / f"{sha256}.py").exists() and gate.poll() is None:
         time.sleep(0.01)
     prepared.agent.write_text(BAD["leaves the policy out"])
@@ -159,6 +155,25 @@ def test_swapping_the_agent_file_while_the_gate_runs_changes_nothing(prepared: C
     prepared.agent.write_text(GOOD_PROMPT)
     assert prepared.run("record.py").returncode == 0
     assert prepared.git("show", "HEAD:agent/agent.py") == GOOD_PROMPT
+
+
+def test_an_evaluator_that_is_edited_while_the_gate_runs_gives_no_verdict(whole: Checkout) -> None:
+    """A worker that starts later would be another one."""
+    whole.agent.write_text(GOOD_PROMPT)
+    before = len(_trials(whole))
+    gate = _begin_gate(whole, "")
+    while len(_trials(whole)) == before and gate.poll() is None:
+        time.sleep(0.01)
+    with (whole.root / "autoharness" / "worker.py").open("a") as file:
+        file.write("# more\n")
+    assert (gate.communicate()[0], gate.returncode) == ("", 3)
+    assert len(_rows(whole)) == 1
+
+
+def _begin_gate(checkout: Checkout, python_path: str) -> "subprocess.Popen[str]":
+    ours = {"AUTOHARNESS_VAULT": str(checkout.vault), "PYTHONPATH": python_path, "PATH": os.defpath}
+    command = [sys.executable, "gating.py"]
+    return subprocess.Popen(command, cwd=checkout.root, env=os.environ | ours, stdout=subprocess.PIPE, text=True)
 
 
 @pytest.mark.parametrize("kind", ["symlink", "hard link", "pipe", "device", "folder", "large"])
