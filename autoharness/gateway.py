@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from autoharness import strict_json
+from autoharness.agent_request import problem_of
 from autoharness.errors import AgentError, InfrastructureError, JudgeError, ProviderError, UserSimulatorError
 from autoharness.results import Usage, digest
 
@@ -25,25 +26,6 @@ Response = dict[str, Any]
 
 AGENT, USER, JUDGE = "agent", "user", "judge"
 
-_NUMBER = (int, float)
-_AGENT_ARGUMENTS: dict[str, tuple[type, ...]] = {
-    "frequency_penalty": _NUMBER,
-    "max_completion_tokens": (int,),
-    "max_tokens": (int,),
-    "messages": (list,),
-    "model": (str,),
-    "parallel_tool_calls": (bool,),
-    "presence_penalty": _NUMBER,
-    "reasoning_effort": (str,),
-    "response_format": (dict,),
-    "seed": (int,),
-    "stop": (str, list),
-    "temperature": _NUMBER,
-    "tool_choice": (str, dict),
-    "tools": (list,),
-    "top_p": _NUMBER,
-}
-"""What an agent may ask for, by type: a client library trips over a wrong type in ways that look like an outage."""
 _ERRORS = {AGENT: ProviderError, USER: UserSimulatorError, JUDGE: JudgeError}
 _LONGEST_PAUSE_S = 60.0
 _NOT_WORTH_A_RETRY = frozenset({400, 401, 403, 404, 413, 422})
@@ -199,13 +181,14 @@ class Session:
 
     def _checked(self, request: Request) -> Request:
         """The request with the experiment's model and effort. Raises AgentError where it asks for something else."""
-        problem = _problem(request)
+        problem = problem_of(request)
         if problem:
             raise AgentError(problem)
         if request.get("model") not in (None, self._agent_model):
-            raise AgentError(f"the experiment's model is {self._agent_model}, not {str(request['model'])[:100]}")
+            raise AgentError(f"the experiment's model is {self._agent_model}, not {request['model']!r:.100}")
         if request.get("reasoning_effort") not in (None, "", self._effort):
-            raise AgentError(f"the experiment's reasoning effort is {self._effort or 'not set'}, and it is fixed")
+            fixed, asked = self._effort or "not set", request["reasoning_effort"]
+            raise AgentError(f"the experiment's reasoning effort is {fixed}, and it is fixed, not {asked!r:.100}")
         dropped = ("model", "reasoning_effort")
         checked = {key: value for key, value in request.items() if key not in dropped and value is not None}
         return checked | ({"reasoning_effort": self._effort} if self._effort else {})
@@ -284,34 +267,6 @@ def _with_harmless_words(request: Request) -> Request:
         {**message, "content": "Hello."} if message["role"] == "user" else message for message in request["messages"]
     ]
     return {**request, "messages": messages}
-
-
-def _problem(request: Request) -> str:
-    """What is wrong with a request of the agent's, in one line; empty where nothing is."""
-    if not isinstance(request, dict) or not request.get("messages"):
-        return "a chat completion request needs messages"
-    for name, value in request.items():
-        if name not in _AGENT_ARGUMENTS:
-            return f"the gateway does not take {name[:80]!r}"
-        if value is not None and not isinstance(value, _AGENT_ARGUMENTS[name]):
-            return (
-                f"{name} must be {' or '.join(kind.__name__ for kind in _AGENT_ARGUMENTS[name])}, not {value!r:.80}"
-            )
-    if not all(_is_message(message) for message in request["messages"]):
-        return "every message needs a role (system, user, assistant or tool) and a text or tool calls"
-    if not all(
-        isinstance(tool, dict) and isinstance(tool.get("function"), dict) for tool in request.get("tools") or []
-    ):
-        return "every tool must be a schema of the form {'type': 'function', 'function': {...}}"
-    return ""
-
-
-def _is_message(message: Any) -> bool:
-    if not isinstance(message, dict) or message.get("role") not in ("system", "user", "assistant", "tool"):
-        return False
-    if message.get("tool_calls"):
-        return isinstance(message["tool_calls"], list)
-    return isinstance(message.get("content"), str)
 
 
 def _message_of(response: Response) -> dict[str, Any]:

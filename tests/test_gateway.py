@@ -168,3 +168,54 @@ def test_calls_beyond_the_budget_are_refused(echo: Echo) -> None:
         ask(trial)
     trial.begin_attempt()
     assert ask(trial) == "answer 1", "an attempt has its own budget"
+
+
+OTHER_MODELS = [
+    "",
+    " openai/echo",
+    "openai/echo ",
+    "OpenAI/Echo",
+    "echo",
+    "openai/echo\n",
+    ["openai/echo"],
+    {"id": "x"},
+]
+
+
+@pytest.mark.parametrize("model", OTHER_MODELS, ids=repr)
+def test_another_model_in_whichever_spelling_is_an_error_that_names_it(echo: Echo, model: Any) -> None:
+    with pytest.raises(AgentError, match="model") as raised:
+        ask(session(), model=model)
+    assert repr(model) in str(raised.value) and "\n" not in str(raised.value)
+    assert echo.count == 0
+
+
+@pytest.mark.parametrize("effort", ["high", "LOW", " low", "none", ["low"], {"effort": "low"}, 3], ids=repr)
+@pytest.mark.parametrize("fixed", ["low", None])
+def test_another_effort_in_whichever_spelling_is_an_error_that_names_it(
+    echo: Echo, effort: Any, fixed: str | None
+) -> None:
+    with pytest.raises(AgentError, match=r"reasoning.effort") as raised:
+        ask(session(effort=fixed), reasoning_effort=effort)
+    assert repr(effort) in str(raised.value)
+    assert echo.count == 0
+
+
+def test_what_the_agent_asks_for_reaches_the_provider_and_nothing_else_does(echo: Echo) -> None:
+    """litellm adds nothing of its own to a request that has every argument an agent may give."""
+    given = {
+        "frequency_penalty": 0.5,
+        "max_tokens": 10**9,
+        "parallel_tool_calls": True,
+        "presence_penalty": 0.5,
+        "response_format": {"type": "json_object"},
+        "seed": 1,
+        "stop": ["."],
+        "temperature": 0.5,
+        "tool_choice": "auto",
+        "tools": [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}],
+        "top_p": 0.5,
+    }
+    ask(session(effort="low"), **given, model="openai/echo", reasoning_effort="low")
+    received = echo.server.requests[0].body  # type: ignore[attr-defined]
+    assert received == REQUEST | given | {"model": "echo", "reasoning_effort": "low"}

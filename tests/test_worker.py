@@ -250,6 +250,11 @@ AGENT_FAULTS = {
         "from autoharness.agent_api import generate\nreturn generate([message], reasoning_effort='high'), state",
         "reasoning effort",
     ),
+    "a-provider's-tool": (
+        "from autoharness.agent_api import generate, Tool\n"
+        "return generate([message], [Tool({'type': 'web_search'})]), state",
+        "a provider's own tools are not taken",
+    ),
     "another-endpoint": (
         "from autoharness.agent_api import generate\nreturn generate([message], api_base='http://x'), state",
         "does not take",

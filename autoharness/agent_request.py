@@ -1,0 +1,92 @@
+"""What an agent may ask its LLM for: text, tools as schemas, and arguments that are the same with every provider.
+
+What is not in the table is refused, so that no request reaches another model or endpoint, the internet through a
+tool of the provider's own, or an argument of litellm's. It does not judge the words: those are the harness.
+"""
+
+from typing import Any
+
+_NUMBER = (int, float)
+_SPOKEN = {"role": ("system", "user"), "content": str, "name?": str}
+_ANSWER_OF_A_TOOL = {"role": "tool", "content": str, "tool_call_id?": str, "name?": str}
+_CALL = {"id": str, "type?": "function", "function": {"name": str, "arguments": str}}
+_SAID = {"role": "assistant", "content": str, "name?": str, "tool_calls?": [_CALL]}
+_CALLED = {"role": "assistant", "content?": str, "name?": str, "tool_calls": [_CALL]}
+_FUNCTION = {"name": str, "description?": str, "parameters?": dict, "strict?": bool}
+_TOOL = {"type": "function", "function": _FUNCTION}
+_CHOICE = {"type": "function", "function": {"name": str}}
+_JSON_SCHEMA = {"name": str, "description?": str, "schema?": dict, "strict?": bool}
+
+_ARGUMENTS: dict[str, tuple[Any, str]] = {
+    "frequency_penalty": (_NUMBER, "a number"),
+    "max_completion_tokens": (int, "a whole number"),
+    "max_tokens": (int, "a whole number"),
+    "messages": (
+        [(_SPOKEN, _ANSWER_OF_A_TOOL, _SAID, _CALLED)],
+        "a list; every message needs a role (system, user, assistant or tool) and a text or tool calls, and has "
+        "nothing else: no images, no cache_control",
+    ),
+    "model": (str, "a text"),
+    "parallel_tool_calls": (bool, "true or false"),
+    "presence_penalty": (_NUMBER, "a number"),
+    "reasoning_effort": (str, "a text"),
+    "response_format": (
+        ({"type": ("text", "json_object")}, {"type": "json_schema", "json_schema": _JSON_SCHEMA}),
+        "{'type': 'text'}, {'type': 'json_object'} or {'type': 'json_schema', 'json_schema': {...}}",
+    ),
+    "seed": (int, "a whole number"),
+    "stop": ((str, [str]), "a text or a list of texts"),
+    "temperature": (_NUMBER, "a number"),
+    "tool_choice": (
+        ("auto", "none", "required", _CHOICE),
+        "'auto', 'none', 'required' or {'type': 'function', 'function': {'name': ...}}",
+    ),
+    "tools": (
+        [_TOOL],
+        "a list; every tool must be a schema of the form {'type': 'function', 'function': {'name', 'description', "
+        "'parameters'}}: a provider's own tools are not taken",
+    ),
+    "top_p": (_NUMBER, "a number"),
+}
+"""For each argument its shape, see `_fits`, and the shape in words. A client library trips over a wrong type in ways
+that look like an outage."""
+
+
+def problem_of(request: Any) -> str:
+    """What is wrong with a request of the agent's, in one line; empty where nothing is."""
+    if not isinstance(request, dict) or not request.get("messages"):
+        return "a chat completion request needs messages"
+    for name, value in request.items():
+        if name not in _ARGUMENTS:
+            return f"the gateway does not take {name[:80]!r}"
+        shape, words = _ARGUMENTS[name]
+        if value is not None and not _fits(value, shape):
+            return f"{name} must be {words}, not {_culprit(value, shape)!r:.120}"
+    return ""
+
+
+def _fits(value: Any, shape: Any) -> bool:
+    """Whether a JSON value has a shape.
+
+    A type; a text, for itself; a tuple, for any of its shapes; [shape], for a list of it; a dictionary, for one with
+    these keys and no others. The keys that end in `?` may be missing, or be empty.
+    """
+    if isinstance(shape, tuple):
+        return any(_fits(value, one) for one in shape)
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_fits(one, shape[0]) for one in value)
+    if not isinstance(shape, dict):
+        return bool(value == shape) if isinstance(shape, str) else type(value) is shape  # true is no number
+    if not isinstance(value, dict):
+        return False
+    given = {key: inner for key, inner in value.items() if inner is not None and inner != []}
+    known = {key.removesuffix("?"): inner for key, inner in shape.items()}
+    required = {key for key in shape if not key.endswith("?")}
+    return required <= given.keys() <= known.keys() and all(_fits(given[key], known[key]) for key in given)
+
+
+def _culprit(value: Any, shape: Any) -> Any:
+    """Of a list the first element that is not as it should be."""
+    if isinstance(shape, list) and isinstance(value, list):
+        return next(one for one in value if not _fits(one, shape[0]))
+    return value
