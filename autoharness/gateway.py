@@ -7,7 +7,6 @@ run once more does not pay for the same call twice.
 """
 
 import json
-import os
 import random
 import threading
 import time
@@ -20,6 +19,7 @@ from autoharness import strict_json
 from autoharness.agent_request import problem_of
 from autoharness.errors import AgentError, InfrastructureError, JudgeError, ProviderError, UserSimulatorError
 from autoharness.results import Usage, digest
+from autoharness.scrub import scrubbed, without_whole_keys
 
 Request = dict[str, Any]
 Response = dict[str, Any]
@@ -30,14 +30,15 @@ _ERRORS = {AGENT: ProviderError, USER: UserSimulatorError, JUDGE: JudgeError}
 _LONGEST_PAUSE_S = 60.0
 _NOT_WORTH_A_RETRY = frozenset({400, 401, 403, 404, 413, 422})
 _REFUSED_BY_PROVIDER = range(400, 500)
-_INFRASTRUCTURE_4XX = frozenset({401, 403, 408, 429})
+_TIMED_OUT = 408
+_INFRASTRUCTURE_4XX = frozenset({401, 403, _TIMED_OUT, 429})
 
 
 class ProviderFault(Exception):
     """A model did not answer with a completion. `status_code` is HTTP's, 0 where there was no answer at all."""
 
     def __init__(self, message: str, status_code: int = 0, context_overflow: bool = False) -> None:
-        super().__init__(message)
+        super().__init__(scrubbed(message))  # agents and traces see it
         self.status_code = status_code
         self.context_overflow = context_overflow
         self.retry_after_s = 0.0
@@ -74,19 +75,35 @@ class LiteLLM:
         self._timeout_s = timeout_s
 
     def __call__(self, request: Request) -> Response:
+        """The client bounds the wait for each byte alone: a server that drips would hold a call for ever.
+
+        So it is made on a thread of its own, and given up after the time-out. What an abandoned call costs is lost
+        to the meter; its thread ends with its connection.
+        """
+        answer: Future[Response] = Future()
+        threading.Thread(target=self._ask, args=(request, answer), daemon=True).start()
+        try:
+            return answer.result(self._timeout_s)
+        except TimeoutError:
+            raise ProviderFault(f"no answer within {self._timeout_s:g} s (llm_timeout_s)", _TIMED_OUT) from None
+
+    def _ask(self, request: Request, answer: Future[Response]) -> None:
+        try:
+            answer.set_result(self._completion(request))
+        except Exception as error:  # litellm's errors have no common base; each has a status code
+            answer.set_exception(self._fault(error))
+
+    def _completion(self, request: Request) -> Response:
         # an effort that the provider does not know is an error, not a setting that is silently dropped
         kept = ["reasoning_effort"] if "reasoning_effort" in request else None
-        try:
-            response = self._litellm.completion(
-                **{**request, "model": self._model},
-                timeout=self._timeout_s,
-                max_retries=0,
-                num_retries=0,
-                allowed_openai_params=kept,
-            )
-        except Exception as error:  # litellm's errors have no common base; each has a status code
-            raise self._fault(error) from error
-        answer: Response = response.model_dump(exclude_none=True)
+        response = self._litellm.completion(
+            **{**request, "model": self._model},
+            timeout=self._timeout_s,
+            max_retries=0,
+            num_retries=0,
+            allowed_openai_params=kept,
+        )
+        answer: Response = without_whole_keys(response.model_dump(exclude_none=True))
         answer["cost_usd"] = response._hidden_params.get("response_cost")
         return answer
 
@@ -315,9 +332,4 @@ def _retry_after_s(error: Exception) -> float:
 
 
 def _one_line(error: Exception) -> str:
-    """The error's message for logs, traces and the agent: providers may repeat the key that they refuse."""
-    text = str(error)
-    for name, value in os.environ.items():
-        if name.endswith(("_KEY", "_TOKEN", "_SECRET")) and len(value) >= 8:
-            text = text.replace(value, f"(${name})")
-    return " ".join(text.split())[:300] or type(error).__name__
+    return " ".join(scrubbed(str(error)).split())[:300] or type(error).__name__

@@ -29,6 +29,8 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     hang_s: float = 0
     """Waited before anything is sent; when the server closes meanwhile, nothing is sent."""
+    drip_s: float = 0
+    """Waited after every byte of the body, while the server is not closing."""
     truncate: bool = False
     """Content-Length announces the whole body, half of it is sent, the connection closes."""
 
@@ -149,7 +151,13 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(payload)))
         self.end_headers()
-        self.wfile.write(payload[: len(payload) // 2] if answer.truncate else payload)
+        for byte in payload if answer.drip_s else b"":
+            self.wfile.write(bytes([byte]))
+            self.wfile.flush()
+            if self.server.closing.wait(answer.drip_s):
+                return
+        if not answer.drip_s:
+            self.wfile.write(payload[: len(payload) // 2] if answer.truncate else payload)
         self.close_connection = self.close_connection or answer.truncate
 
     def log_message(self, format: str, *args: Any) -> None:

@@ -1,6 +1,7 @@
 """The gateway's session, against a real server through litellm."""
 
-import os
+import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -8,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from llm_server import Fault, LLMServer, assistant
+from llm_server import Fault, LLMServer, assistant, tool_call
 
-from autoharness.errors import AgentError, ProviderError
+from autoharness.errors import AgentError, ProviderError, SimulationError
 from autoharness.gateway import AGENT, USER, Limits, LiteLLM, Session
 
 REQUEST = {"messages": [{"role": "user", "content": "Hello"}]}
@@ -43,9 +44,16 @@ def echo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Echo]:
         yield echo
 
 
-def session(model: str = "openai/echo", effort: str | None = None, retries: int = 0, calls: int = 100) -> Session:
-    litellm = LiteLLM(model, timeout_s=10)
-    return Session({AGENT: litellm, USER: litellm}, model, effort, Limits(calls, None, retries))
+def session(
+    model: str = "openai/echo",
+    effort: str | None = None,
+    retries: int = 0,
+    calls: int = 100,
+    timeout_s: float = 10,
+    **limits: Any,
+) -> Session:
+    litellm = LiteLLM(model, timeout_s)
+    return Session({AGENT: litellm, USER: litellm}, model, effort, Limits(calls, None, retries, **limits))
 
 
 def text(response: dict[str, Any]) -> str:
@@ -100,12 +108,36 @@ def test_an_answer_on_its_way_is_waited_for_and_not_asked_for_again(echo: Echo) 
     assert echo.count == 1
 
 
-def test_a_key_that_a_provider_repeats_is_not_passed_on(echo: Echo) -> None:
-    echo.faults = [Fault(401, '{"error": {"message": "Incorrect API key: the-key-1234"}}')]
-    os.environ["OPENAI_API_KEY"] = "the-key-1234"
-    with pytest.raises(ProviderError) as raised:
+KEY = "sk-proj-Zq4mB7xW2nLk9RtY"
+
+
+@pytest.mark.parametrize("told", [KEY, f"sk-****{KEY[6:18]}****"], ids=["whole", "its-middle"])
+@pytest.mark.parametrize("status", [200, 401, 500])
+def test_a_key_that_a_provider_repeats_in_an_error_is_not_passed_on(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch, told: str, status: int
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    url = echo.server.url  # type: ignore[attr-defined]
+    body = {"error": {"message": f"Incorrect API key: {told} at {url}"}}
+    echo.faults = [Fault(status, json.dumps(body))]
+    with pytest.raises(SimulationError) as raised:
         ask(session())
-    assert "the-key-1234" not in str(raised.value) and "$OPENAI_API_KEY" in str(raised.value)
+    text = str(raised.value)
+    assert not any(KEY[start : start + 8] in text for start in range(len(KEY) - 7)) and url not in text
+    if status != 200:  # of that one litellm passes on less
+        assert "($OPENAI_API_KEY)" in text and "($OPENAI_API_BASE)" in text
+
+
+def test_a_key_that_a_provider_repeats_in_an_answer_is_not_passed_on(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    call = tool_call("look", {"up": KEY})
+    echo.reply = lambda request: assistant(f"You sent Bearer {KEY}.", [call])  # type: ignore[method-assign]
+    echo.server.reply = echo.reply  # type: ignore[attr-defined]
+    response = session().complete_for_agent(REQUEST, lambda: REQUEST)
+    assert text(response) == "You sent Bearer ($OPENAI_API_KEY)."
+    assert KEY not in str(response) and echo.server.url not in str(response)  # type: ignore[attr-defined]
 
 
 def test_the_same_question_of_agent_and_user_is_two_calls(echo: Echo) -> None:
@@ -168,6 +200,36 @@ def test_calls_beyond_the_budget_are_refused(echo: Echo) -> None:
         ask(trial)
     trial.begin_attempt()
     assert ask(trial) == "answer 1", "an attempt has its own budget"
+
+
+HANGS = {
+    "never-answers": Fault(hang_s=30),
+    "headers-and-a-byte": Fault(body="{}", drip_s=30),
+    "drips": Fault(body=" " * 1000 + "{}", drip_s=0.1),
+}
+
+
+@pytest.mark.parametrize("fault", HANGS.values(), ids=HANGS)
+def test_the_time_out_bounds_the_whole_call(echo: Echo, fault: Fault) -> None:
+    """A client's time-out is for each byte: a server that drips would hold the call for as long as it likes."""
+    ask(session(), seed=-1)  # opens the client
+    echo.faults = [fault]
+    started = time.monotonic()
+    with pytest.raises(ProviderError) as raised:
+        ask(session(timeout_s=0.5))
+    assert 0.4 <= time.monotonic() - started < 5
+    assert raised.value.retryable
+
+
+def test_the_time_out_bounds_a_server_that_accepts_and_says_nothing(
+    echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("OPENAI_API_BASE", f"http://127.0.0.1:{silent.getsockname()[1]}/v1")
+        started = time.monotonic()
+        with pytest.raises(ProviderError):
+            ask(session(timeout_s=0.5))
+    assert time.monotonic() - started < 5
 
 
 OTHER_MODELS = [

@@ -1,0 +1,57 @@
+"""Takes keys and addresses of providers out of texts that leave the worker: agents and their traces see those.
+
+Providers repeat the key that they refuse, whole or with its middle masked, and errors name the address. What is known
+of both is what the environment holds.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+_KEYS = ("_KEY", "_TOKEN", "_SECRET")
+_ADDRESSES = ("_API_BASE", "_BASE_URL", "_ENDPOINT")
+_PART_CHARS = 8
+"""A part of a key that is this long is as good as the key."""
+_WHOLE_KEY_CHARS = 16
+"""What is shorter could be a word of the conversation."""
+
+
+def scrubbed(text: str) -> str:
+    """The text of an error, with ($NAME) in place of keys, of long parts of them, and of addresses."""
+    for name, value in _values(_ADDRESSES):
+        for address in (value, urlsplit(value).netloc):
+            text = text.replace(address, f"(${name})") if len(address) >= _PART_CHARS else text
+    for name, value in _values(_KEYS):
+        text = _without_parts(text, value, f"(${name})")
+    return text
+
+
+def without_whole_keys(value: Any) -> Any:
+    """A JSON value, with ($NAME) in place of whole keys: what a model says is not changed for less."""
+    if isinstance(value, dict):
+        return {key: without_whole_keys(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [without_whole_keys(inner) for inner in value]
+    if isinstance(value, str):
+        for name, key in _values(_KEYS):
+            if len(key) >= _WHOLE_KEY_CHARS:
+                value = value.replace(key, f"(${name})")
+    return value
+
+
+def _values(endings: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    return ((name, value) for name, value in os.environ.items() if name.endswith(endings) and value)
+
+
+def _without_parts(text: str, key: str, instead: str) -> str:
+    parts = {key[start : start + _PART_CHARS] for start in range(len(key) - _PART_CHARS + 1)}
+    kept, end = "", 0
+    for start in range(len(text)):
+        if text[start : start + _PART_CHARS] in parts:
+            if start > end or not end:
+                kept += instead
+            end = start + _PART_CHARS
+        elif start >= end:
+            kept += text[start]
+    return kept
