@@ -82,7 +82,13 @@ class Experiment:
     max_llm_calls: int = 500
     """Of the agent, in one simulation."""
     max_simulation_cost_usd: float | None = None
-    """Of the agent's LLM, in one simulation."""
+    """Of the agent's LLM, in one simulation: that is what its calls may cost before another one is refused."""
+    max_simulation_tokens: int | None = None
+    """Likewise, of prompts and completions together."""
+    max_run_llm_calls: int | None = None
+    """Of agent, user simulator and judge in all new simulations of one command; see `budget`."""
+    max_run_tokens: int | None = None
+    max_run_cost_usd: float | None = None
     isolation: str = SANDBOX
     """How the agent's code is kept apart (docs/isolation.md); `required` is the sandbox, or no run where the kernel
     lacks a part of it."""
@@ -138,6 +144,10 @@ _RANGES: dict[str, tuple[float, float]] = {
     "agent_memory_mb": (256, _LARGEST),
     "llm_timeout_s": (0.1, _LARGEST),
     "max_simulation_cost_usd": (0, _LARGEST),
+    "max_simulation_tokens": (1, _LARGEST),
+    "max_run_llm_calls": (1, _LARGEST),
+    "max_run_tokens": (1, _LARGEST),
+    "max_run_cost_usd": (0, _LARGEST),
 }
 
 _CHOICES = {

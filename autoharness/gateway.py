@@ -60,6 +60,12 @@ class Limits:
     max_llm_calls: int
     max_cost_usd: float | None
     retries: int
+    max_tokens: int | None = None
+    """Of prompts and completions together."""
+    counted_in_tokens: frozenset[str] = frozenset()
+    """Roles whose tokens some limit counts, of the simulation or of the run: it has to be known how many they are."""
+    counted_in_usd: frozenset[str] = frozenset()
+    """Likewise: their calls have to have a known price."""
 
 
 class LiteLLM:
@@ -105,6 +111,8 @@ class LiteLLM:
         )
         answer: Response = without_whole_keys(response.model_dump(exclude_none=True))
         answer["cost_usd"] = response._hidden_params.get("response_cost")
+        if not _usage_of(answer, 0).tokens:
+            answer["cost_usd"] = None  # litellm takes a provider that does not say what it used for a free one
         return answer
 
     def _fault(self, error: Exception) -> ProviderFault:
@@ -142,6 +150,8 @@ class Session:
         self._asked: dict[str, int] = {}
         """How often each was asked in this attempt."""
         self._agent_calls = 0
+        self.uncounted: dict[str, str] = {}
+        """By role: "tokens" or "price", where a limit counts what a response did not tell."""
         self._lock = threading.Lock()
         self._agents_turn = threading.Lock()
         """One call of the agent at a time: or it could void a trial that goes wrong by flooding its own provider."""
@@ -188,7 +198,7 @@ class Session:
         try:
             with self._agents_turn:
                 self._spend_a_call()
-                return self._ask(AGENT, request)
+                return self._ask(AGENT, request, budget=True)
         except ProviderFault as fault:
             if fault.context_overflow:
                 raise AgentError(f"the conversation is too long for the model: {fault}") from fault
@@ -212,24 +222,34 @@ class Session:
 
     def _spend_a_call(self) -> None:
         with self._lock:
-            cost_usd = self._usage.get(AGENT, Usage()).cost_usd
             if self._agent_calls >= self._limits.max_llm_calls:
                 raise AgentError(f"budget of the simulation spent: {self._limits.max_llm_calls} LLM calls")
-            if self._limits.max_cost_usd is not None and cost_usd >= self._limits.max_cost_usd:
-                raise AgentError(f"budget of the simulation spent: {cost_usd:.4f} USD")
             self._agent_calls += 1
 
-    def _ask(self, role: str, request: Request) -> Response:
-        """Answer from memory where this attempt may, also with an answer that is still on its way."""
+    def _check_budget(self) -> None:
+        """Raises AgentError where nothing more may be paid for. What is in memory is free."""
+        spent, limits = self._usage.get(AGENT, Usage()), self._limits
+        if limits.max_tokens is not None and spent.tokens >= limits.max_tokens:
+            raise AgentError(f"budget of the simulation spent: {spent.tokens} tokens")
+        if limits.max_cost_usd is not None and spent.cost_usd >= limits.max_cost_usd:
+            raise AgentError(f"budget of the simulation spent: {spent.cost_usd:.4f} USD")
+
+    def _ask(self, role: str, request: Request, budget: bool = False) -> Response:
+        """Answer from memory where this attempt may, also with an answer that is still on its way.
+
+        `budget`: whether the simulation's budget bounds it. Raises AgentError where that is spent.
+        """
         key = f"{role} {digest(request)}"
         with self._lock:
             number = self._asked.get(key, 0)
-            self._asked[key] = number + 1
             answers = self._answers.setdefault(key, [])
             known = answers[number] if number < len(answers) else None
             if known is None:
+                if budget:
+                    self._check_budget()
                 answer: Future[Response] = Future()
                 answers.append(answer)
+            self._asked[key] = number + 1
         if known is not None:
             return known.result()
         try:
@@ -258,9 +278,23 @@ class Session:
         with self._lock:  # paid for, be it of use or not
             paid = _usage_of(response, time.monotonic() - started)
             self._usage[role] = self._usage.get(role, Usage()) + paid
+        self._check_counted(role, paid)
         if role != AGENT and not _says_something(message):
             raise ProviderFault(f"the {role}'s LLM sent neither text nor a tool call that parses")
         return response
+
+    def _check_counted(self, role: str, paid: Usage) -> None:
+        """Raises ProviderFault where a limit counts what this response does not tell: it could not be kept."""
+        if not paid.uncosted_calls:
+            return
+        if not paid.tokens and role in self._limits.counted_in_tokens | self._limits.counted_in_usd:
+            self.uncounted[role] = "tokens"
+        elif role in self._limits.counted_in_usd:
+            self.uncounted[role] = "price"
+        if role in self.uncounted:
+            fault = ProviderFault(f"a limit counts the {self.uncounted[role]} of the {role}'s LLM: not known")
+            fault.retryable = False
+            raise fault
 
     def _goes_through(self, fault: ProviderFault, role: str, instead: Request) -> bool:
         """Whether a provider that refused a request with a 4xx takes `instead`."""

@@ -40,13 +40,7 @@ class Measure:
             "domain": experiment.domain,
             "models": {role: _model_key(experiment.model_of(role)) for role in ("agent", "user", "judge")},
             "arguments": [experiment.agent_llm_args, experiment.user_llm_args, experiment.reasoning_effort],
-            "limits": [
-                experiment.max_steps,
-                experiment.max_errors,
-                experiment.max_llm_calls,
-                experiment.max_simulation_cost_usd,
-                experiment.agent_timeout_s,
-            ],
+            "limits": _limits_key(experiment),
             "isolation": [self.isolation, experiment.agent_memory_mb],
         }
 
@@ -149,6 +143,19 @@ def _with_cut(splits: dict[str, list[str]], experiment: Experiment) -> dict[str,
 def _trial_seed(root_seed: int, number: int) -> int:
     generator = random.Random(root_seed)
     return [generator.randint(0, 1_000_000) for _ in range(number + 1)][-1]
+
+
+def _limits_key(experiment: Experiment) -> list[Any]:
+    """The limits of one simulation. A newer one stands there only where it is set: older keys stay what they were."""
+    limits: list[Any] = [
+        experiment.max_steps,
+        experiment.max_errors,
+        experiment.max_llm_calls,
+        experiment.max_simulation_cost_usd,
+        experiment.agent_timeout_s,
+    ]
+    tokens = experiment.max_simulation_tokens
+    return limits if tokens is None else [*limits, {"max_simulation_tokens": tokens}]
 
 
 def _model_key(model: str) -> str:

@@ -46,6 +46,10 @@ class Usage:
     """Calls whose model has no known price: `cost_usd` leaves them out."""
     latency_s: float = 0.0
 
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
     def __add__(self, other: "Usage") -> "Usage":
         ours, theirs = asdict(self), asdict(other)
         return Usage(**{name: ours[name] + theirs[name] for name in ours})

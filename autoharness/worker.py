@@ -194,6 +194,8 @@ class Simulator:
             if not retryable:
                 break
             notes.append(f"attempt {attempt + 1}: {outcome.status}: {outcome.detail}")
+        for role, what in session.uncounted.items():
+            raise UserError(_uncounted_line(self._experiment.model_of(role), what))
         duration_s = round(time.monotonic() - clock, 3)
         return replace(outcome, usage=session.usage, started=started, duration_s=duration_s, notes=notes)
 
@@ -264,7 +266,14 @@ class Simulator:
     def _session(self, trial: Trial) -> Session:
         settings = self._experiment
         models = {role: self._model(role, trial) for role in (AGENT, USER, JUDGE)}
-        limits = LLMLimits(settings.max_llm_calls, settings.max_simulation_cost_usd, settings.llm_retries)
+        limits = LLMLimits(
+            settings.max_llm_calls,
+            settings.max_simulation_cost_usd,
+            settings.llm_retries,
+            settings.max_simulation_tokens,
+            _counted(settings.max_simulation_tokens, settings.max_run_tokens),
+            _counted(settings.max_simulation_cost_usd, settings.max_run_cost_usd),
+        )
         return Session(models, settings.agent_model, settings.reasoning_effort, limits)
 
     def _model(self, role: str, trial: Trial) -> Model:
@@ -275,6 +284,24 @@ class Simulator:
             script = self._tau2.script(self._experiment.domain, trial.task_id)
             return offline.model(role, name, script, trial.seed)
         return _litellm_model(name, self._experiment.llm_timeout_s)
+
+
+def _counted(of_simulation: float | None, of_run: float | None) -> frozenset[str]:
+    """The roles whose calls a limit counts: a simulation's are for its agent, a run's for all."""
+    roles = {AGENT} if of_simulation is not None else set()
+    return frozenset(roles | ({AGENT, USER, JUDGE} if of_run is not None else set()))
+
+
+def _uncounted_line(model: str, what: str) -> str:
+    if what == "price":
+        return (
+            f"litellm knows no price for {model}, so no limit in USD can be kept: take max_simulation_cost_usd and "
+            "max_run_cost_usd out of experiment_config.yaml, and set max_simulation_tokens or max_run_tokens"
+        )
+    return (
+        f"{model} does not say how many tokens it used, so no limit in tokens or USD can be kept: take those out of "
+        "experiment_config.yaml, and set max_llm_calls or max_run_llm_calls"
+    )
 
 
 @cache

@@ -202,6 +202,20 @@ def test_calls_beyond_the_budget_are_refused(echo: Echo) -> None:
     assert ask(trial) == "answer 1", "an attempt has its own budget"
 
 
+def test_tokens_beyond_the_budget_are_refused_and_what_is_in_memory_is_free(echo: Echo) -> None:
+    once = session()
+    ask(once)
+    trial = session(max_tokens=once.usage[AGENT].tokens)
+    ask(trial)
+    with pytest.raises(AgentError, match=rf"budget of the simulation spent: {once.usage[AGENT].tokens} tokens"):
+        ask(trial)
+    trial.begin_attempt()
+    assert ask(trial) == "answer 2", "what the attempt before was answered, and paid for"
+    with pytest.raises(AgentError, match="budget"):
+        ask(trial)
+    assert echo.count == 2
+
+
 HANGS = {
     "never-answers": Fault(hang_s=30),
     "headers-and-a-byte": Fault(body="{}", drip_s=30),

@@ -15,6 +15,7 @@ from llm_server import Fault, LLMServer, assistant, tool_call
 from solver import Solver
 
 from autoharness.channel import Channel
+from autoharness.errors import UserError
 from autoharness.results import Outcome, Status, Trial
 from autoharness.tau import Tau2
 from autoharness.worker import Simulator, Worker
@@ -316,7 +317,12 @@ def test_an_agent_file_that_does_not_load_scores_0(
 
 
 @pytest.mark.parametrize(
-    ("settings", "reason"), [({"max_llm_calls": 1}, "1 LLM calls"), ({"max_simulation_cost_usd": 0.0}, "USD")]
+    ("settings", "reason"),
+    [
+        ({"max_llm_calls": 1}, "1 LLM calls"),
+        ({"max_simulation_tokens": 1}, " tokens"),
+        ({"max_simulation_cost_usd": 0.0}, "USD"),
+    ],
 )
 def test_a_budget_that_is_spent_is_the_agents_fault(
     provider: Provider, simulator: MakeSimulator, settings: Json, reason: str
@@ -324,6 +330,48 @@ def test_a_budget_that_is_spent_is_the_agents_fault(
     outcome = run(simulator(agent_model=MODEL, **settings))
     assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
     assert reason in outcome.detail
+
+
+def test_an_infrastructure_failure_does_not_spend_the_budget(provider: Provider, simulator: MakeSimulator) -> None:
+    """The attempt after it is answered from memory up to where the first one was, whatever that had cost."""
+    undisturbed = run(simulator(agent_model=MODEL)).usage["agent"].tokens
+    provider.fault, provider.after, provider.times = Fault(500), 1, 1
+    outcome = run(simulator(agent_model=MODEL, simulation_retries=1, max_simulation_tokens=undisturbed))
+    assert (outcome.status, len(outcome.notes)) == (Status.PASSED, 1)
+
+
+@pytest.mark.parametrize("role", ["agent", "user"])
+def test_a_model_of_unknown_price_and_a_limit_in_dollars_are_the_users_to_mend(
+    provider: Provider, simulator: MakeSimulator, role: str
+) -> None:
+    """A limit that cannot be counted would be a false promise. The simulation's is for the agent's calls alone."""
+    models = {"agent_model": "gpt-4.1", "user_model": "gpt-4.1"} | {f"{role}_model": MODEL}
+    with pytest.raises(
+        UserError, match=rf"^litellm knows no price for {MODEL}, .* set max_simulation_tokens"
+    ) as raised:
+        run(simulator(**models, max_run_cost_usd=9.0))
+    assert "\n" not in str(raised.value) and provider.answered <= 2
+    if role == "user":
+        assert run(simulator(**models, max_simulation_cost_usd=9.0)).status == Status.PASSED
+    else:
+        with pytest.raises(UserError, match="no price"):
+            run(simulator(**models, max_simulation_cost_usd=9.0))
+
+
+def test_a_model_that_does_not_say_what_it_used_and_a_limit_in_tokens_are_the_users_to_mend(
+    provider: Provider, simulator: MakeSimulator
+) -> None:
+    answer = {"role": "assistant", "content": "Hello"}
+    provider.fault = Fault(
+        body=json.dumps({"object": "chat.completion", "choices": [{"index": 0, "message": answer}]})
+    )
+    with pytest.raises(UserError, match=r"^gpt-4.1 does not say how many tokens it used"):
+        run(simulator(agent_model="gpt-4.1", max_simulation_tokens=1000))
+
+
+def test_models_of_our_own_cost_nothing_and_that_is_known(simulator: MakeSimulator) -> None:
+    limits = {"max_simulation_cost_usd": 1.0, "max_simulation_tokens": 1, "max_run_cost_usd": 1.0}
+    assert run(simulator(agent_model="offline/faultless-clerk", **limits)).status == Status.PASSED
 
 
 def test_an_infrastructure_failure_that_the_agent_swallows_scores_nothing(
@@ -477,7 +525,5 @@ def test_what_was_never_made_is_not_as_it_should_be(tau2: Tau2, provider: Provid
 def test_a_recording_of_a_file_that_is_not_there_is_the_users_mistake(
     simulator: MakeSimulator, tmp_path: Path
 ) -> None:
-    from autoharness.errors import UserError
-
     with pytest.raises(UserError, match=r"nothing\.json"):
         run(simulator(agent_model=f"replay/{tmp_path / 'nothing.json'}"))
