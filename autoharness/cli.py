@@ -7,7 +7,15 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from autoharness.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_MISUSE, Interrupted, UserError
+from autoharness.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_MISUSE,
+    EXIT_UNDECIDED,
+    Interrupted,
+    RunLimitReached,
+    UserError,
+)
 
 _VAULT = "AUTOHARNESS_VAULT"
 _OF_PROVIDERS = ("_API_KEY", "_API_BASE")
@@ -29,6 +37,9 @@ def run_door(command: Callable[[list[str]], int]) -> NoReturn:
         sys.exit(code)
     except UserError as error:
         _complain(str(error))
+    except RunLimitReached as limit:
+        print(f"stopped: {limit}", file=sys.stderr)
+        sys.exit(EXIT_UNDECIDED)
     except Interrupted:
         print("interrupted: what was finished is kept; the same command runs the rest", file=sys.stderr)
         sys.exit(EXIT_INTERRUPTED)

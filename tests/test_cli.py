@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 from autoharness.cli import Parser, run_door
-from autoharness.errors import Interrupted, SetupError, UserError
+from autoharness.errors import Interrupted, RunLimitReached, SetupError, UserError
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +45,11 @@ def test_the_command_gets_the_arguments_without_its_own_name() -> None:
 def test_a_persons_mistake_is_one_line_and_exit_3(error: type[UserError], capsys: pytest.CaptureFixture[str]) -> None:
     assert _exit_code(_raising(error("trials must be int"))) == 3
     assert capsys.readouterr() == ("", "error: trials must be int\n")
+
+
+def test_a_spent_budget_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _exit_code(_raising(RunLimitReached("max_run_tokens"))) == 2
+    assert capsys.readouterr() == ("", "stopped: max_run_tokens\n")
 
 
 def test_ctrl_c_is_exit_130() -> None:
