@@ -64,9 +64,9 @@ def test_the_gate_stops_undecided_and_ends_as_it_would_have_without_a_limit(
     whole = prepared.copy(tmp_path / "whole")
     expected = whole.run("gating.py")
     stops = 0
-    while (done := _with(prepared, "max_run_llm_calls: 30").run("gating.py")).returncode == 2:
+    while (done := _with(prepared, "max_run_llm_calls: 60").run("gating.py")).returncode == 2:
         before = _trials(prepared)
-        _assert_stopped(done, "max_run_llm_calls: 30")
+        _assert_stopped(done, "max_run_llm_calls: 60")
         assert "verdict" not in done.stdout
         assert [type(row).__name__ for row in Ledger(Store(prepared.vault)).rows] == ["Baseline"]
         stops += 1
@@ -101,8 +101,8 @@ def runner(tau2: Tau2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         yield make
 
 
-@pytest.mark.parametrize("limit", [{"max_run_tokens": 1}, {"max_run_cost_usd": 1e-6}], ids=["tokens", "dollars"])
-def test_what_was_in_flight_is_finished_and_kept(runner: Any, limit: dict[str, Any]) -> None:
+def test_what_was_in_flight_is_finished_and_kept(runner: Any) -> None:
+    limit = {"max_run_cost_usd": 1e-6}
     with runner(max_concurrency=2, **limit).open() as bench:
         with pytest.raises(RunLimitReached, match=r"simulations are left"):
             bench.run(None, "test")
