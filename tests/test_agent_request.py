@@ -116,6 +116,8 @@ REFUSED: dict[str, dict[str, Any]] = {
     "users-call": _message(tool_calls=[CALL]),
     "developer": _message(role="developer"),
     "nothing-to-say": {"messages": [{"role": "assistant", "content": None, "tool_calls": []}]},
+    "empty-call": {"messages": [{"role": "assistant", "tool_calls": [{}]}]},
+    "call-is-a-number": {"messages": [{"role": "assistant", "tool_calls": [7]}]},
     "call-of-a-providers-tool": _call(type="web_search_call"),
     "call-with-more": _call(provider_specific_fields={"x": 1}),
     "call-without-text": _call(function={"name": "x", "arguments": {}}),
