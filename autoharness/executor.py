@@ -191,7 +191,7 @@ class LocalExecutor:
             "agents": dict(self._agents),
             "threads": self._experiment.max_concurrency,
             "folder": str(self._log_folder),
-            "private": [str(_PACKAGE_ROOT), str(default_vault())],
+            "private": [str(_WORKER.parent), str(Path.cwd()), str(default_vault())],
         }
         with suppress(ChannelError):  # as above
             worker.channel.send({"setup": setup})

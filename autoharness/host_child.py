@@ -37,7 +37,9 @@ def _load(name: str, path: Path) -> ModuleType:
     return module
 
 
+_prefix, sys.pycache_prefix = sys.pycache_prefix, __file__  # no folder: `imports` itself comes from its source too
 _load("autoharness", _PACKAGE / "__init__.py")
+sys.pycache_prefix = _prefix
 
 from autoharness import agent_api, sandbox, tau2_standin  # noqa: E402  (found through the package loaded above)
 from autoharness.channel import Channel, Message, connect  # noqa: E402

@@ -14,8 +14,10 @@ PACKAGE = "autoharness"
 LAYERS = (
     {"imports"},  # L0: loaded before everything else
     {"__init__", "errors", "strict_json"},  # L0: the rest of L0 may import these
-    {"agent_api", "agent_request", "channel", "cli", "config", "literals", "mistakes", "results", "scrub", "seccomp"},  # L0
-    {"budget", "data", "holdout", "landlock", "leaks", "progress", "sequential", "stats", "store", "tasks", "watchdog"},  # L1
+    {"agent_api", "agent_request", "channel", "cli", "config", "literals", "mistakes", "results", "scrub"},  # L0
+    {"seccomp"},  # L0
+    {"budget", "data", "holdout", "landlock", "leaks", "progress", "sequential", "stats", "store", "tasks"},  # L1
+    {"watchdog"},  # L1
     {"evaluator", "policy", "program", "sandbox", "suite"},  # L1, built on those
     {"ledger"},  # L1, keeps what a policy looked at
     {"workspace"},  # L1, shows the ledger
