@@ -179,6 +179,17 @@ def _verdict(gate: Gate, ledger: Ledger) -> Iterator[str]:
     expected = _expected(gate, ledger)
     if gate.verdict != expected and not (expected == Verdict.ACCEPTED and gate.verdict == Verdict.UNDECIDED):
         yield f"the verdict was {gate.verdict}, it follows {expected}"
+    if gate.verdict == Verdict.ACCEPTED:
+        yield from _score_trials(gate)
+
+
+def _score_trials(gate: Gate) -> Iterator[str]:
+    """The trials of its score are the first ones without a part in the verdict, over the whole split."""
+    first = policy_of(gate).next_number
+    numbers = range(first, first + gate.experiment["trials"])
+    scored = {(look.task_id, look.number) for look in gate.score_looks}
+    if gate.first_trial != first or scored != {(task_id, number) for task_id in gate.tasks for number in numbers}:
+        yield "its score is not that of the first trials without a part in the verdict"
 
 
 def _expected(gate: Gate, ledger: Ledger) -> str:

@@ -141,6 +141,12 @@ def _without_checks(row: Json) -> None:
     row["suite_looks"] = [look for look in row["suite_looks"] if look["side"] == "candidate"]
 
 
+def _scored_by_lucky_trials(row: Json) -> None:
+    """The score from the very trials that promoted it."""
+    own = [look for look in row["looks"] if look["side"] == "candidate"]
+    row["score_looks"] = [look for look in own if look["number"] == own[0]["number"]]
+
+
 def _without_a_task(row: Json) -> None:
     del row["suite"]["1"]
     row["suite_looks"] = [look for look in row["suite_looks"] if look["task_id"] != "1"]
@@ -167,6 +173,8 @@ def _without_a_task(row: Json) -> None:
         pytest.param(4, lambda row: row["looks"][0].update(void=True), "in a trial that is void", id="void"),
         pytest.param(4, lambda row: row.update(incumbent="x"), "not compared with the best version", id="nobody"),
         pytest.param(4, lambda row: row["best_held_out"].update(a=0.0), "the best version of its time", id="best"),
+        pytest.param(1, _scored_by_lucky_trials, "without a part in the verdict", id="lucky trials"),
+        pytest.param(1, lambda row: row.update(first_trial=0), "without a part in the verdict", id="first trial"),
         pytest.param(4, lambda row: row.update(looks=[]), "its trials say open", id="no trials"),
         pytest.param(4, lambda row: row.update(suite=[1]), "not as the gate writes it", id="a list for a dict"),
         pytest.param(4, lambda row: row["experiment"].update(max_trials=10**9), "must be at most 50", id="endless"),
