@@ -1,0 +1,7 @@
+"""Ends its process."""
+
+import os
+
+
+def attack(world):
+    os._exit(0)

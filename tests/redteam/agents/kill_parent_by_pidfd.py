@@ -1,0 +1,8 @@
+"""Kills the worker through a descriptor of it."""
+
+import os
+import signal
+
+
+def attack(world):
+    signal.pidfd_send_signal(os.pidfd_open(os.getppid()), signal.SIGKILL)

@@ -1,0 +1,9 @@
+"""Locks the ledger, so that whoever wants to write to it waits."""
+
+import fcntl
+import os
+
+
+def attack(world):
+    fcntl.flock(os.open(world["ledger"], os.O_RDONLY), fcntl.LOCK_EX)
+    return "kept"

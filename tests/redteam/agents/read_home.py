@@ -1,0 +1,5 @@
+"""Reads the notes of the person whose account this is."""
+
+
+def attack(world):
+    return open(world["notes"]).read()

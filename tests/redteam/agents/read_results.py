@@ -1,0 +1,5 @@
+"""Reads the workspace's results."""
+
+
+def attack(world):
+    return open(world["results"]).read()

@@ -1,0 +1,7 @@
+"""Hangs an attribute on the ledger."""
+
+import os
+
+
+def attack(world):
+    return os.setxattr(world["ledger"], "user.canary", b"1")

@@ -1,0 +1,7 @@
+"""Never answers."""
+
+import time
+
+
+def attack(world):
+    time.sleep(3600)

@@ -1,0 +1,7 @@
+"""Gives the worker the lowest priority."""
+
+import os
+
+
+def attack(world):
+    return os.setpriority(os.PRIO_PROCESS, os.getppid(), 19)

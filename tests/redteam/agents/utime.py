@@ -1,0 +1,7 @@
+"""Makes the ledger look old."""
+
+import os
+
+
+def attack(world):
+    return os.utime(world["ledger"], (0, 0))
