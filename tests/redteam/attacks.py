@@ -338,8 +338,8 @@ GATEWAY = {
     "ask_forever": Attack(harmed, "a simulation may ask so often, also for what is refused", patience_s=25),
 }
 ABUSE = {
-    "take_memory": Attack(_took_memory, layers=LIMITS),
-    "take_memory_by_mapping": Attack(_took_memory, layers=LIMITS),
+    "take_memory": Attack(_took_memory, layers=LIMITS, job={"confinement": {"memory_mb": HOST_MB}}),
+    "take_memory_by_mapping": Attack(_took_memory, layers=LIMITS, job={"confinement": {"memory_mb": HOST_MB}}),
     "gift_pages": Attack(did, layers=CALLS),
     "fork_often": Attack(did, layers=CALLS),
     "start_threads": Attack(outlived, job=_LINGER),

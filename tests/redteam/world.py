@@ -73,7 +73,8 @@ def _looks(path: Path) -> Any:
     except FileNotFoundError:
         return None
     times = 0 if path.is_dir() else about.st_mtime_ns
-    return about.st_mode, about.st_uid, about.st_gid, times, data, extended, _flags(path)
+    flags = _flags(path) if path.is_file() else b""  # opening a pipe would wait
+    return about.st_mode, about.st_uid, about.st_gid, times, data, extended, flags
 
 
 def _flags(path: Path) -> bytes:
@@ -147,7 +148,7 @@ def _fill(world: World) -> None:
         "notes": root / "home" / "notes.txt",
         "late_trial": root / "vault" / "trials" / "late.json",
         "late": root / "late.txt",
-        "planted_bytecode": ROOT / "autoharness" / "__pycache__" / f"redteam_{token}.pyc",
+        "planted_bytecode": ROOT / "autoharness" / f"redteam_{token}.pyc",
         "planted_path_file": Path(sysconfig.get_path("purelib")) / f"redteam_{token}.pth",
         "planted_module": checkout / "sitecustomize.py",
         "in_shared_memory": Path("/dev/shm") / f"redteam-{token}",
@@ -200,7 +201,9 @@ def perform(attack: str, mode: str, world: World, patience_s: float, **job: Any)
         "confinement": confinement | job.pop("confinement", {}),
         **job,
     }
-    order, out, trouble = (world.root / name for name in ("job.json", "out.json", "err.txt"))
+    desk = world.root.with_name(world.root.name + "-stage")  # out of the way of attacks that remove everything
+    desk.mkdir()
+    order, out, trouble = (desk / name for name in ("job.json", "out.json", "err.txt"))
     order.write_text(json.dumps(job))
     environment = {"OPENAI_API_KEY": world.canaries["key"], "PATH": os.defpath, "PYTHONDONTWRITEBYTECODE": "1"}
     with out.open("wb") as output, trouble.open("wb") as errors:
