@@ -10,6 +10,7 @@ every kind of socket but TCP. `seccomp` is for those, but for the first.
 import ctypes
 import errno
 import os
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -68,17 +69,14 @@ def restrict(rules: Iterable[tuple[Path, int]], ports: Iterable[int], version: i
 
 
 def _allow_path(ruleset: int, path: Path, rights: int) -> None:
-    class Beneath(ctypes.Structure):  # the kernel's struct landlock_path_beneath_attr
-        _pack_ = 1
-        _fields_ = (("rights", ctypes.c_uint64), ("folder", ctypes.c_int32))
-
     try:
         place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
         return
     try:
-        attribute = Beneath(rights if path.is_dir() else rights & _FOR_A_FILE, place)
-        _call(_ADD_RULE, ctypes.c_int(ruleset), _RULE_PATH, ctypes.byref(attribute), ctypes.c_uint(0))
+        # the kernel's struct landlock_path_beneath_attr: the rights, the folder
+        attribute = struct.pack("=Qi", rights if path.is_dir() else rights & _FOR_A_FILE, place)
+        _call(_ADD_RULE, ctypes.c_int(ruleset), _RULE_PATH, attribute, ctypes.c_uint(0))
     finally:
         os.close(place)
 
