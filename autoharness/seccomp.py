@@ -49,6 +49,7 @@ inotify_init1 294 26    inotify_add_watch 254 27                        name_to_
 open_by_handle_at 304 265                       personality 135 92      modify_ldt 154 -
 lookup_dcookie 212 18   memfd_create 319 279    memfd_secret 447 447    bind 49 200
 listen 50 201           accept 43 202           accept4 288 242
+vmsplice 278 75         sync 162 81             syncfs 306 267
 """
 """Refused whatever their arguments: the name, the number on x86-64, the number on ARM64."""
 _ABSENT = "clone3 435 435  openat2 437 437"
@@ -57,15 +58,25 @@ _YOUNGEST = 451
 _BY_ARGUMENTS = """
 clone 56 220   kill 62 129      tgkill 234 131  prlimit64 302 261  open 2 -        openat 257 56
 socket 41 198  socketpair 53 199  connect 42 203  sendto 44 206    sendmsg 46 211  sendmmsg 307 269
+fcntl 72 25    ioctl 16 29        fallocate 285 47                 close_range 436 436
 """
 
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 """By machine: the column above, and the kernel's AUDIT_ARCH."""
 
-_CLONE_THREAD = 0x10000
+_CLONE_THREAD, _CLONE_FILES = 0x10000, 0x400
+_CLOSE_RANGE_CLOEXEC = 4
 _SOCKET_TYPE = 0xF
 _MSG_FASTOPEN = 0x20000000
-_ANY_BUT_TRUNCATING = [how | truncate for how in range(4) for truncate in (0, os.O_TRUNC) if how or not truncate]
+_OPEN_MODES = [os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC, os.O_RDWR | os.O_TRUNC]
+"""Not to truncate what is opened for reading: Landlock sees truncation from ABI 3 on. And not the fourth mode, for which
+Landlock asks no right: its descriptor would do for a lease or for a file's flags."""
+_FCNTL_COMMANDS = [*range(8), 36, 37, 38, 1030, 1031, 1032]
+"""Descriptors, their flags, locks, sizes of pipes. Not F_SETOWN and F_SETSIG, by which the kernel signals others, and
+not leases, which make others wait."""
+_IOCTLS = [0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451]
+"""Whether it is a terminal, its size, bytes to read, (non-)blocking, (not) closed by exec. Not FIOSETOWN, which is
+F_SETOWN, and not the flags of files, which may be set without a right to write."""
 
 _ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
@@ -128,12 +139,17 @@ def _checks(pid: int, tcp: bool) -> dict[str, list[Check]]:
     word, stream = 0xFFFFFFFF, int(socket.SOCK_STREAM)
     families = [int(socket.AF_INET), int(socket.AF_INET6)] if tcp else []
     return {
-        "clone": [(0, _CLONE_THREAD, [_CLONE_THREAD])],
+        # threads, and with the one table of descriptors that the watchdog sees; so for `close_range`, which can unshare
+        "clone": [(0, _CLONE_THREAD | _CLONE_FILES, [_CLONE_THREAD | _CLONE_FILES])],
+        "close_range": [(2, word, [0, _CLOSE_RANGE_CLOEXEC])],
         "kill": [(0, word, [pid])],
         "tgkill": [(0, word, [pid])],
         "prlimit64": [(0, word, [0])],
-        "open": [(1, os.O_ACCMODE | os.O_TRUNC, _ANY_BUT_TRUNCATING)],  # Landlock sees truncation from ABI 3 on
-        "openat": [(2, os.O_ACCMODE | os.O_TRUNC, _ANY_BUT_TRUNCATING)],
+        "open": [(1, os.O_ACCMODE | os.O_TRUNC, _OPEN_MODES)],
+        "openat": [(2, os.O_ACCMODE | os.O_TRUNC, _OPEN_MODES)],
+        "fcntl": [(1, word, _FCNTL_COMMANDS)],
+        "ioctl": [(1, word, _IOCTLS)],
+        "fallocate": [(1, word, [0])],  # else it may reserve more than the limit on a file's size
         "socket": [
             (0, word, families),
             (1, _SOCKET_TYPE, [stream]),
@@ -142,8 +158,9 @@ def _checks(pid: int, tcp: bool) -> dict[str, list[Check]]:
         "socketpair": [(0, word, [int(socket.AF_UNIX)]), (1, _SOCKET_TYPE, [stream])],  # event loops use it
         "connect": [(0, 0, [0])] if tcp else [(0, word, [])],
         "sendto": [(3, _MSG_FASTOPEN, [0])],  # connects without `connect`
-        "sendmsg": [(2, _MSG_FASTOPEN, [0])],
-        "sendmmsg": [(3, _MSG_FASTOPEN, [0])],
+        # without TCP not at all: descriptors on their way in a message count as nobody's files
+        "sendmsg": [(2, _MSG_FASTOPEN, [0])] if tcp else [(0, word, [])],
+        "sendmmsg": [(3, _MSG_FASTOPEN, [0])] if tcp else [(0, word, [])],
     }
 
 

@@ -16,6 +16,8 @@ _MEGABYTE = 1024 * 1024
 _MOST_THREADS = 1000
 _MOST_DISK_MB = 256
 _MOST_ENTRIES = 10_000
+_MOST_HIDDEN_FILES = 16
+"""Deleted and closed, but mapped: their size shows nowhere. The sandbox limits each to 16 MB."""
 _FREE_CPU_S = 10.0
 _CPU_S_FOR_A_REQUEST = 0.1
 """Messages are taken apart while the agent's own clock stands still: some 2 ms for each."""
@@ -28,7 +30,7 @@ class Watchdog:
 
     def __init__(self, pid: int, scratch: Path, memory_mb: int) -> None:
         self._process = Path(f"/proc/{pid}")
-        self._scratch = scratch
+        self._scratch = scratch.resolve()
         self._memory_mb = memory_mb
 
     def complaint(self, own_code_s: float, requests: int) -> str:
@@ -40,6 +42,7 @@ class Watchdog:
         try:
             fields = (self._process / "stat").read_text().rpartition(")")[2].split()
             used = _used(self._scratch, self._process / "fd")
+            hidden = _mapped_and_deleted(self._scratch, self._process / "maps")
         except (FileNotFoundError, ProcessLookupError):
             return ""  # it has ended, or this is no Linux
         except PermissionError:
@@ -47,6 +50,10 @@ class Watchdog:
         cpu_s, threads = sum(map(int, fields[11:15])) / _CLOCK_TICKS, int(fields[17])
         memory_mb = int(fields[21]) * _PAGE_BYTES / _MEGABYTE
         allowed_cpu_s = _FREE_CPU_S + _CPU_S_FOR_A_REQUEST * requests + own_code_s * (os.cpu_count() or 1)
+        if fields[0] == "Z" and threads > 1:  # the first thread has ended alone: no descriptor is shown any more
+            return "hides from its watch"
+        if hidden > _MOST_HIDDEN_FILES:
+            return f"keeps over {_MOST_HIDDEN_FILES} deleted files mapped"
         if threads > _MOST_THREADS:
             return f"runs over {_MOST_THREADS} threads"
         if cpu_s > allowed_cpu_s:
@@ -54,6 +61,13 @@ class Watchdog:
         if memory_mb > self._memory_mb:
             return f"uses over {self._memory_mb} MB of memory (agent_memory_mb)"
         return used
+
+
+def _mapped_and_deleted(scratch: Path, maps: Path) -> int:
+    """How many deleted files from the scratch folder the process has mapped."""
+    with maps.open(errors="replace") as lines:
+        ours = (line.split(maxsplit=5) for line in lines if f" {scratch}/" in line and line.endswith("(deleted)\n"))
+        return len({inode for _, _, _, _, inode, _ in ours})
 
 
 def _used(scratch: Path, descriptors: Path) -> str:
