@@ -20,8 +20,12 @@ Message = dict[str, Any]
 class Channel:
     """A two-way stream of JSON objects. `send` may be called from any thread, `receive` from one."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, longest_line: int = MAX_LINE_BYTES) -> None:
+        """`longest_line`: in bytes, of what is received."""
         self._sock = sock
+        self._longest_line = longest_line
+        self.line_bytes = 0
+        """Of the message that was received last."""
         self._lines = sock.makefile("rb")
         self._sending = threading.Lock()
 
@@ -39,13 +43,14 @@ class Channel:
     def receive(self) -> Message | None:
         """The next message; None once the far side has closed. Raises ChannelError on anything else."""
         try:
-            line = self._lines.readline(MAX_LINE_BYTES + 1)
+            line = self._lines.readline(self._longest_line + 1)
         except (OSError, ValueError):
             return None
         if not line.endswith(b"\n"):
-            if len(line) > MAX_LINE_BYTES:
-                raise ChannelError(f"a line of over {MAX_LINE_BYTES} bytes")
+            if len(line) > self._longest_line:
+                raise ChannelError(f"a line of over {self._longest_line} bytes")
             return None
+        self.line_bytes = len(line)
         return _parse(line)
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,11 @@ _CHILD = Path(__file__).with_name("host_child.py")
 _OUTPUT_TAIL_CHARS = 2000
 _MOST_OUTPUT_BYTES = 64 * 1024 * 1024
 _MOST_CHATS = 2000
+_LONGEST_LINE_BYTES = 8 * 1024 * 1024
+_MOST_CHAT_BYTES = 32 * 1024 * 1024
+"""Of the requests that are not answered yet. As objects they take up to 25 times as much memory."""
+_LONGEST_SEND_S = 5
+"""For a host that does not read what it is sent."""
 _MOST_STRAY_CHATS = 100
 """In the name of no simulation that runs. A few come from threads that an agent left behind."""
 _LONGEST_START_S = 60.0
@@ -121,7 +127,7 @@ class Host:
         self._calls: dict[int, _Call] = {}
         self._changed = threading.Condition()
         self._completes: dict[str, Complete] = {}
-        self._requests = self._chats = self._stray_chats = 0
+        self._requests = self._chats = self._chat_bytes = self._stray_chats = 0
         self._own_code_s = 0.0
         self._death = ""
         self._hung = False
@@ -169,8 +175,8 @@ class Host:
     def forget(self, simulation: str) -> None:
         """The simulation is over: its agent is dropped, and what still asks in its name is refused."""
         self._completes.pop(simulation, None)
-        with suppress(ChannelError):
-            self._channel.send({"id": -1, "call": "stop", "simulation": simulation})
+        with suppress(HostDied):
+            self._send({"id": -1, "call": "stop", "simulation": simulation})
 
     @property
     def alive(self) -> bool:
@@ -199,7 +205,8 @@ class Host:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        return Channel(ours), process
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", _LONGEST_SEND_S, 0))
+        return Channel(ours, _LONGEST_LINE_BYTES), process
 
     @property
     def _agent_file(self) -> Path:
@@ -266,14 +273,19 @@ class Host:
     def _take(self, message: Message) -> None:
         if "chat" in message:
             number, simulation, request = message["chat"], message["simulation"], message["request"]
+            line_bytes = self._channel.line_bytes
             complete = self._completes.get(simulation, _refuse)
             self._stray_chats += complete is _refuse
             if self._chats >= _MOST_CHATS or self._stray_chats > _MOST_STRAY_CHATS:
                 raise ChannelError("too many requests at once, or in the name of no simulation that runs")
+            if self._chat_bytes + line_bytes > _MOST_CHAT_BYTES:
+                raise ChannelError(f"over {_MOST_CHAT_BYTES} bytes of requests at once")
             with self._changed:
                 self._chats += 1
                 self._requests += 1
-            threading.Thread(target=self._chat, args=(number, simulation, complete, request), daemon=True).start()
+                self._chat_bytes += line_bytes
+            arguments = number, simulation, complete, request, line_bytes
+            threading.Thread(target=self._chat, args=arguments, daemon=True).start()
             return
         with self._changed:
             call = self._calls.get(message["id"])
@@ -282,7 +294,7 @@ class Host:
             call.answer = message
             self._changed.notify_all()
 
-    def _chat(self, number: int, simulation: str, complete: Complete, request: Message) -> None:
+    def _chat(self, number: int, simulation: str, complete: Complete, request: Message, line_bytes: int) -> None:
         clocks = [call.clock for call in list(self._calls.values()) if call.simulation == simulation]
         self._each(clocks, _Clock.pause)
         try:
@@ -295,8 +307,9 @@ class Host:
             self._each(clocks, _Clock.resume)
             with self._changed:
                 self._chats -= 1
-        with suppress(ChannelError):  # the reader thread learns of the death and says so
-            self._channel.send({"chat": number, **answer})
+                self._chat_bytes -= line_bytes
+        with suppress(HostDied):
+            self._send({"chat": number, **answer})
 
     def _each(self, clocks: list[_Clock], change: Callable[[_Clock], None]) -> None:
         with self._changed:
@@ -332,7 +345,7 @@ class Host:
         try:
             code = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
-            return "the agent host closed its channel"
+            return "the agent host closed its channel, or does not read it"
         self._output_reader.join(timeout=1)  # its last words may be on their way; a grandchild may hold the pipe
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         last = self._output.strip().splitlines()[-1:]
