@@ -20,7 +20,7 @@ Report = dict[str, Any]
 Judge = Callable[[World, Report], bool]
 """Whether the attack succeeded."""
 
-HOLDS_STAGE_MB = 1000
+MOST_STAGE_MB = 1000
 HOST_MB = 512
 
 
@@ -120,7 +120,7 @@ def _took_memory(world: World, report: Report) -> bool:
 
 
 def _exhausted(world: World, report: Report) -> bool:
-    return harmed(world, report) or report["own_peak_mb"] > HOLDS_STAGE_MB
+    return harmed(world, report) or report["own_peak_mb"] > MOST_STAGE_MB
 
 
 def _privilege(number: int, name: str) -> Callable[[], str]:
@@ -334,8 +334,8 @@ GATEWAY = {
     "send_deep_nesting": Attack(harmed, _CHECKED),
     "send_costly_requests": Attack(_exhausted, _CHECKED, job={"llm_s": 2.0}),
     "close_channel": Attack(harmed, _DIES),
-    "ignore_channel": Attack(harmed, _TIMED),
-    "ask_forever": Attack(harmed, "a simulation may ask so often, also for what is refused", patience_s=25),
+    "ignore_channel": Attack(harmed, _TIMED, patience_s=15.0),
+    "ask_forever": Attack(harmed, _TIMED, job={"turn_timeout_s": 2.0}),
 }
 ABUSE = {
     "take_memory": Attack(_took_memory, layers=LIMITS, job={"confinement": {"memory_mb": HOST_MB}}),
@@ -343,7 +343,7 @@ ABUSE = {
     "gift_pages": Attack(did, layers=CALLS),
     "fork_often": Attack(did, layers=CALLS),
     "start_threads": Attack(outlived, job=_LINGER),
-    "work_after_the_answer": Attack(at_work, job={"linger_s": 1.5, "free_cpu_s": 0.7}),
+    "work_after_the_answer": Attack(at_work, job={"linger_s": 3.0, "free_cpu_s": 0.3}),
     "sleep": Attack(harmed, _TIMED, job={"turn_timeout_s": 1.0}),
     "stop_itself": Attack(harmed, _TIMED, job={"turn_timeout_s": 1.0}),
     "fill_disk": Attack(outlived, job=_LINGER),
@@ -353,7 +353,7 @@ ABUSE = {
     "hide_disk_use_in_messages": Attack(outlived, job=_LINGER),
     "hide_disk_use_by_close_range": Attack(outlived, job=_LINGER),
     "hide_disk_use_by_clone": Attack(outlived, needs=_x86, job=_LINGER),
-    "hide_behind_first_thread": Attack(outlived, job=_LINGER),
+    "hide_behind_first_thread": Attack(did),
     "hide_from_watch": Attack(outlived, job=_LINGER),
     "reserve_disk": Attack(did, layers=CALLS),
     "make_many_files": Attack(outlived, job=_LINGER),

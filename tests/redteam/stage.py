@@ -22,6 +22,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from autoharness import host as host_module
 from autoharness import watchdog
 from autoharness.errors import HostFailed, SimulationError
 from autoharness.gateway import AGENT, Limits, Session
@@ -72,7 +73,7 @@ class Recorder:
         self._takes_s = takes_s
 
     def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
-        self.asked.append({name: str(value)[:100] for name, value in request.items() if name != "messages"})
+        self.asked.append({name: value for name, value in request.items() if isinstance(value, str)})
         time.sleep(self._takes_s)
         return {"choices": [{"message": {"role": "assistant", "content": "You are welcome."}}], "cost_usd": 0.0}
 
@@ -156,6 +157,7 @@ def left_over(folder: Path) -> list[int]:
 def perform(job: dict[str, Any]) -> dict[str, Any]:
     if "free_cpu_s" in job:
         watchdog._FREE_CPU_S = job["free_cpu_s"]  # ten seconds of a processor are long for a test
+    host_module._LONGEST_SEND_S = 1  # and so are five
     world = job["world"]
     folder = Path(world["vault"]) / "runs"
     confinement = Confinement(job["mode"], folder, **job["confinement"])

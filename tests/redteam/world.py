@@ -93,7 +93,15 @@ def world_in(root: Path) -> Iterator[World]:
     _fill(world)
     _serve(world)
     watched = ("task_file", "ledger", "trial", "results", "suite", "agent_file", "notes", "env_file", "checkout")
-    planted = ("planted_bytecode", "planted_path_file", "planted_module", "in_shared_memory", "in_tmp", "late", "late_trial")
+    planted = (
+        "planted_bytecode",
+        "planted_path_file",
+        "planted_module",
+        "in_shared_memory",
+        "in_tmp",
+        "late",
+        "late_trial",
+    )
     world.before = {name: _looks(world.path(name)) for name in (*watched, *planted)}
     try:
         yield world

@@ -1,12 +1,12 @@
 """Ends its first thread alone, after which /proc shows none of its descriptors, and takes 600 MB of the disk."""
 
-import contextvars
 import ctypes
 import os
-import sys
 import tempfile
+import threading
 import time
 
+from autoharness.agent_api import UserMessage, generate
 from autoharness.channel import Channel
 
 
@@ -14,14 +14,14 @@ def attack(world):
     def leave(channel):
         ctypes.CDLL(None).syscall({"x86_64": 60}.get(os.uname().machine, 93), 0)
 
+    threading.Thread(target=time.sleep, args=(30,), daemon=True).start()
+    time.sleep(0.2)  # until the first thread waits for a message
     Channel.receive = leave
-    own = next(value for variable, value in contextvars.copy_context().items() if variable.name == "simulation")
-    ask = b'{"chat":10000,"simulation":"%s","request":{}}\n' % own.encode()
-    os.write(int(sys.argv[1]), ask)  # the answer to it is the last thing that the first thread reads
+    generate([UserMessage("Hi")])  # the answer is the last thing that the first thread reads
     time.sleep(0.3)
     for _ in range(40):
         file, path = tempfile.mkstemp(dir=os.environ["HOME"])
         os.unlink(path)
         os.posix_fallocate(file, 0, 15_000_000)
-    time.sleep(0.7)
+    time.sleep(1)
     return "done"
