@@ -69,8 +69,8 @@ _CLOSE_RANGE_CLOEXEC = 4
 _SOCKET_TYPE = 0xF
 _MSG_FASTOPEN = 0x20000000
 _OPEN_MODES = [os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC, os.O_RDWR | os.O_TRUNC]
-"""Not to truncate what is opened for reading: Landlock sees truncation from ABI 3 on. And not the fourth mode, for which
-Landlock asks no right: its descriptor would do for a lease or for a file's flags."""
+"""Not to truncate what is opened for reading: Landlock sees truncation from ABI 3 on. And not the fourth mode, for
+which Landlock asks no right: its descriptor would do for a lease or for a file's flags."""
 _FCNTL_COMMANDS = [*range(8), 36, 37, 38, 1030, 1031, 1032]
 """Descriptors, their flags, locks, sizes of pipes. Not F_SETOWN and F_SETSIG, by which the kernel signals others, and
 not leases, which make others wait."""
@@ -139,7 +139,7 @@ def _checks(pid: int, tcp: bool) -> dict[str, list[Check]]:
     word, stream = 0xFFFFFFFF, int(socket.SOCK_STREAM)
     families = [int(socket.AF_INET), int(socket.AF_INET6)] if tcp else []
     return {
-        # threads, and with the one table of descriptors that the watchdog sees; so for `close_range`, which can unshare
+        # threads, with the one table of descriptors that the watchdog sees, which `close_range` could split too
         "clone": [(0, _CLONE_THREAD | _CLONE_FILES, [_CLONE_THREAD | _CLONE_FILES])],
         "close_range": [(2, word, [0, _CLOSE_RANGE_CLOEXEC])],
         "kill": [(0, word, [pid])],

@@ -1,0 +1,26 @@
+"""Runs every attack in every mode and prints the score card alone: python tests/redteam/score_card.py"""
+
+import contextlib
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
+
+from redteam import conftest  # noqa: E402
+
+
+def main() -> int:
+    with contextlib.redirect_stdout(io.StringIO()):
+        code = pytest.main(
+            [str(HERE / "test_redteam.py"), "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "load"]
+        )
+    print(conftest.score_card())
+    return int(code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
