@@ -242,8 +242,9 @@ class Host:
     def _send(self, message: Message) -> None:
         try:
             self._channel.send(message)
-        except ChannelError:
-            self._die(self._epitaph())
+        except ChannelError as error:
+            deaf = isinstance(error.__cause__, BlockingIOError)  # the send timed out
+            self._die("the agent host does not read what it is sent" if deaf else self._epitaph())
             raise HostDied(self._death, self._hung) from None
 
     def _wait(self, call: _Call) -> Message:
@@ -345,7 +346,7 @@ class Host:
         try:
             code = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
-            return "the agent host closed its channel, or does not read it"
+            return "the agent host closed its channel"
         self._output_reader.join(timeout=1)  # its last words may be on their way; a grandchild may hold the pipe
         how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         last = self._output.strip().splitlines()[-1:]

@@ -20,7 +20,7 @@ Report = dict[str, Any]
 Judge = Callable[[World, Report], bool]
 """Whether the attack succeeded."""
 
-MOST_STAGE_MB = 1000
+MOST_STAGE_MB = 1200
 HOST_MB = 512
 
 
@@ -332,7 +332,7 @@ GATEWAY = {
     "send_garbage": Attack(harmed, _CHECKED),
     "send_wrong_types": Attack(harmed, _CHECKED),
     "send_deep_nesting": Attack(harmed, _CHECKED),
-    "send_costly_requests": Attack(_exhausted, _CHECKED, job={"llm_s": 2.0}),
+    "send_costly_requests": Attack(_exhausted, _CHECKED, job={"llm_s": 6.0, "turn_timeout_s": 3.0}),
     "close_channel": Attack(harmed, _DIES),
     "ignore_channel": Attack(harmed, _TIMED, patience_s=15.0),
     "ask_forever": Attack(harmed, _TIMED, job={"turn_timeout_s": 2.0}),
@@ -353,7 +353,7 @@ ABUSE = {
     "hide_disk_use_in_messages": Attack(outlived, job=_LINGER),
     "hide_disk_use_by_close_range": Attack(outlived, job=_LINGER),
     "hide_disk_use_by_clone": Attack(outlived, needs=_x86, job=_LINGER),
-    "hide_behind_first_thread": Attack(did),
+    "hide_behind_first_thread": Attack(did, job={"turn_timeout_s": 3.0}),
     "hide_from_watch": Attack(outlived, job=_LINGER),
     "reserve_disk": Attack(did, layers=CALLS),
     "make_many_files": Attack(outlived, job=_LINGER),
@@ -366,6 +366,6 @@ ABUSE = {
     "raise_always": Attack(harmed, "what the agent raises scores 0 and ends nothing"),
     "exit_at_once": Attack(harmed, _DIES),
     "crash": Attack(harmed, _DIES),
-    "recurse": Attack(harmed, _DIES),
+    "recurse": Attack(harmed, _DIES, job={"turn_timeout_s": 1.0}),
 }
 ATTACKS = READS | CONNECTIONS | WRITES | OTHERS | GATEWAY | ABUSE

@@ -1,13 +1,16 @@
 """Prints the score card after the tests: what was tried, what was stopped, by mode."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from redteam.attacks import ATTACKS
-from redteam.world import World, world_in
+from redteam.attacks import ATTACKS, Report
+from redteam.world import World, perform, world_in
+
+Try = Callable[[str, str], tuple[bool, Report]]
+"""Runs an attack in a mode: whether it succeeded, and what the stage saw."""
 
 MODES = ("none", "process", "sandbox")
 _results: list[tuple[str, str, bool]] = []
@@ -20,6 +23,18 @@ def world(tmp_path: Path) -> Iterator[World]:
     root.mkdir()
     with world_in(root) as made:
         yield made
+
+
+@pytest.fixture
+def try_out(world: World, record_property: Callable[[str, Any], None]) -> Try:
+    def run(name: str, mode: str) -> tuple[bool, Report]:
+        attack = ATTACKS[name]
+        report = perform(name, mode, world, attack.patience_s, **attack.job)
+        succeeded = bool(attack.judge(world, report))
+        record_property("red team", (mode, name, succeeded))
+        return succeeded, report
+
+    return run
 
 
 def pytest_runtest_logreport(report: Any) -> None:

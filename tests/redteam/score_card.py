@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import sys
 from pathlib import Path
 
@@ -14,10 +15,10 @@ from redteam import conftest  # noqa: E402
 
 
 def main() -> int:
+    os.environ["RED_TEAM_PROCESS"] = "1"
+    files = [str(HERE / f"test_{mode}.py") for mode in ("unconfined", "process", "sandbox")]
     with contextlib.redirect_stdout(io.StringIO()):
-        code = pytest.main(
-            [str(HERE / "test_redteam.py"), "-q", "-p", "no:cacheprovider", "-n", "2", "--dist", "load"]
-        )
+        code = pytest.main([*files, "-p", "no:cacheprovider", "-n", "2", "--dist", "load"])
     print(conftest.score_card())
     return int(code)
 

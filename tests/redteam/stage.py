@@ -3,9 +3,11 @@
     python stage.py JOB
 
 JOB is a JSON file: {"mode", "confinement": {...}, "source": of the attack, "world": what the attack is told,
-"turn_timeout_s", "free_cpu_s", "linger_s", "llm_s": how long its model takes}. It has a key in its environment, an inheritable descriptor on the task
-file, and its working folder is the checkout. It gives the attack one simulation of two turns, lets an innocent agent
-have a turn after that, and prints one line of JSON: what it saw.
+"turn_timeout_s", "free_cpu_s", "linger_s", "llm_s": how long its model takes}.
+
+It has a key in its environment, an inheritable descriptor on the task file, and its working folder is the checkout.
+It gives the attack one simulation of two turns, lets an innocent agent have a turn after that, and prints one line of
+JSON: what it saw.
 """
 
 import fcntl
@@ -155,8 +157,7 @@ def left_over(folder: Path) -> list[int]:
 
 
 def perform(job: dict[str, Any]) -> dict[str, Any]:
-    if "free_cpu_s" in job:
-        watchdog._FREE_CPU_S = job["free_cpu_s"]  # ten seconds of a processor are long for a test
+    watchdog._FREE_CPU_S = job.get("free_cpu_s", watchdog._FREE_CPU_S)  # ten seconds are long for a test
     host_module._LONGEST_SEND_S = 1  # and so are five
     world = job["world"]
     folder = Path(world["vault"]) / "runs"

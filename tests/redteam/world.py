@@ -92,17 +92,9 @@ def world_in(root: Path) -> Iterator[World]:
     world = World(root)
     _fill(world)
     _serve(world)
-    watched = ("task_file", "ledger", "trial", "results", "suite", "agent_file", "notes", "env_file", "checkout")
-    planted = (
-        "planted_bytecode",
-        "planted_path_file",
-        "planted_module",
-        "in_shared_memory",
-        "in_tmp",
-        "late",
-        "late_trial",
-    )
-    world.before = {name: _looks(world.path(name)) for name in (*watched, *planted)}
+    watched = ("task_file", "ledger", "trial", "results", "suite", "agent_file", "notes", "env_file")
+    planted = ("planted_bytecode", "planted_path_file", "planted_module", "in_shared_memory", "in_tmp")
+    world.before = {name: _looks(world.path(name)) for name in (*watched, *planted, "late", "late_trial")}
     try:
         yield world
     finally:
