@@ -409,7 +409,8 @@ def _environment(agent: AgentFile, scratch: Path) -> dict[str, str]:
 def _remove(folder: Path) -> None:
     with suppress(RecursionError):
         shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():  # nested deeper than Python follows
+    if folder.exists():  # nested deeper than Python follows, or closed even to us
+        subprocess.run(["/bin/chmod", "-R", "u+rwX", "--", str(folder)], check=False)
         subprocess.run(["/bin/rm", "-rf", "--", str(folder)], check=False)
 
 

@@ -1,8 +1,10 @@
 """The agent host from the worker's side: its process, its time, its end."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +118,18 @@ def test_a_host_inherits_no_descriptor_but_its_own(host: Callable[..., Host]) ->
 def test_a_reply_that_is_no_message_is_the_agents_fault(reply: Any) -> None:
     with pytest.raises(AgentError):
         checked_reply(reply)
+
+
+def test_a_host_that_does_not_read_is_ended(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sends to it would wait forever: no time-out of a turn runs yet."""
+    monkeypatch.setattr("autoharness.host._LONGEST_SEND_S", 1)  # five are long for a test
+    agents = host("import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", timeout_s=30)
+
+    def start_and_stop() -> None:
+        with suppress(HostDied):
+            agents.call("one", "start", complete, **SETUP)
+
+    threading.Thread(target=start_and_stop).start()
+    more_than_a_socket_holds = SETUP | {"domain_policy": "x" * 4_000_000}
+    with pytest.raises(HostDied, match="does not read"):
+        agents.call("two", "start", complete, **more_than_a_socket_holds)
