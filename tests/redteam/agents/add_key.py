@@ -5,6 +5,8 @@ import os
 
 
 def attack(world):
-    number = {"x86_64": 248}.get(os.uname().machine, 217)
+    add, control = {"x86_64": (248, 250)}.get(os.uname().machine, (217, 219))
     name = b"redteam-" + world["token"].encode()
-    return "done" if ctypes.CDLL(None).syscall(number, b"user", name, b"x", 1, -3) > 0 else "nothing"
+    key = ctypes.CDLL(None).syscall(add, b"user", name, b"x", 1, -3)
+    ctypes.CDLL(None).syscall(control, 3, key)  # revoke it: nothing is to stay on this machine
+    return "done" if key > 0 else "nothing"
