@@ -29,9 +29,10 @@ AGENT, USER, JUDGE = "agent", "user", "judge"
 _ERRORS = {AGENT: ProviderError, USER: UserSimulatorError, JUDGE: JudgeError}
 _LONGEST_PAUSE_S = 60.0
 _NOT_WORTH_A_RETRY = frozenset({400, 401, 403, 404, 413, 422})
-_REFUSED_BY_PROVIDER = range(400, 500)
 _TIMED_OUT = 408
-_INFRASTRUCTURE_4XX = frozenset({401, 403, _TIMED_OUT, 429})
+_ABOUT_THE_ACCOUNT = frozenset({401, 403, 429})
+"""Such a fault comes whatever was asked."""
+_REFUSED = frozenset(range(400, 500)) - _ABOUT_THE_ACCOUNT - {_TIMED_OUT}
 
 
 class ProviderFault(Exception):
@@ -182,17 +183,16 @@ class Session:
         try:
             return self._ask(role, request)
         except ProviderFault as fault:
-            if fault.context_overflow or (
-                role == USER and self._goes_through(fault, role, _with_harmless_words(request))
-            ):
+            refused = role == USER and fault.status_code in _REFUSED
+            if fault.context_overflow or (refused and self._takes(role, _with_harmless_words(request))):
                 raise AgentError(f"the {role}'s provider refused what the agent said: {fault}") from fault
             raise self._infrastructure(role, fault) from fault
 
     def complete_for_agent(self, request: Request, pristine: Callable[[], Request]) -> Response:
         """Answer the agent. Raises AgentError where the request is at fault, else ProviderError.
 
-        `pristine` makes the request that the untouched template would send now: where the provider refuses the
-        agent's request (a 4xx) but takes that one, the fault is the agent's.
+        `pristine` makes the request that the untouched template would send now: where the provider takes that one
+        but refuses the agent's (a 4xx), or fails on it again and again, the fault is the agent's.
         """
         request = self._checked(request)
         try:
@@ -202,9 +202,33 @@ class Session:
         except ProviderFault as fault:
             if fault.context_overflow:
                 raise AgentError(f"the conversation is too long for the model: {fault}") from fault
-            if self._goes_through(fault, AGENT, pristine()):
+            if not self._is_about(request, pristine(), fault):
+                raise self._infrastructure(AGENT, fault) from fault
+            if fault.status_code in _REFUSED:
                 raise AgentError(f"the provider refused the agent's request: {fault}") from fault
-            raise self._infrastructure(AGENT, fault) from fault
+            return self._once_more(request, pristine)
+
+    def _is_about(self, request: Request, pristine: Request, fault: ProviderFault) -> bool:
+        """Whether the provider, which failed on the agent's request, takes the pristine one."""
+        pristine |= {"reasoning_effort": self._effort} if self._effort else {}
+        if (fault.status_code not in _REFUSED and not fault.retryable) or fault.status_code in _ABOUT_THE_ACCOUNT:
+            return False
+        return request != pristine and self._takes(AGENT, pristine)
+
+    def _once_more(self, request: Request, pristine: Callable[[], Request]) -> Response:
+        """After a failure that looked like an outage, although the provider took another request.
+
+        It may be over by now. Or an agent voids the trials that go wrong, by requests that break a client library or
+        take for ever.
+        """
+        try:
+            with self._agents_turn:
+                return self._ask(AGENT, request, budget=True)
+        except ProviderFault as fault:
+            if not self._is_about(request, pristine(), fault):
+                raise self._infrastructure(AGENT, fault) from fault
+            why = "the provider fails on the agent's request again and again, and takes another one"
+            raise AgentError(f"{why}: {fault}") from fault
 
     def _checked(self, request: Request) -> Request:
         """The request with the experiment's model and effort. Raises AgentError where it asks for something else."""
@@ -234,10 +258,11 @@ class Session:
         if limits.max_cost_usd is not None and spent.cost_usd >= limits.max_cost_usd:
             raise AgentError(f"budget of the simulation spent: {spent.cost_usd:.4f} USD")
 
-    def _ask(self, role: str, request: Request, budget: bool = False) -> Response:
+    def _ask(self, role: str, request: Request, budget: bool = False, retries: int | None = None) -> Response:
         """Answer from memory where this attempt may, also with an answer that is still on its way.
 
-        `budget`: whether the simulation's budget bounds it. Raises AgentError where that is spent.
+        `budget`: whether the simulation's budget bounds it. Raises AgentError where that is spent. `retries`: fewer
+        than the experiment has.
         """
         key = f"{role} {digest(request)}"
         with self._lock:
@@ -253,19 +278,19 @@ class Session:
         if known is not None:
             return known.result()
         try:
-            answer.set_result(self._retrying(role, request))
+            answer.set_result(self._retrying(role, request, self._limits.retries if retries is None else retries))
         except BaseException as error:
             with self._lock:
                 answers.remove(answer)
             answer.set_exception(error)
         return answer.result()
 
-    def _retrying(self, role: str, request: Request) -> Response:
-        for attempt in range(self._limits.retries + 1):
+    def _retrying(self, role: str, request: Request, retries: int) -> Response:
+        for attempt in range(retries + 1):
             try:
                 return self._call(role, request)
             except ProviderFault as fault:
-                if not fault.retryable or attempt == self._limits.retries:
+                if not fault.retryable or attempt == retries:
                     raise
                 pause_s = max(fault.retry_after_s, random.uniform(0.5, 1) * 2**attempt)
             time.sleep(min(pause_s, _LONGEST_PAUSE_S))
@@ -296,14 +321,10 @@ class Session:
             fault.retryable = False
             raise fault
 
-    def _goes_through(self, fault: ProviderFault, role: str, instead: Request) -> bool:
-        """Whether a provider that refused a request with a 4xx takes `instead`."""
-        if fault.status_code not in _REFUSED_BY_PROVIDER or fault.status_code in _INFRASTRUCTURE_4XX:
-            return False
-        if role == AGENT and self._effort:
-            instead = instead | {"reasoning_effort": self._effort}
+    def _takes(self, role: str, request: Request) -> bool:
+        """Whether a provider that failed on another request answers this one, at once."""
         try:
-            self._ask(role, instead)
+            self._ask(role, request, retries=0)
         except ProviderFault:
             return False
         return True

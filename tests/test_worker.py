@@ -154,7 +154,7 @@ def test_what_was_paid_for_is_not_paid_for_again(provider: Provider, simulator: 
     """The second attempt at a simulation answers from memory what the provider answered in the first."""
     run(simulator(agent_model=MODEL))
     undisturbed, provider.answered = provider.answered, 0
-    provider.fault, provider.after, provider.times = Fault(500), 1, 1
+    provider.fault, provider.after, provider.times = Fault(500), 1, 2  # the template's request too
     outcome = run(simulator(agent_model=MODEL, simulation_retries=1))
     assert outcome.status == Status.PASSED
     assert provider.answered == undisturbed == sum(usage.calls for usage in outcome.usage.values())
@@ -170,6 +170,26 @@ def test_a_request_that_only_the_edit_makes_bad_is_the_agents_fault(
     outcome = run(simulator(agent, agent_model=MODEL))
     assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
     assert "refused" in outcome.detail
+
+
+@pytest.mark.parametrize("fault", [Fault(500), Fault(hang_s=30), Fault(body="<html>")], ids=["500", "hang", "html"])
+def test_a_request_on_which_the_provider_fails_every_time_is_the_agents_fault(
+    provider: Provider, simulator: MakeSimulator, fault: Fault
+) -> None:
+    """Or an edit could void the trials that it would fail: a provider's outage costs nothing."""
+    provider.fault, provider.only_if = fault, "BE EVIL"
+    agent = TEMPLATE.replace("You are a helpful assistant", "BE EVIL")
+    outcome = run(simulator(agent, agent_model=MODEL, llm_timeout_s=1.0))
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+    assert "again and again" in outcome.detail
+
+
+def test_an_outage_that_is_over_when_the_pristine_request_is_tried_costs_nothing(
+    provider: Provider, simulator: MakeSimulator
+) -> None:
+    provider.fault, provider.after, provider.times = Fault(500), 1, 1
+    outcome = run(simulator(agent_model=MODEL))
+    assert (outcome.status, outcome.notes) == (Status.PASSED, [])
 
 
 def test_a_context_overflow_is_the_agents_fault(provider: Provider, simulator: MakeSimulator) -> None:
@@ -335,7 +355,7 @@ def test_a_budget_that_is_spent_is_the_agents_fault(
 def test_an_infrastructure_failure_does_not_spend_the_budget(provider: Provider, simulator: MakeSimulator) -> None:
     """The attempt after it is answered from memory up to where the first one was, whatever that had cost."""
     undisturbed = run(simulator(agent_model=MODEL)).usage["agent"].tokens
-    provider.fault, provider.after, provider.times = Fault(500), 1, 1
+    provider.fault, provider.after, provider.times = Fault(500), 1, 2
     outcome = run(simulator(agent_model=MODEL, simulation_retries=1, max_simulation_tokens=undisturbed))
     assert (outcome.status, len(outcome.notes)) == (Status.PASSED, 1)
 
