@@ -64,9 +64,9 @@ def test_the_gate_stops_undecided_and_ends_as_it_would_have_without_a_limit(
     whole = prepared.copy(tmp_path / "whole")
     expected = whole.run("gating.py")
     stops = 0
-    while (done := _with(prepared, "max_run_llm_calls: 60").run("gating.py")).returncode == 2:
+    while (done := _with(prepared, "max_run_llm_calls: 150").run("gating.py")).returncode == 2:
         before = _trials(prepared)
-        _assert_stopped(done, "max_run_llm_calls: 60")
+        _assert_stopped(done, "max_run_llm_calls: 150")
         assert "verdict" not in done.stdout
         assert [type(row).__name__ for row in Ledger(Store(prepared.vault)).rows] == ["Baseline"]
         stops += 1
@@ -116,11 +116,3 @@ def test_what_was_in_flight_is_finished_and_kept(runner: Any) -> None:
     with runner(**limit).open() as bench:
         last = next(task_id for task_id in train if task_id not in kept)
         assert bench.run([*kept, last], "test").new == 1, "a limit reached with the last one that was needed"
-    rewards: dict[str, float] = {}
-    for _ in train:
-        try:
-            rewards = runner(max_concurrency=2, **limit).run()
-            break
-        except RunLimitReached:
-            continue
-    assert rewards == dict.fromkeys(train, 1.0)
