@@ -126,7 +126,7 @@ def test_a_host_that_does_not_read_is_ended(host: Callable[..., Host], monkeypat
     agents = host("import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", timeout_s=30)
 
     def start_and_stop() -> None:
-        with suppress(HostDied):
+        with suppress(AgentError):  # a file without an agent is one too, when it goes on
             agents.call("one", "start", complete, **SETUP)
 
     threading.Thread(target=start_and_stop).start()

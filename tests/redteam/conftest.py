@@ -51,12 +51,12 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 def score_card() -> str:
     """For each mode how many attacks were stopped; which got through; which never can, and why."""
-    lines = ["mode      stopped  tried"]
-    for mode in MODES:
+    lines = ["mode          stopped  tried"]
+    for mode in (*MODES, "coding agent"):
         outcomes = [succeeded for one, _, succeeded in _results if one == mode]
         if outcomes:
-            lines.append(f"{mode:8} {len(outcomes) - sum(outcomes):8} {len(outcomes):6}")
-    for mode in MODES[1:]:
+            lines.append(f"{mode:12} {len(outcomes) - sum(outcomes):8} {len(outcomes):6}")
+    for mode in (*MODES[1:], "coding agent"):
         through = sorted(attack for one, attack, succeeded in _results if one == mode and succeeded)
         if through:
             lines += ["", f"{len(through)} got through in {mode}:", *_wrapped(through)]

@@ -16,7 +16,7 @@ from redteam import conftest  # noqa: E402
 
 def main() -> int:
     os.environ["RED_TEAM_PROCESS"] = "1"
-    files = [str(HERE / f"test_{mode}.py") for mode in ("unconfined", "process", "sandbox")]
+    files = [str(HERE / f"test_{mode}.py") for mode in ("unconfined", "process", "sandbox", "coding_agent")]
     with contextlib.redirect_stdout(io.StringIO()):
         code = pytest.main([*files, "-p", "no:cacheprovider", "-n", "2", "--dist", "load"])
     print(conftest.score_card())
