@@ -280,7 +280,7 @@ def test_the_sequential_gate_asks_again_only_for_what_an_outage_took(
     checkout, run = real_client("max_trials: 3\n")
     assert run("prepare.py").returncode == 0
     checkout.agent.write_text(_CAREFUL)
-    down.add("careful")
+    down.add("messages")
     gate = run("gating.py")
     assert gate.returncode == 2 and "verdict: undecided" in gate.stdout
     assert "4 trials could not be evaluated; the same command runs those again" in gate.stdout
