@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoharness import data
+from autoharness import data, evaluator
 from autoharness.config import AGENT_FILE, CONFIG_FILE, Experiment, resolve
 from autoharness.errors import UserError
 from autoharness.ledger import Ledger
@@ -69,10 +69,12 @@ def _experiment(experiment: Experiment) -> Iterator[Check]:
         yield Check("data", False, _one_line(error), _PREPARE)
         return
     yield _data(measure)
+    yield Check("isolation", True, "; ".join([measure.isolation, *measure.not_enforced]))
     for role in ("agent", "user", "judge"):
         yield _model(role, experiment.model_of(role), missing)
     yield _workspace()
     yield _baseline(measure)
+    yield _evaluator(measure)
 
 
 def _tau2() -> str:
@@ -166,6 +168,16 @@ def _baseline(measure: Measure) -> Check:
     if not versions:
         return Check("baseline", False, f"not recorded for {measure.words}", _PREPARE)
     return Check("baseline", True, f"{versions[0].row.val_score:.4f} ({measure.words}), {versions[0].row.time}")
+
+
+def _evaluator(measure: Measure) -> Check:
+    store = Store(default_vault())
+
+    def look() -> str:
+        evaluator.check(store, Ledger(store, measure.id).evaluator)
+        return "as it was accepted"
+
+    return _try("evaluator", _PREPARE, look)
 
 
 def _try(name: str, mend: str, look: Callable[[], str]) -> Check:

@@ -63,7 +63,8 @@ def test_check_says_of_every_part_whether_it_is_in_order_and_costs_nothing(prepa
     assert "not what prepare found: domains/mock/db.json" in failing["data"]
     assert failing["agent model"].endswith("gpt-5.4: OPENAI_API_KEY is not set; echo 'OPENAI_API_KEY=...' >> .env")
     assert "litellm knows no provider" in failing["user model"]
-    assert {"PROGRAM.md", "workspace", "baseline"} <= set(failing)
+    assert {"PROGRAM.md", "workspace", "baseline", "evaluator"} <= set(failing)
+    assert "ok    isolation: sandbox" in done.stdout
 
 
 def test_a_missing_key_is_one_line_before_anything_is_run(tmp_path: Path) -> None:
