@@ -1,0 +1,43 @@
+"""A provider that solves the mock domain's tasks, but for the faults that a test wants."""
+
+import json
+import threading
+import time
+from typing import Any
+
+from llm_server import Fault
+from solver import Solver
+
+from autoharness.tau import Tau2
+
+Json = dict[str, Any]
+
+
+class Provider:
+    """Solves tasks, except that `fault` answers the requests of one role, the first `times` from `after` on."""
+
+    def __init__(self, tau2: Tau2) -> None:
+        self._solver = Solver(tau2._tasks("mock").values())
+        self._lock = threading.Lock()
+        self.fault: Fault | Json | None = None
+        self.role, self.after, self.times, self.only_if = "agent", 0, 10**6, ""
+        self.answered = 0
+        self.wait_s = 0.0
+
+    def reply(self, request: Json) -> Json | Fault:
+        with self._lock:
+            if self._is_faulty(request):
+                self.times -= 1
+                assert self.fault is not None
+                return self.fault
+            self.answered += 1
+        time.sleep(self.wait_s)
+        return self._solver.reply(request)
+
+    def _is_faulty(self, request: Json) -> bool:
+        text = json.dumps(request)
+        role = "judge" if "metExpectation" in text else "user" if "<scenario>" in text else "agent"
+        if self.fault is None or role != self.role or self.only_if not in text:
+            return False
+        self.after -= 1
+        return self.after < 0 < self.times
