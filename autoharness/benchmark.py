@@ -38,8 +38,8 @@ def main(arguments: list[str]) -> int:
         changes = _export(run, bench)
     result = shown(run.rewards, bench.measure.held_out_splits, options.reveal_held_out)
     _explain(run, set() if options.reveal_held_out else bench.measure.held_out)
-    simulated = resolved.experiment.simulated
-    print(_as_json(run, result, changes, simulated) if options.json else _as_text(run, result, changes, simulated))
+    show = _as_json if options.json else _as_text
+    print(show(run, result, changes, bench.measure))
     if run.interrupted:
         left = run.planned - len(run.outcomes)
         print(f"interrupted: {left} simulations are left; the same command runs them", file=sys.stderr)
@@ -182,7 +182,7 @@ def _explain(run: Run, hidden: set[str]) -> None:
     print(f"[benchmark] log: {run.folder}", file=sys.stderr)
 
 
-def _as_text(run: Run, result: Shown, changes: Changes | None, simulated: bool) -> str:
+def _as_text(run: Run, result: Shown, changes: Changes | None, measure: Measure) -> str:
     scored = result.scored or not result.withheld
     lines = [f"val_score: {score_line(result.scored.values())}"] if scored else []
     if result.withheld:
@@ -191,7 +191,8 @@ def _as_text(run: Run, result: Shown, changes: Changes | None, simulated: bool) 
         lines.append(f"held_out: {result.held_out} tasks")
     lines += changes.lines if changes else []
     lines += [_line(task_id, result.rewards[task_id]) for task_id in sorted(result.rewards, key=natural_order)]
-    return "\n".join([*lines, SIMULATED] if simulated else lines)
+    lines.append(f"isolation: {measure.isolation}")
+    return "\n".join([*lines, SIMULATED] if measure.experiment.simulated else lines)
 
 
 def _line(task_id: str, reward: float | None) -> str:
@@ -200,7 +201,7 @@ def _line(task_id: str, reward: float | None) -> str:
     return f"  {'PASS' if passed(reward) else 'FAIL'}  {task_id}: {reward:.2f}"
 
 
-def _as_json(run: Run, result: Shown, changes: Changes | None, simulated: bool) -> str:
+def _as_json(run: Run, result: Shown, changes: Changes | None, measure: Measure) -> str:
     statuses: dict[str, list[Outcome]] = defaultdict(list)
     for outcome in run.outcomes:
         if outcome.trial.task_id in result.rewards:
@@ -211,7 +212,9 @@ def _as_json(run: Run, result: Shown, changes: Changes | None, simulated: bool) 
         "statuses": {task_id: [str(one.status) for one in outcomes] for task_id, outcomes in statuses.items()},
         "held_out": {"tasks": result.held_out, "withheld": result.withheld},
         "changes": asdict(changes) if changes else None,
-        "simulated": simulated,
+        "isolation": measure.isolation,
+        "layers": measure.facts["layers"],
+        "simulated": measure.experiment.simulated,
         "cost_usd": sum(outcome.cost_usd for outcome in run.outcomes),
     }
     return json.dumps(document, indent=1)

@@ -53,10 +53,12 @@ class Measure:
 
     @property
     def words(self) -> str:
-        """The measure for a person, such as "retail test, 40 tasks, gpt-5.4"."""
+        """Such as "retail test, 40 tasks, gpt-5.4"; with the isolation where it is not simply the sandbox."""
         trials = f" x {self.experiment.trials} trials" if self.experiment.trials > 1 else ""
         tasks = f"{len(self.gate_tasks)} tasks{trials}"
-        return f"{self.experiment.domain} {self.experiment.gate_split}, {tasks}, {self.experiment.agent_model}"
+        split = f"{self.experiment.domain} {self.experiment.gate_split}"
+        isolation = f", isolation {self.isolation}" if self.isolation != SANDBOX else ""
+        return f"{split}, {tasks}, {self.experiment.agent_model}{isolation}"
 
     @property
     def not_enforced(self) -> list[str]:

@@ -59,6 +59,7 @@ def test_what_an_older_kernel_does_not_enforce_is_said(prepared: Checkout, missi
     done = on_an_older_kernel(prepared, missing, "benchmark.py", "--num-tasks", "1")
     assert done.returncode == 0, done.stderr
     assert f"isolation sandbox without {', '.join(layers)}\n" in done.stderr
+    assert f"isolation: sandbox without {', '.join(layers)}\n" in done.stdout
     said = [line for line in done.stderr.splitlines() if "not enforced: " in line]
     assert [line.split("not enforced: ")[1].split()[0] for line in said] == layers
     newest = max(prepared.vault.glob("runs/*/run-*.json"), key=lambda path: path.stat().st_mtime)
