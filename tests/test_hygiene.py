@@ -154,4 +154,4 @@ def kill_amid_a_gate(checkout: Checkout, places: dict[str, str]) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     door.send_signal(signal.SIGKILL)
-    door.wait()
+    assert door.wait() == -signal.SIGKILL, "it was over before"

@@ -28,13 +28,13 @@ def complete(request: dict[str, Any]) -> dict[str, Any]:
     return {"choices": [{"index": 0, "finish_reason": "stop", "message": assistant("Hello, " + request["model"])}]}
 
 
-def answering(expression: str) -> str:
+def answering(expression: str, imports: str = "") -> str:
     """The template, with the value of an expression as what it says."""
     return (
-        f"{TEMPLATE}\nimport os, openai, socket\ndef answer(self, message, state):\n"
+        f"{TEMPLATE}\n{imports}\ndef answer(self, message, state):\n"
         f"    return AssistantMessage(content=str({expression})), state\n"
         "HarnessAgent.generate_next_message = answer\n"
-    ).replace("openai, ", "openai, " if "openai." in expression else "")
+    )
 
 
 def ask(host: Host, simulation: str = "one") -> str:
@@ -138,10 +138,10 @@ class TestBaseUrl:
         "openai.OpenAI(base_url=openai_endpoint()[0], api_key={key}, max_retries=0)"
         ".chat.completions.create(model='m', messages=[dict(role='user', content='Hi')]).choices[0].message.content"
     )
-    IMPORT = "from autoharness.agent_api import openai_endpoint\n"
+    IMPORTS = "import socket\nimport openai\nfrom autoharness.agent_api import openai_endpoint"
 
     def host(self, tmp_path: Path, expression: str, **settings: Any) -> Host:
-        source = self.IMPORT + answering(expression).replace('"""The agent', '"""', 1)
+        source = answering(expression, self.IMPORTS)
         return Host(AgentFile(source, "m", None), 20, Confinement("sandbox", tmp_path, **settings))
 
     def test_a_client_of_its_own(self, tmp_path: Path) -> None:
