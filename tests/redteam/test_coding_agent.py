@@ -142,8 +142,8 @@ def test_what_is_recorded_is_what_was_accepted(whole: Checkout, record_property:
     assert done.returncode == 3 and not swapped
 
 
-def test_an_honest_good_edit_passes_here(whole: Checkout) -> None:
-    """Or what is refused above would show nothing."""
+def test_the_edit_of_the_attacks_alone_is_judged_and_rejected(whole: Checkout) -> None:
+    """Or a gate that refuses every checkout would pass the tests above."""
     assert whole.run("gating.py", **FROM_ROOT).returncode == 3, "nothing is edited yet"
     whole.agent.write_text(NO_IMPROVEMENT)
     assert whole.run("gating.py", **FROM_ROOT).returncode == 1
