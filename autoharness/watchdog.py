@@ -85,13 +85,21 @@ def _used(scratch: Path, descriptors: Path) -> str:
         try:
             for entry in os.scandir(folders.pop()):
                 entries += 1
-                bytes_used += entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES
+                bytes_used += _bytes_of(entry)
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(entry.path)
                 if entries > _MOST_ENTRIES:
                     return f"wrote over {_MOST_ENTRIES} files and folders"
         except FileNotFoundError:
-            continue  # removed meanwhile
+            continue  # the folder was removed meanwhile
         except OSError as error:  # a path too long to follow
             return f"wrote folders that cannot be followed ({error.strerror})"
     return f"wrote over {_MOST_DISK_MB} MB" if bytes_used > _MOST_DISK_MB * _MEGABYTE else ""
+
+
+def _bytes_of(entry: os.DirEntry[str]) -> int:
+    """Of the disk; none where it was removed or renamed meanwhile: what lies beside it is still to be counted."""
+    try:
+        return entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES
+    except FileNotFoundError:
+        return 0
