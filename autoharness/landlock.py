@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import struct
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -37,6 +38,8 @@ TCP_SINCE, SCOPES_SINCE = 4, 6
 
 def abi() -> int:
     """The kernel's version of Landlock; 0 where it has none."""
+    if sys.platform != "linux":  # the number is another call's
+        return 0
     found: int = _library().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint(_ASK_VERSION))
     return max(found, 0)
 

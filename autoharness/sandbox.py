@@ -86,9 +86,11 @@ def own_network(setup: dict[str, Any]) -> str:
     """Move this process to a network that has nothing but its own 127.0.0.1; "" or why that cannot be had."""
 
     def move() -> None:
-        library = ctypes.CDLL(None, use_errno=True)
+        if sys.platform != "linux":
+            raise LayerMissing("this system has none")
         if not setup["seccomp"]:
             raise LayerMissing("left out")
+        library = ctypes.CDLL(None, use_errno=True)
         # whoever is not privileged here is so in a user namespace of its own
         if library.unshare(_CLONE_NEWNET) and library.unshare(_CLONE_NEWUSER | _CLONE_NEWNET):
             raise LayerMissing(f"the kernel gives none ({os.strerror(ctypes.get_errno())})")

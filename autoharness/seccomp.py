@@ -13,6 +13,7 @@ import os
 import platform
 import socket
 import struct
+import sys
 
 from autoharness.errors import LayerMissing
 
@@ -95,6 +96,8 @@ def install(tcp: bool) -> None:
     Needs no_new_privs. Raises LayerMissing.
     """
     machine = platform.machine()
+    if sys.platform != "linux":
+        raise LayerMissing("this system has no seccomp")
     if machine not in _ARCHITECTURES:
         raise LayerMissing(f"there is no list of system calls for {machine}")
     program = filter_program(machine, os.getpid(), tcp)

@@ -1,6 +1,7 @@
 """What confines an agent host, what is said where a kernel lacks a part of it, what a host of its own is worth."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,26 @@ def test_every_layer_is_in_force_here(tmp_path: Path) -> None:
         assert host.layers == dict.fromkeys(ALL_LAYERS, "")
     finally:
         host.close()
+
+
+def test_another_system_lacks_layers_and_goes_on(tmp_path: Path) -> None:
+    """Linux's calls are not there, or are others under their numbers. In a process of its own: what is in force stays."""
+    code = (
+        "import sys; sys.platform = 'darwin'\nfrom autoharness import sandbox\n"
+        f"setup = dict(agent_folder={str(tmp_path)!r}, scratch={str(tmp_path)!r}, private=[], memory_mb=4096,\n"
+        "             landlock_abi=99, seccomp=True)\n"
+        "print(sandbox.own_network(setup), *sandbox.confine(setup, port=1).items(), sep='\\n')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "this system has none",
+        "('limits', '')",
+        "('privileges', '')",
+        "('files', 'the kernel has no Landlock')",
+        "('tcp', 'Landlock ABI 4 or newer, and here is none')",
+        "('signals', 'Landlock ABI 6 or newer, and here is none')",
+        "('calls', 'this system has no seccomp')",
+    ]
 
 
 @pytest.mark.parametrize(
