@@ -13,7 +13,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from autoharness import agent_api
+from autoharness import agent_api, strict_json
 
 _PATH = "/v1/chat/completions"
 _LARGEST_BODY = 32 * 1024 * 1024
@@ -22,21 +22,24 @@ Complete = Callable[[str, dict[str, Any]], dict[str, Any]]
 """Answers a request in the name of a simulation. Raises agent_api.RequestRefused or SimulationAborted."""
 
 
-class Server:
+class Server(ThreadingHTTPServer):
     """Listens as soon as it is made; answers from `serve` on."""
 
+    complete: Complete
+
     def __init__(self) -> None:
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self.port = int(self._http.server_address[1])
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.port = int(self.server_address[1])
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
 
     def serve(self, complete: Complete) -> None:
-        self._http.complete = complete  # type: ignore[attr-defined]
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        self.complete = complete
+        threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    server: Server
 
     def do_POST(self) -> None:
         body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), _LARGEST_BODY))
@@ -45,13 +48,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404, f"there is only {_PATH}")
             return
         try:
-            request = json.loads(body)
-            if not request.pop("stream", False):
-                completion = self.server.complete(token, request)  # type: ignore[attr-defined]
-                self._answer(200, _in_full(completion))
-                return
-            self._refuse(400, "the gateway does not stream")
-        except (ValueError, AttributeError) as error:
+            request = strict_json.loads_object(body.decode())
+            if request.pop("stream", False):
+                self._refuse(400, "the gateway does not stream")
+            else:
+                self._answer(200, _in_full(self.server.complete(token, request)))
+        except ValueError as error:
             self._refuse(400, f"no request: {error}")
         except agent_api.RequestRefused as error:
             self._refuse(400, str(error))
