@@ -64,7 +64,7 @@ def _findings(row: Row, ledger: Ledger, store: Store) -> Iterator[str]:
         yield from _suite_tasks(row, before.suite)
         yield from _verdict(row, before)
     if isinstance(row, Record):
-        yield from _record(row, ledger)
+        yield from _record(row, ledger.before(row))
 
 
 def _looks(row: Row) -> list[Look]:
@@ -208,8 +208,8 @@ def _suite_verdict(gate: Gate, ledger: Ledger) -> SuiteVerdict:
     return veto_after_checks(gate.suite, gate.suite_checks, ledger.suite)
 
 
-def _record(row: Record, ledger: Ledger) -> Iterator[str]:
-    gates = {gate.number: gate for gate in ledger.all_rows if isinstance(gate, Gate)}
+def _record(row: Record, before: Ledger) -> Iterator[str]:
+    gates = {gate.number: gate for gate in before.all_rows if isinstance(gate, Gate)}
     gate = gates.get(row.gate)
     if gate is None or (gate.agent, gate.verdict) != (row.agent, Verdict.ACCEPTED):
         yield f"no gate accepted {row.agent[:12]} before"

@@ -193,15 +193,19 @@ def test_a_row_that_does_not_follow_from_its_trials_is_found(
     assert any(f"row {number} (gate): " in line and finding in line for line in capsys.readouterr().out.splitlines())
 
 
-def test_a_gate_before_any_baseline_is_found(vault: _Vault, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_record_in_the_baselines_place_is_found(vault: _Vault, capsys: pytest.CaptureFixture[str]) -> None:
+    accepted = vault.ledger.gates[0]
+
     def record(row: Json) -> None:
         for name in row.keys() - {field.name for field in fields(Record)} - {"previous"}:
             del row[name]
-        row["kind"] = "Record"
+        row |= {"kind": "Record", "agent": accepted.agent, "gate": accepted.number}
 
     vault.forge(0, record)
     assert verify(vault.store) == 1
-    assert "row 1 (gate): there was no version to compare with" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"row 0 (record): no gate accepted {accepted.agent[:12]} before" in said
+    assert "row 1 (gate): there was no version to compare with" in said
 
 
 @pytest.mark.parametrize(
