@@ -53,7 +53,7 @@ def test_every_layer_is_in_force_here(tmp_path: Path) -> None:
 
 
 def test_another_system_lacks_layers_and_goes_on(tmp_path: Path) -> None:
-    """Linux's calls are not there, or are others under their numbers. In a process of its own, for what is in force."""
+    """Linux's calls are others there, or none. In a process of its own, since what is in force stays."""
     code = (
         "import sys; sys.platform = 'darwin'\nfrom autoharness import sandbox\n"
         f"setup = dict(agent_folder={str(tmp_path)!r}, scratch={str(tmp_path)!r}, private=[], memory_mb=4096,\n"
