@@ -56,7 +56,7 @@ def _run(bench: Bench, ledger: Ledger, best: Version, split: str) -> Confirmatio
     """Both sides' trials, interleaved. None where some have no reward."""
     baseline, tasks = ledger.versions[0].row.agent, bench.measure.confirm_tasks
     bench.measure.check_splits()
-    accepted = evaluator.check(bench.store, ledger.evaluator)
+    bench.accepted = evaluator.check(bench.store, ledger.evaluator)
     numbers = range(_FIRST_NUMBER, _FIRST_NUMBER + bench.experiment.confirm_trials)
     sides = [(number, task_id, agent) for number in numbers for task_id in tasks for agent in (baseline, bench.agent)]
     trials = [bench.measure.trial(task_id, number, agent) for number, task_id, agent in sides]
@@ -64,7 +64,7 @@ def _run(bench: Bench, ledger: Ledger, best: Version, split: str) -> Confirmatio
     if any(outcome.reward is None and not is_void(outcome) for outcome in run.outcomes):
         return None
     row = Confirmation(
-        evaluator=evaluator.check(bench.store, accepted),
+        evaluator=evaluator.check(bench.store, bench.accepted),
         measure=bench.measure.id,
         measured=bench.measure.words,
         agent=best.row.agent,

@@ -73,9 +73,9 @@ def _gate(experiment: Experiment, store: Store) -> int:
         ledger = Ledger(store, bench.measure.id)
         bench.measure.check_splits()
         _check_candidate(bench, ledger)
-        accepted = evaluator.check(store, ledger.evaluator)
-        gate = _decide(bench, ledger, replace(opened(bench, ledger, ledger.best), evaluator=accepted))
-        evaluator.check(store, accepted)  # a worker that was started later may have loaded another one
+        bench.accepted = evaluator.check(store, ledger.evaluator)
+        gate = _decide(bench, ledger, replace(opened(bench, ledger, ledger.best), evaluator=bench.accepted))
+        evaluator.check(store, bench.accepted)
         reveals, by_hand = store.reveals(experiment.domain), store.runs_by_hand(experiment.domain)
         gate = ledger.append(replace(gate, reveals=reveals, runs_by_hand=by_hand))
     export_ledger(Ledger(store))

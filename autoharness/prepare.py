@@ -151,7 +151,7 @@ def _run_baseline(bench: Bench, ledger: Ledger) -> int:
         _say(f"{AGENT_FILE} is not its template: the baseline is that of the file as it is")
     _say(f"baseline: {len(train)} train and {len(held_out)} held-out tasks ({bench.measure.words})")
     trials = bench.measure.trials(train, bench.agent) + bench.measure.trials(held_out, bench.agent, FIRST_TRIAL)
-    accepted = evaluator.keep(bench.store)
+    bench.accepted = evaluator.keep(bench.store)
     run = run_trials(bench, trials, "prepare.py")
     export_traces(bench.export(run), "baseline")
     rewards = run.settled
@@ -176,7 +176,7 @@ def _run_baseline(bench: Bench, ledger: Ledger) -> int:
         first_trial=FIRST_TRIAL,
         reveals=bench.store.reveals(bench.experiment.domain),
         commit=_commit_of_agent(),
-        evaluator=evaluator.check(bench.store, accepted),
+        evaluator=evaluator.check(bench.store, bench.accepted),
     )
     ledger.append(row)
     export_train_results(row.train, None)

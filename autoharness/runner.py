@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autoharness import evaluator
 from autoharness.budget import RunBudget
 from autoharness.config import AGENT_FILE, OFFLINE, REQUIRED, Experiment, check_choice, from_settings
 from autoharness.errors import RunLimitReached, UserError
@@ -218,6 +219,8 @@ class Bench:
         self.experiment = measure.experiment
         self.agent = agent
         """SHA-256 of the agent file."""
+        self.accepted = ""
+        """SHA-256 of the evaluator's manifest, where trials are kept only while it is that one."""
         self.store = store
         self._executor = executor
         self._folder = folder
@@ -236,7 +239,8 @@ class Bench:
 
         `command` and `reveal` are noted where held-out tasks are run. `enough` looks at the outcomes so far and
         says whether the others are still needed. Raises RunLimitReached where others are needed and the command's
-        budget is spent: nothing is to be concluded from a part of them.
+        budget is spent: nothing is to be concluded from a part of them. Raises UserError where the evaluator
+        changes meanwhile.
         """
         self._check_confirm_split(trials, command, reveal)
         outcomes = _Outcomes(self.store, {trial: self.measure.key(trial) for trial in trials})
@@ -251,13 +255,13 @@ class Bench:
                 diagnose=set(self.measure.train),
                 enough=lambda: bool(self._budget.reached or (enough and enough(outcomes.all))),
             ):
-                outcomes.take(outcome)
+                self._take(outcome, outcomes)
                 self._budget.add(outcome)
                 self._progress.add(outcome)
         except KeyboardInterrupt:
             interrupted = True
             for outcome in self._executor.finished():
-                outcomes.take(outcome)
+                self._take(outcome, outcomes)
         finally:
             self._progress.end()
             self._runs += 1
@@ -267,6 +271,12 @@ class Bench:
             most = "up to " if enough else ""
             raise RunLimitReached(f"{self._budget.reached}; {most}{left} simulations are left. {_NOTHING_LOST}")
         return Run(outcomes.all, self._folder, interrupted, len(trials), len(outcomes.all) - known)
+
+    def _take(self, outcome: Outcome, outcomes: _Outcomes) -> None:
+        """Raises UserError where the evaluator is not the accepted one any more: it may have made this outcome."""
+        if self.accepted:
+            evaluator.check(self.store, self.accepted)
+        outcomes.take(outcome)
 
     def export(self, run: Run) -> list[Outcome]:
         """Leave the train part of a run where the coding agent reads it; returns its outcomes."""

@@ -6,6 +6,7 @@ import json
 import marshal
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -158,16 +159,22 @@ def test_swapping_the_agent_file_while_the_gate_runs_changes_nothing(prepared: C
 
 
 def test_an_evaluator_that_is_edited_while_the_gate_runs_gives_no_verdict(whole: Checkout) -> None:
-    """A worker that starts later would be another one."""
+    """Nor does it leave trials for the next one: a worker that is started later is another one."""
     whole.agent.write_text(GOOD_PROMPT)
     before = len(_trials(whole))
     gate = _begin_gate(whole, "")
     while len(_trials(whole)) == before and gate.poll() is None:
         time.sleep(0.01)
-    with (whole.root / "autoharness" / "worker.py").open("a") as file:
-        file.write("# more\n")
+    worker = whole.root / "autoharness" / "worker.py"
+    honest, asked = worker.read_text(), 'float(reward_info["reward"])'
+    assert asked in honest
+    worker.write_text(honest.replace(asked, "0.0"))
+    for child in Path(f"/proc/{gate.pid}/task/{gate.pid}/children").read_text().split():
+        os.kill(int(child), signal.SIGKILL)  # its place is taken by one of the other kind
     assert (gate.communicate()[0], gate.returncode) == ("", 3)
     assert len(_rows(whole)) == 1
+    worker.write_text(honest)
+    assert whole.run("gating.py", **FROM_ROOT).returncode == 0
 
 
 def _begin_gate(checkout: Checkout, python_path: str) -> "subprocess.Popen[str]":
