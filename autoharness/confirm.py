@@ -56,7 +56,7 @@ def _run(bench: Bench, ledger: Ledger, best: Version, split: str) -> Confirmatio
     """Both sides' trials, interleaved. None where some have no reward."""
     baseline, tasks = ledger.versions[0].row.agent, bench.measure.confirm_tasks
     bench.measure.check_splits()
-    bench.accepted = evaluator.check(bench.store, ledger.evaluator)
+    evaluator.check(bench.store, bench.accepted)
     numbers = range(_FIRST_NUMBER, _FIRST_NUMBER + bench.experiment.confirm_trials)
     sides = [(number, task_id, agent) for number in numbers for task_id in tasks for agent in (baseline, bench.agent)]
     trials = [bench.measure.trial(task_id, number, agent) for number, task_id, agent in sides]

@@ -52,6 +52,8 @@ class LocalExecutor:
         self._agents = agents
         self._log_folder = log_folder
         self._workers: list[_Worker] = []
+        self._layers: dict[str, str] | None = None
+        """What confines the hosts of the first worker, and has to confine those of the others."""
         self._started = 0
         self._last_yielded: Outcome | None = None
         self._inbox: queue.SimpleQueue[tuple[_Worker, Message | None]] = queue.SimpleQueue()
@@ -72,6 +74,7 @@ class LocalExecutor:
     def facts(self, domain: str) -> Message:
         """tau's DomainFacts as JSON, and "layers": what confines an agent host here. Raises UserError."""
         facts: Message = self._ask({"facts": domain})["facts"]
+        self._layers = facts["layers"]
         return facts
 
     def missing_keys(self, models: list[str]) -> dict[str, str]:
@@ -191,6 +194,7 @@ class LocalExecutor:
             "agents": dict(self._agents),
             "threads": self._experiment.max_concurrency,
             "folder": str(self._log_folder),
+            "layers": self._layers,
             "private": [str(_WORKER.parent), str(Path.cwd()), str(default_vault())],
         }
         with suppress(ChannelError):  # as above

@@ -73,7 +73,7 @@ def _gate(experiment: Experiment, store: Store) -> int:
         ledger = Ledger(store, bench.measure.id)
         bench.measure.check_splits()
         _check_candidate(bench, ledger)
-        bench.accepted = evaluator.check(store, ledger.evaluator)
+        evaluator.check(store, bench.accepted)
         gate = _decide(bench, ledger, replace(opened(bench, ledger, ledger.best), evaluator=bench.accepted))
         evaluator.check(store, bench.accepted)
         reveals, by_hand = store.reveals(experiment.domain), store.runs_by_hand(experiment.domain)

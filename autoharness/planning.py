@@ -26,10 +26,9 @@ def null(experiment: Experiment, store: Store) -> int:
     """The kept version's held-out score, twice, each with trial seeds of its own."""
     ledger = Ledger(store, TauBenchRunner.of(experiment).measure().id)
     version = _kept(ledger)
-    accepted = evaluator.check(store, ledger.evaluator)
+    evaluator.check(store, ledger.evaluator)
     runner = TauBenchRunner.of(experiment, agent_file=store.agent_file(version.row.agent))
     with runner.open() as bench:
-        bench.accepted = accepted
         tasks, first = bench.measure.gate_tasks, version.row.first_trial
         numbers = range(first, first + 2 * experiment.trials)
         trials = [bench.measure.trial(task_id, number, bench.agent) for number in numbers for task_id in tasks]

@@ -125,7 +125,10 @@ def _accept_evaluator(measure: Measure, ledger: Ledger, store: Store) -> None:
     now = evaluator.keep(store)
     if now == ledger.evaluator:
         return
-    changed = evaluator.changes(store, ledger.evaluator, now)
+    try:
+        changed = evaluator.changes(store, ledger.evaluator, now)
+    except UserError:  # the manifest of the one before is gone: --verify says so
+        changed = ["what it was is not kept any more"]
     newest = ledger.versions[-1].row
     ledger.append(
         Evaluator(measure.id, newest.agent, measure.words, simulated=newest.simulated, evaluator=now, changed=changed)

@@ -219,8 +219,8 @@ class Bench:
         self.experiment = measure.experiment
         self.agent = agent
         """SHA-256 of the agent file."""
-        self.accepted = ""
-        """SHA-256 of the evaluator's manifest, where trials are kept only while it is that one."""
+        self.accepted = Ledger(store, measure.id).evaluator
+        """The evaluator that was accepted with the baseline, where there is one: trials of another are not kept."""
         self.store = store
         self._executor = executor
         self._folder = folder
@@ -240,10 +240,12 @@ class Bench:
         `command` and `reveal` are noted where held-out tasks are run. `enough` looks at the outcomes so far and
         says whether the others are still needed. Raises RunLimitReached where others are needed and the command's
         budget is spent: nothing is to be concluded from a part of them. Raises UserError where the evaluator
-        changes meanwhile.
+        is not the accepted one.
         """
         self._check_confirm_split(trials, command, reveal)
         outcomes = _Outcomes(self.store, {trial: self.measure.key(trial) for trial in trials})
+        if outcomes.missing:
+            self._check_evaluator()
         self._note_holdout({trial.task_id for trial in trials}, command, reveal)
         hidden = set() if reveal else self.measure.held_out
         known = len(outcomes.all)
@@ -273,10 +275,14 @@ class Bench:
         return Run(outcomes.all, self._folder, interrupted, len(trials), len(outcomes.all) - known)
 
     def _take(self, outcome: Outcome, outcomes: _Outcomes) -> None:
-        """Raises UserError where the evaluator is not the accepted one any more: it may have made this outcome."""
+        """Another evaluator may have made this outcome, while the accepted one waited for it."""
+        self._check_evaluator()
+        outcomes.take(outcome)
+
+    def _check_evaluator(self) -> None:
+        """Raises UserError where it is not the accepted one: what it makes must not be taken for the other's."""
         if self.accepted:
             evaluator.check(self.store, self.accepted)
-        outcomes.take(outcome)
 
     def export(self, run: Run) -> list[Outcome]:
         """Leave the train part of a run where the coding agent reads it; returns its outcomes."""

@@ -2,7 +2,7 @@
 
     python -P worker.py DESCRIPTOR
 
-Messages in:  {"setup": {experiment, agents: {SHA256: source}, threads, folder, private}}
+Messages in:  {"setup": {experiment, agents: {SHA256: source}, threads, folder, private, layers}}
               {"facts": DOMAIN}  {"keys": MODELS}
               {"leaks": DOMAIN, "before": agent source, "after": agent source}
               {"run": Trial, "job", "diagnose"}
@@ -71,12 +71,14 @@ class Hosts:
         turn_timeout_s: float,
         confinement: Confinement,
         per_simulation: bool = False,
+        layers: dict[str, str] | None = None,
     ) -> None:
-        """`per_simulation`: none is shared."""
+        """`per_simulation`: none is shared. `layers`: what confines each; None: what confines the first one."""
         self._agents = agents
         self._turn_timeout_s = turn_timeout_s
         self._confinement = confinement
         self._per_simulation = per_simulation
+        self._layers = layers
         self._shared: dict[str, Host] = {}
         self._lock = threading.Lock()
 
@@ -92,7 +94,7 @@ class Hosts:
     @contextmanager
     def alone(self, agent: str) -> Iterator[Host]:
         """A fresh one. Raises HostFailed."""
-        host = Host(self._agents[agent], self._turn_timeout_s, self._confinement)
+        host = self._start(self._agents[agent])
         try:
             yield host
         finally:
@@ -100,13 +102,21 @@ class Hosts:
 
     def layers(self) -> dict[str, str]:
         """What confines an agent host on this machine. Raises SetupError where none starts."""
-        nothing = AgentFile("", "", None)
         try:
-            host = Host(nothing, self._turn_timeout_s, self._confinement)
+            self._start(AgentFile("", "", None)).close()
         except HostFailed as error:
             raise SetupError(str(error)) from error
-        host.close()
-        return host.layers
+        return self._layers or {}
+
+    def _start(self, agent: AgentFile) -> Host:
+        """Raises HostFailed, also where the kernel confines it less than it did the others."""
+        host = Host(agent, self._turn_timeout_s, self._confinement)
+        if self._layers is None:
+            self._layers = host.layers
+        if host.layers != self._layers:
+            host.close()
+            raise HostFailed(f"the agent host is not confined as others are: {host.layers}, not {self._layers}")
+        return host
 
     def _shared_host(self, agent: str) -> Host:
         with self._lock:
@@ -114,7 +124,7 @@ class Hosts:
             if host is None or not host.alive:
                 if host:
                     host.close()
-                self._shared[agent] = Host(self._agents[agent], self._turn_timeout_s, self._confinement)
+                self._shared[agent] = self._start(self._agents[agent])
             return self._shared[agent]
 
     def close(self) -> None:
@@ -333,7 +343,7 @@ class Worker:
             tau2 = Tau2()
             confinement = confinement_of(experiment, Path(setup["folder"]), [*setup["private"], *tau2.folders])
             per_simulation = experiment.fresh_host == PER_SIMULATION
-            hosts = Hosts(agents, experiment.agent_timeout_s, confinement, per_simulation)
+            hosts = Hosts(agents, experiment.agent_timeout_s, confinement, per_simulation, setup["layers"])
             try:
                 self._answer_all(tau2, hosts, Simulator(tau2, experiment, hosts), setup["threads"])
             finally:
