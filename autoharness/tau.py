@@ -32,10 +32,10 @@ from autoharness.errors import (
     SimulationError,
 )
 from autoharness.tasks import UNWRITTEN, DomainFacts, Script, Step, cut, in_order
+from autoharness.tool_bounds import check_answer, takes_for_ever
 
 AGENT_NAME = "custom_agent"
 _MOST_DIFFERENCES = 100
-_LONGEST_TOOL_ANSWER_CHARS = 1_000_000
 
 Json = dict[str, Any]
 
@@ -104,7 +104,7 @@ class Tau2:
         self._flavour.register(registry)
         _route_llm_calls()
         _let_assertions_fail()
-        _bound_tool_answers()
+        _bound_tools()
 
     @property
     def domains(self) -> list[str]:
@@ -426,19 +426,29 @@ def _let_assertions_fail() -> None:
     Environment.run_env_assertion = run_env_assertion
 
 
-def _bound_tool_answers() -> None:
-    """Some of tau2's records double whenever a call is repeated; an agent must not fill the memory with them."""
+def _bound_tools() -> None:
+    """An agent must not fill the memory with tau2's answers, nor stop the worker or void its task with one call.
+
+    Some of its records double whenever a call is repeated.
+    """
     from tau2.environment.environment import Environment
 
     respond_in = getattr(Environment.get_response, "__wrapped__", Environment.get_response)
 
     @wraps(respond_in)
     def get_response(self: Any, message: Any) -> Any:
-        response = respond_in(self, message)
-        if message.requestor == "assistant" and len(response.content or "") > _LONGEST_TOOL_ANSWER_CHARS:
-            raise AgentError(
-                f"the agent called {message.name} until its answer was over {_LONGEST_TOOL_ANSWER_CHARS} characters"
-            )
+        if message.name == "calculate" and takes_for_ever(message.arguments.get("expression")):
+            message = message.model_copy(update={"arguments": {"expression": "too large"}})  # tau2 refuses letters
+        try:
+            response = respond_in(self, message)
+        except Exception as error:  # such as a number that is too long to write down
+            if message.requestor == "assistant":
+                raise AgentError(f"the agent's call of {message.name:.40} breaks tau2: {error!s:.200}") from error
+            raise
+        if message.requestor == "assistant":
+            length = len(response.content or "")
+            self.answered_chars = getattr(self, "answered_chars", 0) + length
+            check_answer(message.name, length, self.answered_chars)
         return response
 
     Environment.get_response = get_response

@@ -15,6 +15,7 @@ from autoharness.errors import UserError
 from autoharness.results import Status, Trial
 from autoharness.tasks import cut
 from autoharness.tau import AGENT_NAME, Tau2, differences
+from autoharness.tool_bounds import takes_for_ever
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -116,3 +117,62 @@ class HarnessAgent:
     outcome = simulator(agent, domain="airline", agent_model="offline/clerk").run(Trial("37", 0, 1), diagnose=False)
     assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
     assert "cancel_reservation until its answer was over 1000000 characters" in outcome.detail
+
+
+CALLER = """
+from autoharness.agent_api import AssistantMessage, ToolCall
+class HarnessAgent:
+    def __init__(self, tools, domain_policy, llm=None, llm_args=None): pass
+    def get_init_state(self, message_history=None): return None
+    def generate_next_message(self, message, state):
+        return AssistantMessage(tool_calls=[ToolCall(NAME, ARGUMENTS, str(n)) for n in range(COUNT)]), state
+"""
+
+
+def _calling(name: str, count: int, **arguments: Any) -> str:
+    return f"{CALLER}\nNAME, ARGUMENTS, COUNT = {name!r}, {arguments!r}, {count}\n"
+
+
+def test_answers_of_tools_without_end_are_the_agents_fault(simulator: Callable[..., Any]) -> None:
+    """Or the outcome would be too long for the door: a task to void."""
+    agent = _calling("get_product_details", 100, product_id="9523456873")
+    outcome = simulator(agent, domain="retail", agent_model="offline/clerk").run(Trial("0", 0, 1), diagnose=False)
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+    assert "their answers were over 4000000 characters" in outcome.detail
+
+
+def test_a_power_that_takes_days_is_an_error_of_the_tool(simulator: Callable[..., Any]) -> None:
+    """tau2 works it out in the worker, with the interpreter's lock held: it would stand still for everybody."""
+    agent = _calling("calculate", 1, expression="9**9**9")
+    outcome = simulator(agent, domain="retail", agent_model="offline/clerk").run(Trial("0", 0, 1), diagnose=False)
+    assert (outcome.status, outcome.reward) == (Status.FAILED, 0.0)
+    answers = [message for message in outcome.messages if message["role"] == "tool"]
+    assert answers and all(one["error"] and "Invalid" in one["content"] for one in answers)
+
+
+def test_a_call_that_breaks_tau2_is_the_agents_fault(simulator: Callable[..., Any]) -> None:
+    """The price of the bags has 4301 digits; Python writes down 4300. tau2 itself raises: a task to void."""
+    bags = {"reservation_id": "VAAOXJ", "total_baggages": 10**4299, "nonfree_baggages": 10**4299}
+    agent = _calling("update_reservation_baggages", 1, **bags, payment_id="credit_card_1052991")
+    outcome = simulator(agent, domain="airline", agent_model="offline/clerk").run(Trial("0", 0, 1), diagnose=False)
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+    assert "update_reservation_baggages breaks tau2" in outcome.detail
+
+
+@pytest.mark.parametrize(
+    ("expression", "refused"),
+    [
+        ("2 * 3 + 4 / 5", False),
+        ("100 * 1.05 ** 12", False),
+        ("1.05**-2*3", False),
+        ("9**9**9", True),
+        ("9**(9**9)", True),
+        ("(9**999)**999", True),
+        ("9**1000", True),
+        ("9**99.5", True),
+        ("(" + "9" * 1000 + ")**999", True),
+        (["9**9**9"], False),
+    ],
+)
+def test_which_powers_are_refused(expression: Any, refused: bool) -> None:
+    assert takes_for_ever(expression) == refused
