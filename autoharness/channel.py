@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from autoharness import strict_json
-from autoharness.errors import ChannelError
+from autoharness.errors import ChannelError, MessageTooLong
 
 MAX_LINE_BYTES = 32 * 1024 * 1024
 
@@ -30,10 +30,10 @@ class Channel:
         self._sending = threading.Lock()
 
     def send(self, message: Message) -> None:
-        """Raises ChannelError where the far side is gone, ValueError or TypeError where `message` is no JSON."""
+        """Raises ChannelError where the far side is gone, MessageTooLong, and ValueError or TypeError for no JSON."""
         line = strict_json.dumps(message)
         if len(line) > MAX_LINE_BYTES:
-            raise ValueError(f"a message of {len(line)} bytes is over the limit of {MAX_LINE_BYTES}")
+            raise MessageTooLong(f"a message of {len(line)} bytes is over the limit of {MAX_LINE_BYTES}")
         try:
             with self._sending:
                 self._sock.sendall(line)

@@ -12,6 +12,7 @@ AutoHarnessError
       ProviderError  UserSimulatorError  JudgeError  EvaluationError  WorkerDied  HostFailed
   LayerMissing            the kernel has no such part of the confinement
   Interrupted             Ctrl-C in a run of trials: what was finished is kept, exit 130
+  MessageTooLong          over the limit of a channel's line
   ChannelError            the other process closed its end, or sent what is no message
 """
 
@@ -49,6 +50,10 @@ class RunLimitReached(AutoHarnessError):
 
 class ChannelError(AutoHarnessError):
     """The process at the other end is gone or does not speak the protocol."""
+
+
+class MessageTooLong(AutoHarnessError, ValueError):
+    """The message is over the limit of a channel's line."""
 
 
 class SimulationError(AutoHarnessError):

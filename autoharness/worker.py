@@ -45,6 +45,7 @@ from autoharness.errors import (
     HostFailed,
     InfrastructureError,
     JudgeError,
+    MessageTooLong,
     SetupError,
     SimulationError,
     UserError,
@@ -383,9 +384,16 @@ class Worker:
             self._send(message["job"], outcome)
 
     def _send(self, job: int, outcome: Outcome) -> None:
-        """The door waits for an outcome of every job: one that cannot be sent is replaced by one that says so."""
+        """The door waits for an outcome of every job: one that cannot be sent is replaced by one that says so.
+
+        One that is too long keeps its reward: or an agent could void the tasks that it fails.
+        """
         try:
             self._channel.send({"job": job, "outcome": outcome.to_json()})
+        except MessageTooLong as error:
+            notes = [*outcome.notes, f"without its conversation: {error}"]
+            unsent = replace(outcome, messages=[], database_diff=[], notes=notes)
+            self._channel.send({"job": job, "outcome": unsent.to_json()})
         except (ValueError, TypeError) as error:
             reason = ascii(f"the outcome cannot be sent: {error}")[:300]
             unsent = Outcome(outcome.trial, Status.SETUP_ERROR, None, reason)
