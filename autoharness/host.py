@@ -31,7 +31,15 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.channel import Channel, Message
-from autoharness.errors import AgentError, ChannelError, HostDied, HostFailed, InfrastructureError, ProviderError
+from autoharness.errors import (
+    AgentError,
+    ChannelError,
+    HostDied,
+    HostFailed,
+    InfrastructureError,
+    MessageTooLong,
+    ProviderError,
+)
 from autoharness.strict_json import check_depth, dumps
 from autoharness.watchdog import Watchdog
 
@@ -48,6 +56,8 @@ _MOST_STRAY_CHATS = 100
 """In the name of no simulation that runs. A few come from threads that an agent left behind."""
 _LONGEST_START_S = 60.0
 _LONGEST_REPLY_BYTES = 100_000  # a whole conversation has to fit into one message to the door
+_MOST_TOOL_CALLS = 100
+"""Of one message: tau2 answers each of them in the worker."""
 _DEEPEST_ARGUMENTS = 50  # far deeper ones break tau2's copying, which would look like tau2's own failure
 
 Complete = Callable[[Message], Message]
@@ -246,6 +256,8 @@ class Host:
             deaf = isinstance(error.__cause__, BlockingIOError)  # the send timed out
             self._die("the agent host does not read what it is sent" if deaf else self._epitaph())
             raise HostDied(self._death, self._hung) from None
+        except MessageTooLong as error:  # what the agent's calls were answered
+            raise AgentError(str(error)) from None
 
     def _wait(self, call: _Call) -> Message:
         with self._changed:
@@ -348,7 +360,7 @@ class Host:
         except subprocess.TimeoutExpired:
             return "the agent host closed its channel"
         self._output_reader.join(timeout=1)  # its last words may be on their way; a grandchild may hold the pipe
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        how = f"signal {_signal_name(-code)}" if code < 0 else f"exit code {code}"
         last = self._output.strip().splitlines()[-1:]
         return f"the agent host ended ({how})" + "".join(f": {line[:300]}" for line in last)
 
@@ -364,6 +376,13 @@ class Host:
         self._process.wait()
 
 
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # most real-time signals have no name
+        return str(number)
+
+
 def checked_reply(reply: Any) -> Message:
     """What the host says the agent answered, as {"content": str | None, "tool_calls": [{"id", "name", "arguments"}]}.
 
@@ -376,6 +395,8 @@ def checked_reply(reply: Any) -> Message:
         raise AgentError(f"the agent returned content that is no text: {content!r:.80}")
     if not calls and not (content and content.strip()):
         raise AgentError("the agent returned an empty message: neither text nor tool calls")
+    if len(calls) > _MOST_TOOL_CALLS:
+        raise AgentError(f"the agent returned a message with over {_MOST_TOOL_CALLS} tool calls")
     checked = {"content": content, "tool_calls": [_checked_call(call) for call in calls]}
     if len(dumps(checked)) > _LONGEST_REPLY_BYTES:
         raise AgentError(f"the agent returned a message of over {_LONGEST_REPLY_BYTES} bytes")

@@ -13,7 +13,7 @@ from llm_server import Fault, LLMServer, assistant, tool_call
 from provider import Provider
 from solver import Solver
 
-from autoharness.channel import Channel
+from autoharness.channel import MAX_LINE_BYTES, Channel
 from autoharness.errors import UserError
 from autoharness.results import Outcome, Status, Trial
 from autoharness.tau import Tau2
@@ -216,6 +216,11 @@ AGENT_FAULTS = {
     "a-book": (
         "from autoharness.agent_api import AssistantMessage\nreturn AssistantMessage('x' * 200_000), state",
         "over 100000 bytes",
+    ),
+    "a-hundred-calls-and-one": (
+        "from autoharness.agent_api import AssistantMessage, ToolCall\n"
+        "return AssistantMessage(tool_calls=[ToolCall('get_users', {})] * 101), state",
+        "over 100 tool calls",
     ),
     "arguments-are-deep": (
         "from autoharness.agent_api import AssistantMessage, ToolCall\nx = {}\n"
@@ -459,6 +464,21 @@ def test_one_simulation_that_kills_the_host_does_not_cost_the_others(
     assert any("alone" in note for outcome in others for note in outcome.notes)
 
 
+def test_a_host_that_dies_of_a_signal_without_a_name_between_two_turns_is_the_agents_fault(
+    provider: Provider, simulator: MakeSimulator
+) -> None:
+    """Python has no name for signal 40; what tells how the host ended must not raise, or the trial is void."""
+    provider.wait_s = 0.3
+    agent = edited(
+        "import os, threading, time\n"
+        "threading.Thread(target=lambda: (time.sleep(0.05), os.kill(os.getpid(), 40))).start()\n"
+        "return turn(self, message, state)"
+    )
+    outcome = run(simulator(agent, agent_model=MODEL))
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+    assert "signal 40" in outcome.detail
+
+
 def test_a_conversation_that_breaks_off_is_kept(provider: Provider, simulator: MakeSimulator) -> None:
     outcome = run(simulator(edited("1 / 0"), agent_model=MODEL))
     assert [message["role"] for message in outcome.messages] == ["assistant", "user"]
@@ -479,6 +499,18 @@ def test_an_outcome_that_cannot_be_sent_is_not_waited_for_in_vain() -> None:
     Worker(Channel(ours))._send(7, bad)
     message = Channel(theirs).receive()
     assert message is not None and (message["job"], message["outcome"]["status"]) == (7, "setup_error")
+
+
+def test_an_outcome_that_is_too_long_keeps_its_reward() -> None:
+    """Or an agent that fails would call tools until nobody can be told so: a trial without a reward, run again."""
+    ours, theirs = socket.socketpair()
+    long = Outcome(Trial(TASK, 0, 1), Status.FAILED, 0.0, messages=[{"content": "x" * MAX_LINE_BYTES}])
+    Worker(Channel(ours))._send(7, long)
+    message = Channel(theirs).receive()
+    assert message is not None
+    sent = Outcome.from_json(message["outcome"])
+    assert (sent.status, sent.reward, sent.messages) == (Status.FAILED, 0.0, [])
+    assert "without its conversation" in sent.notes[0]
 
 
 RECORDING = f"replay/{ROOT / 'examples' / 'recording.json'}"
