@@ -44,6 +44,8 @@ _SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib
 _TIME_ZONES = ("/etc/localtime", "/usr/share/zoneinfo")
 _CERTIFICATES = ("/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/usr/share/ca-certificates", "/etc/pki/ca-trust")
 """Those of the authorities: HTTP clients load them even where nobody uses TLS."""
+_MIME_TYPES = ("/etc/mime.types",)
+"""HTTP clients guess by it; Python's `mimetypes` raises where it is there and cannot be read."""
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
@@ -176,6 +178,7 @@ def _libraries() -> set[Path]:
         *_SYSTEM_LIBRARIES,
         *_TIME_ZONES,
         *_CERTIFICATES,
+        *_MIME_TYPES,
     }
     return {Path(path).resolve() for path in all_paths}
 

@@ -142,6 +142,16 @@ def test_the_agent_is_told_nothing_of_the_task(simulator: Callable[..., Simulato
     assert not any("create_task" in detail for detail in details)
 
 
+def test_the_kind_of_a_file_can_be_guessed(tmp_path: Path) -> None:
+    """Python reads /etc/mime.types for that, and raises where it is there and out of reach."""
+    source = answering("__import__('mimetypes').guess_type('a.txt')[0]")
+    host = Host(AgentFile(source, "m", None), 10, Confinement("sandbox", tmp_path))
+    try:
+        assert ask(host) == "text/plain"
+    finally:
+        host.close()
+
+
 def test_out_of_memory_is_the_end_of_the_host_not_of_its_other_simulations(tmp_path: Path) -> None:
     source = answering("bytearray(10**9) and 1")
     host = Host(AgentFile(source, "m", None), 10, Confinement("sandbox", tmp_path, memory_mb=512))
