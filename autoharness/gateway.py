@@ -117,10 +117,13 @@ class LiteLLM:
         return answer
 
     def _fault(self, error: Exception) -> ProviderFault:
-        overflow = isinstance(error, self._litellm.ContextWindowExceededError)
         code = getattr(error, "status_code", 0)
+        # a request that is beyond the account's tokens for a minute never passes: no rate limit that is over soon
+        too_large = code == 429 and "too large" in str(error).lower()
+        overflow = too_large or isinstance(error, self._litellm.ContextWindowExceededError)
         fault = ProviderFault(_one_line(error), code if isinstance(code, int) else 0, overflow)
         fault.retry_after_s = _retry_after_s(error)
+        fault.retryable = fault.retryable and not too_large
         return fault
 
 

@@ -142,9 +142,12 @@ class Host:
         self._death = ""
         self._hung = False
         self._output = ""
-        self._folder = Path(tempfile.mkdtemp(prefix="agent-host-", dir=confinement.folder))
-        self._scratch = self._folder / "scratch"
-        self._channel, self._process = self._spawn(agent)
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix="agent-host-", dir=confinement.folder))
+            self._scratch = self._folder / "scratch"
+            self._channel, self._process = self._spawn(agent)
+        except OSError as error:  # the disk is full, or there are too many processes
+            raise HostFailed(f"the agent host did not start: {error}") from error
         self._output_reader = threading.Thread(target=self._read_output, daemon=True)
         self._output_reader.start()
         self.layers = self._set_up()
@@ -280,8 +283,8 @@ class Host:
             while (message := self._channel.receive()) is not None:
                 self._take(message)
             self._die(self._epitaph())
-        except (ChannelError, KeyError, TypeError, AttributeError) as error:
-            self._die(f"the agent host sent what is no message: {error}")
+        except (ChannelError, KeyError, TypeError, AttributeError, RuntimeError) as error:  # one: no thread is left
+            self._die(f"the agent host sent what is no message, or too many: {error}")
 
     def _take(self, message: Message) -> None:
         if "chat" in message:

@@ -427,10 +427,7 @@ def _let_assertions_fail() -> None:
 
 
 def _bound_tools() -> None:
-    """An agent must not fill the memory with tau2's answers, nor stop the worker or void its task with one call.
-
-    Some of its records double whenever a call is repeated.
-    """
+    """An agent must not stop the worker or void its task with one call, nor fill the memory: some records double."""
     from tau2.environment.environment import Environment
 
     respond_in = getattr(Environment.get_response, "__wrapped__", Environment.get_response)

@@ -1,4 +1,4 @@
-"""Agent files for the offline model: a good harness, and three bad edits, each made from the template."""
+"""Agent files for the offline model: a good harness, and three bad edits, each made from the template. And one written for the reference."""
 
 from conftest import TEMPLATE
 
@@ -77,3 +77,32 @@ BAD = {
     "leaves the policy out": edited(TEMPLATE, ("\\n<policy>\\n{self.domain_policy}\\n</policy>", "")),
     "shows the LLM the last four messages": edited(TEMPLATE, ("*state.messages],", "*state.messages[-4:]],")),
 }
+
+REFERENCE_STYLE = """
+import os
+from dataclasses import dataclass, field
+from tau2.agent.base_agent import ValidAgentInputMessage, is_valid_agent_history_message
+from tau2.agent.llm_agent import LLMAgent
+from tau2.data_model.message import AssistantMessage, Message, MultiToolMessage, SystemMessage
+from tau2.utils.llm_utils import generate
+
+
+@dataclass
+class HarnessState:
+    messages: list[Message] = field(default_factory=list)
+
+
+class HarnessAgent(LLMAgent):
+    def get_init_state(self, message_history=None):
+        assert all(is_valid_agent_history_message(m) for m in message_history)
+        return HarnessState(list(message_history))
+
+    def generate_next_message(self, message: ValidAgentInputMessage, state):
+        state.messages.extend(message.tool_messages if isinstance(message, MultiToolMessage) else [message])
+        system = SystemMessage(role="system", content=self.domain_policy)
+        model = self.llm or os.environ["AGENT_MODEL"]
+        answer = generate(model=model, tools=self.tools, messages=[system, *state.messages], **self.llm_args)
+        state.messages.append(answer)
+        return answer, state
+"""
+"""As an agent file for the reference is written: against tau2 itself."""

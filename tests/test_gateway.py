@@ -166,6 +166,15 @@ def test_a_fault_is_retried_and_then_named(echo: Echo) -> None:
     assert raised.value.retryable
 
 
+def test_a_request_that_no_rate_limit_will_ever_let_pass_is_the_agents_fault(echo: Echo) -> None:
+    """Or an edit could void the trials that it would fail, by one huge prompt."""
+    body = {"error": {"message": "Request too large for gpt on tokens per min (TPM): Limit 30000, Requested 90000."}}
+    echo.faults = [Fault(429, json.dumps(body))]
+    with pytest.raises(AgentError, match="too long for the model"):
+        ask(session(retries=3))
+    assert echo.count == 0
+
+
 def test_a_provider_that_names_a_pause_gets_it(echo: Echo) -> None:
     echo.faults = [Fault(429, headers={"Retry-After": "2"})]
     started = time.monotonic()

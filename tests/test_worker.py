@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, TEMPLATE
+from harnesses import REFERENCE_STYLE
 from llm_server import Fault, LLMServer, assistant, tool_call
 from provider import Provider
 from solver import Solver
@@ -409,35 +410,6 @@ def test_an_agent_may_ask_the_llm_from_threads_of_its_own(provider: Provider, si
         "with ThreadPoolExecutor(1) as pool:\n    return pool.submit(turn, self, message, state).result()"
     )
     assert run(simulator(agent, agent_model=MODEL)).status == Status.PASSED
-
-
-REFERENCE_STYLE = """
-import os
-from dataclasses import dataclass, field
-from tau2.agent.base_agent import ValidAgentInputMessage, is_valid_agent_history_message
-from tau2.agent.llm_agent import LLMAgent
-from tau2.data_model.message import AssistantMessage, Message, MultiToolMessage, SystemMessage
-from tau2.utils.llm_utils import generate
-
-
-@dataclass
-class HarnessState:
-    messages: list[Message] = field(default_factory=list)
-
-
-class HarnessAgent(LLMAgent):
-    def get_init_state(self, message_history=None):
-        assert all(is_valid_agent_history_message(m) for m in message_history)
-        return HarnessState(list(message_history))
-
-    def generate_next_message(self, message: ValidAgentInputMessage, state):
-        state.messages.extend(message.tool_messages if isinstance(message, MultiToolMessage) else [message])
-        system = SystemMessage(role="system", content=self.domain_policy)
-        model = self.llm or os.environ["AGENT_MODEL"]
-        answer = generate(model=model, tools=self.tools, messages=[system, *state.messages], **self.llm_args)
-        state.messages.append(answer)
-        return answer, state
-"""
 
 
 def test_an_agent_written_against_tau2_itself_runs(provider: Provider, simulator: MakeSimulator) -> None:
