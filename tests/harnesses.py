@@ -1,4 +1,7 @@
-"""Agent files for the offline model: a good harness, and three bad edits, each made from the template. And one written for the reference."""
+"""Agent files for the offline model: a good harness, and three bad edits, each made from the template.
+
+And one that is written for the reference.
+"""
 
 from conftest import TEMPLATE
 

@@ -13,6 +13,24 @@ from autoharness.tau import Tau2
 Json = dict[str, Any]
 
 
+INFRASTRUCTURE = {
+    "429": Fault(429),
+    "500": Fault(500),
+    "503": Fault(503),
+    "408": Fault(408),
+    "401": Fault(401),
+    "403": Fault(403),
+    "hang": Fault(hang_s=30),
+    "truncated": Fault(truncate=True),
+    "not-json": Fault(body="<html>Bad gateway</html>"),
+    "no-choices": Fault(body='{"id": "x", "object": "chat.completion", "choices": []}'),
+    "no-completion": Fault(body='{"hello": "world"}'),
+    "every-request-400": Fault(400, '{"error": {"message": "model has no tools"}}'),
+    "every-request-404": Fault(404, '{"error": {"message": "no such model"}}'),
+}
+"""Faults that are nobody's, by name."""
+
+
 class Provider:
     """Solves tasks, except that `fault` answers the requests of one role, the first `times` from `after` on."""
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT, TEMPLATE
 from harnesses import REFERENCE_STYLE
 from llm_server import Fault, LLMServer, assistant, tool_call
-from provider import Provider
+from provider import INFRASTRUCTURE, Provider
 from solver import Solver
 
 from autoharness.channel import MAX_LINE_BYTES, Channel
@@ -55,23 +55,6 @@ def test_the_pristine_agent_solves_a_task(provider: Provider, simulator: MakeSim
     assert (outcome.status, outcome.reward, outcome.detail) == (Status.PASSED, 1.0, "")
     assert outcome.usage["agent"].calls + outcome.usage["user"].calls == provider.answered
     assert [message["role"] for message in outcome.messages][:2] == ["assistant", "user"]
-
-
-INFRASTRUCTURE = {
-    "429": Fault(429),
-    "500": Fault(500),
-    "503": Fault(503),
-    "408": Fault(408),
-    "401": Fault(401),
-    "403": Fault(403),
-    "hang": Fault(hang_s=30),
-    "truncated": Fault(truncate=True),
-    "not-json": Fault(body="<html>Bad gateway</html>"),
-    "no-choices": Fault(body='{"id": "x", "object": "chat.completion", "choices": []}'),
-    "no-completion": Fault(body='{"hello": "world"}'),
-    "every-request-400": Fault(400, '{"error": {"message": "model has no tools"}}'),
-    "every-request-404": Fault(404, '{"error": {"message": "no such model"}}'),
-}
 
 
 @pytest.mark.parametrize("role", ["agent", "user"])
