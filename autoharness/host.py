@@ -53,7 +53,7 @@ _MOST_CHAT_BYTES = 32 * 1024 * 1024
 _LONGEST_SEND_S = 5
 """For a host that does not read what it is sent."""
 _MOST_STRAY_CHATS = 100
-"""In the name of no simulation that runs. A few come from threads that an agent left behind."""
+"""In the name of no simulation that runs. One more for each that is over: an agent may leave a thread behind."""
 _LONGEST_START_S = 60.0
 _LONGEST_REPLY_BYTES = 100_000  # a whole conversation has to fit into one message to the door
 _MOST_TOOL_CALLS = 100
@@ -138,6 +138,7 @@ class Host:
         self._changed = threading.Condition()
         self._completes: dict[str, Complete] = {}
         self._requests = self._chats = self._chat_bytes = self._stray_chats = 0
+        self._over = 0
         self._own_code_s = 0.0
         self._death = ""
         self._hung = False
@@ -187,6 +188,7 @@ class Host:
 
     def forget(self, simulation: str) -> None:
         """The simulation is over: its agent is dropped, and what still asks in its name is refused."""
+        self._over += 1
         self._completes.pop(simulation, None)
         with suppress(HostDied):
             self._send({"id": -1, "call": "stop", "simulation": simulation})
@@ -292,7 +294,7 @@ class Host:
             line_bytes = self._channel.line_bytes
             complete = self._completes.get(simulation, _refuse)
             self._stray_chats += complete is _refuse
-            if self._chats >= _MOST_CHATS or self._stray_chats > _MOST_STRAY_CHATS:
+            if self._chats >= _MOST_CHATS or self._stray_chats > _MOST_STRAY_CHATS + self._over:
                 raise ChannelError("too many requests at once, or in the name of no simulation that runs")
             if self._chat_bytes + line_bytes > _MOST_CHAT_BYTES:
                 raise ChannelError(f"over {_MOST_CHAT_BYTES} bytes of requests at once")

@@ -120,7 +120,7 @@ def limit(memory_mb: int) -> None:
             most = most if hard == resource.RLIM_INFINITY else min(most, hard)
             resource.setrlimit(what, (most, most))
     except (AttributeError, ValueError, OSError) as error:
-        raise LayerMissing(f"this system has no {name} ({error})") from error
+        raise LayerMissing(f"it cannot limit {name} ({error})") from error
 
 
 def _tried(apply: Callable[[], None]) -> str:

@@ -50,7 +50,8 @@ def test_what_succeeds_was_admitted(name: str, kernel: str, world: World) -> Non
 def _layers_of(kernel: str) -> dict[str, str]:
     abi, seccomp = KERNELS[kernel]
     signals = "" if abi >= 6 else "too old"
-    return {"calls": "" if seccomp else "left out", "signals": signals, "files": "" if abi else "none"}
+    always = {"privileges": "", "limits": ""}
+    return always | {"calls": "" if seccomp else "left out", "signals": signals, "files": "" if abi else "none"}
 
 
 def test_the_kernels_differ(world: World) -> None:
