@@ -13,6 +13,7 @@ from autoharness import strict_json
 from autoharness.errors import ChannelError, MessageTooLong
 
 MAX_LINE_BYTES = 32 * 1024 * 1024
+_BYTES_OF_A_VALUE = 100
 
 Message = dict[str, Any]
 
@@ -20,12 +21,15 @@ Message = dict[str, Any]
 class Channel:
     """A two-way stream of JSON objects. `send` may be called from any thread, `receive` from one."""
 
-    def __init__(self, sock: socket.socket, longest_line: int = MAX_LINE_BYTES) -> None:
-        """`longest_line`: in bytes, of what is received."""
+    def __init__(
+        self, sock: socket.socket, longest_line: int = MAX_LINE_BYTES, most_memory: int | None = None
+    ) -> None:
+        """`longest_line` and `most_memory`: in bytes, of a message that is received; see `memory`."""
         self._sock = sock
         self._longest_line = longest_line
-        self.line_bytes = 0
-        """Of the message that was received last."""
+        self._most_memory = most_memory
+        self.memory = 0
+        """About how many bytes the message that was received last takes as Python's objects."""
         self._lines = sock.makefile("rb")
         self._sending = threading.Lock()
 
@@ -50,13 +54,20 @@ class Channel:
             if len(line) > self._longest_line:
                 raise ChannelError(f"a line of over {self._longest_line} bytes")
             return None
-        self.line_bytes = len(line)
+        self.memory = _memory(line)
+        if self._most_memory is not None and self.memory > self._most_memory:
+            raise ChannelError(f"a message that takes over {self._most_memory} bytes of memory")
         return _parse(line)
 
     def close(self) -> None:
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)  # wakes a thread that is blocked in `receive`
         self._sock.close()
+
+
+def _memory(line: bytes) -> int:
+    """A list of empty lists takes some 25 times as much memory as space on its line."""
+    return len(line) + _BYTES_OF_A_VALUE * sum(map(line.count, (b",", b"[", b"{", b":")))
 
 
 def _parse(line: bytes) -> Message:

@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -48,8 +49,8 @@ _OUTPUT_TAIL_CHARS = 2000
 _MOST_OUTPUT_BYTES = 64 * 1024 * 1024
 _MOST_CHATS = 2000
 _LONGEST_LINE_BYTES = 8 * 1024 * 1024
-_MOST_CHAT_BYTES = 32 * 1024 * 1024
-"""Of the requests that are not answered yet. As objects they take up to 25 times as much memory."""
+_MOST_WAITING_BYTES = 64 * 1024 * 1024
+"""Of memory, for the requests of one simulation that are not answered yet."""
 _LONGEST_SEND_S = 5
 """For a host that does not read what it is sent."""
 _MOST_STRAY_CHATS = 100
@@ -137,7 +138,8 @@ class Host:
         self._calls: dict[int, _Call] = {}
         self._changed = threading.Condition()
         self._completes: dict[str, Complete] = {}
-        self._requests = self._chats = self._chat_bytes = self._stray_chats = 0
+        self._requests = self._chats = self._stray_chats = 0
+        self._waiting_bytes: Counter[str] = Counter()
         self._over = 0
         self._own_code_s = 0.0
         self._death = ""
@@ -221,7 +223,7 @@ class Host:
                 start_new_session=True,
             )
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", _LONGEST_SEND_S, 0))
-        return Channel(ours, _LONGEST_LINE_BYTES), process
+        return Channel(ours, _LONGEST_LINE_BYTES, _MOST_WAITING_BYTES), process
 
     @property
     def _agent_file(self) -> Path:
@@ -291,18 +293,17 @@ class Host:
     def _take(self, message: Message) -> None:
         if "chat" in message:
             number, simulation, request = message["chat"], message["simulation"], message["request"]
-            line_bytes = self._channel.line_bytes
-            complete = self._completes.get(simulation, _refuse)
+            complete, memory = self._completes.get(simulation, _refuse), self._channel.memory
             self._stray_chats += complete is _refuse
             if self._chats >= _MOST_CHATS or self._stray_chats > _MOST_STRAY_CHATS + self._over:
                 raise ChannelError("too many requests at once, or in the name of no simulation that runs")
-            if self._chat_bytes + line_bytes > _MOST_CHAT_BYTES:
-                raise ChannelError(f"over {_MOST_CHAT_BYTES} bytes of requests at once")
             with self._changed:
                 self._chats += 1
                 self._requests += 1
-                self._chat_bytes += line_bytes
-            arguments = number, simulation, complete, request, line_bytes
+                self._waiting_bytes[simulation] += memory
+            if self._waiting_bytes[simulation] > _MOST_WAITING_BYTES:
+                raise ChannelError(f"requests of one simulation that take over {_MOST_WAITING_BYTES} bytes of memory")
+            arguments = number, simulation, complete, request, memory
             threading.Thread(target=self._chat, args=arguments, daemon=True).start()
             return
         with self._changed:
@@ -312,7 +313,7 @@ class Host:
             call.answer = message
             self._changed.notify_all()
 
-    def _chat(self, number: int, simulation: str, complete: Complete, request: Message, line_bytes: int) -> None:
+    def _chat(self, number: int, simulation: str, complete: Complete, request: Message, memory: int) -> None:
         clocks = [call.clock for call in list(self._calls.values()) if call.simulation == simulation]
         self._each(clocks, _Clock.pause)
         try:
@@ -325,7 +326,9 @@ class Host:
             self._each(clocks, _Clock.resume)
             with self._changed:
                 self._chats -= 1
-                self._chat_bytes -= line_bytes
+                self._waiting_bytes[simulation] -= memory
+                if not self._waiting_bytes[simulation]:
+                    del self._waiting_bytes[simulation]
         with suppress(HostDied):
             self._send({"chat": number, **answer})
 

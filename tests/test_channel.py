@@ -171,6 +171,23 @@ def test_what_is_no_json_is_not_sent(value: Any, error: type[Exception]) -> None
         assert theirs.receive() == {"a": "next"}
 
 
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [("a" * 90_000, True), ([[]] * 1000, True), ([[]] * 10_000, False), ({str(n): {} for n in range(5000)}, False)],
+    ids=["text", "few", "lists", "objects"],
+)
+def test_a_message_that_grows_in_memory_is_an_error_before_it_is_parsed(value: Any, taken: bool) -> None:
+    """A short line of empty lists would take many times as much."""
+    with _sockets() as (near, far):
+        Channel(near).send({"value": value})
+        receiver = Channel(far, most_memory=1_000_000)
+        if taken:
+            assert receiver.receive() == {"value": value} and 0 < receiver.memory <= 1_000_000
+        else:
+            with pytest.raises(ChannelError, match="bytes of memory"):
+                receiver.receive()
+
+
 def test_sending_to_a_closed_end_is_an_error() -> None:
     with _channels() as (ours, theirs):
         theirs.close()
