@@ -63,7 +63,8 @@ from autoharness.tau import Conversation, Json, Limits, Tau2
 class Hosts:
     """The agent hosts of this worker.
 
-    For each agent file one that simulations share, and fresh ones for those that need to be alone.
+    For each agent file one that simulations share, and fresh ones for those that need to be alone. Held-out tasks do
+    not share theirs with train tasks: what the agent's code hears there could come up in a trace that others read.
     """
 
     def __init__(
@@ -80,17 +81,17 @@ class Hosts:
         self._confinement = confinement
         self._per_simulation = per_simulation
         self._layers = layers
-        self._shared: dict[str, Host] = {}
+        self._shared: dict[tuple[str, bool], Host] = {}
         self._lock = threading.Lock()
 
     @contextmanager
-    def host(self, agent: str) -> Iterator[Host]:
+    def host(self, agent: str, held_out: bool) -> Iterator[Host]:
         """One for a simulation that nothing speaks against. Raises HostFailed."""
         if self._per_simulation:
             with self.alone(agent) as host:
                 yield host
         else:
-            yield self._shared_host(agent)
+            yield self._shared_host(agent, held_out)
 
     @contextmanager
     def alone(self, agent: str) -> Iterator[Host]:
@@ -119,14 +120,14 @@ class Hosts:
             raise HostFailed(f"the agent host is not confined as others are: {host.layers}, not {self._layers}")
         return host
 
-    def _shared_host(self, agent: str) -> Host:
+    def _shared_host(self, agent: str, held_out: bool) -> Host:
         with self._lock:
-            host = self._shared.get(agent)
+            host = self._shared.get((agent, held_out))
             if host is None or not host.alive:
                 if host:
                     host.close()
-                self._shared[agent] = self._start(self._agents[agent])
-            return self._shared[agent]
+                host = self._shared[agent, held_out] = self._start(self._agents[agent])
+            return host
 
     def close(self) -> None:
         with self._lock:
@@ -194,7 +195,10 @@ class Simulator:
         self._hosts = hosts
 
     def run(self, trial: Trial, diagnose: bool) -> Outcome:
-        """Run one trial to an outcome. Infrastructure failures are tried again; what was paid for stays paid for."""
+        """Run one trial to an outcome. Infrastructure failures are tried again; what was paid for stays paid for.
+
+        `diagnose`: it is of a train task, whose failure is to be explained.
+        """
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
         session = self._session(trial)
         notes: list[str] = []
@@ -230,7 +234,7 @@ class Simulator:
     def _simulate_somewhere(self, trial: Trial, session: Session, diagnose: bool, notes: list[str]) -> Outcome:
         """In the shared host; alone in a fresh one where that dies, since any simulation in it may have killed it."""
         try:
-            with self._hosts.host(trial.agent) as host:
+            with self._hosts.host(trial.agent, held_out=not diagnose) as host:
                 return self._simulate(trial, session, diagnose, host)
         except HostDied as death:
             notes.append(f"run once more, alone: {death}")

@@ -128,6 +128,25 @@ def test_a_fresh_host_knows_nothing_of_other_simulations(
     assert ["we met before" in outcome.detail for outcome in outcomes] == [False, shared], outcomes
 
 
+def test_what_is_heard_in_a_held_out_task_does_not_come_up_in_a_train_task(
+    simulator: Callable[..., Simulator],
+) -> None:
+    """Or an agent file could repeat it where a trace is written down for all to read."""
+    source = TEMPLATE + (
+        "\nheard = []\ndef turn(self, message, state):\n    heard.append(str(message.content))\n"
+        "    return AssistantMessage(content=str(len(heard))), state\nHarnessAgent.generate_next_message = turn\n"
+    )
+    machine = simulator(source, agent_model="offline/clerk", max_steps=8)
+
+    def first_words(train: bool) -> str:
+        messages = machine.run(Trial("create_task_1", 0, 0), diagnose=train).messages
+        return str([message["content"] for message in messages if message["role"] == "assistant"][1])
+
+    assert first_words(train=False) == "1"
+    assert first_words(train=False) != "1", "held-out tasks share a host"
+    assert first_words(train=True) == "1"
+
+
 def test_the_agent_is_told_nothing_of_the_task(simulator: Callable[..., Simulator]) -> None:
     """Not its id, and nothing that two trials of a task have in common."""
     source = TEMPLATE + (
