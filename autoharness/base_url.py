@@ -42,12 +42,12 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_POST(self) -> None:
-        body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), _LARGEST_BODY))
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-        if self.path != _PATH:
-            self._refuse(404, f"there is only {_PATH}")
-            return
         try:
+            body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), _LARGEST_BODY))
+            if self.path != _PATH:
+                self._refuse(404, f"there is only {_PATH}")
+                return
             request = strict_json.loads_object(body.decode())
             if request.pop("stream", False):
                 self._refuse(400, "the gateway does not stream")

@@ -119,6 +119,11 @@ class Experiment:
         """Whether the models are programs of ours: then nothing that comes out is a benchmark result."""
         return self.agent_model.startswith(OFFLINE)
 
+    @property
+    def isolation_mode(self) -> str:
+        """`required` is the sandbox, by another name where that is whole."""
+        return SANDBOX if self.isolation == REQUIRED else self.isolation
+
     def model_of(self, role: str) -> str:
         """The model of "agent", "user" or "judge", with the fallbacks applied."""
         if self.simulated:

@@ -91,7 +91,7 @@ class Confinement:
     landlock_abi: int = 99
     """The newest version of Landlock to use: tests have older kernels by it."""
     seccomp: bool = True
-    """Whether to use the filter of system calls: tests have kernels without it."""
+    """Whether to use the filter of system calls, and a network of its own: tests have kernels without them."""
 
 
 class _Clock:

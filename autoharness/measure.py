@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from autoharness.config import OFFLINE, PER_SIMULATION, RATCHET, REQUIRED, SANDBOX, SEQUENTIAL, Experiment
+from autoharness.config import OFFLINE, PER_SIMULATION, RATCHET, SANDBOX, SEQUENTIAL, Experiment
 from autoharness.errors import UserError
 from autoharness.offline import fingerprint
 from autoharness.replay import PREFIX as REPLAY
@@ -40,7 +40,14 @@ class Measure:
             "domain": experiment.domain,
             "models": {role: _model_key(experiment.model_of(role)) for role in ("agent", "user", "judge")},
             "arguments": [experiment.agent_llm_args, experiment.user_llm_args, experiment.reasoning_effort],
-            "limits": _limits_key(experiment),
+            "limits": [
+                experiment.max_steps,
+                experiment.max_errors,
+                experiment.max_llm_calls,
+                experiment.max_simulation_cost_usd,
+                experiment.max_simulation_tokens,
+                experiment.agent_timeout_s,
+            ],
             "isolation": [self.isolation, experiment.agent_memory_mb],
         }
 
@@ -118,12 +125,11 @@ class Measure:
 
 
 def _isolation(experiment: Experiment, layers: dict[str, str]) -> str:
-    mode = SANDBOX if experiment.isolation == REQUIRED else experiment.isolation
     missing = [layer for layer, why in layers.items() if why]
     without = f" without {', '.join(missing)}" if missing else ""
     fresh = ", a fresh host for each simulation" if experiment.fresh_host == PER_SIMULATION else ""
     served = ", with a base URL" if experiment.agent_base_url else ""
-    return f"{mode}{without}{served}{fresh}"
+    return f"{experiment.isolation_mode}{without}{served}{fresh}"
 
 
 def _with_cut(splits: dict[str, list[str]], experiment: Experiment) -> dict[str, list[str]]:
@@ -145,19 +151,6 @@ def _with_cut(splits: dict[str, list[str]], experiment: Experiment) -> dict[str,
 def _trial_seed(root_seed: int, number: int) -> int:
     generator = random.Random(root_seed)
     return [generator.randint(0, 1_000_000) for _ in range(number + 1)][-1]
-
-
-def _limits_key(experiment: Experiment) -> list[Any]:
-    """The limits of one simulation. A newer one stands there only where it is set: older keys stay what they were."""
-    limits: list[Any] = [
-        experiment.max_steps,
-        experiment.max_errors,
-        experiment.max_llm_calls,
-        experiment.max_simulation_cost_usd,
-        experiment.agent_timeout_s,
-    ]
-    tokens = experiment.max_simulation_tokens
-    return limits if tokens is None else [*limits, {"max_simulation_tokens": tokens}]
 
 
 def _model_key(model: str) -> str:

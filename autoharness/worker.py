@@ -36,7 +36,7 @@ if __name__ == "__main__":
 
 from autoharness import agent_api, offline
 from autoharness.channel import Channel, Message, connect
-from autoharness.config import OFFLINE, PER_SIMULATION, REQUIRED, SANDBOX, Experiment
+from autoharness.config import OFFLINE, PER_SIMULATION, Experiment
 from autoharness.errors import (
     AgentError,
     AgentTimeout,
@@ -326,8 +326,8 @@ def _litellm_model(name: str, timeout_s: float) -> Model:
 
 def confinement_of(experiment: Experiment, folder: Path, private: Iterable[str]) -> Confinement:
     """Of the hosts of an experiment. `folder`: where they get theirs. `private`: what they must not read."""
-    mode = SANDBOX if experiment.isolation == REQUIRED else experiment.isolation
-    return Confinement(mode, folder, tuple(private), experiment.agent_memory_mb, experiment.agent_base_url)
+    memory_mb, base_url = experiment.agent_memory_mb, experiment.agent_base_url
+    return Confinement(experiment.isolation_mode, folder, tuple(private), memory_mb, base_url)
 
 
 class Worker:

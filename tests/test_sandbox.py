@@ -13,10 +13,10 @@ from conftest import ROOT, TEMPLATE
 from llm_server import LLMServer, assistant
 
 from autoharness import landlock
-from autoharness.errors import AgentError, HostDied
+from autoharness.errors import AgentError, HostDied, HostFailed
 from autoharness.host import AgentFile, Confinement, Host
 from autoharness.results import Trial
-from autoharness.worker import Simulator
+from autoharness.worker import Hosts, Simulator
 
 SETUP: dict[str, Any] = {"tools": [], "domain_policy": "Be kind.", "llm": "m", "llm_args": {}, "history": []}
 HELLO = {"role": "user", "content": "Hello"}
@@ -145,6 +145,20 @@ def test_what_is_heard_in_a_held_out_task_does_not_come_up_in_a_train_task(
     assert first_words(train=False) == "1"
     assert first_words(train=False) != "1", "held-out tasks share a host"
     assert first_words(train=True) == "1"
+
+
+def test_a_host_that_is_confined_otherwise_than_the_run_says_does_not_run(tmp_path: Path) -> None:
+    agents = {"": AgentFile(TEMPLATE, "m", None)}
+    hosts = Hosts(agents, 10, Confinement("sandbox", tmp_path), layers={"files": "the kernel has no Landlock"})
+    with pytest.raises(HostFailed, match="not confined as others are"), hosts.alone(""):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_host_that_cannot_be_started_is_infrastructure(tmp_path: Path) -> None:
+    """Such as on a full disk: nobody's score."""
+    with pytest.raises(HostFailed, match="did not start"):
+        Host(AgentFile(TEMPLATE, "m", None), 10, Confinement("sandbox", tmp_path / "nowhere"))
 
 
 def test_the_agent_is_told_nothing_of_the_task(simulator: Callable[..., Simulator]) -> None:
