@@ -20,6 +20,10 @@ class RunBudget:
     def add(self, outcome: Outcome) -> None:
         self._spent = sum(outcome.usage.values(), self._spent)
 
+    def has_room(self, in_flight: int) -> bool:
+        """Whether one more simulation may be begun beside so many."""
+        return True
+
     @property
     def reached(self) -> str:
         """Which limit is, and what was spent, such as "max_run_tokens: 1234 of 1000 tokens spent"; else empty."""

@@ -64,7 +64,8 @@ def _experiment(experiment: Experiment) -> Iterator[Check]:
     """What a worker has to be asked."""
     runner = TauBenchRunner.of(experiment)
     try:
-        measure, missing = runner.look()
+        look = runner.look()
+        measure, missing = look.measure, look.missing_keys
     except UserError as error:
         yield Check("data", False, _one_line(error), _PREPARE)
         return

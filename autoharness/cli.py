@@ -13,6 +13,7 @@ from autoharness.errors import (
     EXIT_MISUSE,
     EXIT_UNDECIDED,
     Interrupted,
+    Outage,
     RunLimitReached,
     UserError,
 )
@@ -37,8 +38,8 @@ def run_door(command: Callable[[list[str]], int]) -> NoReturn:
         sys.exit(code)
     except UserError as error:
         _complain(str(error))
-    except RunLimitReached as limit:
-        print(f"stopped: {limit}", file=sys.stderr)
+    except (RunLimitReached, Outage) as reason:
+        print(f"stopped: {reason}", file=sys.stderr)
         sys.exit(EXIT_UNDECIDED)
     except Interrupted:
         print("interrupted: what was finished is kept; the same command runs the rest", file=sys.stderr)

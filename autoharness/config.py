@@ -34,6 +34,8 @@ SEQUENTIAL, RATCHET = "sequential", "ratchet"
 SANDBOX, REQUIRED, PROCESS, NONE = "sandbox", "required", "process", "none"
 PER_WORKER, PER_SIMULATION = "per_worker", "per_simulation"
 
+CODING_AGENTS = ("claude", "codex", "opencode", "gemini", "aider", "mini", "scripted")
+
 BENCHMARK = "tau-bench"
 _NOT_SUPPORTED_YET = ("terminal-bench", "bird-interact")
 _ENVIRONMENT = {"agent_model": "AGENT_MODEL"}
@@ -106,6 +108,30 @@ class Experiment:
     """Further tries of one LLM call that failed."""
     simulation_retries: int = 2
     """Further tries of a simulation that infrastructure failed."""
+    prices: dict[str, Any] = field(default_factory=dict)
+    """By model, where litellm knows none: {input: USD, output: USD}, for a million tokens."""
+    coding_agent: str | None = None
+    """Where not set, the first of them that is installed."""
+    coding_agent_command: list[str] | None = None
+    """Of any other; `{prompt}` stands for the prompt, `{prompt_file}` for its file; else it comes on stdin."""
+    coding_agent_args: list[str] = field(default_factory=list)
+    """Further arguments of its command."""
+    coding_model: str | None = None
+    """As the coding agent names it; its own default where not set, for mini the agent's model."""
+    coding_agent_timeout_s: float = 1800.0
+    """For one edit."""
+    coding_agent_turns: int = 100
+    """For one edit, of those agents that take such a limit."""
+    coding_agent_usd: float | None = None
+    """What one edit may cost: the limit of those agents that take one. The others are charged with it where they do
+    not say what they spent."""
+    max_iterations: int = 50
+    """These four: of the loop, all its runs together."""
+    max_hours: float = 12.0
+    max_usd: float | None = None
+    """Of coding agent, agent, user simulator and judge together."""
+    max_without_gain: int = 5
+    """Iterations in a row without an accepted edit."""
     tau2_data_source: str = "https://github.com/sierra-research/tau2-bench.git"
     """Where prepare fetches the data of a tau2 that comes without it: a URL or a path of a git repository."""
     tau2_data_revision: str = "fc0055dc4e0a316c3f83133267fbd6faaa770992"
@@ -134,6 +160,7 @@ class Experiment:
 
 _TYPES = get_type_hints(Experiment)
 _LARGEST = 10**12
+_MILLION = 1_000_000
 _RANGES: dict[str, tuple[float, float]] = {
     "trials": (1, 1000),
     "max_trials": (1, 50),
@@ -153,12 +180,20 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_run_llm_calls": (1, _LARGEST),
     "max_run_tokens": (1, _LARGEST),
     "max_run_cost_usd": (0, _LARGEST),
+    "coding_agent_timeout_s": (1, _LARGEST),
+    "coding_agent_turns": (1, _LARGEST),
+    "coding_agent_usd": (0, _LARGEST),
+    "max_iterations": (1, _LARGEST),
+    "max_hours": (0, _LARGEST),
+    "max_usd": (0, _LARGEST),
+    "max_without_gain": (1, _LARGEST),
 }
 
 _CHOICES = {
     "gate": (SEQUENTIAL, RATCHET),
     "isolation": (SANDBOX, REQUIRED, PROCESS, NONE),
     "fresh_host": (PER_WORKER, PER_SIMULATION),
+    "coding_agent": CODING_AGENTS,
 }
 
 
@@ -264,9 +299,34 @@ def _checked(name: str, value: Any, source: str) -> Any:
         raise UserError(f"{_place(source)}{name} must be {bound}, not {str(value)[:40]}")
     if name == "benchmark":
         _check_benchmark(value, source)
+    if isinstance(value, list) and not all(isinstance(word, str) and word for word in value):
+        raise UserError(f"{_place(source)}{name} must be a list of words, not {value!r:.80}")
+    if name == "prices":
+        _check_prices(value, source)
     if name in _CHOICES:
         check_choice(name, value, _CHOICES[name], source)
     return value
+
+
+def _check_prices(prices: Mapping[str, Any], source: str) -> None:
+    for model, price in prices.items():
+        sound = isinstance(price, dict) and set(price) == {"input", "output"}
+        if not sound or not all(type(usd) in (int, float) and 0 <= usd < _LARGEST for usd in price.values()):
+            wanted = "{input: 1.25, output: 10.0}, in USD for a million tokens"
+            raise UserError(f"{_place(source)}prices: {model}: must be such as {wanted}, not {price!r:.60}")
+
+
+def litellm_prices(prices: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+    """The prices of the configuration, in USD for a million tokens, as litellm takes them."""
+    return {
+        model: {
+            "input_cost_per_token": price["input"] / _MILLION,
+            "output_cost_per_token": price["output"] / _MILLION,
+            "litellm_provider": model.partition("/")[0] if "/" in model else "openai",
+            "mode": "chat",
+        }
+        for model, price in prices.items()
+    }
 
 
 def _is_plain(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from autoharness.config import RATCHET, Experiment
 from autoharness.errors import Interrupted
@@ -80,19 +81,34 @@ def run_trials(bench: Bench, trials: list[Trial], command: str, enough: Enough |
 
 
 def ask(bench: Bench, gate: Gate) -> Answer:
-    """Run what the policy asks for, in its order, until it has seen enough."""
+    """Run what the policy asks for, in its order, until it has seen enough.
+
+    It looks at the trials in that order alone, however they come in: what was in flight beyond the last one that was
+    needed is kept, and is no part of the answer. So the answer does not depend on which trial was faster, nor on
+    whether a gate was killed and asked again.
+    """
     policy = policy_of(gate)
-    trials = {trial_of(bench, gate, request): request for request in policy.requests}
+    requests = {trial_of(bench, gate, request): request for request in policy.requests}
 
     def seen(outcomes: Collection[Outcome]) -> Seen:
-        return {trials[outcome.trial]: VOID if is_void(outcome) else outcome.reward for outcome in outcomes}
+        return {requests[one.trial]: VOID if is_void(one) else one.reward for one in outcomes}
 
-    run = run_trials(bench, list(trials), COMMAND, lambda outcomes: policy.decide(seen(outcomes)) is not None)
-    decision = policy.decide(seen(run.outcomes))
-    assert decision, "a policy that has seen every trial decides"
-    looks = looks_of(bench, run.outcomes, gate.agent)
+    def in_order(outcomes: Collection[Outcome]) -> list[Outcome]:
+        finished = {outcome.trial: outcome for outcome in outcomes}
+        return [finished[trial] for trial in takewhile(finished.__contains__, requests)]
+
+    def decides(outcomes: Collection[Outcome]) -> bool:
+        return policy.decide(seen(outcomes)) is not None
+
+    run = run_trials(bench, list(requests), COMMAND, lambda outcomes: decides(in_order(outcomes)))
+    outcomes = in_order(run.outcomes)
+    needed = next(count for count in range(len(outcomes) + 1) if decides(outcomes[:count]))
+    looked_at = outcomes[:needed]
+    decision = policy.decide(seen(looked_at))
+    assert decision
+    looks = looks_of(bench, looked_at, gate.agent)
     repeated = sum(note.startswith("attempt ") for outcome in run.outcomes for note in outcome.notes)
-    return Answer(decision, looks, len(run.outcomes), run.new, repeated)
+    return Answer(decision, looks, len(looked_at), run.new, repeated)
 
 
 def score(bench: Bench, first_number: int) -> Score:

@@ -4,6 +4,7 @@ AutoHarnessError
   UserError               the person at the keyboard can mend it: one line, exit 3, nothing run
     SetupError            ... by installing or fetching something
   RunLimitReached         the command may spend no more: one line, exit 2, nothing decided
+  Outage                  infrastructure keeps failing: one line, exit 2, nothing decided
   SimulationError         one simulation went wrong; `status` says whose fault it was
     AgentError            the agent's: it scores 0
       AgentTimeout
@@ -45,7 +46,15 @@ class Interrupted(AutoHarnessError):
 
 
 class RunLimitReached(AutoHarnessError):
-    """One of the limits max_run_* is reached while simulations are left. What was finished is kept."""
+    """A limit is reached while simulations are left; `limit` says which. What was finished is kept."""
+
+    def __init__(self, message: str, limit: str = "") -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class Outage(AutoHarnessError):
+    """A provider, or the coding agent, kept failing. The same command goes on where it was."""
 
 
 class ChannelError(AutoHarnessError):

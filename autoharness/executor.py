@@ -82,6 +82,11 @@ class LocalExecutor:
         missing: dict[str, str] = self._ask({"keys": models})["keys"]
         return missing
 
+    def unpriced(self, models: list[str]) -> list[str]:
+        """Those whose price is known neither to litellm nor to the experiment."""
+        found: list[str] = self._ask({"unpriced": models})["unpriced"]
+        return found
+
     def leaks(self, domain: str, before: str, after: str) -> list[Leak]:
         """What an edit of the agent file gives away of the domain's records. Raises UserError."""
         found = self._ask({"leaks": domain, "before": before, "after": after})["leaks"]
@@ -102,12 +107,18 @@ class LocalExecutor:
                     return message
 
     def run(
-        self, trials: list[Trial], diagnose: set[str], enough: Callable[[], bool] = lambda: False
+        self,
+        trials: list[Trial],
+        diagnose: set[str],
+        enough: Callable[[], bool] = lambda: False,
+        has_room: Callable[[int], bool] = lambda in_flight: True,
     ) -> Iterator[Outcome]:
         """Run the trials in this order; yields each outcome as it comes.
 
         `diagnose`: the tasks whose failures are to be explained. `enough`: asked before further trials are begun;
-        once it is true those in flight are the last ones. Raises UserError for a mistake that only a worker can see.
+        once it is true those in flight are the last ones. `has_room`: whether one more may be begun beside so many;
+        where none is in flight and there is no room, the run ends. Raises UserError for a mistake that only a worker
+        can see.
         """
         self._last_yielded = None
         waiting = deque(_Job(trial) for trial in trials)
@@ -117,7 +128,7 @@ class LocalExecutor:
         while True:
             if enough():
                 waiting.clear()
-            self._hand_out(waiting, diagnose)
+            self._hand_out(waiting, diagnose, has_room)
             if not self._in_flight:
                 return
             worker, message = self._inbox.get()
@@ -143,9 +154,9 @@ class LocalExecutor:
     def _in_flight(self) -> int:
         return sum(len(worker.jobs) for worker in self._workers)
 
-    def _hand_out(self, waiting: deque[_Job], diagnose: set[str]) -> None:
+    def _hand_out(self, waiting: deque[_Job], diagnose: set[str], has_room: Callable[[int], bool]) -> None:
         """Give waiting jobs to the least busy worker while there is room for another conversation."""
-        while waiting and self._in_flight < self._experiment.max_concurrency:
+        while waiting and self._in_flight < self._experiment.max_concurrency and has_room(self._in_flight):
             worker = min(self._workers, key=lambda one: len(one.jobs))
             job = waiting.popleft()
             self._started += 1

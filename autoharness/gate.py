@@ -70,17 +70,28 @@ def _gate(experiment: Experiment, store: Store) -> int:
     for line in set_aside_edited(Ledger(store)):
         print(f"[gate] {line}", file=sys.stderr)
     with TauBenchRunner.of(experiment).open(*Ledger(store).agents) as bench:
-        ledger = Ledger(store, bench.measure.id)
-        bench.measure.check_splits()
-        _check_candidate(bench, ledger)
-        evaluator.check(store, bench.accepted)
-        gate = _decide(bench, ledger, replace(opened(bench, ledger, ledger.best), evaluator=bench.accepted))
-        evaluator.check(store, bench.accepted)
-        reveals, by_hand = store.reveals(experiment.domain), store.runs_by_hand(experiment.domain)
-        gate = ledger.append(replace(gate, reveals=reveals, runs_by_hand=by_hand))
-    export_ledger(Ledger(store))
-    print("\n".join(_as_text(gate, ledger)))
+        gate = judge(bench)
+    print("\n".join(_as_text(gate, Ledger(store, gate.measure))))
     return _EXIT[Verdict(gate.verdict)]
+
+
+def judge(bench: Bench) -> Gate:
+    """The verdict on the bench's agent file against the best version, as a new row of the ledger.
+
+    Raises UserError where there is nothing to judge, Interrupted, and RunLimitReached.
+    """
+    store = bench.store
+    ledger = Ledger(store, bench.measure.id)
+    bench.measure.check_splits()
+    _check_candidate(bench, ledger)
+    evaluator.check(store, bench.accepted)
+    gate = _decide(bench, ledger, replace(opened(bench, ledger, ledger.best), evaluator=bench.accepted))
+    evaluator.check(store, bench.accepted)
+    domain = bench.experiment.domain
+    gate = replace(gate, reveals=store.reveals(domain), runs_by_hand=store.runs_by_hand(domain))
+    gate = ledger.append(gate)
+    export_ledger(Ledger(store))
+    return gate
 
 
 def _check_candidate(bench: Bench, ledger: Ledger) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from autoharness import strict_json
 from autoharness.agent_request import problem_of
+from autoharness.config import litellm_prices
 from autoharness.errors import AgentError, InfrastructureError, JudgeError, ProviderError, UserSimulatorError
 from autoharness.results import Usage, digest
 from autoharness.scrub import scrubbed, without_whole_keys
@@ -138,6 +139,27 @@ def missing_keys(model: str) -> str:
         return f"litellm knows no provider for it ({_one_line(error)[:160]}); try PROVIDER/{model}"
     found = litellm.validate_environment(model)
     return "" if found["keys_in_environment"] else " or ".join(found["missing_keys"])
+
+
+def set_prices(prices: Mapping[str, Mapping[str, float]]) -> None:
+    """Prices that litellm is to know: by model {"input", "output"}, in USD for a million tokens."""
+    if not prices:
+        return
+    import litellm
+
+    litellm.suppress_debug_info = True
+    litellm.register_model(litellm_prices(prices))
+
+
+def has_price(model: str) -> bool:
+    """Whether litellm knows what a token of it costs."""
+    import litellm
+
+    try:
+        known = litellm.get_model_info(model)
+    except Exception:  # litellm's errors have no common base
+        return False
+    return None not in (known.get("input_cost_per_token"), known.get("output_cost_per_token"))
 
 
 class Session:

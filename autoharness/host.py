@@ -14,7 +14,6 @@ that.
 
 import itertools
 import os
-import shutil
 import signal
 import socket
 import struct
@@ -41,6 +40,7 @@ from autoharness.errors import (
     MessageTooLong,
     ProviderError,
 )
+from autoharness.store import remove_tree
 from autoharness.strict_json import check_depth, dumps
 from autoharness.watchdog import Watchdog
 
@@ -202,7 +202,7 @@ class Host:
     def close(self) -> None:
         """End the process and all that it started, and remove its folder."""
         self._die("closed")
-        _remove(self._folder)
+        remove_tree(self._folder)
 
     def _spawn(self, agent: AgentFile) -> tuple[Channel, subprocess.Popen[bytes]]:
         self._scratch.mkdir()
@@ -251,7 +251,7 @@ class Host:
         late.cancel()
         if first is None:
             self._die(self._epitaph())
-            _remove(self._folder)
+            remove_tree(self._folder)
             raise HostFailed(f"the agent host did not start: {self._death}")
         layers: dict[str, str] = first["layers"]
         return layers
@@ -433,14 +433,6 @@ def _environment(agent: AgentFile, scratch: Path) -> dict[str, str]:
         "PATH": os.defpath,
         "MALLOC_ARENA_MAX": "2",  # or each thread would take 64 MB of the address space that it is limited to
     }
-
-
-def _remove(folder: Path) -> None:
-    with suppress(RecursionError):
-        shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():  # nested deeper than Python follows, or closed even to us
-        subprocess.run(["/bin/chmod", "-R", "u+rwX", "--", str(folder)], check=False)
-        subprocess.run(["/bin/rm", "-rf", "--", str(folder)], check=False)
 
 
 def _refuse(request: Message) -> Message:

@@ -29,9 +29,12 @@ _BIND_TCP, _CONNECT_TCP = 1, 2
 _SCOPE_ABSTRACT_SOCKETS, _SCOPE_SIGNALS = 1, 2
 
 READ = _READ_FILE | _READ_FOLDER
+RUN = READ | _EXECUTE
 LIST = _READ_FOLDER
 WRITE = READ | _WRITE_FILE | _MAKE_FILE | _MAKE_FOLDER | _REMOVE_FILE | _REMOVE_FOLDER | _TRUNCATE
-_FOR_A_FILE = _READ_FILE | _WRITE_FILE | _TRUNCATE
+OWN = _ALL_OF_ABI_1 | _REFER | _TRUNCATE | _IOCTL_DEVICE
+"""Whatever may be done with files."""
+_FOR_A_FILE = _EXECUTE | _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEVICE
 
 TCP_SINCE, SCOPES_SINCE = 4, 6
 
@@ -44,10 +47,11 @@ def abi() -> int:
     return max(found, 0)
 
 
-def restrict(rules: Iterable[tuple[Path, int]], ports: Iterable[int], version: int) -> None:
+def restrict(rules: Iterable[tuple[Path, int]], ports: Iterable[int] | None, version: int) -> None:
     """Confine this process to these rules and to TCP connections to these ports, as far as ABI `version` goes.
 
-    `rules`: a path and what may be done at or beneath it: READ, LIST or WRITE; one that does not exist is skipped.
+    `rules`: a path and what may be done at or beneath it: READ, LIST, WRITE, RUN or OWN; one that does not exist is
+    skipped. `ports`: None leaves TCP as it is.
     Call it while there is one thread, with no_new_privs set. Raises LayerMissing.
     """
     if version < 1:
@@ -55,15 +59,15 @@ def restrict(rules: Iterable[tuple[Path, int]], ports: Iterable[int], version: i
     handled = _ALL_OF_ABI_1
     for since, right in ((2, _REFER), (3, _TRUNCATE), (5, _IOCTL_DEVICE)):
         handled |= right if version >= since else 0
-    handled_tcp = _BIND_TCP | _CONNECT_TCP if version >= TCP_SINCE else 0
+    handled_tcp = _BIND_TCP | _CONNECT_TCP if version >= TCP_SINCE and ports is not None else 0
     scopes = _SCOPE_ABSTRACT_SOCKETS | _SCOPE_SIGNALS if version >= SCOPES_SINCE else 0
     words = (ctypes.c_uint64 * 3)(handled, handled_tcp, scopes)
-    size = 24 if scopes else 16 if handled_tcp else 8  # an older kernel takes no longer structure
+    size = 24 if scopes else 16 if version >= TCP_SINCE else 8  # an older kernel takes no longer structure
     ruleset = _call(_CREATE_RULESET, ctypes.byref(words), ctypes.c_size_t(size), ctypes.c_uint(0))
     try:
         for path, rights in rules:
             _allow_path(ruleset, path, rights & handled)
-        for port in ports if handled_tcp else ():
+        for port in (ports or ()) if handled_tcp else ():
             attribute = (ctypes.c_uint64 * 2)(_CONNECT_TCP, port)
             _call(_ADD_RULE, ctypes.c_int(ruleset), _RULE_PORT, ctypes.byref(attribute), ctypes.c_uint(0))
         _call(_RESTRICT_SELF, ctypes.c_int(ruleset), ctypes.c_uint(0))

@@ -145,6 +145,8 @@ class Record(Row):
     gate: int = -1
     """The number of its gate."""
     commit: str = ""
+    iteration: int = 0
+    """The one that it came from: those in between were not kept."""
 
 
 @dataclass(frozen=True)
@@ -324,7 +326,8 @@ class Ledger:
         for version in self.versions:
             if name == str(version.iteration) or (len(name) >= 6 and version.commit.startswith(name)):
                 return version
-        raise UserError(f"no version {name!r}: there is baseline, best, and 0 to {len(self.versions) - 1}")
+        known = ", ".join(str(version.iteration) for version in self.versions)
+        raise UserError(f"no version {name!r}: there is baseline, best, and {known}")
 
     def pending(self, agent: str) -> Gate:
         """The gate that accepted this agent file and is not recorded yet. Raises UserError where there is none."""
@@ -372,7 +375,8 @@ def _versions(rows: list[Row]) -> list[Version]:
         if isinstance(row, Baseline):
             versions.append(Version(len(versions), row, row.commit, row.time))
         if isinstance(row, Record) and row.gate in gates:
-            versions.append(Version(len(versions), gates[row.gate], row.commit, row.time))
+            iteration = row.iteration or 1 + max([0, *(version.iteration for version in versions)])
+            versions.append(Version(iteration, gates[row.gate], row.commit, row.time))
     return versions
 
 

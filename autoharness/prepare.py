@@ -98,9 +98,9 @@ def _reset_agent(store: Store) -> None:
 
 def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool) -> int:
     runner = TauBenchRunner.of(experiment)
-    measure, missing = runner.look()
-    if missing:
-        model, what = next(iter(missing.items()))
+    look = runner.look()
+    measure = look.measure
+    for model, what in look.missing_keys.items():
         raise UserError(f"no key for {model}: {what} is not set; put it into .env")
     ledger, code = Ledger(store, measure.id), 0
     _check_measure(measure, ledger, new_experiment)

@@ -1,7 +1,8 @@
 """PROGRAM.md: what a coding agent has to know, and all that it has.
 
-It is composed from two templates: what holds for every benchmark, and what holds for this one. Its commands stand in
-the form in which prepare was started: plain, from a virtual environment, or through docker compose.
+It is composed from templates: the loop that a coding agent runs by itself, or the one edit that `optimize.py` asks
+for; and what holds for both, for this benchmark. Its commands stand in the form in which prepare was started: plain,
+from a virtual environment, or through docker compose.
 """
 
 import os
@@ -14,7 +15,9 @@ from autoharness.store import write_text
 
 PROGRAM_FILE = Path("PROGRAM.md")
 COMMAND_VARIABLE = "AUTOHARNESS_COMMAND"
-_TEMPLATES = (Path("program_templates/base.md"), Path("program_templates/tau_bench.md"))
+_FOLDER = Path("program_templates")
+_LOOP, _EDIT = "base.md", "edit.md"
+_BOTH = ("good_edits.md", "tau_bench.md")
 _PYTHON = "{python}"
 
 
@@ -25,10 +28,15 @@ def compose() -> None:
         write_text(PROGRAM_FILE, text)
 
 
-def composed(python: str) -> str:
-    """The text, with commands that start with `python`."""
+def for_one_edit() -> str:
+    """What a coding agent is told that `optimize.py` drives. Raises UserError."""
+    return composed(python_command(), _EDIT)
+
+
+def composed(python: str, first: str = _LOOP) -> str:
+    """The text, with commands that start with `python`. Raises UserError."""
     try:
-        parts = [template.read_text(encoding="utf-8").rstrip() for template in _TEMPLATES]
+        parts = [(_FOLDER / name).read_text(encoding="utf-8").rstrip() for name in (first, *_BOTH)]
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}; run from the checkout's root") from error
     return "\n\n".join(parts).replace(_PYTHON, python) + "\n"

@@ -6,13 +6,15 @@ staged. Killed between the commit and the row, the same command adds the row.
 
 import hashlib
 import sys
+from dataclasses import replace
 from typing import Any
 
 from autoharness import evaluator
 from autoharness.cli import Parser, run_door
 from autoharness.config import AGENT_FILE, SIMULATED
 from autoharness.errors import UserError
-from autoharness.ledger import Gate, Ledger, Measured, Record, reveal_lines
+from autoharness.iterations import next_iteration
+from autoharness.ledger import Gate, Ledger, Measured, Record, Version, reveal_lines
 from autoharness.results import passed
 from autoharness.store import Store, default_vault, read_agent
 from autoharness.workspace import WORKSPACE, export_ledger, set_aside_edited
@@ -28,19 +30,11 @@ def main(arguments: list[str]) -> int:
     store = Store(default_vault())
     with store.lock():
         ledger, agent = Ledger(store), _agent()
-        accepted = evaluator.check(store, ledger.evaluator) if ledger.versions else ""
         for line in set_aside_edited(ledger):
             print(f"[record] {line}", file=sys.stderr)
-        recorded = ledger.is_recorded(agent)  # where it is, only the export may be missing: a kill came between
+        recorded = ledger.is_recorded(agent)
         _check_typed(options, ledger.versions[-1].row if recorded else ledger.pending(agent))
-        if not recorded:
-            gate = ledger.pending(agent)
-            commit = _commit(_message(gate, len(ledger.versions)), agent)
-            ledger.append(
-                Record(gate.measure, agent, gate.measured, gate=gate.number, commit=commit, evaluator=accepted)
-            )
-        export_ledger(ledger)
-    version = ledger.versions[-1]
+        version = record(ledger, store, agent, next_iteration(store, ledger))
     print(f"iteration: {version.iteration}")
     print(f"val_score: {version.row.val_score:.4f}")
     print(f"commit: {version.commit[:12]}")
@@ -50,6 +44,21 @@ def main(arguments: list[str]) -> int:
     if version.row.simulated:
         print(SIMULATED)
     return 0
+
+
+def record(ledger: Ledger, store: Store, agent: str, iteration: int) -> Version:
+    """Make a version of the agent file (SHA-256) that a gate accepted and that lies in the checkout: commit and row.
+
+    Where that was done before, only the export may be missing: a kill came between. Raises UserError.
+    """
+    accepted = evaluator.check(store, ledger.evaluator) if ledger.versions else ""
+    if not ledger.is_recorded(agent):
+        gate = ledger.pending(agent)
+        commit = _commit(_message(gate, iteration), agent)
+        row = Record(gate.measure, agent, gate.measured, gate=gate.number, commit=commit, evaluator=accepted)
+        ledger.append(replace(row, iteration=iteration))
+    export_ledger(ledger)
+    return ledger.versions[-1]
 
 
 def _parser() -> Parser:

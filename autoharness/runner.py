@@ -77,6 +77,17 @@ class Run:
         return settled_rewards(self.outcomes)
 
 
+@dataclass(frozen=True)
+class LookedAt:
+    """An experiment before anything is run."""
+
+    measure: Measure
+    missing_keys: dict[str, str]
+    """For each of its models that cannot be asked: what is not set."""
+    unpriced: list[str]
+    """Its models whose price is not known."""
+
+
 class _Outcomes:
     """The outcomes of a run: those that the store has, and those that come in, which are stored at once."""
 
@@ -88,6 +99,9 @@ class _Outcomes:
     @property
     def all(self) -> list[Outcome]:
         return list(self._known.values())
+
+    def __contains__(self, trial: Trial) -> bool:
+        return trial in self._known
 
     @property
     def missing(self) -> list[Trial]:
@@ -135,13 +149,16 @@ class TauBenchRunner(BenchmarkRunner):
         self._agent_file = agent_file
         self._store = store
         self._progress = progress or Progress()
+        self._budget: RunBudget | None = None
 
     @classmethod
-    def of(cls, experiment: Experiment, agent_file: Path = AGENT_FILE) -> "TauBenchRunner":
-        """A runner for an experiment that is resolved already."""
+    def of(
+        cls, experiment: Experiment, agent_file: Path = AGENT_FILE, budget: RunBudget | None = None
+    ) -> "TauBenchRunner":
+        """A runner for an experiment that is resolved already. `budget`: where another one than its own bounds it."""
         runner = cls.__new__(cls)  # nothing is left to resolve
         runner.experiment, runner._agent_file = experiment, agent_file
-        runner._store, runner._progress = None, Progress()
+        runner._store, runner._progress, runner._budget = None, Progress(), budget
         return runner
 
     def run(self, task_ids: list[str] | None = None) -> dict[str, float | None]:
@@ -169,19 +186,23 @@ class TauBenchRunner(BenchmarkRunner):
         with LocalExecutor(self.experiment, agents, folder) as executor:
             measure = self._measure(executor, _held_out_before(store, self.experiment.domain))
             self._progress.say(*measure.not_enforced)
-            yield Bench(measure, agent, store, executor, folder, self._progress)
+            budget = self._budget or RunBudget(self.experiment)
+            yield Bench(measure, agent, store, executor, folder, self._progress, budget)
 
     def measure(self) -> Measure:
         """The experiment on the installed tau2: nothing is run, nothing is kept. Raises UserError."""
         with self._asking() as executor:
             return self._measure(executor)
 
-    def look(self) -> tuple[Measure, dict[str, str]]:
-        """`measure()`, and for each of the experiment's models that cannot be asked: what is not set."""
+    def look(self) -> "LookedAt":
+        """`measure()`, and what is missing of the experiment's models. Raises UserError."""
         models = {self.experiment.model_of(role) for role in ("agent", "user", "judge")}
         providers = sorted(model for model in models if not model.startswith((OFFLINE, REPLAY)))
         with self._asking() as executor:
-            return self._measure(executor), executor.missing_keys(providers) if providers else {}
+            measure = self._measure(executor)
+            if not providers:
+                return LookedAt(measure, {}, [])
+            return LookedAt(measure, executor.missing_keys(providers), executor.unpriced(providers))
 
     @contextmanager
     def _asking(self) -> Iterator[LocalExecutor]:
@@ -213,7 +234,14 @@ class Bench:
     """Workers that stand ready to run trials of one agent file."""
 
     def __init__(
-        self, measure: Measure, agent: str, store: Store, executor: LocalExecutor, folder: Path, progress: Progress
+        self,
+        measure: Measure,
+        agent: str,
+        store: Store,
+        executor: LocalExecutor,
+        folder: Path,
+        progress: Progress,
+        budget: RunBudget,
     ) -> None:
         self.measure = measure
         self.experiment = measure.experiment
@@ -226,7 +254,7 @@ class Bench:
         self._folder = folder
         self._progress = progress
         self._runs = 0
-        self._budget = RunBudget(self.experiment)
+        self._budget = budget
 
     def run(self, task_ids: list[str] | None, command: str, reveal: bool = False) -> Run:
         """Run the tasks, or the experiment's split. Raises UserError for an unknown task. See `run_trials`."""
@@ -256,22 +284,25 @@ class Bench:
                 outcomes.missing,
                 diagnose=set(self.measure.train),
                 enough=lambda: bool(self._budget.reached or (enough and enough(outcomes.all))),
+                has_room=self._budget.has_room,
             ):
+                self._budget.add(outcome)  # first: a kill in between must not lose what was spent
                 self._take(outcome, outcomes)
-                self._budget.add(outcome)
                 self._progress.add(outcome)
         except KeyboardInterrupt:
             interrupted = True
             for outcome in self._executor.finished():
+                if outcome.trial not in outcomes:
+                    self._budget.add(outcome)
                 self._take(outcome, outcomes)
         finally:
             self._progress.end()
             self._runs += 1
             write_json(self._folder / f"run-{self._runs:03}.json", self._record(outcomes.all))
         left = 0 if interrupted or (enough and enough(outcomes.all)) else len(outcomes.missing)
-        if left and self._budget.reached:
+        if left and (reached := self._budget.reached):
             most = "up to " if enough else ""
-            raise RunLimitReached(f"{self._budget.reached}; {most}{left} simulations are left. {_NOTHING_LOST}")
+            raise RunLimitReached(f"{reached}; {most}{left} simulations are left. {_NOTHING_LOST}", reached)
         return Run(outcomes.all, self._folder, interrupted, len(trials), len(outcomes.all) - known)
 
     def _take(self, outcome: Outcome, outcomes: _Outcomes) -> None:

@@ -161,7 +161,7 @@ def _rules(setup: dict[str, Any]) -> Iterator[tuple[Path, int]]:
     private = {Path(path).resolve() for path in setup["private"]} | _other_packages(libraries)
     above = {folder for one in private for folder in one.parents}
     for path in libraries:
-        yield from _readable(path, private, above)
+        yield from readable(path, private, above)
     child_side = [module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] == "autoharness"]
     yield from ((Path(file), landlock.READ) for file in (*child_side, *_DEVICES, setup["agent_folder"]) if file)
     yield Path(os.devnull), landlock.WRITE
@@ -195,20 +195,22 @@ def _other_packages(libraries: set[Path]) -> set[Path]:
     return {folder / "tau2" if folder in used else folder for folder in (one.resolve() for one in folders | used)}
 
 
-def _readable(path: Path, private: set[Path], above: set[Path]) -> Iterator[tuple[Path, int]]:
+def readable(
+    path: Path, private: set[Path], above: set[Path], rights: int = landlock.READ
+) -> Iterator[tuple[Path, int]]:
     """Rules for all beneath `path` but what is private. Landlock cannot take away: hence entry by entry.
 
-    `above`: every folder that something private lies in.
+    `above`: every folder that something private lies in. `rights`: to what is not private.
     """
     if path in private:
         return
     if path not in above:
-        yield path, landlock.READ
+        yield path, rights
         return
     yield path, landlock.LIST  # an import lists the folder
     for entry in path.iterdir():
         if not entry.is_symlink():  # its target has a rule of its own, or is meant to have none
-            yield from _readable(entry, private, above)
+            yield from readable(entry, private, above, rights)
 
 
 def _check_libraries() -> None:

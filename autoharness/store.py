@@ -18,10 +18,12 @@ import hashlib
 import json
 import os
 import secrets
+import shutil
 import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -238,3 +240,12 @@ def _write(path: Path, content: bytes) -> None:
     except BaseException:
         Path(beside).unlink(missing_ok=True)
         raise
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder that code we do not trust wrote in."""
+    with suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():  # nested deeper than Python follows, or closed even to us
+        subprocess.run(["/bin/chmod", "-R", "u+rwX", "--", str(folder)], check=False)
+        subprocess.run(["/bin/rm", "-rf", "--", str(folder)], check=False)

@@ -50,7 +50,19 @@ from autoharness.errors import (
     SimulationError,
     UserError,
 )
-from autoharness.gateway import AGENT, JUDGE, USER, LiteLLM, Model, Request, Response, Session, missing_keys
+from autoharness.gateway import (
+    AGENT,
+    JUDGE,
+    USER,
+    LiteLLM,
+    Model,
+    Request,
+    Response,
+    Session,
+    has_price,
+    missing_keys,
+    set_prices,
+)
 from autoharness.gateway import Limits as LLMLimits
 from autoharness.host import AgentFile, Confinement, Host, checked_reply
 from autoharness.leaks import Secrets, scan
@@ -287,7 +299,7 @@ class Simulator:
             settings.llm_retries,
             settings.max_simulation_tokens,
             _counted(settings.max_simulation_tokens, settings.max_run_tokens),
-            _counted(settings.max_simulation_cost_usd, settings.max_run_cost_usd),
+            _counted(settings.max_simulation_cost_usd, settings.max_run_cost_usd, settings.max_usd),
         )
         return Session(models, settings.agent_model, settings.reasoning_effort, limits)
 
@@ -301,17 +313,18 @@ class Simulator:
         return _litellm_model(name, self._experiment.llm_timeout_s)
 
 
-def _counted(of_simulation: float | None, of_run: float | None) -> frozenset[str]:
-    """The roles whose calls a limit counts: a simulation's are for its agent, a run's for all."""
+def _counted(of_simulation: float | None, *of_all: float | None) -> frozenset[str]:
+    """The roles whose calls a limit counts: a simulation's are for its agent, a run's and the loop's for all."""
     roles = {AGENT} if of_simulation is not None else set()
-    return frozenset(roles | ({AGENT, USER, JUDGE} if of_run is not None else set()))
+    return frozenset(roles | ({AGENT, USER, JUDGE} if set(of_all) != {None} else set()))
 
 
 def _uncounted_line(model: str, what: str) -> str:
     if what == "price":
         return (
-            f"litellm knows no price for {model}, so no limit in USD can be kept: take max_simulation_cost_usd and "
-            "max_run_cost_usd out of experiment_config.yaml, and set max_simulation_tokens or max_run_tokens"
+            f"litellm knows no price for {model}, so no limit in USD can be kept: set prices in "
+            "experiment_config.yaml, or take max_simulation_cost_usd, max_run_cost_usd and max_usd out and set "
+            "max_simulation_tokens or max_run_tokens"
         )
     return (
         f"{model} does not say how many tokens it used, so no limit in tokens or USD can be kept: take those out of "
@@ -345,6 +358,7 @@ class Worker:
         model, effort = experiment.agent_model, experiment.reasoning_effort
         agents = {sha256: AgentFile(source, model, effort) for sha256, source in setup["agents"].items()}
         try:
+            set_prices(experiment.prices)
             tau2 = Tau2()
             confinement = confinement_of(experiment, Path(setup["folder"]), [*setup["private"], *tau2.folders])
             per_simulation = experiment.fresh_host == PER_SIMULATION
@@ -365,6 +379,8 @@ class Worker:
             elif "keys" in message:
                 missing = {model: missing_keys(model) for model in message["keys"]}
                 self._channel.send({"keys": {model: what for model, what in missing.items() if what}})
+            elif "unpriced" in message:
+                self._channel.send({"unpriced": [model for model in message["unpriced"] if not has_price(model)]})
             elif "leaks" in message:
                 secrets = Secrets.of(tau2.material(message["leaks"]))
                 found = scan(message["before"], message["after"], secrets)

@@ -123,7 +123,7 @@ def test_a_version_is_found_by_its_names(ledger: Ledger) -> None:
     _record(ledger, _gate(ledger, "b", 0.7), "abcdef1234567890")
     assert [ledger.version(name).iteration for name in ("baseline", "0", "best", "1", "abcdef1")] == [0, 0, 1, 1, 1]
     for name in ("2", "abc", "worst"):
-        with pytest.raises(UserError, match="there is baseline, best, and 0 to 1"):
+        with pytest.raises(UserError, match="there is baseline, best, and 0, 1"):
             ledger.version(name)
 
 

@@ -1,0 +1,179 @@
+"""The iterations of the loop, each in a folder of the vault: what was tried, and what came of it.
+
+    iterations/0007/iteration.json   as far as it is; written beside and renamed at every step
+                    agent.py         the edit
+                    edit.diff        against the incumbent
+                    prompt.md        what the coding agent was told: diagnosis.md
+                    transcript.txt   what it printed, run by run
+
+An iteration goes on from its last step after a kill. The verdicts stand in the ledger; this names them.
+"""
+
+import difflib
+import json
+import re
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from autoharness.ledger import Ledger
+from autoharness.results import Rewards, digest
+from autoharness.store import Store, now, write_json, write_text
+
+ACCEPTED, REJECTED, UNDECIDED = "accepted", "rejected", "undecided"
+REFUSED, NO_EDIT = "refused", "no edit"
+"""Ends of an iteration beside the gate's verdicts: nothing was asked of the holdout."""
+
+_MOST_REJECTIONS = 2
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What one run of the coding agent came to."""
+
+    agent: str = ""
+    """SHA-256 of the agent file that it left; empty where it left none that can be read."""
+    problem: str = ""
+    """Why there is nothing to judge; empty where there is."""
+    note: str = ""
+    """What the coding agent wrote about it."""
+    fixes: list[str] = field(default_factory=list)
+    """Train tasks that it is to fix, as the coding agent says."""
+    breaks: list[str] = field(default_factory=list)
+    """... and that it might break."""
+    remarks: list[str] = field(default_factory=list)
+    """What a reader ought to know: files it should not have touched, processes it left, a time limit."""
+    seconds: float = 0.0
+    cost_usd: float | None = None
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One turn of the loop."""
+
+    number: int
+    measure: str
+    incumbent: str
+    """SHA-256 of the version that it starts from."""
+    branch: str
+    """The user's, where an accepted edit is committed; empty for a detached HEAD."""
+    coding_agent: str
+    not_enforced: list[str] = field(default_factory=list)
+    """What the confinement of the coding agent leaves open."""
+    before: Rewards = field(default_factory=dict)
+    """The incumbent's train results."""
+    edit: Edit | None = None
+    screening: Rewards = field(default_factory=dict)
+    """The edit's results in the train tasks it is to fix."""
+    after: Rewards = field(default_factory=dict)
+    """The edit's train results, as far as it was run on train tasks."""
+    gate: int = -1
+    """The number of its row in the ledger."""
+    end: str = ""
+    reasons: list[str] = field(default_factory=list)
+    commit: str = ""
+    seconds: float = 0.0
+    """Of work, without what a kill took."""
+    started: str = ""
+    finished: str = ""
+
+    @property
+    def reward_changes(self) -> tuple[list[str], list[str]]:
+        """The train tasks that it fixed, and that it broke, among those that it was run on."""
+        known = {task_id: reward for task_id, reward in self.after.items() if reward is not None}
+        before = {task_id: self.before.get(task_id) for task_id in known}
+        fixed = [task_id for task_id in known if before[task_id] is not None and known[task_id] > before[task_id]]  # type: ignore[operator]
+        broken = [task_id for task_id in known if before[task_id] is not None and known[task_id] < before[task_id]]  # type: ignore[operator]
+        return fixed, broken
+
+    @property
+    def hits(self) -> tuple[int, int]:
+        """Of the tasks that it was to fix and was run on: how many it fixed, and how many they are."""
+        looked_at = [task_id for task_id in (self.edit.fixes if self.edit else []) if task_id in self.after]
+        fixed, _ = self.reward_changes
+        return sum(task_id in fixed for task_id in looked_at), len(looked_at)
+
+
+class Iterations:
+    """All iterations of a vault."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def folder(self, number: int) -> Path:
+        return self._store.folder / "iterations" / f"{number:04}"
+
+    def all(self, measure: str | None = None) -> list[Iteration]:
+        """Oldest first; of one measure, or of every."""
+        found = [_read(path) for path in sorted(self._store.folder.glob("iterations/*/iteration.json"))]
+        return [one for one in found if one and measure in (None, one.measure)]
+
+    def save(self, iteration: Iteration) -> Iteration:
+        write_json(self.folder(iteration.number) / "iteration.json", asdict(iteration))
+        return iteration
+
+    def begin(self, iteration: Iteration) -> Iteration:
+        return self.save(replace(iteration, started=now()))
+
+    def keep_edit(self, iteration: Iteration, edit: Edit) -> Iteration:
+        """Beside the row: the agent file and its diff, for whoever reads the folder."""
+        if edit.agent:
+            before, after = (self._store.agent_source(agent) for agent in (iteration.incumbent, edit.agent))
+            write_text(self.folder(iteration.number) / "agent.py", after)
+            write_text(self.folder(iteration.number) / "edit.diff", diff(before, after))
+        return self.save(replace(iteration, edit=edit))
+
+    def diff(self, iteration: Iteration) -> str:
+        """What it changed; empty where there was no edit."""
+        if not iteration.edit or not iteration.edit.agent:
+            return ""
+        return diff(*(self._store.agent_source(agent) for agent in (iteration.incumbent, iteration.edit.agent)))
+
+    def repeats(self, iteration: Iteration, agent: str) -> str:
+        """Why this edit is no new idea; "" where it is one."""
+        earlier = [
+            one
+            for one in self.all(iteration.measure)
+            if one.number < iteration.number and one.edit and one.edit.agent
+        ]
+        for one in earlier:
+            if one.edit and (one.edit.agent, one.incumbent) == (agent, iteration.incumbent) and one.end != UNDECIDED:
+                return f"the same edit was tried in iteration {one.number}: {one.end}"
+        form = form_of(diff(self._store.agent_source(iteration.incumbent), self._store.agent_source(agent)))
+        rejected = [one for one in earlier if one.end in (REJECTED, REFUSED) and form_of(self.diff(one)) == form]
+        if len(rejected) >= _MOST_REJECTIONS:
+            numbers = " and ".join(str(one.number) for one in rejected)
+            return f"an edit of the same form was not kept in iterations {numbers}"
+        return ""
+
+
+def next_iteration(store: Store, ledger: Ledger) -> int:
+    """The number of the iteration that comes next, by the loop or by hand."""
+    versions = [version.iteration for version in ledger.versions]
+    return 1 + max([0, *versions, *(one.number for one in Iterations(store).all())])
+
+
+def diff(before: str, after: str) -> str:
+    """Unified, as git shows it."""
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True), after.splitlines(keepends=True), "a/agent/agent.py", "b/agent/agent.py"
+    )
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+def form_of(unified_diff: str) -> str:
+    """A digest of the lines that a diff adds and takes away, wherever they stand and however they are indented."""
+    lines = [line for line in unified_diff.splitlines() if re.match(r"[+-](?![+-]{2} )", line)]
+    return digest(sorted(line[0] + " ".join(line[1:].split()) for line in lines if line[1:].strip()))
+
+
+def _read(path: Path) -> Iteration | None:
+    """None where the file was damaged: it is put aside, and the number is not used again."""
+    try:
+        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        edit = fields.pop("edit")
+        return Iteration(**fields, edit=Edit(**edit) if edit else None)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        path.rename(path.with_suffix(".damaged"))
+        return None

@@ -1,0 +1,13 @@
+"""Drive the loop: a coding agent edits, the gate decides. See: python optimize.py --help"""
+
+import sys
+
+if __name__ == "__main__":
+    sys.pycache_prefix = __file__  # no folder: no bytecode is found, so the package is loaded from its source
+    import autoharness
+
+    autoharness.begin()
+from autoharness.optimize import main, run_door
+
+if __name__ == "__main__":
+    run_door(main)
