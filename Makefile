@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check clean coding-agents
 
 # In a folder of its own, .demo: the checkout's files stay as they are.
 demo: .venv/ready
@@ -15,6 +15,18 @@ check: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The command-line coding agents, each really installed, for tests/test_coding_agents.py, which skips those that are not
+# there: half a minute and 1.6 GB. Where you have them on your PATH, optimize.py needs nothing of this.
+AGENTS := .venv/coding-agents
+NPM_AGENTS ?= @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 opencode-ai@1.18.33 @google/gemini-cli@0.61.0
+UV_AGENTS ?= aider-chat@0.86.2
+
+coding-agents: .venv/ready
+	npm install --silent --no-fund --no-audit --prefix $(AGENTS) $(NPM_AGENTS)
+	for agent in $(UV_AGENTS); do \
+	  UV_TOOL_DIR=$(AGENTS)/tools UV_TOOL_BIN_DIR=$(AGENTS)/node_modules/.bin \
+	    $(BIN)/uv tool install --quiet --python $(BIN)/python $$agent; done
 
 clean:
 	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -226,8 +226,20 @@ AGENTS["codex"] = CodingAgent(
 # -- opencode: 1.18.33
 
 
+_OWN_PROVIDER = "harness"
+"""For opencode: to it `openai` is OpenAI itself, by another protocol than that of a server of one's own."""
+
+
+def _opencode_own(experiment: Experiment) -> str:
+    """The name of the model at a server of one's own; "" where there is none."""
+    provider, _, model = (experiment.coding_model or "").partition("/")
+    return model if provider == "openai" and _first_set("OPENAI_BASE_URL", "OPENAI_API_BASE") else ""
+
+
 def _opencode_arguments(experiment: Experiment, scratch: Path) -> list[str]:
-    return ["run", "--format", "json", "--pure", "--auto", "--title", "one edit", *_model(experiment)]
+    own = _opencode_own(experiment)
+    model = ["--model", f"{_OWN_PROVIDER}/{own}"] if own else _model(experiment)
+    return ["run", "--format", "json", "--pure", "--auto", "--title", "one edit", *model]
 
 
 def _opencode_settings(experiment: Experiment, scratch: Path) -> dict[str, str]:
@@ -239,16 +251,12 @@ def _opencode_settings(experiment: Experiment, scratch: Path) -> dict[str, str]:
         "formatter": False,
         "permission": "allow",
     }
-    provider, _, model = (experiment.coding_model or "").partition("/")
-    address = _first_set("OPENAI_BASE_URL", "OPENAI_API_BASE")
-    if provider == "openai" and address:
-        own = {"baseURL": address, "apiKey": "{env:OPENAI_API_KEY}"}
+    if own := _opencode_own(experiment):
         price = experiment.prices.get(experiment.coding_model or "")
-        known = {"cost": price} if price else {}
-        config["provider"] = {
-            "openai": {"npm": "@ai-sdk/openai-compatible", "options": own, "models": {model: known}},
-        }
-        config["small_model"] = experiment.coding_model
+        address = {"baseURL": _first_set("OPENAI_BASE_URL", "OPENAI_API_BASE"), "apiKey": "{env:OPENAI_API_KEY}"}
+        models = {own: {"cost": price} if price else {}}
+        provider = {"npm": "@ai-sdk/openai-compatible", "options": address, "models": models}
+        config |= {"provider": {_OWN_PROVIDER: provider}, "small_model": f"{_OWN_PROVIDER}/{own}"}
     # what it would otherwise install into its home, at every start
     plugins = scratch / ".config" / "opencode"
     (plugins / "node_modules").mkdir(parents=True, exist_ok=True)
@@ -398,10 +406,10 @@ def _mini_arguments(experiment: Experiment, scratch: Path) -> list[str]:
         "environment": {"env": dict.fromkeys(AGENTS["mini"].key_names, ""), "timeout": 120},
         "model": {"litellm_model_registry": str(scratch / "prices.json"), "model_kwargs": {"drop_params": True}},
     }
-    (scratch / "mini.json").write_text(json.dumps(settings))  # JSON is YAML
+    (scratch / "settings.yaml").write_text(json.dumps(settings))  # JSON is YAML
     (scratch / "prices.json").write_text(json.dumps(litellm_prices(experiment.prices)))
     model = ["-m", _mini_model(experiment), "--model-class", "litellm", "--agent-class", "default"]
-    files = ["-c", "mini.yaml", "-c", str(scratch / "mini.json"), "-o", str(scratch / "trajectory.json")]
+    files = ["-c", "mini.yaml", "-c", str(scratch / "settings.yaml"), "-o", str(scratch / "trajectory.json")]
     return [*model, "-y", "--exit-immediately", *files, "-t", prompt_in(scratch)]
 
 

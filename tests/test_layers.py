@@ -15,23 +15,27 @@ LAYERS = (
     {"imports"},  # L0: loaded before everything else
     {"__init__", "errors", "strict_json"},  # L0: the rest of L0 may import these
     {"agent_api", "agent_request", "channel", "cli", "config", "literals", "mistakes", "results", "scrub"},  # L0
-    {"seccomp", "tool_bounds"},  # L0
+    {"coding_agents", "seccomp", "tool_bounds"},  # L0
     {"budget", "data", "holdout", "landlock", "leaks", "progress", "sequential", "stats", "store", "tasks"},  # L1
     {"watchdog"},  # L1
-    {"evaluator", "policy", "program", "sandbox", "suite"},  # L1, built on those
+    {"evaluator", "policy", "program", "sandbox", "spending", "suite", "worktree"},  # L1, built on those
     {"ledger"},  # L1, keeps what a policy looked at
-    {"workspace"},  # L1, shows the ledger
+    {"coder", "iterations", "workspace"},  # L1: coder runs programs of others, workspace shows the ledger
+    {"diagnosis", "status"},  # L1, in words
+    {"learnings"},  # L1
     {"gateway", "host", "tau"},  # L2
     {"offline", "replay"},  # L3
     {"worker"},  # L4
     {"executor", "measure"},  # L5
     {"runner"},  # L6
-    {"checkup", "contest"},  # L7, for prepare and the gate
+    {"checkup", "contest", "screen"},  # L7, for prepare, the gate and the loop
     {"audit", "confirm", "planning"},  # L7, for gate and report
-    {"benchmark", "gate", "prepare", "record", "report"},  # L7
+    {"benchmark", "gate", "prepare", "proposal", "record", "report"},  # L7
+    {"loop"},  # L8
+    {"optimize"},  # L8, its command
 )
 LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
-CHILD_SIDE = {"base_url", "host_child", "tau2_standin"}
+CHILD_SIDE = {"base_url", "coder_child", "host_child", "scripted_coder", "tau2_standin"}
 CHILD_IMPORTS = {
     "agent_api",
     "base_url",
