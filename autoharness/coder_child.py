@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _GRACE_S = 1.0
 """For helpers of the agent that end by themselves a moment after it."""
 _LARGEST_FILE_BYTES = 1 << 30
@@ -40,7 +40,7 @@ _prefix, sys.pycache_prefix = sys.pycache_prefix, __file__  # no folder: `import
 _load("autoharness", _PACKAGE / "__init__.py")
 sys.pycache_prefix = _prefix
 
-from autoharness import landlock  # noqa: E402  (found through the package loaded above)
+from autoharness import landlock, sandbox  # noqa: E402  (found through the package loaded above)
 from autoharness.errors import LayerMissing  # noqa: E402
 
 
@@ -74,13 +74,16 @@ def _first_line() -> bytes:
 
 
 def _confine(rules: list[tuple[str, int]], version: int) -> None:
-    """Runs in the agent's process, before its program. Where the kernel has no Landlock the door has said so."""
+    """Runs in the agent's process, before its program. Where the kernel has no Landlock the door has said so.
+
+    Without capabilities: root's would let it read the environment of other processes, keys and all.
+    """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGEST_FILE_BYTES, _LARGEST_FILE_BYTES))
     if version:
         try:
+            sandbox.drop_privileges()
             landlock.restrict([(Path(path), rights) for path, rights in rules], None, version)
         except LayerMissing as missing:  # better no edit than one by an agent that is not confined as was said
             print(f"auto-harness: {missing}", file=sys.stderr, flush=True)

@@ -486,6 +486,7 @@ AGENTS[SCRIPTED] = CodingAgent(
     install="it comes with auto-harness",
     arguments=_scripted_arguments,
     used=lambda printed, scratch: Used(cost_usd=0.0),
+    prompt_on_stdin=False,
     takes_turns=True,
     says_tokens=False,
     uses_network=False,

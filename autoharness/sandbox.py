@@ -71,7 +71,7 @@ def confine(setup: dict[str, Any], port: int | None = None) -> Layers:
     `setup`: {"agent_folder", "scratch": paths, "private": paths that no rule may reach, "memory_mb",
     "landlock_abi", "seccomp": what of the kernel's to use, for tests}. `port`: the one that stays open.
     """
-    layers = {"limits": _tried(lambda: limit(setup["memory_mb"])), "privileges": _tried(_drop_privileges)}
+    layers = {"limits": _tried(lambda: limit(setup["memory_mb"])), "privileges": _tried(drop_privileges)}
     version = min(landlock.abi(), setup["landlock_abi"])
     ports = [port] if port else []
     layers["files"] = _tried(lambda: landlock.restrict(_rules(setup), ports, version))
@@ -141,8 +141,8 @@ def _filter(wanted: bool, tcp: bool) -> None:
     seccomp.install(tcp)
 
 
-def _drop_privileges() -> None:
-    """No capability is left, and none comes back by executing a file."""
+def drop_privileges() -> None:
+    """No capability is left, and none comes back by executing a file. Raises LayerMissing."""
     library = ctypes.CDLL(None, use_errno=True)
     header = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION_3, 0)
     none = (ctypes.c_uint32 * 6)()

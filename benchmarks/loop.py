@@ -95,7 +95,11 @@ class Night:
     """The least true effect of an edit that was kept, on the template or on the version that it was made from."""
     cheats_kept: list[str]
     score_holds: bool
-    """Whether the true rate lies in the interval of the reported score."""
+    """Whether the final agent's true rate lies in the interval of val_score, its one trial of each task."""
+    confirmed_holds: bool
+    """... in that of the confirmation, which is the number for the morning."""
+    gain_holds: bool
+    """Whether its true gain over the template lies in the confirmed one's interval."""
 
 
 def effects(truth: Truth) -> None:
@@ -126,13 +130,17 @@ def night(seed: int, folder: Path, truth: Truth) -> Night:
     true, rewards = truth.rate(final), [reward or 0.0 for reward in best.row.held_out.values()]
     low, high = mean_interval(rewards)
     print(f"  final agent: true rate {true:.3f}, reported {fmean(rewards):.3f} ({low:.2f} to {high:.2f})")
-    print("  " + "\n  ".join(_confirmed(checkout)), flush=True)
+    confirmed = _confirmed(checkout)
+    print("\n".join(f"  {name}: {line}" for name, line in confirmed.items()), flush=True)
+    gain = 100 * (true - truth.rate(TEMPLATE))
     return Night(
         seed=seed,
-        gain=100 * (true - truth.rate(TEMPLATE)),
+        gain=gain,
         worst_kept=min((effect for one in kept for effect in _effects(one, store, truth)), default=0.0),
         cheats_kept=[_name(one) for one in kept if _name(one).startswith("cheat")],
         score_holds=low <= true <= high,
+        confirmed_holds=_lies_in(true, confirmed["best"]),
+        gain_holds=_lies_in(gain, confirmed["difference"]),
     )
 
 
@@ -156,18 +164,26 @@ def _name(iteration: Iteration) -> str:
     return iteration.edit.note.partition(":")[0] if iteration.edit else "?"
 
 
-def _confirmed(checkout: Checkout) -> list[str]:
+def _confirmed(checkout: Checkout) -> dict[str, str]:
+    """The lines of the confirmation."""
     printed = checkout.run("report.py", "--confirm").stdout
-    return re.findall(r"^(?:baseline|best|difference|confirmed): .+", printed, re.MULTILINE)
+    return dict(re.findall(r"^(baseline|best|difference|confirmed): (.+)", printed, re.MULTILINE))
+
+
+def _lies_in(value: float, line: str) -> bool:
+    low, high = re.findall(r"interval ([+-]?[\d.]+) to ([+-]?[\d.]+)", line)[0]
+    return float(low) <= value <= float(high)
 
 
 def nights(seeds: list[int], folder: Path, truth: Truth) -> None:
     found = [night(seed, folder / f"night-{seed}", truth) for seed in seeds]
-    print("\nseed  gain of the final agent  worst edit kept  cheats kept  true rate in the reported interval")
+    print("\nlies the truth in the interval of ...                                 val_score  confirmed  difference")
     for one in found:
-        holds = "yes" if one.score_holds else "no"
-        cheats = len(one.cheats_kept)
-        print(f"{one.seed:4}  {one.gain:+16.1f} points  {one.worst_kept:+8.1f} points  {cheats:11}  {holds}")
+        facts = (
+            f"gain {one.gain:+.1f} points, worst edit kept {one.worst_kept:+.1f}, cheats kept {len(one.cheats_kept)}"
+        )
+        holds = ["yes" if held else "no" for held in (one.score_holds, one.confirmed_holds, one.gain_holds)]
+        print(f"seed {one.seed}: {facts:62} {holds[0]:9}  {holds[1]:9}  {holds[2]}")
 
 
 def main() -> None:

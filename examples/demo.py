@@ -1,9 +1,10 @@
-"""`make demo`: the whole loop on the offline model, in a folder of its own, with a coding agent that is a script.
+"""`make demo`: a short night of the loop on the offline model, in a folder of its own, with a scripted coding agent.
 
-The commands are those that a person or a coding agent types: prepare, benchmark, an edit of agent/agent.py, gating,
-then record or git checkout. The edits are the diffs in examples/edits, in the order of their names.
+The commands are those that a person types: prepare, optimize, and what one looks at in the morning. The coding agent is
+a program that takes four edits from examples/edits.py; everything else is what a real night uses.
 """
 
+import json
 import os
 import re
 import shutil
@@ -21,17 +22,29 @@ COPIED = (
     "agent/templates/*.py",
     "program_templates/*.md",
     "experiment_config.yaml.template",
+    "examples/edits.py",
 )
+EDITS = ("ask-for-care", "shorter-code", "cheat-think-harder", "hand-over-when-unsure", "catch-bad-answers")
 SETTINGS = {"domain": "telecom", "max_concurrency": "8"}  # telecom is the fastest to simulate
+LOOP = f"""
+coding_agent: "scripted"
+coding_agent_args: {json.dumps(["--names", *EDITS])}
+max_iterations: {len(EDITS)}
+"""
 
 
 def main() -> None:
     started = time.monotonic()
     set_up()
     run("prepare.py")
-    rows = [iteration(number, edit) for number, edit in enumerate(sorted((ROOT / "examples/edits").iterdir()), 1)]
-    compared = run("report.py", "--compare", "baseline", "best", quiet=True)
-    show(rows, compared, time.monotonic() - started)
+    run("optimize.py")
+    run("report.py", "--compare", "baseline", "best")
+    print(f"\n=== the end, after {time.monotonic() - started:.0f} s. Where to look next:")
+    print("  what was tried, and what came of it  .demo/checkout/workspace/learnings.md")
+    print("  the versions that were kept          git -C .demo/checkout log -p agent/agent.py")
+    print("  what the coding agent was told       .demo/vault/iterations/0005/prompt.md")
+    print("  failed conversations, explained      .demo/checkout/workspace/traces/latest/*/trace.md")
+    print("  a run with a model and a key         README.md, 'A real run'")
 
 
 def set_up() -> None:
@@ -45,7 +58,7 @@ def set_up() -> None:
     template = (CHECKOUT / "experiment_config.yaml.template").read_text()
     for name, value in SETTINGS.items():
         template = re.sub(rf"^{name}: \S+", f"{name}: {value}", template, flags=re.MULTILINE)
-    (CHECKOUT / "experiment_config.yaml").write_text(template)
+    (CHECKOUT / "experiment_config.yaml").write_text(template + LOOP)
     (CHECKOUT / ".gitignore").write_text("workspace/\n")
     (DEMO / "vault").mkdir()
     (DEMO / "vault" / "secret").write_text("the same order of tasks in every demo")
@@ -54,33 +67,15 @@ def set_up() -> None:
     git("commit", "--quiet", "--message", "start")
 
 
-def iteration(number: int, edit: Path) -> list[str]:
-    """Run, edit, gate, and record or revert; returns the row of the final table."""
-    print(f"\n=== iteration {number}: {edit.stem}", flush=True)
-    run("benchmark.py", "--failed", quiet=True)
-    git("apply", str(edit))
-    gate = run("gating.py")
-    accepted = value("verdict", gate) == "accepted"
-    if accepted:
-        run("record.py")
-    else:
-        git("checkout", "--quiet", "agent/agent.py")
-    log = CHECKOUT / "workspace" / "learnings.md"
-    with log.open("a") as learnings:
-        learnings.write(f"\n## {edit.stem}\n\n{edit.read_text().splitlines()[0]}\n{value('verdict', gate)}\n")
-    return [str(number), edit.stem, value("val_score", gate), value("best", gate), value("verdict", gate)]
-
-
-def run(door: str, *arguments: str, quiet: bool = False) -> str:
-    """What a command prints as its result. Ends the demo where the command could not do its work."""
-    print(f"$ python {' '.join([door, *arguments])}", flush=True)
+def run(door: str, *arguments: str) -> None:
+    """Run a command and show what it prints as its result. Ends the demo where it could not do its work."""
+    print(f"\n$ python {' '.join([door, *arguments])}", flush=True)
     vault = {"AUTOHARNESS_VAULT": str(DEMO / "vault")}
     command = [sys.executable, door, *arguments]
     done = subprocess.run(command, cwd=CHECKOUT, env={**os.environ, **vault}, stdout=subprocess.PIPE, text=True)
-    print("\n".join(done.stdout.splitlines()[:1] if quiet else summary(done.stdout)), "\n", flush=True)
-    if done.returncode and value("verdict", done.stdout) != "rejected":
+    print("\n".join(summary(done.stdout)), flush=True)
+    if done.returncode:
         sys.exit(f"{door} ended with exit code {done.returncode}; the demo's files are in {DEMO}")
-    return done.stdout
 
 
 def summary(printed: str) -> list[str]:
@@ -91,24 +86,6 @@ def summary(printed: str) -> list[str]:
 def git(*arguments: str) -> None:
     identity = ["-c", "user.name=demo", "-c", "user.email=demo@localhost"]
     subprocess.run(["git", *identity, *arguments], cwd=CHECKOUT, check=True)
-
-
-def value(key: str, printed: str) -> str:
-    """The first word behind `key:`."""
-    found = re.search(rf"^{key}: (\S+)", printed, re.MULTILINE)
-    return found[1] if found else "?"
-
-
-def show(rows: list[list[str]], compared: str, seconds: float) -> None:
-    print(f"=== the end, after {seconds:.0f} s: what the gate made of the edits\n")
-    for row in [["", "edit", "val_score", "best before", "verdict"], *rows]:
-        print("{:2} {:26} {:10} {:12} {}".format(*row))
-    print("\nBaseline (A) against best (B):", *summary(compared), sep="\n")
-    print("\nWhere to look next:")
-    print("  the versions that were kept      .demo/checkout/workspace/results.tsv, git -C .demo/checkout log")
-    print("  failed conversations, explained  .demo/checkout/workspace/traces/baseline/*/trace.md")
-    print("  what a coding agent is told      .demo/checkout/PROGRAM.md")
-    print("  a run with a model and a key     README.md, 'A real run'")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Fixtures for all tests: no keys, a vault of the test's own, and tau2 loaded once."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +17,9 @@ RECORDINGS = ROOT.parent / "shared" / "recordings"
 
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+from llm_server import Fault, LLMServer  # noqa: E402
+from solver import Solver  # noqa: E402
 
 from autoharness.config import PER_SIMULATION, Experiment  # noqa: E402
 from autoharness.host import AgentFile  # noqa: E402
@@ -71,3 +75,17 @@ def _prepared_once(tmp_path_factory: pytest.TempPathFactory) -> "Checkout":
 def prepared(_prepared_once: "Checkout", tmp_path: Path) -> "Checkout":
     """A checkout of the test's own in which prepare was run: the mock domain, the offline model."""
     return _prepared_once.copy(tmp_path / "own")
+
+
+@pytest.fixture
+def solver_server(tau2: Tau2) -> Iterator[tuple[LLMServer, set[str]]]:
+    """A server that solves the mock domain, but for requests in which one of the words in the set occurs."""
+    down: set[str] = set()
+    solver = Solver(tau2._tasks("mock").values())
+
+    def answer(request: dict[str, Any]) -> Any:
+        text = json.dumps(request)
+        return Fault(503) if any(word in text for word in down) else solver.reply(request)
+
+    with LLMServer(answer) as server:
+        yield server, down

@@ -79,7 +79,11 @@ def worktree(tmp_path: Path) -> Worktree:
 
 def _run(agent: CodingAgent, worktree: Worktree, **settings: object) -> Ran:
     model = MODELS[agent.name]
-    given = {"coding_model": model, "coding_agent_timeout_s": 120.0, "prices": {model: {"input": 3.0, "output": 15.0}}}
+    given = {
+        "coding_model": model,
+        "coding_agent_timeout_s": 120.0,
+        "prices": {model: {"input": 3.0, "output": 15.0}},
+    }
     return Coder(agent, Experiment(**given | settings)).edit(worktree, worktree.folder / "transcript.txt", 1)  # type: ignore[arg-type]
 
 
@@ -90,7 +94,11 @@ def test_every_flag_stands_in_its_own_help(name: str, tmp_path: Path, monkeypatc
     (tmp_path / PROMPT_FILE).write_text("the prompt")
     arguments = agent.arguments(Experiment(coding_model="a/model", coding_agent_usd=1.0), tmp_path)
     subcommand = [word for word in arguments[:1] if not word.startswith("-")]
-    home = {"HOME": str(tmp_path), "PATH": f"{INSTALLED}:{os.environ['PATH']}", **agent.settings(Experiment(), tmp_path)}
+    home = {
+        "HOME": str(tmp_path),
+        "PATH": f"{INSTALLED}:{os.environ['PATH']}",
+        **agent.settings(Experiment(), tmp_path),
+    }
     done = subprocess.run(
         [agent.program, *subcommand, "--help"], env=home, capture_output=True, text=True, timeout=60, cwd=tmp_path
     )

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,8 +19,7 @@ import pytest
 from checkout import MOCK, Checkout
 from conftest import ROOT, TEMPLATE
 from harnesses import BAD, GOOD_PROMPT
-from llm_server import Fault, LLMServer
-from solver import Solver
+from llm_server import LLMServer
 
 from autoharness.ledger import Ledger, Record
 from autoharness.policy import Side
@@ -219,20 +218,6 @@ def test_two_at_once_are_refused_by_a_lock_that_dies_with_its_holder(prepared: C
             done = prepared.run(door)
             assert (done.returncode, "another command is at work" in done.stderr) == (3, True)
     assert "unchanged" in prepared.run("gating.py").stderr
-
-
-@pytest.fixture
-def solver_server(tau2: Tau2) -> Iterator[tuple[LLMServer, set[str]]]:
-    """A server that solves the mock domain, but for requests in which one of the words in the set occurs."""
-    down: set[str] = set()
-    solver = Solver(tau2._tasks("mock").values())
-
-    def answer(request: dict[str, Any]) -> Any:
-        text = json.dumps(request)
-        return Fault(503) if any(word in text for word in down) else solver.reply(request)
-
-    with LLMServer(answer) as server:
-        yield server, down
 
 
 @pytest.fixture

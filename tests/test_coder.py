@@ -1,0 +1,212 @@
+"""A coding agent is confined and bounded: a program that tries things stands in for one, in a real child process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from autoharness import landlock
+from autoharness.coder import PROMPT, Coder, Ran
+from autoharness.coding_agents import chosen
+from autoharness.config import Experiment
+from autoharness.errors import UserError
+from autoharness.worktree import Worktree
+
+needs_landlock = pytest.mark.skipif(not landlock.abi(), reason="the kernel has no Landlock")
+SECRET = "sk-a-secret-key-0123456789"
+
+
+@pytest.fixture
+def worktree(tmp_path: Path) -> Worktree:
+    """As the loop makes one, without git."""
+    made = Worktree(tmp_path / "session")
+    for folder in (made.root / "agent", made.root / "workspace", made.scratch):
+        folder.mkdir(parents=True)
+    (made.root / "agent" / "agent.py").write_text("before\n")
+    (made.root / "PROGRAM.md").write_text("Edit.\n")
+    return made
+
+
+def _run(worktree: Worktree, program: str, *arguments: str, timeout_s: float = 30.0) -> tuple[Ran, str]:
+    """Have this Python program in a coding agent's place; returns how it ended, and what it printed."""
+    file = worktree.scratch / "agent.py"
+    file.write_text(program)
+    command = [sys.executable, str(file), *arguments]
+    experiment = Experiment(coding_agent_command=command, coding_agent_timeout_s=timeout_s)
+    transcript = worktree.folder / "transcript.txt"
+    ran = Coder(chosen(experiment), experiment).edit(worktree, transcript, 7)
+    return ran, transcript.read_text()
+
+
+def test_it_works_in_its_worktree_and_is_told_what_to_do(worktree: Worktree) -> None:
+    program = """
+import os, pathlib, subprocess, sys
+print(sys.stdin.read())
+print(os.getcwd(), os.environ["AUTOHARNESS_ITERATION"], os.environ["HOME"])
+subprocess.run("sed -i s/before/after/ agent/agent.py && echo done > workspace/note.md", shell=True, check=True)
+pathlib.Path(os.environ["TMPDIR"], "x").write_text("its own")
+"""
+    ran, printed = _run(worktree, program)
+    assert (ran.exit_code, ran.timed_out, ran.left_behind, ran.failed) == (0, False, 0, False), printed
+    assert printed.startswith(PROMPT) and f"{worktree.root} 7 {worktree.scratch}" in printed
+    assert (worktree.root / "agent" / "agent.py").read_text() == "after\n"
+    assert worktree.text(Path("workspace/note.md")) == "done\n"
+
+
+@pytest.mark.parametrize("placeholder", ["{prompt}", "{prompt_file}"])
+def test_a_command_names_where_it_wants_the_prompt(worktree: Worktree, placeholder: str) -> None:
+    program = (
+        "import os, sys; p = sys.argv[1]; print(sys.stdin.read(), os.path.exists(p) if p.endswith('.txt') else p)"
+    )
+    _, printed = _run(worktree, program, placeholder)
+    assert printed.strip() == {"{prompt}": PROMPT, "{prompt_file}": "True"}[placeholder]
+
+
+@needs_landlock
+def test_the_vault_the_checkout_the_tasks_and_the_home_are_out_of_its_reach(
+    worktree: Worktree, tmp_path: Path, tau2: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import tau2 as package
+
+    vault = tmp_path / "vault"
+    (vault / "trials").mkdir(parents=True)
+    (vault / "trials" / "one.json").write_text("{}")
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    tasks = next(Path(package.__file__).parent.parent.rglob("telecom/tasks.json"))
+    inside = [vault / "trials" / "one.json", ROOT / "pyproject.toml", ROOT / "tests" / "conftest.py", tasks]
+    inside += [Path.home() / ".bashrc", Path(f"/proc/{os.getpid()}/environ"), Path(f"/proc/{os.getpid()}/mem")]
+    program = f"""
+import os, pathlib
+for name in {[str(path) for path in inside if path.exists()]}:
+    try:
+        open(name).read(1)
+        print("READ", name)
+    except (PermissionError, OSError) as error:
+        print("refused", name)
+for name in ("{ROOT}", "{vault}", "{Path.home()}"):
+    try:
+        print("LISTED", name, os.listdir(name)[:3])
+    except PermissionError:
+        print("refused", name)
+for name in ("PROGRAM.md", ".git", "{tmp_path}/elsewhere", "{vault}/planted", "/etc/planted", "/tmp/planted"):
+    try:
+        pathlib.Path(name).write_text("x")
+        print("WROTE", name)
+    except OSError:
+        print("refused", name)
+try:
+    os.kill({os.getpid()}, 0)
+    print("SIGNALLED")
+except PermissionError:
+    print("refused to signal")
+"""
+    ran, printed = _run(worktree, program)
+    assert ran.exit_code == 0 and printed.count("refused") >= 13, printed
+    allowed = [] if landlock.abi() >= landlock.SCOPES_SINCE else ["SIGNALLED"]
+    bad = [line for line in printed.splitlines() if line[:4].isupper() and line not in allowed]
+    assert not bad
+
+
+def test_it_is_given_its_provider_and_nothing_else_of_the_environment(
+    worktree: Worktree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GROQ_API_KEY", SECRET)
+    monkeypatch.setenv("OPENAI_API_BASE", "http://127.0.0.1:9/v1")
+    monkeypatch.setenv("DATABASE_PASSWORD", "not for it")
+    _, printed = _run(worktree, "import json, os; print(json.dumps(dict(os.environ)))")
+    environment = json.loads(printed)
+    assert environment["OPENAI_API_BASE"] == "http://127.0.0.1:9/v1"
+    assert environment["GROQ_API_KEY"] == "($GROQ_API_KEY)", "the transcript has no keys"
+    assert not {"AUTOHARNESS_VAULT", "DATABASE_PASSWORD", "PYTHONPATH"} & environment.keys()
+
+
+FORKS = """
+import os, subprocess, sys, time
+for _ in range(3):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            time.sleep(600)
+        os._exit(0)
+time.sleep(%s)
+"""
+
+
+def _sleepers(worktree: Worktree) -> list[str]:
+    """The processes that run a program from the worktree's scratch folder."""
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return [line for line in listed.splitlines() if str(worktree.scratch / "agent.py") in line]
+
+
+def test_what_it_leaves_behind_is_ended_and_counted(worktree: Worktree) -> None:
+    ran, _ = _run(worktree, FORKS % "0.2")
+    assert (ran.exit_code, ran.left_behind, _sleepers(worktree)) == (0, 3, [])
+
+
+def test_one_that_hangs_is_ended_with_all_that_it_started(worktree: Worktree) -> None:
+    started = time.monotonic()
+    ran, _ = _run(worktree, FORKS % "600", timeout_s=2.0)
+    assert ran.timed_out and ran.exit_code is None and time.monotonic() - started < 20
+    assert _sleepers(worktree) == []
+
+
+def test_one_that_asks_finds_nobody_there(worktree: Worktree) -> None:
+    ran, printed = _run(worktree, "input('which one? ')", "{prompt}")
+    assert ran.exit_code == 1 and "EOFError" in printed and ran.last_words.startswith("EOFError")
+
+
+def test_killed_with_us_it_does_not_go_on(worktree: Worktree) -> None:
+    """SIGKILL of the door: nobody is left to end the agent but the process in between."""
+    door = f"""
+import sys
+sys.path[:0] = ["{ROOT}", "{ROOT}/tests"]
+from pathlib import Path
+from test_coder import FORKS, _run
+from autoharness.worktree import Worktree
+_run(Worktree(Path("{worktree.folder}")), FORKS % "600", timeout_s=600)
+"""
+    process = subprocess.Popen([sys.executable, "-c", door], cwd=ROOT)
+    until = time.monotonic() + 60
+    while len(_sleepers(worktree)) < 4 and time.monotonic() < until:
+        time.sleep(0.05)
+    assert len(_sleepers(worktree)) >= 4
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    while _sleepers(worktree) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert _sleepers(worktree) == []
+
+
+def test_one_that_is_not_installed_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    experiment = Experiment(coding_agent="claude")
+    with pytest.raises(
+        UserError, match=r"claude is not installed .*: npm install --global @anthropic-ai/claude-code"
+    ):
+        Coder(chosen(experiment), experiment)
+
+
+def test_what_is_not_enforced_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "codex").write_text("#!/bin/sh\n")
+    (tmp_path / "codex").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    experiment = Experiment(coding_agent="codex")
+    said = " ".join(Coder(chosen(experiment), experiment).not_enforced)
+    assert (
+        "the network is open" in said and "its log-in is open to it: ~/.codex" in said and "no limit of turns" in said
+    )
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+    said = " ".join(Coder(chosen(experiment), experiment).not_enforced)
+    assert "it is given OPENAI_API_KEY" in said and "log-in" not in said and SECRET not in said
+    monkeypatch.setattr(landlock, "abi", lambda: 0)  # no kernel of this machine lacks it
+    assert "the kernel has no Landlock" in " ".join(Coder(chosen(experiment), experiment).not_enforced)
+    scripted = Experiment(agent_model="offline/clerk")
+    monkeypatch.undo()
+    assert Coder(chosen(scripted), scripted).not_enforced == [] or landlock.abi() < landlock.SCOPES_SINCE

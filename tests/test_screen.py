@@ -1,0 +1,123 @@
+"""What is refused before anything is run, and what trials refuse before the holdout is asked."""
+
+import pytest
+from conftest import TEMPLATE
+from harnesses import GOOD_CODE, GOOD_PROMPT, REFERENCE_STYLE
+
+from autoharness.results import Outcome, Status, Trial
+from autoharness.screen import claimed, claims, problem_of, smoke_refusal
+
+_IMPORT = "from typing import Any\n"
+
+
+@pytest.mark.parametrize("source", [GOOD_CODE, GOOD_PROMPT, REFERENCE_STYLE], ids=["code", "prompt", "tau2"])
+def test_an_agent_file_is_let_through(source: str) -> None:
+    assert problem_of(source.encode(), TEMPLATE) == ""
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        (TEMPLATE, "the file is unchanged"),
+        ("class HarnessAgent:\n    def f(:", "the file is no Python: SyntaxError, line 2"),
+        ("x = '\0'", "the file is no Python"),
+        ("-" * 100_000 + "1", "the file is no Python"),
+        ("x = 1\n", "the file defines no class HarnessAgent"),
+    ],
+    ids=["unchanged", "syntax", "null-byte", "nested-too-deep", "no-agent"],
+)
+def test_what_is_no_new_agent_file_is_named(source: str, problem: str) -> None:
+    assert problem_of(source.encode(), TEMPLATE).startswith(problem)
+
+
+def test_what_is_no_text_is_named() -> None:
+    assert problem_of(b"\xff\xfe", TEMPLATE) == "the file is no UTF-8 text"
+
+
+def test_a_key_does_not_get_into_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-a-secret-key-0123456789")
+    assert problem_of(f"{TEMPLATE}# sk-a-secret-key-0123456789\n".encode(), TEMPLATE) == "the file has a key in it"
+
+
+@pytest.mark.parametrize(
+    ("added", "what"),
+    [
+        ("import subprocess\n", "starts processes (subprocess)"),
+        ("from pathlib import Path\n", "reads or writes files (pathlib)"),
+        ("import urllib.request\n", "uses the network (urllib.request)"),
+        ("import os\nos.system('x')\n", "starts processes (os.system)"),
+        ("from os import popen\n", "starts processes (os.popen)"),
+        ("def f():\n    import ctypes\n", "reaches into the interpreter (ctypes)"),
+        ("text = open('tasks.json').read()\n", "reads or writes files (open)"),
+        ("__import__('os')\n", "reaches into the interpreter (__import__)"),
+        ("().__class__.__base__\n", "reaches into the interpreter (__class__)"),
+        ("eval('1')\n", "reaches into the interpreter (eval)"),
+    ],
+)
+def test_what_has_no_place_in_an_agent_file_is_named_with_its_line(added: str, what: str) -> None:
+    found = problem_of((added + TEMPLATE).encode(), TEMPLATE)
+    assert found.startswith("line ") and what in found
+    assert problem_of(f"{added}{TEMPLATE}# more\n".encode(), added + TEMPLATE) == "", (
+        "what the kept version has stays"
+    )
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    ["import json\nimport re\n", "import os\nmodel = os.environ.get('AGENT_MODEL')\n", "def f(): return __name__\n"],
+)
+def test_what_a_harness_needs_is_let_through(harmless: str) -> None:
+    assert problem_of((harmless + TEMPLATE).encode(), TEMPLATE) == ""
+
+
+def _outcome(task: str, status: Status, agent: str = "new", number: int = 0) -> Outcome:
+    reward = {Status.PASSED: 1.0, Status.PROVIDER_ERROR: None}.get(status, 0.0)
+    return Outcome(Trial(task, number, 1, agent), status, reward, "agent.py:3: NameError: x")
+
+
+def test_only_a_file_that_never_runs_to_an_end_fails_the_smoke_test() -> None:
+    error, failed, lost = Status.AGENT_ERROR, Status.FAILED, Status.PROVIDER_ERROR
+    assert "agent.py:3: NameError" in smoke_refusal([_outcome("1", error), _outcome("2", Status.TIMED_OUT)])
+    assert "1 train tasks" in smoke_refusal([_outcome("1", error), _outcome("2", lost)])
+    assert smoke_refusal([_outcome("1", error), _outcome("2", failed)]) == ""
+    assert smoke_refusal([_outcome("1", lost)]) == smoke_refusal([]) == ""
+
+
+def test_tasks_that_it_is_to_fix_are_ones_that_fail() -> None:
+    before = {"1": 0.0, "2": 1.0, "3": None, "4": 0.0}
+    assert claimed(["4", "2", "3", "1", "4", "unknown"], before) == ["4", "1"]
+
+
+@pytest.mark.parametrize(
+    ("first", "fresh", "incumbent", "refused"),
+    [
+        ("ff", "ff", "ff", False),
+        ("pf", "ff", "pf", False),
+        ("ff", "ff", "pf", True),
+        ("ff", "fp", "pp", True),
+        ("pp", "ff", "pp", False),
+        ("ff", "f?", "fp", False),
+    ],
+    ids=[
+        "nothing-changes",
+        "made-up-for",
+        "one-behind",
+        "behind-in-one",
+        "fixed-both",
+        "lost-trials-count-for-neither",
+    ],
+)
+def test_an_edit_that_loses_where_it_is_to_win_is_refused(
+    first: str, fresh: str, incumbent: str, refused: bool
+) -> None:
+    """`first`: the trials that the incumbent failed; `fresh` and `incumbent`: one more of both."""
+    kinds = {"p": Status.PASSED, "f": Status.FAILED, "?": Status.PROVIDER_ERROR}
+    sides = ((first, "new", 0), (fresh, "new", 1), (incumbent, "old", 1))
+    outcomes = [
+        _outcome(str(task), kinds[how], agent, number)
+        for some, agent, number in sides
+        for task, how in enumerate(some)
+    ]
+    screened = claims(outcomes, "new")
+    assert bool(screened.refusal) == refused
+    assert screened.rewards == {str(task): 1.0 if how == "p" else 0.0 for task, how in enumerate(first)}

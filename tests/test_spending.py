@@ -1,0 +1,91 @@
+"""A cap caps: no simulation is begun that could pass it, and what was spent is known after a kill."""
+
+import json
+from collections import deque
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoharness.config import Experiment
+from autoharness.results import Outcome, Status, Trial, Usage
+from autoharness.spending import FILE, LoopBudget, spent
+from autoharness.store import Store
+
+
+def _outcome(usd: float, role: str = "agent") -> Outcome:
+    usage = {role: Usage(calls=1, cost_usd=usd)}
+    return Outcome(Trial("1", 0, 1), Status.PASSED, 1.0, usage=usage)
+
+
+def _budget(store: Store, dearest_usd: float = 0.0, why: str = "", **limits: object) -> LoopBudget:
+    experiment = Experiment(agent_model="offline/clerk", **limits)  # type: ignore[arg-type]
+    return LoopBudget(experiment, store, dearest_usd, lambda: why)
+
+
+def test_who_spent_what_is_known_apart_and_by_iteration(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    budget = _budget(store, coding_agent_usd=2.0)
+    budget.iteration = 1
+    for role, usd in (("agent", 0.25), ("user", 0.5), ("judge", 0.125)):
+        budget.add(_outcome(usd, role))
+    budget.iteration = 2
+    budget.add_edit(1.0)
+    budget.add_edit(None)
+    total = spent(store)
+    assert total.usd == {"coding agent": 3.0, "agent": 0.25, "user": 0.5, "judge": 0.125}
+    assert (total.total, total.simulations, total.assumed_usd) == (3.875, 3, 2.0)
+    assert spent(store, 1).total == 0.875 and "$2.00 of it assumed" in spent(store, 2).line
+
+
+def test_a_line_that_a_kill_cut_short_does_not_count_and_is_replaced(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    _budget(store).add(_outcome(1.0))
+    with (tmp_path / FILE).open("a") as file:
+        file.write('{"time": "now", "usd": {"ag')
+    assert spent(store).total == 1.0
+    _budget(store).add(_outcome(2.0))
+    assert spent(store).total == 3.0 and all(json.loads(line) for line in store.read_lines(FILE))
+
+
+def test_a_person_and_the_limits_of_a_run_stop_it_too(tmp_path: Path) -> None:
+    assert _budget(Store(tmp_path), why="Ctrl-C").reached == "Ctrl-C"
+    budget = _budget(Store(tmp_path), max_run_llm_calls=1)
+    budget.add(_outcome(0.0))
+    assert budget.reached.startswith("max_run_llm_calls") and budget.check_edit() == budget.reached
+
+
+def test_an_edit_is_begun_only_where_its_reserve_fits(tmp_path: Path) -> None:
+    budget = _budget(Store(tmp_path), max_usd=5.0, coding_agent_usd=2.0)
+    budget.add_edit(2.0)
+    assert budget.check_edit() == ""
+    budget.add_edit(1.5)
+    assert budget.check_edit().startswith("max_usd: 3.5000 of 5 USD spent")
+    assert budget.reached == "", "a simulation still fits"
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    costs=st.lists(st.floats(0, 1), max_size=60),
+    cap=st.floats(0, 12),
+    concurrency=st.integers(1, 8),
+    order=st.randoms(use_true_random=False),
+)
+def test_it_never_passes_the_cap_where_no_simulation_is_dearer_than_those_before(
+    tmp_path_factory: pytest.TempPathFactory, costs: list[float], cap: float, concurrency: int, order: object
+) -> None:
+    """As the executor asks: before each one is begun, with so many in flight."""
+    store = Store(tmp_path_factory.mktemp("vault"))
+    budget = _budget(store, dearest_usd=1.0, max_usd=cap)
+    waiting, in_flight = deque(costs), []
+    while waiting or in_flight:
+        while waiting and len(in_flight) < concurrency and budget.has_room(len(in_flight)):
+            in_flight.append(waiting.popleft())
+        if not in_flight:
+            assert budget.reached, "it stands still without a reason"
+            break
+        done = in_flight.pop(order.randrange(len(in_flight)))  # type: ignore[attr-defined]
+        budget.add(_outcome(done))
+    assert spent(store).total <= cap + 1e-9 or not costs
+    assert cap - spent(store).total < 1.0 + 1e-9 or not waiting, "it stops no earlier than it has to"

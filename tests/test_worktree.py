@@ -1,0 +1,129 @@
+"""The coding agent's worktree: what is in it, what is taken from it; the user's repository stays as it was."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from checkout import Checkout
+from conftest import TEMPLATE
+
+from autoharness.config import AGENT_FILE
+from autoharness.errors import UserError
+from autoharness.worktree import NOTE, Worktree, branch_of, open_repository
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+    made = Checkout.make(tmp_path)
+    monkeypatch.chdir(made.root)
+    return made
+
+
+def _state(checkout: Checkout) -> dict[str, str]:
+    """Every file of the checkout and of its history that git does not merely log."""
+    files = [path for path in checkout.root.rglob("*") if path.is_file() and "logs" not in path.parts]
+    return {str(path): path.read_bytes().hex() for path in files}
+
+
+def test_it_has_the_agent_and_what_it_may_use_and_leaves_no_trace(checkout: Checkout) -> None:
+    before = _state(checkout)
+    worktree = Worktree.make("# the kept version\n")
+    assert (worktree.root / AGENT_FILE).read_text() == "# the kept version\n"
+    files = sorted(str(path.relative_to(worktree.root)) for path in worktree.root.rglob("*") if path.is_file())
+    assert files == [".git", "agent/agent.py", "agent/templates/tau_bench.py", "autoharness/agent_api.py"]
+    assert checkout.git("worktree", "list").count("\n") == 2
+    worktree.remove()
+    assert not worktree.folder.exists() and checkout.git("worktree", "list").count("\n") == 1
+    after = _state(checkout)
+    assert after == before and checkout.git("status", "--porcelain") == ""
+
+
+def test_what_it_touched_is_named_and_its_edit_is_taken(checkout: Checkout) -> None:
+    worktree = Worktree.make(TEMPLATE)
+    (worktree.root / "workspace").mkdir()
+    (worktree.root / "workspace" / "suite.json").write_text("{}")
+    worktree.remember()
+    (worktree.root / AGENT_FILE).write_text("new\n")
+    (worktree.root / NOTE).write_text("why\n")
+    assert worktree.touched == []
+    (worktree.root / "workspace" / "suite.json").write_text("[]")
+    (worktree.root / "agent" / "templates" / "tau_bench.py").unlink()
+    (worktree.root / "agent" / "sitecustomize.py").write_text("evil")
+    os.mkfifo(worktree.root / "workspace" / "pipe")
+    assert worktree.touched == [
+        "agent/sitecustomize.py (new)",
+        "agent/templates/tau_bench.py (missing)",
+        "workspace/pipe (new)",
+        "workspace/suite.json (changed)",
+    ]
+    assert (worktree.agent_source(), worktree.text(NOTE)) == (b"new\n", "why\n")
+    worktree.remove()
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "missing", "huge"])
+def test_what_is_no_plain_file_is_not_read(checkout: Checkout, tmp_path: Path, kind: str) -> None:
+    (tmp_path / "vault" / "trial.json").write_text("held out")
+    worktree = Worktree.make(TEMPLATE)
+    (worktree.root / "workspace").mkdir()
+    for path in (worktree.root / AGENT_FILE, worktree.root / NOTE):
+        path.unlink(missing_ok=True)
+        if kind == "link":
+            path.symlink_to(tmp_path / "vault" / "trial.json")
+        elif kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        elif kind == "huge":
+            path.write_bytes(b"#" * 1_000_001)
+    with pytest.raises((UserError, OSError)):
+        worktree.agent_source()
+    assert worktree.text(NOTE) == ""
+    worktree.remove()
+
+
+def test_a_planted_repository_runs_nothing_of_its_own(checkout: Checkout, tmp_path: Path) -> None:
+    """`git status` in a folder whose .git names a program would run it."""
+    worktree = Worktree.make(TEMPLATE)
+    worktree.remember()
+    evil = worktree.root / "agent" / "evil"
+    subprocess.run(["git", "init", "--quiet", str(evil)], check=True)
+    config = f"[core]\n\tfsmonitor = touch {tmp_path}/ran; false\n"
+    (evil / ".git" / "config").write_text(f"{(evil / '.git' / 'config').read_text()}{config}")
+    (worktree.root / ".git").write_text(f"gitdir: {evil / '.git'}\n")
+    subprocess.run(["git", "-C", str(worktree.root), "status"], capture_output=True, check=False)
+    assert (tmp_path / "ran").exists(), "the trap works"
+    (tmp_path / "ran").unlink()
+    assert ".git (changed)" in worktree.touched and worktree.agent_source()
+    worktree.remove()
+    assert not (tmp_path / "ran").exists() and checkout.git("worktree", "list").count("\n") == 1
+
+
+def test_a_folder_nested_too_deep_to_follow_is_removed(checkout: Checkout) -> None:
+    worktree = Worktree.make(TEMPLATE)
+    worktree.remember()
+    os.chdir(worktree.root / "agent")
+    for _ in range(1500):
+        Path("d").mkdir()
+        os.chdir("d")
+    os.chdir(checkout.root)
+    assert worktree.touched == []
+    worktree.remove()
+    assert not worktree.folder.exists()
+
+
+def test_without_a_repository_or_a_commit_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(UserError, match="git init"):
+        open_repository()
+    subprocess.run(["git", "init", "--quiet", "."], check=True)
+    with pytest.raises(UserError, match="there is no commit yet"):
+        branch_of(open_repository())
+
+
+def test_the_branch_is_that_which_is_checked_out(checkout: Checkout) -> None:
+    checkout.git("checkout", "--quiet", "-b", "night")
+    assert branch_of(open_repository()) == "night"
+    checkout.git("checkout", "--quiet", "--detach")
+    assert branch_of(open_repository()) == ""
