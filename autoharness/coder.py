@@ -8,10 +8,13 @@ What it does not protect:
 - The network is open: a coding agent has to reach its model. It could fetch what is published of a benchmark, or send
   away what it reads. The leak scan looks at what comes back in an edit.
 - The key that it is given is its own to use: what it spends beside what it says is seen by the provider alone.
+- Modes, times and attributes of files that belong to this account can be changed wherever they lie; contents cannot.
+- Memory, processor and the number of processes are not bounded, but by its time limit.
 - Without Landlock (another system, an older kernel) it can read and write what this account can.
 """
 
 import json
+import math
 import os
 import shutil
 import signal
@@ -31,7 +34,7 @@ from autoharness.coding_agents import PROMPT_FILE, CodingAgent, Used
 from autoharness.config import Experiment
 from autoharness.errors import UserError
 from autoharness.sandbox import readable
-from autoharness.scrub import without_whole_keys
+from autoharness.scrub import one_line, printable, without_whole_keys
 from autoharness.store import default_vault
 from autoharness.worktree import Worktree
 
@@ -49,12 +52,13 @@ _SYSTEM = (
     "/sys",
     "/run/systemd/resolve",
 )
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm", "fd")
+_DEVICES = ("null", "zero", "full", "random", "urandom")
+"""Not the terminals: it could read what is typed into others. Not shared memory, which would stay."""
 _PACKAGE_FOLDERS = ("*-packages", "python*/*-packages", "lib/*-packages", "lib/python*/*-packages")
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "TERM", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy", "node_extra_ca_certs")
-_MOST_TRANSCRIPT_BYTES = 100_000_000
-_LONGEST_END_S = 30.0
+_MOST_TRANSCRIPT_BYTES, _LONGEST_LINE_BYTES = 20_000_000, 1_000_000
+_LONGEST_END_S = 120.0
 _MOST_LINKS = 8
 
 PROMPT = (
@@ -79,11 +83,14 @@ class Ran:
     last_words: str
 
     silent: bool = False
-    """It says what it used, and used nothing: it did not reach its model."""
+    """It is one that says what it used, and it used nothing."""
 
     @property
     def failed(self) -> bool:
-        return self.exit_code not in (0, None) or self.silent
+        """It ended by itself, and did not reach its model: an outage, or a mistake in its configuration. One that was
+        ended, by us or by a signal, or that used something, had its turn."""
+        ended_by_itself = self.exit_code is not None and self.exit_code >= 0
+        return ended_by_itself and not self.tokens and (self.exit_code != 0 or self.silent)
 
 
 class Coder:
@@ -110,7 +117,7 @@ class Coder:
         }
         started = time.monotonic()
         report, timed_out, printed = _supervised(setup, self._experiment.coding_agent_timeout_s, transcript)
-        used = self.agent.used(printed, worktree.scratch)
+        used = self._used(printed, worktree.scratch)
         return Ran(
             exit_code=None if timed_out else report.get("exit_code", 1),
             timed_out=timed_out,
@@ -121,6 +128,17 @@ class Coder:
             last_words=_last_line(printed),
             silent=self.agent.says_tokens and not used.tokens,
         )
+
+    def _used(self, printed: str, scratch: Path) -> Used:
+        """What it says that it used. It can print and write anything: what makes no sense says nothing."""
+        try:
+            used = self.agent.used(printed, scratch)
+            tokens = (used.prompt_tokens, used.completion_tokens)
+            cost_usd = None if used.cost_usd is None else float(used.cost_usd)
+        except Exception:
+            return Used()
+        sound = cost_usd is None or 0 <= cost_usd < math.inf
+        return Used(*tokens, cost_usd if sound else None) if min(tokens) >= 0 else Used()
 
     def _cost_usd(self, used: Used) -> float | None:
         """What it says; else by the price of its model, where that is in the configuration."""
@@ -151,10 +169,10 @@ class Coder:
         roots = {
             Path(path).resolve() for path in (*_SYSTEM, *_python(), *_around(self._program)) if Path(path).exists()
         }
-        private = {path.resolve() for path in (default_vault(), data.folder(), Path.cwd())} | _tau2_in(roots)
+        private = {path.resolve() for path in _private()} | _tau2_in(roots)
         above = {folder for one in private for folder in one.parents}
         for root in sorted(roots):
-            yield from readable(root, private - {root}, above, landlock.RUN)
+            yield from readable(root, private, above, landlock.RUN)
         for name in self.agent.reads(self._experiment):
             yield Path(name).resolve(), landlock.READ
         yield from ((Path("/dev") / name, landlock.OWN) for name in _DEVICES)
@@ -165,6 +183,7 @@ class Coder:
 
     def _not_enforced(self) -> Iterator[str]:
         name, version = self.agent.name, landlock.abi()
+        yield f"{name}: it can change modes and times of this account's files, not what is in them"
         if not version:
             yield f"{name}: the kernel has no Landlock: it can read and write what this account can, the vault too"
         elif version < landlock.SCOPES_SINCE:
@@ -246,10 +265,10 @@ class _Output:
     def _read(self) -> None:
         assert self._process.stdout
         with self._transcript.open("a", encoding="utf-8") as file:
-            for line in self._process.stdout:
+            while line := self._process.stdout.readline(_LONGEST_LINE_BYTES):
                 self._bytes += len(line)
                 if not self.too_long:
-                    self._lines.append(without_whole_keys(line.decode(errors="replace")))
+                    self._lines.append(printable(without_whole_keys(line.decode(errors="replace"))))
                     file.write(self._lines[-1])
                     file.flush()
         self.ended.set()
@@ -275,7 +294,8 @@ def _around(program: Path) -> list[str]:
     with program.open("rb") as file:
         words = file.readline(1000).decode(errors="replace").split()
     if words and words[0].startswith("#!"):
-        interpreter = shutil.which(words[1]) if words[0].endswith("/env") and len(words) > 1 else words[0][2:]
+        named = [word for word in words[1:] if not word.startswith("-")]
+        interpreter = shutil.which(named[0]) if words[0].endswith("/env") and named else words[0][2:]
         files += _links(Path(interpreter)) if interpreter and Path(interpreter).exists() else []
     return [_installation(file) for file in files]
 
@@ -293,9 +313,17 @@ def _installation(file: Path) -> str:
     parts = file.parts
     if "node_modules" in parts:
         return str(Path(*parts[: parts.index("node_modules") + 1]))
-    if file.parent.name in ("bin", "Scripts") and file.parent.parent not in (Path.home(), Path.home() / ".local"):
-        return str(file.parent.parent)
-    return str(file)
+    folder = file.parent.parent.resolve()
+    held_by_it = [Path.home() / ".local", *(path.resolve() for path in _private())]
+    whole = any(
+        place.is_relative_to(folder) for place in held_by_it
+    )  # the home, the checkout, the root of everything
+    return str(folder if file.parent.name == "bin" and not whole else file)
+
+
+def _private() -> tuple[Path, ...]:
+    """What no rule may open, wherever it lies."""
+    return default_vault(), data.folder(), Path.cwd()
 
 
 def _tau2_in(roots: set[Path]) -> set[Path]:
@@ -307,4 +335,4 @@ def _tau2_in(roots: set[Path]) -> set[Path]:
 
 def _last_line(printed: str) -> str:
     lines = [line for line in printed.splitlines() if line.strip()]
-    return lines[-1].strip()[:300] if lines else "without a word"
+    return one_line(lines[-1]) if lines else "without a word"

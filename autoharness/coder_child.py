@@ -40,7 +40,7 @@ _prefix, sys.pycache_prefix = sys.pycache_prefix, __file__  # no folder: `import
 _load("autoharness", _PACKAGE / "__init__.py")
 sys.pycache_prefix = _prefix
 
-from autoharness import landlock, sandbox  # noqa: E402  (found through the package loaded above)
+from autoharness import landlock, sandbox, seccomp  # noqa: E402  (found through the package loaded above)
 from autoharness.errors import LayerMissing  # noqa: E402
 
 
@@ -85,6 +85,7 @@ def _confine(rules: list[tuple[str, int]], version: int) -> None:
         try:
             sandbox.drop_privileges()
             landlock.restrict([(Path(path), rights) for path, rights in rules], None, version)
+            seccomp.install_for_programs()
         except LayerMissing as missing:  # better no edit than one by an agent that is not confined as was said
             print(f"auto-harness: {missing}", file=sys.stderr, flush=True)
             os._exit(126)
@@ -97,34 +98,48 @@ def _end_with_stdin(agent: "subprocess.Popen[bytes]") -> None:
 
 
 def _end_the_rest() -> int:
-    """How many processes the agent left behind. They are gone then, and all that these had started."""
+    """How many processes the agent left behind. They are gone then, and all that these had started.
+
+    Orphans come to us, so nothing is left when we have no child. A list of processes does not show that: one that
+    forks and ends all the time stands in none.
+    """
     until = time.monotonic() + _GRACE_S
-    while _descendants() and time.monotonic() < until:
+    while _bury() and time.monotonic() < until:
         time.sleep(0.05)
     left_behind = len(_descendants())
-    while found := _descendants():
-        for pid in found:
+    while _bury():
+        for pid in _children() | _descendants():
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        time.sleep(0.01)
     return left_behind
 
 
+def _bury() -> bool:
+    """Take leave of the children that are dead; whether others are left."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _children() -> set[int]:
+    """Ours, as the kernel lists them."""
+    lists = [path.read_text() for path in Path("/proc/self/task").glob("*/children")]
+    return {int(pid) for text in lists for pid in text.split()}
+
+
 def _descendants() -> set[int]:
-    """The living ones; the dead among our children are buried."""
+    """The living ones, as far as a look at all processes shows them."""
     parents = {pid: parent for pid, parent, state in _processes() if state not in "ZX"}
     found: set[int] = set()
     fresh = {os.getpid()}
     while fresh:
         fresh = {pid for pid, parent in parents.items() if parent in fresh}
         found |= fresh
-    try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
     return found
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from autoharness.config import OFFLINE, Experiment, litellm_prices
 from autoharness.errors import UserError
+from autoharness.store import read_agent
 
 SCRIPTED = "scripted"
 PROMPT_FILE = "prompt.txt"
@@ -25,6 +26,8 @@ _PROVIDERS, _ADDRESSES = r".+_API_KEY", r".+_API_BASE|.+_BASE_URL"
 _SCRIPT = Path(__file__).resolve().with_name("scripted_coder.py")
 _BANK = Path("examples/edits.py")
 _MILLION = 1_000_000
+_LARGEST_TRAJECTORY_BYTES = 50_000_000
+_LONGEST_LINE_CHARS = 500
 
 
 @dataclass(frozen=True)
@@ -362,8 +365,11 @@ def _aider_arguments(experiment: Experiment, scratch: Path) -> list[str]:
 
 def _aider_used(printed: str, scratch: Path) -> Used:
     """From its lines "Tokens: 1.0k sent, 100 received. Cost: $0.0020 message, $0.0020 session."."""
-    tokens = re.findall(r"Tokens: ([\d.]+k?M?) sent,.*?([\d.]+k?M?) received", printed)
-    costs = re.findall(r"\$([\d.]+) session", printed)
+    lines = [line for line in printed.splitlines() if line.startswith("Tokens: ") and len(line) < _LONGEST_LINE_CHARS]
+    tokens = [
+        pair for line in lines for pair in re.findall(r"Tokens: ([\d.]+k?M?) sent,.*?([\d.]+k?M?) received", line)
+    ]
+    costs = [cost for line in lines for cost in re.findall(r"\$([\d.]+) session", line)]
     sums = [sum(_count(pair[side]) for pair in tokens) for side in (0, 1)]
     return Used(sums[0], sums[1], float(costs[-1].rstrip(".")) if costs else None)
 
@@ -414,16 +420,16 @@ def _mini_arguments(experiment: Experiment, scratch: Path) -> list[str]:
 
 
 def _mini_used(printed: str, scratch: Path) -> Used:
-    """From its trajectory. A cost of 0 says that it knows no price."""
+    """From its trajectory. A cost of 0 for some tokens says that it knows no price."""
     try:
-        trajectory = json.loads((scratch / "trajectory.json").read_text(encoding="utf-8"))
+        trajectory = json.loads(read_agent(scratch / "trajectory.json", _LARGEST_TRAJECTORY_BYTES))
         cost_usd = float(trajectory["info"]["model_stats"]["instance_cost"])
         answers = [message.get("extra", {}).get("response") or {} for message in trajectory["messages"]]
         usages = [answer.get("usage") or {} for answer in answers]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, UserError):  # it wrote none
         return Used()
     tokens = [sum(int(usage.get(kind) or 0) for usage in usages) for kind in ("prompt_tokens", "completion_tokens")]
-    return Used(tokens[0], tokens[1], cost_usd or None)
+    return Used(tokens[0], tokens[1], cost_usd or (None if sum(tokens) else 0.0))
 
 
 AGENTS["mini"] = CodingAgent(

@@ -104,9 +104,9 @@ def changes_lines(iteration: Iteration) -> list[str]:
     """Which train tasks an edit fixed and broke, and what became of its prediction."""
     fixed, broken = iteration.reward_changes
     lines = []
-    if iteration.after:
+    if iteration.seen:
         lines.append(
-            f"train: {len(fixed)} fixed, {len(broken)} broken, of {len(iteration.after)} that were run with it"
+            f"train: {len(fixed)} fixed, {len(broken)} broken, of {len(iteration.seen)} that were run with it"
         )
         lines += [f"  fixed: {', '.join(_quoted(fixed))}"] if fixed else []
         lines += [f"  broken: {', '.join(_quoted(broken))}"] if broken else []

@@ -7,8 +7,8 @@ evaluator, and every headline says so from then on.
 
 What it does not hold against:
 - Code that checks itself: whoever edits this file, a door or `autoharness/__init__.py` (or puts a compiled module in
-  its place) decides what they find. git still shows it. `optimize.py` is to confine the coding agent to
-  agent/agent.py; then nobody is left who could.
+  its place) decides what they find. git still shows it. Coding agents that `optimize.py`
+  starts are confined, and cannot.
 - A change that is taken back before anybody looks. Whoever runs simulations looks before the first, and before what
   came of each is kept; the gate once more after the last.
 - The Python installation and its packages other than tau2: they are trusted, and not looked at.

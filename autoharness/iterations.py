@@ -12,17 +12,18 @@ An iteration goes on from its last step after a kill. The verdicts stand in the 
 import difflib
 import json
 import re
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from autoharness.ledger import Ledger
 from autoharness.results import Rewards, digest
-from autoharness.store import Store, now, write_json, write_text
+from autoharness.store import Store, write_json, write_text
 
 ACCEPTED, REJECTED, UNDECIDED = "accepted", "rejected", "undecided"
-REFUSED, NO_EDIT = "refused", "no edit"
-"""Ends of an iteration beside the gate's verdicts: nothing was asked of the holdout."""
+REFUSED, REPEATED, NO_EDIT, OVERTAKEN = "refused", "repeated", "no edit", "overtaken"
+"""Ends of an iteration beside the gate's verdicts: nothing was asked of the holdout. OVERTAKEN is that where somebody
+made another version by hand meanwhile."""
 
 _MOST_REJECTIONS = 2
 
@@ -79,9 +80,14 @@ class Iteration:
     finished: str = ""
 
     @property
+    def seen(self) -> Rewards:
+        """The edit's rewards in all train tasks that it was run on."""
+        return {**self.screening, **self.after}
+
+    @property
     def reward_changes(self) -> tuple[list[str], list[str]]:
         """The train tasks that it fixed, and that it broke, among those that it was run on."""
-        known = {task_id: reward for task_id, reward in self.after.items() if reward is not None}
+        known = {task_id: reward for task_id, reward in self.seen.items() if reward is not None}
         before = {task_id: self.before.get(task_id) for task_id in known}
         fixed = [task_id for task_id in known if before[task_id] is not None and known[task_id] > before[task_id]]  # type: ignore[operator]
         broken = [task_id for task_id in known if before[task_id] is not None and known[task_id] < before[task_id]]  # type: ignore[operator]
@@ -90,7 +96,7 @@ class Iteration:
     @property
     def hits(self) -> tuple[int, int]:
         """Of the tasks that it was to fix and was run on: how many it fixed, and how many they are."""
-        looked_at = [task_id for task_id in (self.edit.fixes if self.edit else []) if task_id in self.after]
+        looked_at = [task_id for task_id in (self.edit.fixes if self.edit else []) if task_id in self.seen]
         fixed, _ = self.reward_changes
         return sum(task_id in fixed for task_id in looked_at), len(looked_at)
 
@@ -113,16 +119,12 @@ class Iterations:
         write_json(self.folder(iteration.number) / "iteration.json", asdict(iteration))
         return iteration
 
-    def begin(self, iteration: Iteration) -> Iteration:
-        return self.save(replace(iteration, started=now()))
-
-    def keep_edit(self, iteration: Iteration, edit: Edit) -> Iteration:
-        """Beside the row: the agent file and its diff, for whoever reads the folder."""
+    def show_edit(self, iteration: Iteration, edit: Edit) -> None:
+        """For whoever reads the folder: the agent file and its diff."""
         if edit.agent:
             before, after = (self._store.agent_source(agent) for agent in (iteration.incumbent, edit.agent))
             write_text(self.folder(iteration.number) / "agent.py", after)
             write_text(self.folder(iteration.number) / "edit.diff", diff(before, after))
-        return self.save(replace(iteration, edit=edit))
 
     def diff(self, iteration: Iteration) -> str:
         """What it changed; empty where there was no edit."""
@@ -151,7 +153,8 @@ class Iterations:
 def next_iteration(store: Store, ledger: Ledger) -> int:
     """The number of the iteration that comes next, by the loop or by hand."""
     versions = [version.iteration for version in ledger.versions]
-    return 1 + max([0, *versions, *(one.number for one in Iterations(store).all())])
+    folders = [int(folder.name) for folder in store.folder.glob("iterations/*") if folder.name.isdecimal()]
+    return 1 + max([0, *versions, *folders])
 
 
 def diff(before: str, after: str) -> str:

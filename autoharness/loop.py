@@ -17,7 +17,17 @@ from autoharness.config import AGENT_FILE, Experiment
 from autoharness.contest import COMMAND, is_void, run_trials
 from autoharness.errors import Outage, RunLimitReached, UserError
 from autoharness.gate import judge
-from autoharness.iterations import ACCEPTED, NO_EDIT, REFUSED, UNDECIDED, Iteration, Iterations, next_iteration
+from autoharness.iterations import (
+    ACCEPTED,
+    NO_EDIT,
+    OVERTAKEN,
+    REFUSED,
+    REPEATED,
+    UNDECIDED,
+    Iteration,
+    Iterations,
+    next_iteration,
+)
 from autoharness.learnings import write_section
 from autoharness.ledger import Gate, Ledger
 from autoharness.measure import Measure
@@ -26,6 +36,7 @@ from autoharness.record import record
 from autoharness.results import Outcome, Rewards, Trial, passed, settled_rewards
 from autoharness.runner import Bench, TauBenchRunner
 from autoharness.screen import claim_trials, claimed, claims, smoke_refusal, smoke_trials
+from autoharness.scrub import one_line
 from autoharness.spending import LoopBudget, spent
 from autoharness.status import note_phase
 from autoharness.store import Store, now, read_agent, write_text
@@ -58,7 +69,9 @@ class Loop:
         self._iterations, self._proposer = Iterations(store), Proposer(measure, store, coder)
         self._worked_s = sum(one.seconds for one in self._iterations.all(measure.id))
         self._since = time.monotonic()
-        self._budget = LoopBudget(self._experiment, store, self._dearest_usd(), self._stop_now)
+        self._open: Iteration | None = None
+        """The iteration as it was saved last."""
+        self._budget = LoopBudget(self._experiment, store, self._known_outcomes(), self._stop_now)
 
     def run(self) -> str:
         """Iterations until something says stop; returns what. Raises Outage, UserError, Interrupted."""
@@ -67,6 +80,9 @@ class Loop:
                 self.iterate(self._open_or_new())
         except RunLimitReached as limit:
             reason = limit.limit or str(limit)
+        finally:
+            if self._open and not self._open.finished:
+                self._save(self._open)  # how long it took, however it ended
         return reason
 
     def iterate(self, iteration: Iteration) -> None:
@@ -83,27 +99,28 @@ class Loop:
 
     def run_train(self, iteration: Iteration) -> Iteration:
         """The version that is kept, on every train task: only what is missing."""
-        self._enter(iteration, "train")
         if not iteration.before:
+            self._enter(iteration, "train")
             outcomes = self._train_outcomes(iteration.incumbent)
             iteration = self._save(iteration, before=settled_rewards(outcomes))
-        if all(passed(reward) for reward in iteration.before.values() if reward is not None):
+        if all(map(passed, iteration.before.values())):
             raise RunLimitReached("", "every train task passes: there is nothing to learn from")
         return iteration
 
     def propose(self, iteration: Iteration) -> Iteration:
         """The coding agent's edit, made in a worktree of its own."""
-        self._enter(iteration, "edit")
         waits = iter(self._patience_s)
         while not iteration.edit:
+            self._enter(iteration, "edit")
             if reason := self._budget.check_edit():
                 raise RunLimitReached("", reason)
             edit, ran = self._proposer.propose(iteration)
-            self._budget.add_edit(ran.cost_usd if self._coder.agent.uses_network else 0.0)
+            self._budget.add_edit(0.0 if ran.failed else ran.cost_usd)
             if ran.failed and not edit.agent:
                 self._wait(waits, f"the coding agent fails: exit code {ran.exit_code}: {ran.last_words}")
                 continue
-            iteration = self._iterations.keep_edit(iteration, edit)
+            self._iterations.show_edit(iteration, edit)
+            iteration = self._save(iteration, edit=edit)
         return iteration
 
     def check(self, iteration: Iteration) -> Iteration:
@@ -113,11 +130,14 @@ class Loop:
             return iteration
         if not iteration.edit.agent:
             return self._save(iteration, end=NO_EDIT, reasons=[iteration.edit.problem])
-        problem = iteration.edit.problem or self._iterations.repeats(iteration, iteration.edit.agent)
-        kept = [one.name for one in self._ledger().versions if one.row.agent == iteration.edit.agent]
-        if not problem and kept and not self._ledger().is_recorded(iteration.edit.agent):
-            problem = f"the file is that of {kept[-1]}"
-        return self._save(iteration, end=REFUSED, reasons=[problem]) if problem else iteration
+        kept = [one for one in self._ledger().versions if one.row.agent == iteration.edit.agent]
+        if kept and kept[-1].iteration != iteration.number:
+            return self._save(iteration, end=REPEATED, reasons=[f"the file is that of {kept[-1].name}"])
+        if iteration.edit.problem:
+            return self._save(iteration, end=REFUSED, reasons=[iteration.edit.problem])
+        if repeated := self._iterations.repeats(iteration, iteration.edit.agent):
+            return self._save(iteration, end=REPEATED, reasons=[repeated])
+        return iteration
 
     def screen(self, iteration: Iteration, bench: Bench) -> Iteration:
         """Leaks, a smoke test, and the failures that it is to fix: before it costs a question to the holdout."""
@@ -148,7 +168,8 @@ class Loop:
             asked = judge(bench)
             if asked.verdict != UNDECIDED:
                 continue
-            if not any(look.reward is None and not look.void for look in [*asked.looks, *asked.score_looks]):
+            looks = [*asked.suite_looks, *asked.looks, *asked.score_looks]
+            if not any(look.reward is None and not look.void for look in looks):
                 gate = asked  # tau2 itself cannot evaluate what the edit does: nothing to wait for
                 break
             self._wait(waits, f"the gate is undecided: {asked.reasons[-1]}")
@@ -171,6 +192,7 @@ class Loop:
 
     def learn(self, iteration: Iteration) -> None:
         """Write down what came of it, for the coding agent's next turn and for the morning."""
+        note_phase(self._store, iteration.number, "learn")
         gates = [gate for gate in self._ledger().gates if gate.number == iteration.gate]
         write_section(
             iteration,
@@ -180,7 +202,7 @@ class Loop:
         )
         self._save(iteration, finished=now())
         reasons = "; ".join(iteration.reasons[:2])
-        self._say(iteration, f"{iteration.end}" + (f": {reasons[:300]}" if reasons else ""))
+        self._say(iteration, f"{iteration.end}" + (f": {reasons}" if reasons else ""))
 
     # -- what the steps are made of
 
@@ -189,24 +211,27 @@ class Loop:
         open_ = [one for one in self._iterations.all(self._measure.id) if not one.finished]
         for iteration in open_:
             if self._goes_on(iteration):
-                return replace(iteration, not_enforced=self._coder.not_enforced)
+                return iteration if iteration.edit else replace(iteration, **self._coding_agent)
             reason = "another version was kept meanwhile, and by other hands"
-            self.learn(replace(iteration, end=REFUSED, reasons=[reason]))
+            self.learn(replace(iteration, end=OVERTAKEN, reasons=[reason]))
         iteration = Iteration(
             number=next_iteration(self._store, self._ledger()),
             measure=self._measure.id,
             incumbent=self._ledger().best.row.agent,
             branch=branch_of(open_repository()),
-            coding_agent=self._coder.agent.name,
-            not_enforced=self._coder.not_enforced,
+            **self._coding_agent,
         )
         self._check_checkout(iteration, iteration.incumbent)
-        return self._iterations.begin(iteration)
+        return self._save(iteration, started=now())
+
+    @property
+    def _coding_agent(self) -> dict[str, Any]:
+        return {"coding_agent": self._coder.agent.name, "not_enforced": self._coder.not_enforced}
 
     def _goes_on(self, iteration: Iteration) -> bool:
-        """Whether the version that it starts from is still the one that is kept, or it has made the next one."""
-        best = self._ledger().best
-        return best.row.agent == iteration.incumbent or best.iteration == iteration.number
+        """Whether the version that it starts from is still the one that is kept, or its own edit is, by any hand."""
+        own = iteration.edit.agent if iteration.edit else iteration.incumbent
+        return self._ledger().best.row.agent in (iteration.incumbent, own)
 
     def _check_checkout(self, iteration: Iteration, *expected: str) -> None:
         """Raises UserError where the user's branch or agent file is not what the loop goes on from."""
@@ -260,7 +285,7 @@ class Loop:
         wait_s = next(waits, None)
         if wait_s is None:
             raise Outage(f"{why}. The same command goes on from here")
-        print(f"[optimize] {why}; again in {wait_s:g} s", file=sys.stderr, flush=True)
+        print(f"[optimize] {one_line(why)}; again in {wait_s:g} s", file=sys.stderr, flush=True)
         until = time.monotonic() + wait_s
         while (left_s := until - time.monotonic()) > 0:
             if reason := self._stop_now():
@@ -281,31 +306,30 @@ class Loop:
     def _ledger(self) -> Ledger:
         return Ledger(self._store, self._measure.id)
 
-    def _dearest_usd(self) -> float:
-        """What the dearest simulation of the kept versions cost, in train and held-out tasks."""
+    def _known_outcomes(self) -> Iterator[Outcome]:
+        """The simulations of the kept versions, in train and held-out tasks: what one can cost."""
         train, held_out = self._measure.train, self._measure.gate_tasks
-        trials = [
-            trial
-            for version in self._ledger().versions
-            for task_ids, first in ((train, 0), (held_out, version.row.first_trial))
-            for trial in self._measure.trials(task_ids, version.row.agent, first)
-        ]
-        found = (self._store.find(self._measure.key(trial)) for trial in trials)
-        return max((outcome.cost_usd for outcome in found if outcome), default=0.0)
+        for version in self._ledger().versions:
+            for task_ids, first in ((train, 0), (held_out, version.row.first_trial)):
+                for trial in self._measure.trials(task_ids, version.row.agent, first):
+                    if outcome := self._store.find(self._measure.key(trial)):
+                        yield outcome
 
     def _save(self, iteration: Iteration, **changes: Any) -> Iteration:
         elapsed, self._since = time.monotonic() - self._since, time.monotonic()
         self._worked_s += elapsed
-        return self._iterations.save(replace(iteration, seconds=iteration.seconds + elapsed, **changes))
+        if "reasons" in changes:
+            changes["reasons"] = [one_line(reason) for reason in changes["reasons"]]
+        self._open = self._iterations.save(replace(iteration, seconds=iteration.seconds + elapsed, **changes))
+        return self._open
 
     def _enter(self, iteration: Iteration, phase: str) -> None:
         self._budget.iteration = iteration.number
         note_phase(self._store, iteration.number, phase)
-        if not iteration.finished:
-            self._say(iteration, phase)
+        self._say(iteration, phase)
 
     def _say(self, iteration: Iteration, what: str) -> None:
-        print(f"[optimize] iteration {iteration.number}: {what}", file=sys.stderr, flush=True)
+        print(f"[optimize] iteration {iteration.number}: {one_line(what, 400)}", file=sys.stderr, flush=True)
 
     # -- when to stop
 
@@ -316,7 +340,7 @@ class Loop:
             return reason
         if len(finished) >= settings.max_iterations:
             return f"max_iterations: {len(finished)} of {settings.max_iterations} iterations are done"
-        ends = [one.end for one in reversed(finished)]
+        ends = [one.end for one in reversed(finished) if one.end != OVERTAKEN]
         without = ends.index(ACCEPTED) if ACCEPTED in ends else len(ends)
         if without >= settings.max_without_gain:
             return f"max_without_gain: {without} iterations in a row without an accepted edit"

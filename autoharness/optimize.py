@@ -17,12 +17,13 @@ from autoharness.cli import Parser, run_door
 from autoharness.coder import Coder
 from autoharness.coding_agents import SCRIPTED, chosen
 from autoharness.config import SIMULATED, Experiment, resolve
-from autoharness.errors import EXIT_INTERRUPTED, UserError
+from autoharness.errors import EXIT_INTERRUPTED, Interrupted, Outage, UserError
 from autoharness.iterations import ACCEPTED, Iterations
 from autoharness.ledger import Ledger, reveal_lines
 from autoharness.loop import PATIENCE_S, Loop
 from autoharness.measure import Measure
 from autoharness.program import python_command
+from autoharness.record import check_repository
 from autoharness.runner import TauBenchRunner
 from autoharness.spending import spent
 from autoharness.stats import score_line
@@ -51,7 +52,12 @@ def main(arguments: list[str]) -> int:
         measure = _ready(experiment, store)
         for line in [_headline(coder, experiment), *_lines_of(coder)]:
             print(f"[optimize] {line}", file=sys.stderr, flush=True)
-        reason = Loop(measure, store, coder, stop.reason, _patience_s(options)).run()
+        loop = Loop(measure, store, coder, stop.reason, _patience_s(options))
+        try:
+            reason = loop.run()
+        except (Outage, UserError, Interrupted) as error:
+            note_end(store, str(error) or "Ctrl-C twice")
+            raise
         note_end(store, reason)
         print("\n".join(_result(store, measure, reason)))
         return EXIT_INTERRUPTED if stop.signals else 0
@@ -118,6 +124,7 @@ def _patience_s(options: Namespace) -> Sequence[float]:
 
 def _ready(experiment: Experiment, store: Store) -> Measure:
     """The measure. Raises UserError where something is missing that the night would trip over."""
+    check_repository()
     look = TauBenchRunner.of(experiment).look()
     for model, what in look.missing_keys.items():
         raise UserError(f"no key for {model}: {what} is not set; put it into .env")

@@ -18,7 +18,7 @@ from autoharness.ledger import Ledger
 from autoharness.measure import Measure
 from autoharness.program import PROGRAM_FILE, for_one_edit
 from autoharness.results import Outcome, slug
-from autoharness.screen import problem_of
+from autoharness.screen import has_key, problem_of
 from autoharness.scrub import without_whole_keys
 from autoharness.status import note_phase
 from autoharness.store import Store, write_text
@@ -54,9 +54,10 @@ class Proposer:
 
     @contextmanager
     def _worktree(self, iteration: Iteration, incumbent: str) -> Iterator[Worktree]:
-        worktree = Worktree.make(incumbent)
+        worktree = Worktree.begin()
         note_phase(self._store, iteration.number, "edit", str(worktree.folder))
         try:
+            worktree.fill(incumbent)
             yield worktree
         finally:
             worktree.remove()
@@ -85,7 +86,7 @@ class Proposer:
         try:
             source = worktree.agent_source()
             problem = problem_of(source, incumbent)
-            if source.decode(errors="replace") != incumbent and "no UTF-8" not in problem and "a key" not in problem:
+            if _is_text(source) and source.decode() != incumbent and not has_key(source):
                 agent = self._store.keep_agent(source)
         except UserError as error:
             problem = str(error).replace(str(worktree.root), ".")
@@ -98,7 +99,7 @@ class Proposer:
             note=without_whole_keys(worktree.text(NOTE)),
             fixes=fixes,
             breaks=breaks,
-            remarks=[*_remarks(ran, worktree.touched), *complaint],
+            remarks=[without_whole_keys(remark) for remark in [*_remarks(ran, worktree.touched), *complaint]],
             seconds=ran.seconds,
             cost_usd=ran.cost_usd,
             tokens=ran.tokens,
@@ -113,11 +114,20 @@ class Proposer:
         try:
             said = json.loads(text)
             fixes, breaks = (
-                [names[str(name)] for name in said[key] if str(name) in names] for key in ("fixes", "breaks")
+                list(dict.fromkeys(names[str(name)] for name in said[key] if str(name) in names))
+                for key in ("fixes", "breaks")
             )
         except (ValueError, KeyError, TypeError, RecursionError):
             return [], [], [f"{PREDICTION} is not as PROGRAM.md says: no prediction"]
         return fixes, breaks, []
+
+
+def _is_text(source: bytes) -> bool:
+    try:
+        source.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _remarks(ran: Ran, touched: list[str]) -> list[str]:
@@ -125,7 +135,7 @@ def _remarks(ran: Ran, touched: list[str]) -> list[str]:
     remarks = []
     if ran.timed_out:
         remarks.append(f"the coding agent was ended after {ran.seconds:.0f} s (coding_agent_timeout_s)")
-    if ran.failed:
+    if ran.exit_code:
         remarks.append(f"the coding agent ended with exit code {ran.exit_code}: {ran.last_words}")
     if ran.left_behind:
         remarks.append(f"the coding agent left {ran.left_behind} processes behind; they were ended")

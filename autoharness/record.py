@@ -18,6 +18,7 @@ from autoharness.ledger import Gate, Ledger, Measured, Record, Version, reveal_l
 from autoharness.results import passed
 from autoharness.store import Store, default_vault, read_agent
 from autoharness.workspace import WORKSPACE, export_ledger, set_aside_edited
+from autoharness.worktree import branch_of, open_repository
 
 __all__ = ["main", "run_door"]
 
@@ -30,6 +31,8 @@ def main(arguments: list[str]) -> int:
     store = Store(default_vault())
     with store.lock():
         ledger, agent = Ledger(store), _agent()
+        if ledger.versions:
+            evaluator.check(store, ledger.evaluator)
         for line in set_aside_edited(ledger):
             print(f"[record] {line}", file=sys.stderr)
         recorded = ledger.is_recorded(agent)
@@ -107,19 +110,24 @@ def _commit(message: str, agent: str) -> str:
     except ImportError as error:
         raise UserError(f"git is missing: {error}") from error
     try:
-        repository = git.Repo(".")
+        repository = open_repository()
         _check_that_git_keeps_it(repository)
         if repository.git.status("--porcelain", "--", str(AGENT_FILE)):
             _commit_agent(repository, message)
         commit = repository.head.commit
         if hashlib.sha256((commit.tree / str(AGENT_FILE)).data_stream.read()).hexdigest() != agent:
             raise UserError(f"commit {commit.hexsha[:12]} has another {AGENT_FILE} than the one that was gated")
-        return commit.hexsha
-    except git.InvalidGitRepositoryError as error:
-        raise UserError("this folder is no git repository: git init && git add . && git commit -m start") from error
+        return str(commit.hexsha)
     except (git.GitCommandError, ValueError, KeyError) as error:
         reason = " ".join(str(getattr(error, "stderr", "") or error).split())[:300]
         raise UserError(f"git could not commit {AGENT_FILE}: {reason}") from error
+
+
+def check_repository() -> None:
+    """Raises UserError where an accepted edit could not be committed: better now than after a night."""
+    repository = open_repository()
+    branch_of(repository)
+    _check_that_git_keeps_it(repository)
 
 
 def _check_that_git_keeps_it(repository: Any) -> None:

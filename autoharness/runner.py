@@ -184,7 +184,7 @@ class TauBenchRunner(BenchmarkRunner):
         folder, agent = store.new_run(), store.keep_agent(source.encode())
         agents = {agent: source, **{other: store.agent_source(other) for other in others}}
         with LocalExecutor(self.experiment, agents, folder) as executor:
-            measure = self._measure(executor, _held_out_before(store, self.experiment.domain))
+            measure = self._measure(executor, self._held_out_before())
             self._progress.say(*measure.not_enforced)
             budget = self._budget or RunBudget(self.experiment)
             yield Bench(measure, agent, store, executor, folder, self._progress, budget)
@@ -192,14 +192,14 @@ class TauBenchRunner(BenchmarkRunner):
     def measure(self) -> Measure:
         """The experiment on the installed tau2: nothing is run, nothing is kept. Raises UserError."""
         with self._asking() as executor:
-            return self._measure(executor)
+            return self._measure(executor, self._held_out_before())
 
     def look(self) -> "LookedAt":
         """`measure()`, and what is missing of the experiment's models. Raises UserError."""
         models = {self.experiment.model_of(role) for role in ("agent", "user", "judge")}
         providers = sorted(model for model in models if not model.startswith((OFFLINE, REPLAY)))
         with self._asking() as executor:
-            measure = self._measure(executor)
+            measure = self._measure(executor, self._held_out_before())
             if not providers:
                 return LookedAt(measure, {}, [])
             return LookedAt(measure, executor.missing_keys(providers), executor.unpriced(providers))
@@ -210,7 +210,13 @@ class TauBenchRunner(BenchmarkRunner):
         with tempfile.TemporaryDirectory() as logs, LocalExecutor(self.experiment, {}, Path(logs)) as executor:
             yield executor
 
-    def _measure(self, executor: LocalExecutor, hidden_before: Collection[str] = ()) -> Measure:
+    def _held_out_before(self) -> set[str]:
+        """The domain's tasks that the gate ever decided on: other settings must not lay them open."""
+        ledger = Ledger(self._store or Store(default_vault()))
+        rows = (row for row in ledger.all_rows if row.experiment.get("domain") == self.experiment.domain)
+        return {task_id for row in rows for task_id in row.tasks}
+
+    def _measure(self, executor: LocalExecutor, hidden_before: Collection[str]) -> Measure:
         facts = executor.facts(self.experiment.domain)
         measure = Measure(self.experiment, facts, hidden_before)
         for name in ("split", "gate_split", "confirm_split"):
@@ -286,15 +292,15 @@ class Bench:
                 enough=lambda: bool(self._budget.reached or (enough and enough(outcomes.all))),
                 has_room=self._budget.has_room,
             ):
-                self._budget.add(outcome)  # first: a kill in between must not lose what was spent
                 self._take(outcome, outcomes)
+                self._budget.add(outcome)
                 self._progress.add(outcome)
         except KeyboardInterrupt:
             interrupted = True
             for outcome in self._executor.finished():
                 if outcome.trial not in outcomes:
+                    self._take(outcome, outcomes)
                     self._budget.add(outcome)
-                self._take(outcome, outcomes)
         finally:
             self._progress.end()
             self._runs += 1
@@ -388,12 +394,6 @@ class Bench:
                 for outcome in outcomes
             ],
         }
-
-
-def _held_out_before(store: Store, domain: str) -> set[str]:
-    """The domain's tasks that the gate ever decided on: other settings must not lay them open."""
-    rows = (row for row in Ledger(store).all_rows if row.experiment.get("domain") == domain)
-    return {task_id for row in rows for task_id in row.tasks}
 
 
 def last_statuses(store: Store, domain: str) -> dict[str, set[str]]:

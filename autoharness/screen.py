@@ -48,6 +48,8 @@ class Screened:
 
 def problem_of(source: bytes, incumbent: str) -> str:
     """Why there is nothing to run; "" where there is."""
+    if has_key(source):
+        return "the file has a key in it"
     try:
         text = source.decode()
         tree = ast.parse(text)
@@ -58,13 +60,17 @@ def problem_of(source: bytes, incumbent: str) -> str:
         return f"the file is no Python: {error.__class__.__name__}{line}: {str(error)[:120]}"
     if text == incumbent:
         return "the file is unchanged"
-    if without_whole_keys(text) != text:
-        return "the file has a key in it"
     if "HarnessAgent" not in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}:
         return "the file defines no class HarnessAgent"
     known = {what for _, what in _out_of_place(ast.parse(incumbent))}
     new = [f"line {line}: it {what}" for line, what in _out_of_place(tree) if what not in known]
     return "; ".join(new[:3])
+
+
+def has_key(source: bytes) -> bool:
+    """Whether a key of this environment is in it: then it is not kept anywhere."""
+    text = source.decode(errors="replace")
+    return bool(without_whole_keys(text) != text)
 
 
 def _out_of_place(tree: ast.AST) -> Iterator[tuple[int, str]]:

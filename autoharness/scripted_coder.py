@@ -34,7 +34,7 @@ def main() -> None:
         AGENT.write_text(changed, encoding="utf-8")
     Path("workspace/note.md").write_text(f"{edit.name}: {edit.why}\n", encoding="utf-8")
     Path("workspace/prediction.json").write_text(json.dumps({"fixes": _failed()[:_CLAIMED], "breaks": []}))
-    print(f"scripted: {edit.name}")
+    print(f"scripted: {edit.name}\nin {Path.cwd()}")
 
 
 def _order(bank: list[Any], options: argparse.Namespace) -> list[Any]:

@@ -40,6 +40,16 @@ def without_whole_keys(value: Any) -> Any:
     return value
 
 
+def printable(text: str) -> str:
+    """A text that a terminal shows and does not obey: without control characters but line ends and tabs."""
+    return "".join(one for one in text if one in "\n\t" or (one.isprintable() or one == " "))
+
+
+def one_line(text: str, most: int = 300) -> str:
+    """The beginning of a text, printable, on one line."""
+    return printable(" ".join(text[: 4 * most].encode(errors="backslashreplace").decode().split()))[:most]
+
+
 def _values(endings: tuple[str, ...]) -> Iterator[tuple[str, str]]:
     return ((name, value) for name, value in os.environ.items() if name.endswith(endings) and value)
 

@@ -53,6 +53,13 @@ listen 50 201           accept 43 202           accept4 288 242
 vmsplice 278 75         sync 162 81             syncfs 306 267
 """
 """Refused whatever their arguments: the name, the number on x86-64, the number on ARM64."""
+_NOT_FOR_PROGRAMS = """
+setns ptrace process_vm_readv process_vm_writev process_madvise process_mrelease kcmp pidfd_getfd perf_event_open bpf
+userfaultfd mknod mknodat shmget shmat shmctl semget semop semtimedop semctl msgget msgsnd msgrcv msgctl mq_open
+mq_unlink add_key request_key keyctl io_uring_setup io_uring_enter io_uring_register mount umount2 pivot_root chroot
+open_tree move_mount fsopen fsconfig fsmount fspick mount_setattr open_by_handle_at
+"""
+"""Of these, what programs of all kinds do without."""
 _ABSENT = "clone3 435 435  openat2 437 437"
 """Their arguments lie behind a pointer; C libraries know an older call whose arguments the filter can see."""
 _YOUNGEST = 451
@@ -85,6 +92,7 @@ _IF_EQUAL, _IF_ABOVE = 0x15, 0x25
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
 
 _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
+_AF_NETLINK = 16
 
 Check = tuple[int, int, list[int]]
 """An argument's position, the bits of it that count, and what they may be."""
@@ -95,13 +103,39 @@ def install(tcp: bool) -> None:
 
     Needs no_new_privs. Raises LayerMissing.
     """
+    _install(filter_program(_machine(), os.getpid(), tcp))
+
+
+def install_for_programs() -> None:
+    """Filter this process, and all that it starts, where it is to run programs of all kinds: shells, clients, tools.
+
+    Refused is what Landlock lets through and no such program needs: sockets of this machine's services (they do what
+    they are asked, outside of every confinement), shared memory, keyrings, tracing, mounts.
+    Needs no_new_privs. Raises LayerMissing.
+    """
+    machine = _machine()
+    column, _ = _ARCHITECTURES[machine]
+    numbers = _numbers(_CALLS, column)
+    refused = [numbers[name] for name in _NOT_FOR_PROGRAMS.split() if name in numbers]
+    families = [
+        int(socket.AF_INET),
+        int(socket.AF_INET6),
+        _AF_NETLINK,
+    ]  # netlink: looking up a name asks for addresses
+    checks = _allowed_if(_numbers(_BY_ARGUMENTS, column)["socket"], [(0, 0xFFFFFFFF, families)])
+    _install(_assembled(machine, [], checks, refused))
+
+
+def _machine() -> str:
     machine = platform.machine()
     if sys.platform != "linux":
         raise LayerMissing("this system has no seccomp")
     if machine not in _ARCHITECTURES:
         raise LayerMissing(f"there is no list of system calls for {machine}")
-    program = filter_program(machine, os.getpid(), tcp)
+    return machine
 
+
+def _install(program: bytes) -> None:
     class Program(ctypes.Structure):  # the kernel's struct sock_fprog
         _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
 
@@ -113,10 +147,23 @@ def install(tcp: bool) -> None:
 
 def filter_program(machine: str, pid: int, tcp: bool) -> bytes:
     """The filter as classic BPF, 8 bytes to an instruction."""
-    column, architecture = _ARCHITECTURES[machine]
+    column, _ = _ARCHITECTURES[machine]
     refused = _numbers(_CALLS, column)
     if tcp:  # the server listens already
         refused = {name: number for name, number in refused.items() if name not in ("accept", "accept4")}
+    numbers = _numbers(_BY_ARGUMENTS, column)
+    checks = [
+        step
+        for name, some in _checks(pid, tcp).items()
+        if name in numbers
+        for step in _allowed_if(numbers[name], some)
+    ]
+    return _assembled(machine, list(_numbers(_ABSENT, column).values()), checks, list(refused.values()))
+
+
+def _assembled(machine: str, absent: list[int], checks: list[bytes], refused: list[int]) -> bytes:
+    """`absent`: calls that are answered as if the kernel had none such; `checks`: steps that look at arguments."""
+    _, architecture = _ARCHITECTURES[machine]
     program = [
         _step(_LOAD, _ARCHITECTURE_AT),
         _jump(_IF_EQUAL, architecture, 1, 0),
@@ -125,13 +172,10 @@ def filter_program(machine: str, pid: int, tcp: bool) -> bytes:
         _jump(_IF_ABOVE, _YOUNGEST, 0, 1),  # x86-64's second set of numbers (x32) too
         _step(_RETURN, _REFUSE | errno.ENOSYS),
     ]
-    for number in _numbers(_ABSENT, column).values():
+    for number in absent:
         program += [_jump(_IF_EQUAL, number, 0, 1), _step(_RETURN, _REFUSE | errno.ENOSYS)]
-    numbers = _numbers(_BY_ARGUMENTS, column)
-    for name, checks in _checks(pid, tcp).items():
-        if name in numbers:
-            program += _allowed_if(numbers[name], checks)
-    for left, number in zip(range(len(refused), 0, -1), refused.values(), strict=True):
+    program += checks
+    for left, number in zip(range(len(refused), 0, -1), refused, strict=True):
         program.append(_jump(_IF_EQUAL, number, left, 0))
     program += [_step(_RETURN, _ALLOW), _step(_RETURN, _REFUSE | errno.EPERM)]
     return b"".join(program)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -10,9 +9,10 @@ from typing import Any
 from autoharness.iterations import Iteration, Iterations
 from autoharness.ledger import Ledger
 from autoharness.results import passed
-from autoharness.spending import spent
-from autoharness.store import Store, now, remove_tree, write_json
-from autoharness.worktree import PREFIX
+from autoharness.scrub import one_line
+from autoharness.spending import settle, spent
+from autoharness.store import Store, now, write_json
+from autoharness.worktree import PREFIX, Worktree
 
 _FILE = "loop.json"
 _NEWEST = 5
@@ -29,10 +29,13 @@ def note_end(store: Store, reason: str) -> None:
 
 
 def clean_up(store: Store) -> None:
-    """Remove the worktree that a killed loop left. Its entry in git goes with the next one that is removed."""
-    left = Path(_noted(store).get("worktree") or "/")
-    if left.name.startswith(PREFIX) and left.is_dir():
-        remove_tree(left)
+    """Make up for what a killed loop could not do: count its last simulation, and remove its worktree."""
+    note = _noted(store)
+    if "iteration" in note:  # it did not note its end
+        settle(store, note["iteration"])
+    left = Path(note.get("worktree") or "/")
+    if left.name.startswith(PREFIX):
+        Worktree(left).remove()
 
 
 def status_lines(store: Store) -> list[str]:
@@ -41,7 +44,7 @@ def status_lines(store: Store) -> list[str]:
     iterations = Iterations(store).all(ledger.measure)
     finished = [one for one in iterations if one.finished]
     ends = Counter(one.end for one in finished)
-    lines = [f"loop: {_what_it_does(_noted(store))}"]
+    lines = [f"loop: {_what_it_does(_noted(store), store.is_locked())}"]
     lines.append(f"iterations: {len(finished)} finished" + "".join(f", {count} {end}" for end, count in ends.items()))
     if ledger.versions:
         best = ledger.best
@@ -62,7 +65,7 @@ def not_enforced_lines(iterations: list[Iteration]) -> list[str]:
 def summary(iteration: Iteration) -> str:
     """One line: "iteration 7: accepted  mend-tool-names: tools are called by names they do not have"."""
     idea = (iteration.edit.note.strip().splitlines() or [""])[0] if iteration.edit else ""
-    return f"iteration {iteration.number}: {iteration.end:9} {idea[:90]}"
+    return f"iteration {iteration.number}: {iteration.end:9} {one_line(idea, 90)}"
 
 
 def _open_lines(iterations: list[Iteration], store: Store) -> list[str]:
@@ -72,28 +75,16 @@ def _open_lines(iterations: list[Iteration], store: Store) -> list[str]:
     known = [reward for reward in one.before.values() if reward is not None]
     train = f", train {sum(map(passed, known))}/{len(known)} passed before it" if known else ""
     spending = spent(store, one.number)
-    return [f"open: iteration {one.number}{train}; {spending.simulations} new simulations, {spending.line}"]
+    return [f"open: iteration {one.number}{train}; {len(spending.simulations_usd)} new simulations, {spending.line}"]
 
 
-def _what_it_does(note: dict[str, Any]) -> str:
+def _what_it_does(note: dict[str, Any], runs: bool) -> str:
     if not note:
         return "was never started here"
     if "ended" in note:
         return f"ended on {note['since']}: {note['ended']}"
     what = f"iteration {note['iteration']}, {note['phase']} since {note['since']}"
-    if _runs(int(note["pid"])):
-        return f"{what} (process {note['pid']})"
-    return f"was killed in {what}; the same command goes on from there"
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return sys.platform != "linux" or b"optimize" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return f"{what}" if runs else f"was killed in {what}; the same command goes on from there"
 
 
 def _noted(store: Store) -> dict[str, Any]:

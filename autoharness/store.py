@@ -174,6 +174,15 @@ class Store:
                 raise UserError(f"another command is at work on {self.folder}: wait until it has ended") from None
             yield
 
+    def is_locked(self) -> bool:
+        """Whether a command is at work on it, in whichever container."""
+        with (self.folder / "lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
     def _trial(self, key: Json) -> Path:
         return self.folder / "trials" / f"{digest(key)}.json"
 
@@ -198,19 +207,23 @@ def default_vault() -> Path:
     return Path.home() / ".local" / "state" / "auto-harness" / experiment_id
 
 
-def read_agent(path: Path) -> bytes:
-    """An agent file as it is. Raises OSError, and UserError for what is no file of its own or too large."""
+def read_agent(path: Path, most_bytes: int = _MOST_AGENT_BYTES) -> bytes:
+    """An agent file as it is, or another one that code we do not trust may have put there.
+
+    Raises OSError, and UserError for what is no file of its own or too large.
+    """
     if not path.is_symlink():
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe must not keep us waiting
         try:
             status = os.fstat(descriptor)
-            if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_size <= _MOST_AGENT_BYTES:
+            if stat.S_ISREG(status.st_mode) and status.st_nlink == 1 and status.st_size <= most_bytes:
                 with open(descriptor, "rb", closefd=False) as file:
-                    return file.read(_MOST_AGENT_BYTES)
+                    return file.read(most_bytes)
         finally:
             os.close(descriptor)
+    most = f"{most_bytes // 1_000_000} MB"
     raise UserError(
-        f"{path} is a symbolic link, a hard link, a pipe, a device or over 1 MB: put a plain file of its own there"
+        f"{path} is a symbolic link, a hard link, a pipe, a device or over {most}: put a plain file of its own there"
     )
 
 

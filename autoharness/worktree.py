@@ -15,11 +15,13 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from autoharness.config import AGENT_FILE
 from autoharness.errors import UserError
+from autoharness.scrub import one_line, printable
 from autoharness.store import read_agent, remove_tree, write_text
 
 NOTE, PREDICTION = Path("workspace/note.md"), Path("workspace/prediction.json")
@@ -27,7 +29,8 @@ _YOURS = {str(AGENT_FILE), str(NOTE), str(PREDICTION)}
 PREFIX = "auto-harness-"
 _API = Path(__file__).resolve().with_name("agent_api.py")
 _LARGEST_TEXT = 20_000
-_MOST_COMPARED_BYTES, _MOST_COMPARED_FILES = 20_000_000, 20_000
+_MOST_COMPARED_BYTES, _MOST_COMPARED_FILES = 100_000_000, 10_000
+_LONGEST_NAME = 120
 
 Contents = dict[str, str]
 
@@ -41,17 +44,19 @@ class Worktree:
         self._before: Contents = {}
 
     @classmethod
-    def make(cls, agent_source: str) -> "Worktree":
+    def begin(cls) -> "Worktree":
+        """A folder for one; whoever makes it removes it, also where it was not filled."""
+        return cls(Path(tempfile.mkdtemp(prefix=PREFIX)))
+
+    def fill(self, agent_source: str) -> None:
         """With the agent folder of the checkout's HEAD, and this agent file in it. Raises UserError."""
-        worktree = cls(Path(tempfile.mkdtemp(prefix=PREFIX)))
-        worktree.scratch.mkdir()
+        self.scratch.mkdir()
         repository = open_repository()
         with _git_errors("cannot make a worktree"):
-            repository.git.worktree("add", "--quiet", "--no-checkout", "--detach", str(worktree.root), "HEAD")
-            repository.git.execute(["git", "-C", str(worktree.root), "checkout", "--quiet", "HEAD", "--", "agent"])
-        write_text(worktree.root / AGENT_FILE, agent_source)
-        write_text(worktree.root / "autoharness" / "agent_api.py", _API.read_text(encoding="utf-8"))
-        return worktree
+            repository.git.worktree("add", "--quiet", "--no-checkout", "--detach", str(self.root), "HEAD")
+            repository.git.execute(["git", "-C", str(self.root), "checkout", "--quiet", "HEAD", "--", "agent"])
+        write_text(self.root / AGENT_FILE, agent_source)
+        write_text(self.root / "autoharness" / "agent_api.py", _API.read_text(encoding="utf-8"))
 
     def remember(self) -> None:
         """What is here now is what the coding agent finds."""
@@ -66,7 +71,7 @@ class Worktree:
             for name in sorted(before | now)
             if before.get(name) != now.get(name) and name not in _YOURS
         }
-        return [f"{name} ({kind})" for name, kind in kinds.items()]
+        return [f"{one_line(name, _LONGEST_NAME)} ({kind})" for name, kind in kinds.items()]
 
     def agent_source(self) -> bytes:
         """Raises UserError for what is no plain file, OSError where there is none."""
@@ -75,14 +80,17 @@ class Worktree:
     def text(self, name: Path) -> str:
         """A file that the coding agent wrote, or may have; "" where there is none that can be read."""
         try:
-            return read_agent(self.root / name).decode(errors="replace")[:_LARGEST_TEXT]
+            return printable(read_agent(self.root / name).decode(errors="replace")[:_LARGEST_TEXT])
         except (OSError, UserError):
             return ""
 
     def remove(self) -> None:
+        """Not by `git worktree remove`, which runs git in it, nor by `prune`, which forgets the user's worktrees too
+        where their folders cannot be seen, as from a container."""
         remove_tree(self.folder)
-        with _git_errors("cannot remove the worktree"):
-            open_repository().git.worktree("prune")
+        for entry in Path(open_repository().common_dir).glob("worktrees/*/gitdir"):
+            if entry.read_text(encoding="utf-8").strip() == str(self.root / ".git"):
+                remove_tree(entry.parent)
 
 
 def open_repository() -> Any:
@@ -90,7 +98,7 @@ def open_repository() -> Any:
     import git
 
     try:
-        return git.Repo(".", search_parent_directories=True)
+        return git.Repo(".")
     except git.InvalidGitRepositoryError as error:
         raise UserError("this folder is no git repository: git init && git add . && git commit -m start") from error
 
@@ -120,27 +128,28 @@ def _contents(root: Path) -> Contents:
     """A digest of every file, and of what is none. Folders are walked one by one: whoever made them may have nested
     them deeper than a recursion goes, or filled them."""
     found: Contents = {}
-    folders = [root]
-    while folders and len(found) < _MOST_COMPARED_FILES:
-        try:
-            entries = sorted(folders.pop().iterdir())
-        except OSError:  # its path is too long, or it was closed to us
-            continue
-        for path in entries:
-            status = path.lstat()
-            if stat.S_ISDIR(status.st_mode):
-                folders.append(path)
-            else:
-                found[str(path.relative_to(root))] = _digest_of(path, status)
+    folders, left_bytes = [root], _MOST_COMPARED_BYTES
+    while folders:
+        for path in _entries(folders.pop()):
+            if len(found) >= _MOST_COMPARED_FILES:
+                return found
+            try:
+                status = path.lstat()
+                if stat.S_ISDIR(status.st_mode):
+                    folders.append(path)
+                    continue
+                readable = stat.S_ISREG(status.st_mode) and status.st_size <= left_bytes
+                left_bytes -= status.st_size if readable else 0
+                content = hashlib.sha256(path.read_bytes()).hexdigest() if readable else str(status.st_size)
+                found[str(path.relative_to(root))] = f"{status.st_mode:o} {content}"
+            except OSError:  # its path is too long, or it was closed to us
+                continue
     return found
 
 
-def _digest_of(path: Path, status: os.stat_result) -> str:
-    if not stat.S_ISREG(status.st_mode):
-        return f"no regular file, {status.st_mode:o}"
-    if status.st_size > _MOST_COMPARED_BYTES:
-        return f"{status.st_size} bytes"
+def _entries(folder: Path) -> list[Path]:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        return str(error.strerror)
+        with os.scandir(folder) as entries:
+            return [Path(entry.path) for entry in islice(entries, _MOST_COMPARED_FILES)]
+    except OSError:
+        return []

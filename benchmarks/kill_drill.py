@@ -1,10 +1,10 @@
 """Kills the loop with SIGKILL, again and again, and looks at whether it comes to what an undisturbed run comes to.
 
     python benchmarks/kill_drill.py              thirty runs
-    python benchmarks/kill_drill.py --runs 3     as the tests do
 
-Each run is killed a few times, at a random moment or in a given phase, and started again until it ends by itself.
-Over all runs every phase is killed in at least once. Compared with the undisturbed run: the verdicts and their
+Each run is killed in two or three given phases and once at a random moment, and started again until it ends by
+itself. Over all runs every phase is killed in at least once. The tests do three, of one edit, without the random one.
+Compared with the undisturbed run: the verdicts and their
 reasons, the tree of every commit, each trial that a verdict rests on, and each train trial (times aside); and no
 evaluated trial may have been run twice.
 """
@@ -31,15 +31,26 @@ from checkout import Checkout  # noqa: E402
 
 from autoharness.iterations import Iterations  # noqa: E402
 from autoharness.ledger import Gate, Ledger, Measured  # noqa: E402
+from autoharness.results import EVALUATED  # noqa: E402
 from autoharness.store import Store  # noqa: E402
 
-PHASES = ("train", "edit", "screening", "gate", "commit")
-EDITS = ("ask-for-care", "cheat-think-harder", "shorter-code")
-"""One that is accepted, one that is refused, one that is rejected."""
-KILLS = 2
-"""In a phase, of each run; and one at a random moment."""
+MADE = "commit made"
+"""No phase of its own: git has the commit, and the ledger does not know it yet."""
+PLANS = (("edit", "train"), ("screening", "commit", MADE), ("gate", "learn"))
+"""Where to kill one run, in the order of the story. Train: of the version that was accepted."""
+PHASES = tuple(phase for plan in PLANS for phase in plan)
+EDITS = ("ask-for-care", "shorter-code")
+"""One that is accepted, one that is rejected."""
 _LONGEST_RUN_S = 300.0
-_LONGEST_DELAY_S = {"train": 2.0, "edit": 0.4, "screening": 0.5, "gate": 1.0, "commit": 0.02}
+_LONGEST_DELAY_S = {
+    "train": 2.0,
+    "edit": 0.4,
+    "screening": 0.5,
+    "gate": 1.0,
+    "commit": 0.03,
+    "learn": 0.01,
+    MADE: 0.0,
+}
 """After the phase was entered."""
 
 Json = dict[str, Any]
@@ -53,23 +64,23 @@ class Run:
     differences: list[str] = field(default_factory=list)
 
 
-def prepared(folder: Path) -> Checkout:
+def prepared(folder: Path, concurrency: int, edits: tuple[str, ...]) -> Checkout:
     bank = ROOT / "examples" / "edits.py"
-    arguments = json.dumps(["--bank", str(bank), "--names", *EDITS])
+    arguments = json.dumps(["--bank", str(bank), "--names", *edits])
     checkout = Checkout.make(
         folder,
-        "domain: mock\nagent_model: offline/clerk\nmax_concurrency: 4\nmax_trials: 3\n"
-        f"coding_agent: scripted\ncoding_agent_args: {arguments}\nmax_iterations: {len(EDITS)}\n",
+        f"domain: mock\nagent_model: offline/clerk\nmax_concurrency: {concurrency}\nmax_trials: 3\n"
+        f"coding_agent: scripted\ncoding_agent_args: {arguments}\nmax_iterations: {len(edits)}\n",
     )
     done = checkout.run("prepare.py")
     assert done.returncode == 0, done.stderr
     return checkout
 
 
-def drill(checkout: Checkout, expected: Json, phases: tuple[str, ...], chance: random.Random) -> Run:
-    """Kill it in each of the phases, and once at a random moment; then compare."""
+def drill(checkout: Checkout, expected: Json, plan: tuple[str, ...], chance: random.Random) -> Run:
+    """Kill it in each of these phases ("" stands for a random moment); then compare."""
     run = Run()
-    for phase in (*phases, ""):
+    for phase in plan:
         if killed_in := _killed(checkout, phase, chance):
             run.killed_in.append(killed_in)
     done = checkout.run("optimize.py")
@@ -92,7 +103,7 @@ def what_it_came_to(checkout: Checkout) -> Json:
     trials = {path.stem: _without_times(path) for path in (checkout.vault / "trials").glob("*.json")}
     train = {key for key, trial in trials.items() if trial["key"]["task"] in ledger.versions[0].row.train}
     spent = [json.loads(line) for line in store.read_lines("spending.jsonl")]
-    evaluated = Counter(json.dumps(one["trial"]) for one in spent if one.get("status") in ("passed", "failed"))
+    evaluated = Counter(json.dumps(one["trial"]) for one in spent if one.get("status") in EVALUATED)
     return {
         "verdicts": [(one.number, one.end, list(map(_words, one.reasons)), one.hits) for one in iterations],
         "rows": [_row(row) for row in ledger.rows],
@@ -100,7 +111,9 @@ def what_it_came_to(checkout: Checkout) -> Json:
         "trials of verdicts": {key: trials[key] for key in sorted(looks) if key},
         "train trials": {key: trials[key] for key in sorted(train)},
         "trials that were run twice": {trial: times for trial, times in evaluated.items() if times > 1},
-        "learnings": re.findall(r"^## .+", (checkout.root / "workspace" / "learnings.md").read_text(), re.MULTILINE),
+        "learnings": re.findall(
+            r"^## .+(?= \()", (checkout.root / "workspace" / "learnings.md").read_text(), re.MULTILINE
+        ),
         "worktrees": checkout.git("worktree", "list").count("\n"),
     }
 
@@ -136,15 +149,22 @@ def _killed(checkout: Checkout, phase: str, chance: random.Random) -> str:
         stderr=subprocess.DEVNULL,
     )
     moment = time.monotonic() + (_LONGEST_RUN_S if phase else chance.uniform(0.5, 12))
+    head, seen, reached = _head(checkout), "", False
     while loop.poll() is None and time.monotonic() < moment:
-        if phase and _phase(checkout, loop.pid) == phase:
-            moment, phase = time.monotonic() + chance.uniform(0, _LONGEST_DELAY_S[phase]), ""
-        time.sleep(0.001)
-    killed_in = _phase(checkout, loop.pid) or "start"
+        now = MADE if phase == MADE and _head(checkout) != head else _phase(checkout, loop.pid)
+        if now == phase and not reached and (phase != "train" or seen == "commit"):
+            moment, reached = time.monotonic() + chance.uniform(0, _LONGEST_DELAY_S[phase]), True
+        seen = now or seen
+        time.sleep(0.0005)
+    killed_in = MADE if phase == MADE and reached else _phase(checkout, loop.pid) or "start"
     ended = loop.poll() is not None
     loop.send_signal(signal.SIGKILL)
     loop.wait()
     return "" if ended else killed_in
+
+
+def _head(checkout: Checkout) -> str:
+    return "".join(sorted(path.read_text() for path in (checkout.root / ".git" / "refs" / "heads").iterdir()))
 
 
 def _phase(checkout: Checkout, pid: int) -> str:
@@ -156,9 +176,9 @@ def _phase(checkout: Checkout, pid: int) -> str:
     return str(note["phase"]) if note.get("pid") == pid else ""
 
 
-def many(runs: int, folder: Path, seed: int) -> list[Run]:
-    """The drill; prints what came of it as it goes."""
-    first = prepared(folder / "prepared")
+def many(runs: int, folder: Path, seed: int, concurrency: int = 4, short: bool = False) -> list[Run]:
+    """The drill; prints what came of it as it goes. `short`: one edit, and no kill at a random moment."""
+    first = prepared(folder / "prepared", concurrency, EDITS[:1] if short else EDITS)
     undisturbed = first.copy(folder / "undisturbed")
     done = undisturbed.run("optimize.py")
     assert done.returncode == 0, done.stderr
@@ -166,8 +186,8 @@ def many(runs: int, folder: Path, seed: int) -> list[Run]:
     print("undisturbed:", ", ".join(f"{number} {end}" for number, end, *_ in expected["verdicts"]), flush=True)
     found = []
     for number in range(runs):
-        phases = tuple(PHASES[(KILLS * number + turn) % len(PHASES)] for turn in range(KILLS))
-        run = drill(first.copy(folder / f"run-{number}"), expected, phases, chance)
+        plan = (*PLANS[number % len(PLANS)], *([] if short else [""]))
+        run = drill(first.copy(folder / f"run-{number}"), expected, plan, chance)
         found.append(run)
         print(f"run {number + 1}: killed in {', '.join(run.killed_in)}: {run.differences or 'the same'}", flush=True)
     return found

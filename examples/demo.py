@@ -1,7 +1,7 @@
 """`make demo`: a short night of the loop on the offline model, in a folder of its own, with a scripted coding agent.
 
-The commands are those that a person types: prepare, optimize, and what one looks at in the morning. The coding agent is
-a program that takes four edits from examples/edits.py; everything else is what a real night uses.
+The commands are those that a person types: prepare, optimize, and what one looks at in the morning. The coding agent
+is a program that takes five edits from examples/edits.py; everything else is what a real night uses.
 """
 
 import json

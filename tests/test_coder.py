@@ -2,10 +2,13 @@
 
 import json
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from conftest import ROOT
 
 from autoharness import landlock
 from autoharness.coder import PROMPT, Coder, Ran
-from autoharness.coding_agents import chosen
+from autoharness.coding_agents import AGENTS, Used, chosen
 from autoharness.config import Experiment
 from autoharness.errors import UserError
 from autoharness.worktree import Worktree
@@ -209,4 +212,116 @@ def test_what_is_not_enforced_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert "the kernel has no Landlock" in " ".join(Coder(chosen(experiment), experiment).not_enforced)
     scripted = Experiment(agent_model="offline/clerk")
     monkeypatch.undo()
-    assert Coder(chosen(scripted), scripted).not_enforced == [] or landlock.abi() < landlock.SCOPES_SINCE
+    assert "network" not in " ".join(Coder(chosen(scripted), scripted).not_enforced)
+
+
+@needs_landlock
+@pytest.mark.parametrize("interpreter", ["/bin/sh", "/usr/bin/env sh"])
+def test_a_program_in_bin_opens_nothing_else(worktree: Worktree, tmp_path: Path, interpreter: str) -> None:
+    """What belongs to a program is not the root of everything, nor the checkout that it lies in."""
+    (tmp_path / "secret").write_text("held out")
+    program = worktree.scratch / "agent.sh"
+    read = f"cat {tmp_path}/secret {ROOT}/pyproject.toml {Path.home()}/.bashrc && echo READ"
+    program.write_text(f"#!{interpreter}\n{read}\n")
+    program.chmod(0o755)
+    for command in ([str(program)], ["/bin/sh", "-c", read]):
+        experiment = Experiment(coding_agent_command=command)
+        ran = Coder(chosen(experiment), experiment).edit(worktree, worktree.folder / "transcript.txt", 1)
+        assert ran.exit_code == 1
+    printed = (worktree.folder / "transcript.txt").read_text()
+    assert "READ" not in printed and printed.count("Permission denied") == 6
+
+
+@needs_landlock
+def test_services_terminals_and_shared_memory_of_this_machine_are_out_of_its_reach(
+    worktree: Worktree, tmp_path: Path
+) -> None:
+    service = socket.socket(socket.AF_UNIX)
+    service.bind(str(tmp_path / "service"))
+    service.listen()
+    _, terminal = os.openpty()
+    program = f"""
+import ctypes, os, socket
+def tried(what, act):
+    try:
+        act()
+        print("DONE", what)
+    except OSError as error:
+        print("refused", what, error.strerror)
+tried("connect", lambda: socket.socket(socket.AF_UNIX).connect("{tmp_path}/service"))
+tried("terminal", lambda: os.open("{os.ttyname(terminal)}", os.O_RDWR))
+tried("shared file", lambda: open("/dev/shm/left", "w"))
+if ctypes.CDLL(None).shmget(1234, 4096, 0o1600) >= 0: print("DONE shared memory")
+tried("tcp", socket.socket)
+socket.socketpair()
+"""
+    ran, printed = _run(worktree, program)
+    assert ran.exit_code == 0 and printed.count("refused") == 3, printed
+    assert [line for line in printed.splitlines() if line.startswith("DONE")] == ["DONE tcp"]
+
+
+HOPS = """
+import os, time
+until = time.monotonic() + 8
+if os.fork():
+    os._exit(0)
+os.setsid()
+null = os.open(os.devnull, os.O_RDWR)
+os.dup2(null, 1), os.dup2(null, 2)
+while time.monotonic() < until:
+    if os.fork():
+        os._exit(0)
+time.sleep(600)
+"""
+
+
+def test_one_that_forks_and_ends_all_the_time_does_not_escape(worktree: Worktree) -> None:
+    """It stands in no list of processes that is read one after the other."""
+    ran, _ = _run(worktree, HOPS)
+    assert ran.exit_code == 0 and ran.seconds < 30
+    time.sleep(0.5)
+    assert _sleepers(worktree) == []
+
+
+def test_a_line_without_an_end_does_not_fill_our_memory(worktree: Worktree) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    ran, printed = _run(worktree, "import sys\nwhile True: sys.stdout.write('x' * 1_000_000)")
+    assert ran.timed_out and len(printed) <= 21_000_000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("claude", '{"type":"result","total_cost_usd":NaN,"usage":{"input_tokens":1}}'),
+        ("claude", '{"type":"result","total_cost_usd":-1000,"usage":{"input_tokens":1}}'),
+        ("claude", '{"type":"result","total_cost_usd":"9 dollars","usage":{"input_tokens":1}}'),
+        ("claude", '{"type":"result","usage":[1]}'),
+        ("codex", '{"type":"turn.completed","usage":{"input_tokens":"x"}}'),
+        ("opencode", '{"type":"step_finish","part":[]}'),
+        ("opencode", '{"type":"step_finish","part":{"tokens":{"input":-5}}}'),
+        ("gemini", '{"type":"result","stats":[3]}'),
+        ("aider", "Tokens: 1.2.3 sent, 4 received"),
+        ("aider", "Tokens: 1 sent," * 100_000),
+    ],
+    ids=lambda value: value[:50],
+)
+def test_figures_that_make_no_sense_say_nothing(name: str, line: str, tmp_path: Path) -> None:
+    """They come from a process that its model can write into: none may pass for a cost, or end the loop."""
+    coder = Coder(replace(AGENTS[name], program=sys.executable), Experiment())
+    started = time.monotonic()
+    used = coder._used(line, tmp_path)
+    assert used.cost_usd is None and used.tokens >= 0 and time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("kind", ["pipe", "nested", "link"])
+def test_a_trajectory_that_is_a_trap_says_nothing(kind: str, tmp_path: Path) -> None:
+    trajectory = tmp_path / "trajectory.json"
+    if kind == "pipe":
+        os.mkfifo(trajectory)
+    elif kind == "link":
+        trajectory.symlink_to("/dev/zero")
+    else:
+        trajectory.write_text("[" * 1_000_000)
+    coder = Coder(replace(AGENTS["mini"], program=sys.executable), Experiment())
+    assert coder._used("", tmp_path) == Used()

@@ -26,7 +26,9 @@ def test_the_kinds_of_failure() -> None:
     handed_over = _failed(messages=_called("transfer_to_human_agents"), reward_info={"action_checks": []})
     assert "handed over to a human agent" in what_went_wrong(handed_over)
     asked_for = {"action_checks": [_check("transfer_to_human_agents", True), _check("cancel", False)]}
-    assert what_went_wrong(_failed(messages=_called("transfer_to_human_agents"), reward_info=asked_for)).endswith(": cancel")
+    assert what_went_wrong(_failed(messages=_called("transfer_to_human_agents"), reward_info=asked_for)).endswith(
+        ": cancel"
+    )
     error = _failed(status=Status.AGENT_ERROR, detail="MalformedToolCall: arguments that do not parse: {")
     assert what_went_wrong(error) == "the agent's own error: MalformedToolCall"
     assert what_went_wrong(_failed(termination="max_steps")) == "the conversation ended with max_steps"

@@ -166,7 +166,7 @@ def unused_arguments(files: Files) -> list[str]:
 def unpinned_packages(files: Files) -> list[str]:
     wrong: list[str] = []
     for words in _after(files.commands, "pip", "install"):
-        options, packages = _options(words, "--constraint", "--requirement")
+        options, packages = _options(words, "--constraint", "--requirement", "--extra")
         wrong += [package for package in packages if package not in PINNED and not _is_tagged(package)]
         if files.copied.get(options.get("--constraint", "")) != "constraints.txt":
             wrong.append(f"{words} without constraints.txt")

@@ -24,11 +24,12 @@ def store(tmp_path: Path) -> Store:
 def _tried(store: Store, number: int, before: str, after: str, end: str) -> Iteration:
     iterations = Iterations(store)
     incumbent, agent = (store.keep_agent(source.encode()) for source in (before, after))
-    iteration = iterations.begin(
+    iteration = iterations.save(
         Iteration(number, "measure", incumbent, "main", "scripted", before={"1": 0.0, "2": 1.0})
     )
-    iteration = iterations.keep_edit(iteration, Edit(agent, note="an idea", fixes=["1"]))
-    return iterations.save(replace(iteration, end=end, finished="now"))
+    edit = Edit(agent, note="an idea", fixes=["1"])
+    iterations.show_edit(iteration, edit)
+    return iterations.save(replace(iteration, edit=edit, end=end, finished="now"))
 
 
 def test_it_reads_back_what_was_written_and_shows_the_edit(store: Store) -> None:

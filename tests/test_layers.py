@@ -15,10 +15,19 @@ LAYERS = (
     {"imports"},  # L0: loaded before everything else
     {"__init__", "errors", "strict_json"},  # L0: the rest of L0 may import these
     {"agent_api", "agent_request", "channel", "cli", "config", "literals", "mistakes", "results", "scrub"},  # L0
-    {"coding_agents", "seccomp", "tool_bounds"},  # L0
+    {"seccomp", "tool_bounds"},  # L0
     {"budget", "data", "holdout", "landlock", "leaks", "progress", "sequential", "stats", "store", "tasks"},  # L1
     {"watchdog"},  # L1
-    {"evaluator", "policy", "program", "sandbox", "spending", "suite", "worktree"},  # L1, built on those
+    {
+        "coding_agents",
+        "evaluator",
+        "policy",
+        "program",
+        "sandbox",
+        "spending",
+        "suite",
+        "worktree",
+    },  # L1, built on those
     {"ledger"},  # L1, keeps what a policy looked at
     {"coder", "iterations", "workspace"},  # L1: coder runs programs of others, workspace shows the ledger
     {"diagnosis", "status"},  # L1, in words

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from checkout import Checkout
+from checkout import MOCK, Checkout
 from coding_agent_server import CodingAgentServer
 from conftest import ROOT
 from llm_server import LLMServer, _completion
@@ -30,7 +30,7 @@ CRASHES = "crashes-in-every-turn"
 
 def _config(*names: str, **settings: object) -> str:
     arguments = json.dumps(["--bank", str(BANK), "--names", *names])
-    given = {"max_iterations": len(names), "max_without_gain": 20, "max_concurrency": 4} | settings
+    given = {"max_iterations": len(names), "max_without_gain": 20, "max_concurrency": 1} | settings
     lines = "".join(f"{name}: {json.dumps(value)}\n" for name, value in given.items())
     return (
         f"domain: mock\nagent_model: offline/clerk\ncoding_agent: scripted\ncoding_agent_args: {arguments}\n{lines}"
@@ -57,6 +57,12 @@ def _iterations(checkout: Checkout) -> list[Iteration]:
     return Iterations(Store(checkout.vault)).all()
 
 
+def _worktrees(checkout: Checkout) -> set[str]:
+    """The folders that coding agents worked in, as the scripted one printed them."""
+    transcripts = (checkout.vault / "iterations").glob("*/transcript.txt")
+    return {word for path in transcripts for word in re.findall(r"^in (\S+)$", path.read_text(), re.MULTILINE)}
+
+
 def _score(checkout: Checkout) -> float:
     """Of the version that was kept: four tasks, so that it may well be below the baseline's."""
     score = Ledger(Store(checkout.vault)).best.row.val_score
@@ -77,7 +83,7 @@ def test_each_edit_ends_as_it_deserves(night: tuple[Checkout, "subprocess.Comple
         (3, "no edit", "agent/agent.py is a symbolic link"),
         (4, "accepted", "tasks ahead after"),
         (5, "rejected", "suite"),
-        (6, "refused", "the same edit was tried in iteration 5: rejected"),
+        (6, "repeated", "the same edit was tried in iteration 5: rejected"),
         (7, "refused", "it starts processes (subprocess)"),
         (7, "refused", "left 1 processes behind; they were ended"),
         (8, "no edit", "the file is unchanged"),
@@ -99,7 +105,8 @@ def test_only_the_accepted_edit_is_in_the_users_history(
     assert "tasks ahead after" in checkout.git("show", "--format=%B", "--no-patch", "HEAD")
     assert checkout.git("status", "--porcelain").splitlines() == ["A  notes.txt", "?? PROGRAM.md"]
     assert checkout.git("branch", "--show-current") == "mine\n" and checkout.git("worktree", "list").count("\n") == 1
-    assert not list(Path("/tmp").glob("auto-harness-*/worktree/agent/loop-test"))
+    left = [Path(note) for note in _worktrees(checkout) if Path(note).exists()]
+    assert len(_worktrees(checkout)) == 9 and not left
 
 
 def test_the_learnings_have_a_section_for_every_iteration(
@@ -110,7 +117,7 @@ def test_the_learnings_have_a_section_for_every_iteration(
     assert re.findall(r"^## Iteration (\d+): ", text, re.MULTILINE) == [str(number) for number in range(1, 10)]
     section = text[text.index("## Iteration 4") : text.index("## Iteration 5")]
     for words in (
-        "## Iteration 4: accepted",
+        "## Iteration 4: accepted (20",
         "+- Transfer the customer only where the policy demands it.",
         f"val_score: {_score(checkout):.4f}  (",
         "- train: 1 fixed, 0 broken, of 5 that were run with it",
@@ -152,7 +159,7 @@ def test_the_result_and_the_status_say_the_same(night: tuple[Checkout, "subproce
     )
     status = checkout.run("optimize.py", "--status").stdout
     assert "loop: ended on " in status and "max_iterations: 9 of 9" in status
-    assert "iterations: 9 finished, 4 refused, 3 no edit, 1 accepted, 1 rejected" in status
+    assert "iterations: 9 finished, 3 refused, 3 no edit, 1 accepted, 1 rejected, 1 repeated" in status
     assert f"best: {_score(checkout):.4f}  (iteration 4" in status
     assert checkout.run("report.py", "--verify").stdout.startswith("verified: 4 rows")
     assert checkout.run("report.py", "--compare", "baseline", "4").returncode == 0
@@ -186,7 +193,7 @@ def test_ctrl_c_and_the_stop_file_end_it_and_the_same_command_goes_on(prepared: 
     checkout = _configured(prepared, "helps")
     loop = _started(checkout)
     _wait_for(checkout, "screening", loop)
-    assert "process" in checkout.run("optimize.py", "--status").stdout, "another terminal sees it at work"
+    assert "loop: iteration 1, " in checkout.run("optimize.py", "--status").stdout, "another terminal sees it"
     loop.send_signal(signal.SIGINT)
     printed, errors = loop.communicate()
     assert loop.returncode == 130 and "stopped: Ctrl-C" in printed and "finishing what is in flight" in errors
@@ -197,9 +204,8 @@ def test_ctrl_c_and_the_stop_file_end_it_and_the_same_command_goes_on(prepared: 
     assert not (checkout.root / "workspace" / "STOP").exists()
     done = checkout.run("optimize.py")
     assert done.returncode == 0 and [one.end for one in _iterations(checkout)] == ["accepted"]
-    assert (checkout.vault / "iterations" / "0001" / "transcript.txt").read_text() == "scripted: helps\n", (
-        "asked once"
-    )
+    transcript = (checkout.vault / "iterations" / "0001" / "transcript.txt").read_text()
+    assert transcript.count("scripted: helps") == 1, "the coding agent was asked once"
 
 
 def test_ctrl_c_twice_ends_it_now(prepared: Checkout) -> None:
@@ -230,14 +236,19 @@ def test_it_does_not_go_on_over_the_users_own_changes(prepared: Checkout) -> Non
     assert checkout.agent.read_text().endswith("# mine\n")
 
 
-def test_mini_swe_agent_edits_through_the_whole_loop_and_an_outage_of_its_provider_is_waited_out(
-    prepared: Checkout,
-) -> None:
-    """The real package, against a server on loopback."""
-    checkout = prepared
-    with (checkout.root / "experiment_config.yaml").open("a") as config:
-        config.write("coding_agent: mini\ncoding_model: openai/scripted\nmax_iterations: 1\n")
-        config.write("coding_agent_usd: 1.0\nprices: {openai/scripted: {input: 1.0, output: 2.0}}\nmax_usd: 2.0\n")
+def test_mini_swe_agent_edits_through_the_whole_loop_where_another_one_had_failed(prepared: Checkout) -> None:
+    """The real package, against a server on loopback. One that fails without an edit is an outage, no iteration."""
+    checkout, config = prepared, prepared.root / "experiment_config.yaml"
+    limits = "max_iterations: 1\ncoding_agent_usd: 1.0\nmax_usd: 2.0\n"
+    config.write_text(f"{MOCK}{limits}coding_agent_command: [false]\n")
+    assert "must be a list of words" in checkout.run("optimize.py").stderr
+    config.write_text(config.read_text().replace("[false]", "['false']"))
+    done = checkout.run("optimize.py", "--no-waiting")
+    assert done.returncode == 2 and "the coding agent fails: exit code 1" in done.stderr
+    assert [(one.end, one.edit) for one in _iterations(checkout)] == [("", None)], "it is open"
+    with config.open("w") as file:
+        file.write(f"{MOCK}{limits}coding_agent: mini\n")
+        file.write("coding_model: openai/scripted\nprices: {openai/scripted: {input: 1.0, output: 2.0}}\n")
     edit = (
         "sed -i 's/^You are a helpful.*/&\\nTransfer the customer only where the policy demands it./' agent/agent.py"
     )
@@ -248,12 +259,8 @@ def test_mini_swe_agent_edits_through_the_whole_loop_and_an_outage_of_its_provid
         f"{edit}; {note}; {predict}",
         "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT",
     ]
-    with CodingAgentServer(commands, status=401) as server:
+    with CodingAgentServer(commands) as server:
         provider = {"OPENAI_API_BASE": f"{server.url}/v1", "OPENAI_API_KEY": "sk-scripted-key-0123456789"}
-        done = checkout.run("optimize.py", "--no-waiting", **provider)
-        assert done.returncode == 2 and "the coding agent fails: exit code 1" in done.stderr
-        assert [(one.end, one.edit) for one in _iterations(checkout)] == [("", None)], "it is open"
-        server.status = 200
         done = checkout.run("optimize.py", "--no-waiting", **provider)
     (iteration,) = _iterations(checkout)
     assert (done.returncode, iteration.end) == (0, "accepted"), done.stderr

@@ -13,6 +13,7 @@ from reference_actions import WITHOUT_EFFECT, changing_actions
 from solver import Solver
 
 from autoharness.errors import UserError
+from autoharness.ledger import Baseline, Ledger
 from autoharness.runner import BenchmarkRunner, TauBenchRunner, last_statuses
 from autoharness.store import Store
 from autoharness.tau import Tau2
@@ -153,3 +154,11 @@ def test_the_newest_run_of_each_task_counts(tmp_path: Path) -> None:
         (run / "run-001.json").write_text(json.dumps(document))
     assert last_statuses(store, "retail") == {"1": {"passed"}, "2": {"failed"}}
     assert last_statuses(store, "airline") == {}
+
+
+def test_what_was_held_out_under_other_settings_stays_hidden_from_whoever_asks(tmp_path: Path, tau2: Tau2) -> None:
+    """A look before anything is run, which the loop takes its train tasks from, knows it as a run does."""
+    store, train = Store(tmp_path / "vault"), tau2.facts("mock").splits["train"]
+    Ledger(store).append(Baseline("of another time", "", experiment={"domain": "mock"}, tasks=train[:2]))
+    runner = TauBenchRunner("mock", "offline/clerk", agent_file=ROOT / "agent" / "agent.py", store=store)
+    assert runner.look().measure.train == runner.measure().train == train[2:]

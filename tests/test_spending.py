@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from autoharness.config import Experiment
 from autoharness.results import Outcome, Status, Trial, Usage
-from autoharness.spending import FILE, LoopBudget, spent
+from autoharness.spending import FILE, LoopBudget, cost_of, settle, spent
 from autoharness.store import Store
 
 
@@ -19,9 +19,9 @@ def _outcome(usd: float, role: str = "agent") -> Outcome:
     return Outcome(Trial("1", 0, 1), Status.PASSED, 1.0, usage=usage)
 
 
-def _budget(store: Store, dearest_usd: float = 0.0, why: str = "", **limits: object) -> LoopBudget:
-    experiment = Experiment(agent_model="offline/clerk", **limits)  # type: ignore[arg-type]
-    return LoopBudget(experiment, store, dearest_usd, lambda: why)
+def _budget(store: Store, *known: Outcome, why: str = "", **limits: object) -> LoopBudget:
+    experiment = Experiment(agent_model="openai/mine", **limits)  # type: ignore[arg-type]
+    return LoopBudget(experiment, store, known, lambda: why)
 
 
 def test_who_spent_what_is_known_apart_and_by_iteration(tmp_path: Path) -> None:
@@ -35,7 +35,7 @@ def test_who_spent_what_is_known_apart_and_by_iteration(tmp_path: Path) -> None:
     budget.add_edit(None)
     total = spent(store)
     assert total.usd == {"coding agent": 3.0, "agent": 0.25, "user": 0.5, "judge": 0.125}
-    assert (total.total, total.simulations, total.assumed_usd) == (3.875, 3, 2.0)
+    assert (total.total, total.simulations_usd, total.assumed_usd) == (3.875, [0.25, 0.5, 0.125], 2.0)
     assert spent(store, 1).total == 0.875 and "$2.00 of it assumed" in spent(store, 2).line
 
 
@@ -77,7 +77,7 @@ def test_it_never_passes_the_cap_where_no_simulation_is_dearer_than_those_before
 ) -> None:
     """As the executor asks: before each one is begun, with so many in flight."""
     store = Store(tmp_path_factory.mktemp("vault"))
-    budget = _budget(store, dearest_usd=1.0, max_usd=cap)
+    budget = _budget(store, _outcome(1.0), max_usd=cap)
     waiting, in_flight = deque(costs), []
     while waiting or in_flight:
         while waiting and len(in_flight) < concurrency and budget.has_room(len(in_flight)):
@@ -89,3 +89,38 @@ def test_it_never_passes_the_cap_where_no_simulation_is_dearer_than_those_before
         budget.add(_outcome(done))
     assert spent(store).total <= cap + 1e-9 or not costs
     assert cap - spent(store).total < 1.0 + 1e-9 or not waiting, "it stops no earlier than it has to"
+
+
+def test_where_nobody_knows_what_a_simulation_costs_there_is_one_at_a_time(tmp_path: Path) -> None:
+    budget = _budget(Store(tmp_path), max_usd=5.0)
+    assert (budget.has_room(0), budget.has_room(1)) == (True, False)
+    budget.add(_outcome(1.0))
+    assert (budget.has_room(3), budget.has_room(4)) == (True, False)
+
+
+def test_what_a_dear_one_cost_is_known_after_a_restart(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    _budget(store, max_usd=5.0).add(_outcome(3.0))
+    again = _budget(store, max_usd=5.0)
+    assert not again.has_room(0) and again.reached.startswith("max_usd: 3.0000 of 5 USD spent")
+
+
+def test_simulations_from_before_the_prices_stood_there_are_priced_by_their_tokens(tmp_path: Path) -> None:
+    usage = {"agent": Usage(calls=1, prompt_tokens=1_000_000, completion_tokens=500_000, uncosted_calls=1)}
+    outcome = Outcome(Trial("1", 0, 1), Status.PASSED, 1.0, usage=usage)
+    prices = {"openai/mine": {"input": 1.0, "output": 2.0}}
+    assert cost_of(outcome, Experiment(agent_model="openai/mine", prices=prices)) == 2.0
+    assert cost_of(outcome, Experiment(agent_model="openai/mine")) is None
+    budget = _budget(Store(tmp_path), outcome, max_usd=5.0, prices=prices)
+    assert (budget.has_room(1), budget.has_room(2)) == (True, False)
+
+
+def test_what_was_kept_and_not_counted_when_a_kill_came_is_counted_once(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.keep({"trial": 0}, Outcome(Trial("0", 0, 1), Status.PASSED, 1.0, usage={"agent": Usage(cost_usd=8.0)}))
+    _budget(store).add(_outcome(1.0))
+    store.keep({"trial": 1}, _outcome(1.0))
+    store.keep({"trial": 2}, Outcome(Trial("2", 0, 1), Status.PASSED, 1.0, usage={"user": Usage(cost_usd=2.0)}))
+    for _ in range(2):
+        settle(store, iteration=3)
+        assert spent(store).total == 3.0 and spent(store, 3).usd["user"] == 2.0

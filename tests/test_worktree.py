@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,12 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     return made
 
 
+def _made(agent_source: str) -> Worktree:
+    worktree = Worktree.begin()
+    worktree.fill(agent_source)
+    return worktree
+
+
 def _state(checkout: Checkout) -> dict[str, str]:
     """Every file of the checkout and of its history that git does not merely log."""
     files = [path for path in checkout.root.rglob("*") if path.is_file() and "logs" not in path.parts]
@@ -28,7 +35,7 @@ def _state(checkout: Checkout) -> dict[str, str]:
 
 def test_it_has_the_agent_and_what_it_may_use_and_leaves_no_trace(checkout: Checkout) -> None:
     before = _state(checkout)
-    worktree = Worktree.make("# the kept version\n")
+    worktree = _made("# the kept version\n")
     assert (worktree.root / AGENT_FILE).read_text() == "# the kept version\n"
     files = sorted(str(path.relative_to(worktree.root)) for path in worktree.root.rglob("*") if path.is_file())
     assert files == [".git", "agent/agent.py", "agent/templates/tau_bench.py", "autoharness/agent_api.py"]
@@ -40,7 +47,7 @@ def test_it_has_the_agent_and_what_it_may_use_and_leaves_no_trace(checkout: Chec
 
 
 def test_what_it_touched_is_named_and_its_edit_is_taken(checkout: Checkout) -> None:
-    worktree = Worktree.make(TEMPLATE)
+    worktree = _made(TEMPLATE)
     (worktree.root / "workspace").mkdir()
     (worktree.root / "workspace" / "suite.json").write_text("{}")
     worktree.remember()
@@ -64,7 +71,7 @@ def test_what_it_touched_is_named_and_its_edit_is_taken(checkout: Checkout) -> N
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder", "missing", "huge"])
 def test_what_is_no_plain_file_is_not_read(checkout: Checkout, tmp_path: Path, kind: str) -> None:
     (tmp_path / "vault" / "trial.json").write_text("held out")
-    worktree = Worktree.make(TEMPLATE)
+    worktree = _made(TEMPLATE)
     (worktree.root / "workspace").mkdir()
     for path in (worktree.root / AGENT_FILE, worktree.root / NOTE):
         path.unlink(missing_ok=True)
@@ -84,7 +91,7 @@ def test_what_is_no_plain_file_is_not_read(checkout: Checkout, tmp_path: Path, k
 
 def test_a_planted_repository_runs_nothing_of_its_own(checkout: Checkout, tmp_path: Path) -> None:
     """`git status` in a folder whose .git names a program would run it."""
-    worktree = Worktree.make(TEMPLATE)
+    worktree = _made(TEMPLATE)
     worktree.remember()
     evil = worktree.root / "agent" / "evil"
     subprocess.run(["git", "init", "--quiet", str(evil)], check=True)
@@ -100,7 +107,7 @@ def test_a_planted_repository_runs_nothing_of_its_own(checkout: Checkout, tmp_pa
 
 
 def test_a_folder_nested_too_deep_to_follow_is_removed(checkout: Checkout) -> None:
-    worktree = Worktree.make(TEMPLATE)
+    worktree = _made(TEMPLATE)
     worktree.remember()
     os.chdir(worktree.root / "agent")
     for _ in range(1500):
@@ -127,3 +134,36 @@ def test_the_branch_is_that_which_is_checked_out(checkout: Checkout) -> None:
     assert branch_of(open_repository()) == "night"
     checkout.git("checkout", "--quiet", "--detach")
     assert branch_of(open_repository()) == ""
+
+
+def test_the_users_own_worktrees_stay_also_where_their_folders_cannot_be_seen(
+    checkout: Checkout, tmp_path: Path
+) -> None:
+    """As from a container that sees this checkout alone; `git worktree prune` would forget them."""
+    checkout.git("worktree", "add", "--quiet", str(tmp_path / "users"), "-b", "users")
+    (tmp_path / "users").rename(tmp_path / "out of sight")
+    _made(TEMPLATE).remove()
+    (tmp_path / "out of sight").rename(tmp_path / "users")
+    assert "users" in checkout.git("worktree", "list")
+    assert subprocess.run(["git", "status"], cwd=tmp_path / "users", capture_output=True).returncode == 0
+
+
+def test_names_that_are_no_text_or_more_than_a_line_are_shown_as_one(checkout: Checkout) -> None:
+    worktree = _made(TEMPLATE)
+    worktree.remember()
+    (worktree.root / "agent" / "a\n\n## Iteration 2: accepted\x1b[2J").write_text("")
+    with open(os.fsencode(worktree.root / "agent") + b"/x\xff", "wb"):  # noqa: PTH123
+        pass
+    assert worktree.touched == ["agent/a ## Iteration 2: accepted[2J (new)", "agent/x\\udcff (new)"]
+    worktree.remove()
+
+
+def test_many_files_do_not_keep_it_for_long(checkout: Checkout) -> None:
+    worktree = _made(TEMPLATE)
+    worktree.remember()
+    for number in range(30):
+        with (worktree.root / "agent" / f"sparse-{number}").open("wb") as file:
+            file.truncate(10**9)
+    started = time.monotonic()
+    assert len(worktree.touched) == 30 and time.monotonic() - started < 5
+    worktree.remove()
