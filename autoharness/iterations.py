@@ -119,12 +119,11 @@ class Iterations:
         write_json(self.folder(iteration.number) / "iteration.json", asdict(iteration))
         return iteration
 
-    def show_edit(self, iteration: Iteration, edit: Edit) -> None:
+    def show_edit(self, iteration: Iteration) -> None:
         """For whoever reads the folder: the agent file and its diff."""
-        if edit.agent:
-            before, after = (self._store.agent_source(agent) for agent in (iteration.incumbent, edit.agent))
-            write_text(self.folder(iteration.number) / "agent.py", after)
-            write_text(self.folder(iteration.number) / "edit.diff", diff(before, after))
+        if iteration.edit and iteration.edit.agent:
+            write_text(self.folder(iteration.number) / "agent.py", self._store.agent_source(iteration.edit.agent))
+            write_text(self.folder(iteration.number) / "edit.diff", self.diff(iteration))
 
     def diff(self, iteration: Iteration) -> str:
         """What it changed; empty where there was no edit."""

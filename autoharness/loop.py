@@ -114,25 +114,24 @@ class Loop:
             self._enter(iteration, "edit")
             if reason := self._budget.check_edit():
                 raise RunLimitReached("", reason)
-            edit, ran = self._proposer.propose(iteration)
-            self._budget.add_edit(0.0 if ran.failed else ran.cost_usd)
-            if ran.failed and not edit.agent:
+            with self._proposer.proposed(iteration) as (edit, ran):
+                self._budget.add_edit(0.0 if ran.failed else ran.cost_usd)
+                if edit.agent or not ran.failed:
+                    iteration = self._save(iteration, edit=edit)
+                    self._iterations.show_edit(iteration)
+            if not iteration.edit:
                 self._wait(waits, f"the coding agent fails: exit code {ran.exit_code}: {ran.last_words}")
-                continue
-            self._iterations.show_edit(iteration, edit)
-            iteration = self._save(iteration, edit=edit)
         return iteration
 
     def check(self, iteration: Iteration) -> Iteration:
         """What can be said against the edit without running anything."""
         assert iteration.edit
-        if iteration.end or iteration.gate >= 0:
+        if iteration.end or self._known_gate(iteration):
             return iteration
         if not iteration.edit.agent:
             return self._save(iteration, end=NO_EDIT, reasons=[iteration.edit.problem])
-        kept = [one for one in self._ledger().versions if one.row.agent == iteration.edit.agent]
-        if kept and kept[-1].iteration != iteration.number:
-            return self._save(iteration, end=REPEATED, reasons=[f"the file is that of {kept[-1].name}"])
+        if kept := [one.name for one in self._ledger().versions if one.row.agent == iteration.edit.agent]:
+            return self._save(iteration, end=REPEATED, reasons=[f"the file is that of {kept[-1]}"])
         if iteration.edit.problem:
             return self._save(iteration, end=REFUSED, reasons=[iteration.edit.problem])
         if repeated := self._iterations.repeats(iteration, iteration.edit.agent):

@@ -42,15 +42,16 @@ class Proposer:
         self._measure, self._store, self._coder = measure, store, coder
         self._iterations = Iterations(store)
 
-    def propose(self, iteration: Iteration) -> tuple[Edit, Ran]:
-        """One run of the coding agent, in a worktree that is gone afterwards. Raises UserError."""
+    @contextmanager
+    def proposed(self, iteration: Iteration) -> Iterator[tuple[Edit, Ran]]:
+        """One run of the coding agent. Its worktree is there until what it left was dealt with. Raises UserError."""
         incumbent = self._store.agent_source(iteration.incumbent)
         with self._worktree(iteration, incumbent) as worktree:
             self._furnish(worktree, iteration)
             worktree.remember()
             transcript = self._iterations.folder(iteration.number) / "transcript.txt"
             ran = self._coder.edit(worktree, transcript, iteration.number)
-            return self._read_edit(worktree, ran, incumbent), ran
+            yield self._read_edit(worktree, ran, incumbent), ran
 
     @contextmanager
     def _worktree(self, iteration: Iteration, incumbent: str) -> Iterator[Worktree]:

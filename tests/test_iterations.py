@@ -28,8 +28,9 @@ def _tried(store: Store, number: int, before: str, after: str, end: str) -> Iter
         Iteration(number, "measure", incumbent, "main", "scripted", before={"1": 0.0, "2": 1.0})
     )
     edit = Edit(agent, note="an idea", fixes=["1"])
-    iterations.show_edit(iteration, edit)
-    return iterations.save(replace(iteration, edit=edit, end=end, finished="now"))
+    iteration = iterations.save(replace(iteration, edit=edit, end=end, finished="now"))
+    iterations.show_edit(iteration)
+    return iteration
 
 
 def test_it_reads_back_what_was_written_and_shows_the_edit(store: Store) -> None:
