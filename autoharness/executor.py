@@ -71,6 +71,14 @@ class LocalExecutor:
                 worker.process.kill()
                 worker.process.wait()
 
+    def use(self, agents: Mapping[str, str]) -> None:
+        """Be ready for trials of these agent files from now on, while none runs. What belonged to others is ended."""
+        self._agents = agents
+        self._workers = [worker for worker in self._workers if worker.process.poll() is None]
+        for worker in self._workers:
+            with suppress(ChannelError):  # it dies just now; its reader reports that
+                worker.channel.send({"agents": dict(agents)})
+
     def facts(self, domain: str) -> Message:
         """tau's DomainFacts as JSON, and "layers": what confines an agent host here. Raises UserError."""
         facts: Message = self._ask({"facts": domain})["facts"]
@@ -99,6 +107,8 @@ class LocalExecutor:
             worker.channel.send(question)
         while True:
             sender, message = self._inbox.get()
+            if sender not in self._workers:
+                continue
             if message is None and sender is worker:
                 raise SetupError(f"the simulation worker ended at once: {_last_words(sender)}")
             if message is not None:
@@ -132,6 +142,8 @@ class LocalExecutor:
             if not self._in_flight:
                 return
             worker, message = self._inbox.get()
+            if worker not in self._workers:
+                continue
             if message is None:
                 yield from self._bury(worker, waiting)
                 continue

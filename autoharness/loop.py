@@ -16,6 +16,7 @@ from autoharness.coder import Coder
 from autoharness.config import AGENT_FILE, Experiment
 from autoharness.contest import COMMAND, is_void, run_trials
 from autoharness.errors import Outage, RunLimitReached, UserError
+from autoharness.executor import LocalExecutor
 from autoharness.gate import judge
 from autoharness.iterations import (
     ACCEPTED,
@@ -59,11 +60,12 @@ class Loop:
         measure: Measure,
         store: Store,
         coder: Coder,
+        workers: LocalExecutor,
         stop_reason: Callable[[], str],
         patience_s: Sequence[float],
     ) -> None:
         """`stop_reason`: why a person wants it to end; "" as long as nobody does."""
-        self._measure, self._store, self._coder = measure, store, coder
+        self._measure, self._store, self._coder, self._workers = measure, store, coder, workers
         self._experiment: Experiment = measure.experiment
         self._stop_reason, self._patience_s = stop_reason, patience_s
         self._iterations, self._proposer = Iterations(store), Proposer(measure, store, coder)
@@ -262,9 +264,9 @@ class Loop:
 
     @contextmanager
     def _bench(self, agent: str) -> Iterator[Bench]:
-        """Workers for one agent file, and for the kept versions beside it."""
+        """For one agent file, and for the kept versions beside it."""
         runner = TauBenchRunner.of(self._experiment, self._store.agent_file(agent), self._budget)
-        with runner.open(*Ledger(self._store).agents) as bench:
+        with runner.open(*Ledger(self._store).agents, workers=self._workers) as bench:
             yield bench
 
     def _patiently(self, bench: Bench, trials: list[Trial]) -> list[Outcome]:
@@ -296,10 +298,13 @@ class Loop:
         return bench.stored(bench.agent, self._measure.train)
 
     def _known_gate(self, iteration: Iteration) -> Gate | None:
-        """The gate's verdict on this edit against this incumbent, where it was given."""
+        """The gate's verdict on this edit against this incumbent, where it was given; not that of an earlier
+        iteration with the same edit."""
         assert iteration.edit
         question = (iteration.edit.agent, iteration.incumbent)
-        gates = [gate for gate in self._ledger().gates if (gate.agent, gate.incumbent) == question]
+        others = {one.gate for one in self._iterations.all(self._measure.id) if one.number != iteration.number}
+        asked = [gate for gate in self._ledger().gates if gate.number not in others]
+        gates = [gate for gate in asked if (gate.agent, gate.incumbent) == question]
         return gates[-1] if gates and gates[-1].verdict != UNDECIDED else None
 
     def _ledger(self) -> Ledger:

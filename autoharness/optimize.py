@@ -18,6 +18,7 @@ from autoharness.coder import Coder
 from autoharness.coding_agents import SCRIPTED, chosen
 from autoharness.config import SIMULATED, Experiment, resolve
 from autoharness.errors import EXIT_INTERRUPTED, Interrupted, Outage, UserError
+from autoharness.executor import LocalExecutor
 from autoharness.iterations import ACCEPTED, Iterations
 from autoharness.ledger import Ledger, reveal_lines
 from autoharness.loop import PATIENCE_S, Loop
@@ -46,13 +47,13 @@ def main(arguments: list[str]) -> int:
         return 0
     settings = {name: getattr(options, name) for name in _OF_THE_LOOP}
     experiment = resolve(settings, options.config).experiment
-    with store.lock(), Stop() as stop:
+    with store.lock(), Stop() as stop, TauBenchRunner.of(experiment).workers() as workers:
         clean_up(store)
         coder = Coder(chosen(experiment), experiment)
-        measure = _ready(experiment, store)
+        measure = _ready(experiment, store, workers)
         for line in [_headline(coder, experiment), *_lines_of(coder)]:
             print(f"[optimize] {line}", file=sys.stderr, flush=True)
-        loop = Loop(measure, store, coder, stop.reason, _patience_s(options))
+        loop = Loop(measure, store, coder, workers, stop.reason, _patience_s(options))
         try:
             reason = loop.run()
         except (Outage, UserError, Interrupted) as error:
@@ -122,10 +123,10 @@ def _patience_s(options: Namespace) -> Sequence[float]:
     return () if options.no_waiting else PATIENCE_S
 
 
-def _ready(experiment: Experiment, store: Store) -> Measure:
+def _ready(experiment: Experiment, store: Store, workers: LocalExecutor) -> Measure:
     """The measure. Raises UserError where something is missing that the night would trip over."""
     check_repository()
-    look = TauBenchRunner.of(experiment).look()
+    look = TauBenchRunner.of(experiment).look(workers)
     for model, what in look.missing_keys.items():
         raise UserError(f"no key for {model}: {what} is not set; put it into .env")
     ledger = Ledger(store, look.measure.id)

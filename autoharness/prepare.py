@@ -98,18 +98,19 @@ def _reset_agent(store: Store) -> None:
 
 def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool) -> int:
     runner = TauBenchRunner.of(experiment)
-    look = runner.look()
-    measure = look.measure
-    for model, what in look.missing_keys.items():
-        raise UserError(f"no key for {model}: {what} is not set; put it into .env")
-    ledger, code = Ledger(store, measure.id), 0
-    _check_measure(measure, ledger, new_experiment)
-    if not ledger.versions:
-        with runner.open() as bench:
-            code = _run_baseline(bench, ledger)
-    else:
-        _say(f"baseline: recorded on {ledger.versions[0].row.time}")
-        _accept_evaluator(measure, ledger, store)
+    with runner.workers() as workers:
+        look = runner.look(workers)
+        measure = look.measure
+        for model, what in look.missing_keys.items():
+            raise UserError(f"no key for {model}: {what} is not set; put it into .env")
+        ledger, code = Ledger(store, measure.id), 0
+        _check_measure(measure, ledger, new_experiment)
+        if not ledger.versions:
+            with runner.open(workers=workers) as bench:
+                code = _run_baseline(bench, ledger)
+        else:
+            _say(f"baseline: recorded on {ledger.versions[0].row.time}")
+            _accept_evaluator(measure, ledger, store)
     _export(measure, ledger, store)
     if ledger.versions:
         print(f"baseline: {score_line(ledger.versions[0].row.held_out.values())}  ({measure.words})")

@@ -10,7 +10,7 @@ import platform
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from autoharness.measure import Measure
 from autoharness.progress import Progress
 from autoharness.replay import PREFIX as REPLAY
 from autoharness.results import EVALUATED, Outcome, Trial, mean, rewards_by_task, settled_rewards
-from autoharness.store import Store, default_vault, now, read_agent, write_json
+from autoharness.store import Store, default_vault, now, read_agent, remove_tree, write_json
 from autoharness.workspace import export_domain, export_traces
 
 CONFIRM = "report.py --confirm"
@@ -174,16 +174,30 @@ class TauBenchRunner(BenchmarkRunner):
         return run.rewards
 
     @contextmanager
-    def open(self, *others: str) -> Iterator["Bench"]:
+    def workers(self) -> Iterator[LocalExecutor]:
+        """Worker processes that several looks and benches of one experiment share, one after the other."""
+        folder = (self._store or Store(default_vault())).new_run()
+        try:
+            with LocalExecutor(self.experiment, {}, folder) as executor:
+                yield executor
+        finally:
+            if not any(log.stat().st_size for log in folder.iterdir()):
+                remove_tree(folder)  # they said nothing
+
+    @contextmanager
+    def open(self, *others: str, workers: LocalExecutor | None = None) -> Iterator["Bench"]:
         """A bench for this agent file: several runs in a row share its workers. Raises UserError.
 
         `others`: the SHA-256 of further agent files in the store, whose trials can be run beside this one's.
+        `workers`: those that stand ready, else it has its own.
         """
         source = self._agent_source()
         store = self._store or Store(default_vault())
         folder, agent = store.new_run(), store.keep_agent(source.encode())
         agents = {agent: source, **{other: store.agent_source(other) for other in others}}
-        with LocalExecutor(self.experiment, agents, folder) as executor:
+        own = LocalExecutor(self.experiment, {}, folder)
+        with nullcontext(workers) if workers else own as executor:
+            executor.use(agents)
             measure = self._measure(executor, self._held_out_before())
             self._progress.say(*measure.not_enforced)
             budget = self._budget or RunBudget(self.experiment)
@@ -194,11 +208,11 @@ class TauBenchRunner(BenchmarkRunner):
         with self._asking() as executor:
             return self._measure(executor, self._held_out_before())
 
-    def look(self) -> "LookedAt":
+    def look(self, workers: LocalExecutor | None = None) -> "LookedAt":
         """`measure()`, and what is missing of the experiment's models. Raises UserError."""
         models = {self.experiment.model_of(role) for role in ("agent", "user", "judge")}
         providers = sorted(model for model in models if not model.startswith((OFFLINE, REPLAY)))
-        with self._asking() as executor:
+        with nullcontext(workers) if workers else self._asking() as executor:
             measure = self._measure(executor, self._held_out_before())
             if not providers:
                 return LookedAt(measure, {}, [])

@@ -96,6 +96,14 @@ class Hosts:
         self._shared: dict[tuple[str, bool], Host] = {}
         self._lock = threading.Lock()
 
+    def use(self, agents: Mapping[str, AgentFile]) -> None:
+        """These from now on; the hosts of others are closed."""
+        with self._lock:
+            self._agents = agents
+            for agent, held_out in list(self._shared):
+                if agent not in agents:
+                    self._shared.pop((agent, held_out)).close()
+
     @contextmanager
     def host(self, agent: str, held_out: bool) -> Iterator[Host]:
         """One for a simulation that nothing speaks against. Raises HostFailed."""
@@ -343,6 +351,12 @@ def confinement_of(experiment: Experiment, folder: Path, private: Iterable[str])
     return Confinement(experiment.isolation_mode, folder, tuple(private), memory_mb, base_url)
 
 
+def _agent_files(sources: Mapping[str, str], experiment: Experiment) -> dict[str, AgentFile]:
+    """By SHA-256."""
+    model, effort = experiment.agent_model, experiment.reasoning_effort
+    return {sha256: AgentFile(source, model, effort) for sha256, source in sources.items()}
+
+
 class Worker:
     """Answers the door's messages until the channel closes."""
 
@@ -355,27 +369,28 @@ class Worker:
             return
         setup = setup["setup"]
         experiment = Experiment(**setup["experiment"])
-        model, effort = experiment.agent_model, experiment.reasoning_effort
-        agents = {sha256: AgentFile(source, model, effort) for sha256, source in setup["agents"].items()}
         try:
             set_prices(experiment.prices)
             tau2 = Tau2()
             confinement = confinement_of(experiment, Path(setup["folder"]), [*setup["private"], *tau2.folders])
             per_simulation = experiment.fresh_host == PER_SIMULATION
+            agents = _agent_files(setup["agents"], experiment)
             hosts = Hosts(agents, experiment.agent_timeout_s, confinement, per_simulation, setup["layers"])
             try:
-                self._answer_all(tau2, hosts, Simulator(tau2, experiment, hosts), setup["threads"])
+                self._answer_all(tau2, hosts, experiment, setup["threads"])
             finally:
                 hosts.close()
         except UserError as error:
             self._channel.send({"user_error": str(error)})
 
-    def _answer_all(self, tau2: Tau2, hosts: Hosts, simulator: Simulator, threads: int) -> None:
-        pool = ThreadPoolExecutor(threads)
+    def _answer_all(self, tau2: Tau2, hosts: Hosts, experiment: Experiment, threads: int) -> None:
+        pool, simulator = ThreadPoolExecutor(threads), Simulator(tau2, experiment, hosts)
         while (message := self._channel.receive()) is not None:
             if "facts" in message:
                 facts = asdict(tau2.facts(message["facts"])) | {"layers": hosts.layers()}
                 self._channel.send({"facts": facts})
+            elif "agents" in message:
+                hosts.use(_agent_files(message["agents"], experiment))
             elif "keys" in message:
                 missing = {model: missing_keys(model) for model in message["keys"]}
                 self._channel.send({"keys": {model: what for model, what in missing.items() if what}})
