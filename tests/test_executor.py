@@ -78,3 +78,22 @@ def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("PYTHONPATH", str(broken))
     with executor(tmp_path) as machine, pytest.raises(SetupError, match="this loguru is broken"):
         machine.facts("mock")
+
+
+def test_other_agent_files_can_be_used_after_a_while_also_where_a_worker_has_died_meanwhile(
+    tmp_path: Path, gate: threading.Event
+) -> None:
+    """A loop keeps its workers all night, while coding agents are at work for half an hour each."""
+    gate.set()
+    with executor(tmp_path) as machine:
+        assert [one.status for one in machine.run(TRIALS[:1], diagnose=set())] == [Status.PASSED]
+        machine._workers[0].process.kill()
+        machine._workers[0].process.wait()
+        broken = TEMPLATE.replace("answer = generate(", "answer = None.generate(")
+        machine.use({"one": TEMPLATE, "two": broken})
+        trials = [Trial("create_task_1", 0, 1, "one"), Trial("create_task_1", 0, 1, "two")]
+        ends = {one.trial.agent: one.status for one in machine.run(trials, diagnose=set())}
+        assert ends == {"one": Status.PASSED, "two": Status.AGENT_ERROR}
+        machine.use({"three": broken})
+        last = [Trial("create_task_1", 0, 1, "three")]
+        assert [one.status for one in machine.run(last, diagnose=set())] == [Status.AGENT_ERROR]
