@@ -152,7 +152,7 @@ def _killed(checkout: Checkout, phase: str, chance: random.Random) -> str:
     head, seen, reached = _head(checkout), "", False
     while loop.poll() is None and time.monotonic() < moment:
         now = MADE if phase == MADE and _head(checkout) != head else _phase(checkout, loop.pid)
-        if now == phase and not reached and (phase != "train" or seen == "commit"):
+        if phase and now == phase and not reached and (phase != "train" or seen == "commit"):
             moment, reached = time.monotonic() + chance.uniform(0, _LONGEST_DELAY_S[phase]), True
         seen = now or seen
         time.sleep(0.0005)
