@@ -43,12 +43,12 @@ EDITS = ("ask-for-care", "shorter-code")
 """One that is accepted, one that is rejected."""
 _LONGEST_RUN_S = 300.0
 _LONGEST_DELAY_S = {
-    "train": 2.0,
-    "edit": 0.4,
-    "screening": 0.5,
-    "gate": 1.0,
-    "commit": 0.03,
-    "learn": 0.01,
+    "train": 0.3,
+    "edit": 0.15,
+    "screening": 0.3,
+    "gate": 0.5,
+    "commit": 0.015,
+    "learn": 0.005,
     MADE: 0.0,
 }
 """After the phase was entered."""
