@@ -15,7 +15,7 @@ from autoharness.contest import FIRST_TRIAL, looks_of, run_trials, unfinished
 from autoharness.errors import EXIT_MISUSE, EXIT_UNDECIDED, UserError
 from autoharness.ledger import Baseline, Evaluator, Ledger, mend
 from autoharness.measure import Measure
-from autoharness.program import PROGRAM_FILE, compose
+from autoharness.program import PROGRAM_FILE, compose, python_command
 from autoharness.results import Status, mean
 from autoharness.runner import Bench, Run, TauBenchRunner
 from autoharness.stats import score_line
@@ -115,7 +115,7 @@ def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool
     if ledger.versions:
         print(f"baseline: {score_line(ledger.versions[0].row.held_out.values())}  ({measure.words})")
         print(f"train: {score_line(ledger.versions[0].row.train.values())}")
-        print(f"next: start a coding agent here and tell it to read {PROGRAM_FILE}")
+        print(f"next: {python_command()} optimize.py, or tell a coding agent here to follow {PROGRAM_FILE}")
     if experiment.simulated:
         print(SIMULATED)
     return code
