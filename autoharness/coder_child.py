@@ -4,7 +4,7 @@
 
 In, on stdin:   {"command", "folder", "environment", "prompt": a file or "", "rules": what `landlock.restrict` takes}
                 stdin stays open as long as the agent may run: where it closes, whoever started this is gone
-Out, on the descriptor:  {"exit_code", "left_behind", "files": "" or why the kernel confines no files}
+Out, on the descriptor:  {"exit_code", "left_behind": how many processes}
 
 What the agent starts stays below this process, however often it forks: orphans come to a subreaper, not to init.
 """
@@ -61,8 +61,7 @@ def main() -> None:
     threading.Thread(target=_end_with_stdin, args=(agent,), daemon=True).start()
     code = agent.wait()
     left_behind = _end_the_rest()
-    files = "" if version else "the kernel has no Landlock"
-    report.write(json.dumps({"exit_code": code, "left_behind": left_behind, "files": files}))
+    report.write(json.dumps({"exit_code": code, "left_behind": left_behind}))
 
 
 def _first_line() -> bytes:

@@ -48,7 +48,7 @@ def status_lines(store: Store) -> list[str]:
     lines.append(f"iterations: {len(finished)} finished" + "".join(f", {count} {end}" for end, count in ends.items()))
     if ledger.versions:
         best = ledger.best
-        lines.append(f"best: {best.row.val_score:.4f}  ({best.name}, {ledger.measure and best.row.measured})")
+        lines.append(f"best: {best.row.val_score:.4f}  ({best.name}, {best.row.measured})")
     lines.append(f"spent: {spent(store).line}")
     lines += [f"  {summary(one)}" for one in finished[-_NEWEST:]]
     lines += _open_lines(iterations, store)
