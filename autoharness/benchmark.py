@@ -13,7 +13,7 @@ from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
 from autoharness.holdout import Shown, shown
 from autoharness.ledger import Ledger
 from autoharness.measure import Measure
-from autoharness.results import EVALUATED, Outcome, Status, natural_order, passed, rewards_by_task
+from autoharness.results import EVALUATED, VERIFIED, Outcome, Status, natural_order, passed, rewards_by_task
 from autoharness.runner import Bench, BenchmarkRunner, Run, TauBenchRunner, last_statuses
 from autoharness.stats import score_line
 from autoharness.store import Store, default_vault
@@ -73,6 +73,12 @@ def _parser() -> Parser:
     parser.add_argument("--user-model", metavar="MODEL", help="the user simulator's; the agent's where not given")
     parser.add_argument("--reasoning-effort", metavar="EFFORT")
     parser.add_argument("--seed", type=int, metavar="N", help="root of the trial seeds")
+    parser.add_argument(
+        "--verify-sample",
+        type=float,
+        metavar="P",
+        help="score this share of the simulations once more on tau2's plain path",
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="instead of experiment_config.yaml")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved experiment and run nothing")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
@@ -179,6 +185,9 @@ def _explain(run: Run, hidden: set[str]) -> None:
     for reason, task_ids in reasons.items():
         who = f"{len(task_ids)} simulations" if len(task_ids) > 3 or "(held out)" in reason else ", ".join(task_ids)
         print(f"[benchmark] {who}: {reason}", file=sys.stderr)
+    verified = sum(VERIFIED in outcome.notes for outcome in run.outcomes)
+    if verified:
+        print(f"[benchmark] {verified} of {len(run.outcomes)} simulations: {VERIFIED}", file=sys.stderr)
     print(f"[benchmark] log: {run.folder}", file=sys.stderr)
 
 

@@ -108,6 +108,8 @@ class Experiment:
     """Further tries of one LLM call that failed."""
     simulation_retries: int = 2
     """Further tries of a simulation that infrastructure failed."""
+    verify_sample: float = 0.0
+    """The share of simulations that are scored once more on tau2's plain path, without shared databases."""
     prices: dict[str, Any] = field(default_factory=dict)
     """By model, where litellm knows none: {input: USD, output: USD}, for a million tokens."""
     coding_agent: str | None = None
@@ -172,6 +174,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "llm_retries": (0, _LARGEST),
     "simulation_retries": (0, _LARGEST),
     "threshold": (0, 1),
+    "verify_sample": (0, 1),
     "agent_timeout_s": (0.1, _LARGEST),
     "agent_memory_mb": (256, _LARGEST),
     "llm_timeout_s": (0.1, _LARGEST),

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 from autoharness import strict_json
@@ -76,11 +77,14 @@ class LiteLLM:
     def __init__(self, model: str, timeout_s: float) -> None:
         import litellm  # seconds of import: only where a provider is really asked
 
+        from autoharness.lean import Lean
+
         litellm.drop_params = True
         litellm.suppress_debug_info = True
         self._litellm = litellm
         self._model = model
         self._timeout_s = timeout_s
+        self._complete = Lean(_http_client(), self._completion, self._read)
 
     def __call__(self, request: Request) -> Response:
         """The client bounds the wait for each byte alone: a server that drips would hold a call for ever.
@@ -97,7 +101,7 @@ class LiteLLM:
 
     def _ask(self, request: Request, answer: Future[Response]) -> None:
         try:
-            answer.set_result(self._completion(request))
+            answer.set_result(without_whole_keys(self._complete(request)))
         except Exception as error:  # litellm's errors have no common base; each has a status code
             answer.set_exception(self._fault(error))
 
@@ -111,11 +115,26 @@ class LiteLLM:
             num_retries=0,
             allowed_openai_params=kept,
         )
-        answer: Response = without_whole_keys(response.model_dump(exclude_none=True))
-        answer["cost_usd"] = response._hidden_params.get("response_cost")
-        if not _usage_of(answer, 0).tokens:
-            answer["cost_usd"] = None  # litellm takes a provider that does not say what it used for a free one
-        return answer
+        return _response_of(response, response._hidden_params.get("response_cost"))
+
+    def _read(self, body: Response) -> Response:
+        """A completion's body as litellm reads it: see `lean`."""
+        from litellm.litellm_core_utils.llm_response_utils.convert_dict_to_response import (
+            convert_to_model_response_object,
+        )
+        from openai.types.chat import ChatCompletion
+
+        model, provider, _, _ = self._litellm.get_llm_provider(self._model)
+        empty = self._litellm.ModelResponse()
+        if provider != "openai":
+            empty.model = f"{provider}/{model}"
+        dumped = ChatCompletion.construct(**body).model_dump()  # what its OpenAI client makes of it
+        response = convert_to_model_response_object(response_object=dumped, model_response_object=empty)
+        try:
+            cost_usd = self._litellm.completion_cost(response, model=model, custom_llm_provider=provider)
+        except Exception:  # it knows no price
+            cost_usd = None
+        return _response_of(response, cost_usd)
 
     def _fault(self, error: Exception) -> ProviderFault:
         code = getattr(error, "status_code", 0)
@@ -126,6 +145,26 @@ class LiteLLM:
         fault.retry_after_s = _retry_after_s(error)
         fault.retryable = fault.retryable and not too_large
         return fault
+
+
+def _response_of(response: Any, cost_usd: float | None) -> Response:
+    """litellm's response as a chat completion, with what it cost."""
+    answer: Response = response.model_dump(exclude_none=True)
+    # litellm takes a provider that does not say what it used for a free one
+    answer["cost_usd"] = cost_usd if _usage_of(answer, 0).tokens else None
+    return answer
+
+
+@cache
+def _http_client() -> Any:
+    """What every OpenAI client of litellm's in this process sends through."""
+    import litellm
+    from litellm.llms.custom_httpx.http_handler import get_ssl_configuration
+
+    from autoharness.lean import Client
+
+    litellm.client_session = Client(verify=get_ssl_configuration())
+    return litellm.client_session
 
 
 def missing_keys(model: str) -> str:

@@ -11,6 +11,9 @@ from typing import Any, TypeVar
 
 PASS_TOLERANCE = 1e-6
 
+VERIFIED = "scored the same on tau2's plain path"
+"""The note of an outcome that was checked (`verify_sample`)."""
+
 _Value = TypeVar("_Value")
 
 Rewards = Mapping[str, float | None]

@@ -29,14 +29,18 @@ def scrubbed(text: str) -> str:
 
 def without_whole_keys(value: Any) -> Any:
     """A JSON value, with ($NAME) in place of whole keys: what a model says is not changed for less."""
+    keys = {key: f"(${name})" for name, key in _values(_KEYS) if len(key) >= _WHOLE_KEY_CHARS}
+    return _replaced(value, keys) if keys else value
+
+
+def _replaced(value: Any, keys: dict[str, str]) -> Any:
     if isinstance(value, dict):
-        return {key: without_whole_keys(inner) for key, inner in value.items()}
+        return {key: _replaced(inner, keys) for key, inner in value.items()}
     if isinstance(value, list):
-        return [without_whole_keys(inner) for inner in value]
+        return [_replaced(inner, keys) for inner in value]
     if isinstance(value, str):
-        for name, key in _values(_KEYS):
-            if len(key) >= _WHOLE_KEY_CHARS:
-                value = value.replace(key, f"(${name})")
+        for key, instead in keys.items():
+            value = value.replace(key, instead)
     return value
 
 

@@ -19,9 +19,11 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, cached_property, wraps
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
+from autoharness import databases, toolkits
 from autoharness.config import check_choice
 from autoharness.errors import (
     AgentError,
@@ -105,6 +107,7 @@ class Tau2:
         _route_llm_calls()
         _let_assertions_fail()
         _bound_tools()
+        _share_what_environments_are_made_of()
 
     @property
     def domains(self) -> list[str]:
@@ -205,7 +208,12 @@ class Tau2:
                 gold.make_tool_call(tool_name=action.name, requestor=action.requestor, **action.arguments)
             except Exception:  # as tau2's evaluator does: a reference action that fails changes nothing
                 continue
-        return list(differences(_databases(gold), _databases(conversation.environment)))[:_MOST_DIFFERENCES]
+        found: list[Json] = []
+        for name, kit in _toolkits(gold).items():
+            ours = [getattr(one, "db", None) for one in (kit, _toolkits(conversation.environment)[name])]
+            if None not in ours:
+                found += islice(databases.differences(*databases.comparable(*ours), name), _MOST_DIFFERENCES)
+        return found[:_MOST_DIFFERENCES]
 
     def script(self, domain: str, task_id: str) -> Script:
         """The task's reference actions and what goes with them."""
@@ -399,6 +407,15 @@ class _NoAgent:
         raise EvaluationError("tau2's evaluator asked the agent")
 
 
+def _share_what_environments_are_made_of() -> None:
+    from tau2.environment import toolkit
+    from tau2.environment.db import DB
+    from tau2.environment.tool import Tool
+
+    databases.install(DB, toolkit.ToolKitBase)
+    toolkits.install(toolkit, Tool)
+
+
 def _route_llm_calls() -> None:
     """Where tau2 asks an LLM itself - as user simulator, as judge - it now asks the simulation's gateway session."""
     from tau2.evaluator import evaluator_nl_assertions
@@ -529,25 +546,13 @@ def _request(instructions: Any) -> str:
     return "\n".join(part for part in (instructions.reason_for_call, instructions.known_info) if part)
 
 
+def _toolkits(environment: Any) -> dict[str, Any]:
+    return {"agent": environment.tools, "user": environment.user_tools}
+
+
 def _databases(environment: Any) -> Json:
-    toolkits = {"agent": environment.tools, "user": environment.user_tools}
-    databases = {name: getattr(toolkit, "db", None) for name, toolkit in toolkits.items()}
-    return {name: db.model_dump(mode="json") for name, db in databases.items() if db is not None}
-
-
-def differences(expected: Any, actual: Any, path: str = "") -> Iterator[Json]:
-    """The leaves at which two JSON values differ, as {"path", "expected", "actual"}; a missing side is None."""
-    if type(expected) is type(actual) and expected == actual:
-        return
-    if isinstance(expected, dict) and isinstance(actual, dict):
-        for key in expected | actual:
-            yield from differences(expected.get(key), actual.get(key), f"{path}.{key}" if path else str(key))
-    elif isinstance(expected, list) and isinstance(actual, list):
-        for index in range(max(len(expected), len(actual))):
-            one, other = (values[index] if index < len(values) else None for values in (expected, actual))
-            yield from differences(one, other, f"{path}[{index}]")
-    else:
-        yield {"path": path, "expected": expected, "actual": actual}
+    found = {name: getattr(toolkit, "db", None) for name, toolkit in _toolkits(environment).items()}
+    return {name: db.model_dump(mode="json") for name, db in found.items() if db is not None}
 
 
 def _data_files(domain: str) -> dict[str, str]:

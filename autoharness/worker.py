@@ -34,13 +34,14 @@ if __name__ == "__main__":
     del sys.path[0]
     autoharness.begin()
 
-from autoharness import agent_api, offline
+from autoharness import agent_api, databases, offline
 from autoharness.channel import Channel, Message, connect
 from autoharness.config import OFFLINE, PER_SIMULATION, Experiment
 from autoharness.errors import (
     AgentError,
     AgentTimeout,
     ChannelError,
+    EvaluationError,
     HostDied,
     HostFailed,
     InfrastructureError,
@@ -68,7 +69,7 @@ from autoharness.host import AgentFile, Confinement, Host, checked_reply
 from autoharness.leaks import Secrets, scan
 from autoharness.replay import PREFIX as REPLAY
 from autoharness.replay import Replay
-from autoharness.results import Outcome, Status, Trial, Usage, passed
+from autoharness.results import VERIFIED, Outcome, Status, Trial, Usage, passed
 from autoharness.tau import Conversation, Json, Limits, Tau2
 
 
@@ -232,6 +233,7 @@ class Simulator:
         for role, what in session.uncounted.items():
             raise UserError(_uncounted_line(self._experiment.model_of(role), what))
         duration_s = round(time.monotonic() - clock, 3)
+        notes += outcome.notes
         return replace(outcome, usage=session.usage, started=started, duration_s=duration_s, notes=notes)
 
     def _attempt(self, trial: Trial, session: Session, diagnose: bool, notes: list[str]) -> tuple[Outcome, bool]:
@@ -255,16 +257,26 @@ class Simulator:
         """In the shared host; alone in a fresh one where that dies, since any simulation in it may have killed it."""
         try:
             with self._hosts.host(trial.agent, held_out=not diagnose) as host:
-                return self._simulate(trial, session, diagnose, host)
+                return self._simulate(trial, session, diagnose, host, notes)
         except HostDied as death:
             notes.append(f"run once more, alone: {death}")
         with self._hosts.alone(trial.agent) as host:
             try:
-                return self._simulate(trial, session, diagnose, host)
+                return self._simulate(trial, session, diagnose, host, notes)
             except HostDied as death:
                 raise (AgentTimeout if death.hung else AgentError)(str(death)) from death
 
-    def _simulate(self, trial: Trial, session: Session, diagnose: bool, host: Host) -> Outcome:
+    def _simulate(self, trial: Trial, session: Session, diagnose: bool, host: Host, notes: list[str]) -> Outcome:
+        """On shared databases; on tau2's plain path where that went wrong, which pays for no LLM call again."""
+        try:
+            with databases.watch():
+                return self._converse(trial, session, diagnose, host)
+        except databases.SharedRecordChanged as error:
+            notes.append(f"run once more on tau2's plain path: {error}")
+        with databases.plain():
+            return self._converse(trial, session, diagnose, host)
+
+    def _converse(self, trial: Trial, session: Session, diagnose: bool, host: Host) -> Outcome:
         settings = self._experiment
         session.begin_attempt()
         name = secrets.token_hex(16)  # the agent asks in it: not to be guessed, and no word about the task
@@ -288,6 +300,9 @@ class Simulator:
         domain = self._experiment.domain
         reward_info = self._tau2.evaluate(domain, conversation, session.complete)
         reward = float(reward_info["reward"])
+        verified = random.random() < self._experiment.verify_sample and not databases.is_plain()
+        if verified:
+            self._verify(conversation, reward_info, session)
         return Outcome(
             trial=trial,
             status=Status.PASSED if passed(reward) else Status.FAILED,
@@ -296,7 +311,19 @@ class Simulator:
             reward_info=reward_info,
             messages=conversation.messages,
             database_diff=self._tau2.database_diff(domain, conversation) if diagnose and not passed(reward) else [],
+            notes=[VERIFIED] if verified else [],
         )
+
+    def _verify(self, conversation: Conversation, reward_info: Json, session: Session) -> None:
+        """Raises SharedRecordChanged where tau2's plain path gives other answers of tools, checks or rewards."""
+        session.begin_attempt()  # the judge's answers are known
+        try:
+            with databases.plain():
+                plainly = self._tau2.evaluate(self._experiment.domain, conversation, session.complete)
+        except EvaluationError as error:
+            raise databases.SharedRecordChanged(f"tau2's plain path does not score it: {error}") from error
+        if plainly != reward_info:
+            raise databases.SharedRecordChanged("tau2's plain path scores it otherwise")
 
     def _session(self, trial: Trial) -> Session:
         settings = self._experiment

@@ -61,11 +61,19 @@ class LLMServer:
     What `reply` raises is printed with its traceback and answered with status 400: clients do not retry that.
     """
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, remember: bool = True) -> None:
+        """`remember`: keep the requests; a measurement of thousands does not."""
         self.reply = reply
         self.requests: list[Received] = []  # only ever appended to, so safe to read at any time
+        self.remember = remember
+        self.asked = 0
         self._server = _Server(self)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+
+    def received(self, one: Received) -> None:
+        self.asked += 1  # a measure, not a promise: threads may race
+        if self.remember:
+            self.requests.append(one)
 
     @property
     def url(self) -> str:
@@ -130,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
         """The answer to send: even a completion is a Fault here, with nothing wrong."""
         try:
             request = json.loads(raw)
-            self.server.owner.requests.append(Received(request, self.headers.get("Authorization")))
+            self.server.owner.received(Received(request, self.headers.get("Authorization")))
             answer = self.server.owner.reply(request)
         except Exception as error:
             traceback.print_exc()

@@ -15,7 +15,7 @@ LAYERS = (
     {"imports"},  # L0: loaded before everything else
     {"__init__", "errors", "strict_json"},  # L0: the rest of L0 may import these
     {"agent_api", "agent_request", "channel", "cli", "config", "literals", "mistakes", "results", "scrub"},  # L0
-    {"seccomp", "tool_bounds"},  # L0
+    {"databases", "lean", "seccomp", "tool_bounds", "toolkits"},  # L0
     {"budget", "data", "holdout", "landlock", "leaks", "progress", "sequential", "stats", "store", "tasks"},  # L1
     {"watchdog"},  # L1
     {

@@ -11,10 +11,11 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoharness.databases import differences
 from autoharness.errors import UserError
 from autoharness.results import Status, Trial
 from autoharness.tasks import cut
-from autoharness.tau import AGENT_NAME, Tau2, differences
+from autoharness.tau import AGENT_NAME, Tau2
 from autoharness.tool_bounds import takes_for_ever
 
 JSON = st.recursive(
