@@ -1,15 +1,19 @@
 """Runs simulations on this machine: worker processes, one for each core, fed by the door process.
 
-The door imports neither tau2 nor litellm; it hands out trials and takes outcomes. A worker that dies costs the
-simulations that were in it; they are given to another one, twice at the most.
+The door imports neither tau2 nor litellm; it hands out trials and takes outcomes. A process of its own, the nursery,
+imports them once and forks the workers. A worker that dies, or is not heard of for a minute, costs the simulations
+that were in it; they are given to another one, twice at the most.
 """
 
+import json
 import os
 import queue
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -25,8 +29,11 @@ from autoharness.leaks import Leak
 from autoharness.results import Outcome, Status, Trial
 from autoharness.store import default_vault
 
+START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 _MOST_TRIES = 3
-_WORKER = Path(__file__).resolve().with_name("worker.py")
+_NURSERY = Path(__file__).resolve().with_name("nursery.py")
+_LONGEST_SILENCE_S = 60.0
+_LONGEST_END_S = 10.0
 
 
 @dataclass
@@ -37,10 +44,53 @@ class _Job:
 
 @dataclass
 class _Worker:
-    process: subprocess.Popen[bytes]
     channel: Channel
     log: Path
     jobs: dict[int, _Job] = field(default_factory=dict)
+    pid: int = 0
+    """0 until it has said so."""
+    heard: float = field(default_factory=time.monotonic)
+    """When its last message came; it sends some without being asked."""
+    ended: bool = False
+
+
+class _Nursery:
+    """The process that forks workers, as the door sees it."""
+
+    def __init__(self, experiment: Experiment, log: Path) -> None:
+        self.log = log
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", str(_NURSERY), str(theirs.fileno()), START_METHOD],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, **data.environment(), "PYTHONPATH": python_path()},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is the door's to handle
+            )
+        with suppress(OSError):  # it died at once: whoever waits for a worker of it finds out
+            self._control.send(json.dumps(experiment.to_json()).encode())
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def hatch(self, channel: socket.socket, log: Path) -> None:
+        """Have it fork a worker for the far end of this channel. Where it is gone, that end closes."""
+        log.touch()
+        with channel, suppress(OSError):
+            socket.send_fds(self._control, [json.dumps({"log": str(log)}).encode()], [channel.fileno()])
+
+    def close(self) -> None:
+        """Ends the workers too, once their channels are closed."""
+        self._control.close()
+        try:
+            self._process.wait(timeout=_LONGEST_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 class LocalExecutor:
@@ -51,10 +101,11 @@ class LocalExecutor:
         self._experiment = experiment
         self._agents = agents
         self._log_folder = log_folder
+        self._nursery: _Nursery | None = None
         self._workers: list[_Worker] = []
         self._layers: dict[str, str] | None = None
         """What confines the hosts of the first worker, and has to confine those of the others."""
-        self._started = 0
+        self._started = self._hatched = 0
         self._last_yielded: Outcome | None = None
         self._inbox: queue.SimpleQueue[tuple[_Worker, Message | None]] = queue.SimpleQueue()
 
@@ -64,17 +115,13 @@ class LocalExecutor:
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
             worker.channel.close()  # the worker ends its agent hosts and itself
-        for worker in self._workers:
-            try:
-                worker.process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                worker.process.kill()
-                worker.process.wait()
+        if self._nursery:
+            self._nursery.close()
 
     def use(self, agents: Mapping[str, str]) -> None:
         """Be ready for trials of these agent files from now on, while none runs. What belonged to others is ended."""
         self._agents = agents
-        self._workers = [worker for worker in self._workers if worker.process.poll() is None]
+        self._workers = [worker for worker in self._workers if not worker.ended]
         for worker in self._workers:
             with suppress(ChannelError):  # it dies just now; its reader reports that
                 worker.channel.send({"agents": dict(agents)})
@@ -110,7 +157,7 @@ class LocalExecutor:
             if sender not in self._workers:
                 continue
             if message is None and sender is worker:
-                raise SetupError(f"the simulation worker ended at once: {_last_words(sender)}")
+                raise SetupError(f"the simulation worker ended at once: {self._last_words(sender)}")
             if message is not None:
                 self._raise_user_error(message)
                 if question.keys() & message.keys():
@@ -141,7 +188,11 @@ class LocalExecutor:
             self._hand_out(waiting, diagnose, has_room)
             if not self._in_flight:
                 return
-            worker, message = self._inbox.get()
+            try:
+                worker, message = self._inbox.get(timeout=_LONGEST_SILENCE_S / 4)
+            except queue.Empty:
+                self._end_silent_ones()
+                continue
             if worker not in self._workers:
                 continue
             if message is None:
@@ -184,11 +235,17 @@ class LocalExecutor:
             except ChannelError:
                 return  # its reader reports the death, and the job waits again
 
+    def _end_silent_ones(self) -> None:
+        """A worker that is stuck, or was stopped, keeps its simulations for ever. Its reader reports the death."""
+        for worker in self._workers:
+            if time.monotonic() - worker.heard > _LONGEST_SILENCE_S and worker.pid and not worker.ended:
+                with suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGKILL)
+
     def _bury(self, worker: _Worker, waiting: deque[_Job]) -> list[Outcome]:
         """Replace a dead worker. Its simulations wait again; those that were tried too often end here."""
         self._workers.remove(worker)
-        worker.process.wait()
-        reason = f"the simulation worker ended: {_last_words(worker)}"
+        reason = f"the simulation worker ended: {self._last_words(worker)}"
         if not worker.jobs and not self._workers:
             raise SetupError(reason)
         self._start_worker()
@@ -197,19 +254,12 @@ class LocalExecutor:
         return [Outcome(job.trial, Status(WorkerDied.status), None, reason) for job in given_up]
 
     def _start_worker(self) -> _Worker:
+        if self._nursery is None or not self._nursery.alive:
+            self._nursery = _Nursery(self._experiment, self._log_folder / "nursery.log")
         ours, theirs = socket.socketpair()
-        log = self._log_folder / f"worker-{len(list(self._log_folder.glob('worker-*')))}.log"
-        with theirs, log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-P", str(_WORKER), str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env={**os.environ, **data.environment(), "PYTHONPATH": python_path()},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is the door's to handle
-            )
-        worker = _Worker(process, Channel(ours), log)
+        worker = _Worker(Channel(ours), self._log_folder / f"worker-{self._hatched}.log")
+        self._hatched += 1
+        self._nursery.hatch(theirs, worker.log)
         self._workers.append(worker)
         threading.Thread(target=self._read, args=(worker,), daemon=True).start()
         setup = {
@@ -218,7 +268,7 @@ class LocalExecutor:
             "threads": self._experiment.max_concurrency,
             "folder": str(self._log_folder),
             "layers": self._layers,
-            "private": [str(_WORKER.parent), str(Path.cwd()), str(default_vault())],
+            "private": [str(_NURSERY.parent), str(Path.cwd()), str(default_vault())],
         }
         with suppress(ChannelError):  # as above
             worker.channel.send({"setup": setup})
@@ -227,16 +277,23 @@ class LocalExecutor:
     def _read(self, worker: _Worker) -> None:
         try:
             while (message := worker.channel.receive()) is not None:
-                self._inbox.put((worker, message))
+                worker.heard = time.monotonic()
+                worker.pid = message.get("pid", worker.pid)
+                if not message.keys() & {"pid", "beat"}:
+                    self._inbox.put((worker, message))
         except ChannelError:
             pass
+        worker.ended = True
         self._inbox.put((worker, None))
 
     def _raise_user_error(self, message: Message) -> None:
         if "user_error" in message:
             raise UserError(message["user_error"])
 
-
-def _last_words(worker: _Worker) -> str:
-    lines = worker.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return f"{lines[-1][:200] if lines else 'without a word'} (log: {worker.log})"
+    def _last_words(self, worker: _Worker) -> str:
+        """What it wrote last, or the process that should have forked it."""
+        for log in (worker.log, self._nursery and self._nursery.log):
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log else []
+            if lines:
+                return f"{lines[-1][:200]} (log: {log})"
+        return f"without a word (log: {worker.log})"

@@ -33,6 +33,7 @@ from autoharness.errors import (
     SetupError,
     SimulationError,
 )
+from autoharness.postponed import postponed
 from autoharness.tasks import UNWRITTEN, DomainFacts, Script, Step, cut, in_order
 from autoharness.tool_bounds import check_answer, takes_for_ever
 
@@ -99,7 +100,10 @@ class Tau2:
 
         logger.remove()  # tau2 narrates every message; held-out ones too
         logger.disable("tau2")
-        from tau2.registry import registry
+        with postponed("litellm", "deepdiff", "pandas"):
+            import tau2.evaluator.evaluator
+            import tau2.orchestrator.orchestrator  # noqa: F401  these two are asked for later
+            from tau2.registry import registry
 
         self._registry = registry
         self._flavour = _Sierra() if hasattr(registry, "register_agent_factory") else _Nvidia()
@@ -109,12 +113,22 @@ class Tau2:
         _bound_tools()
         _share_what_environments_are_made_of()
 
+    @cached_property
+    def _facts(self) -> Callable[[str], DomainFacts]:
+        return cache(self._find_facts)
+
     @property
     def domains(self) -> list[str]:
         return list(self._registry.get_domains())
 
     def facts(self, domain: str) -> DomainFacts:
-        """Raises UserError for a domain that this tau2 does not have, SetupError where its data is missing."""
+        """Of the data as this process has loaded it.
+
+        Raises UserError for a domain that this tau2 does not have, SetupError where its data is missing.
+        """
+        return self._facts(domain)
+
+    def _find_facts(self, domain: str) -> DomainFacts:
         check_choice("domain", domain, self.domains)
         try:
             environment = self._registry.get_env_constructor(domain)()

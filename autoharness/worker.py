@@ -1,13 +1,13 @@
 """The simulation worker: a process that runs simulations. It holds tau2, litellm and the keys, and it is trusted.
 
-    python -P worker.py DESCRIPTOR
+    python -P worker.py DESCRIPTOR            where the nursery does not fork it
 
 Messages in:  {"setup": {experiment, agents: {SHA256: source}, threads, folder, private, layers}}
               {"facts": DOMAIN}  {"keys": MODELS}
               {"leaks": DOMAIN, "before": agent source, "after": agent source}
               {"run": Trial, "job", "diagnose"}
-Messages out: {"facts": ...}  {"keys": ...}  {"leaks": [[line, text, what], ...]}
-              {"job", "outcome"}  {"user_error": one line}
+Messages out: {"pid"}  {"facts": ...}  {"keys": ...}  {"leaks": [[line, text, what], ...]}
+              {"job", "outcome"}  {"user_error": one line}  {"beat"}: every few seconds, as long as it is not stuck
 """
 
 import os
@@ -72,6 +72,8 @@ from autoharness.replay import Replay
 from autoharness.results import VERIFIED, Outcome, Status, Trial, Usage, passed
 from autoharness.tau import Conversation, Json, Limits, Tau2
 
+BEAT_S = 5.0
+
 
 class Hosts:
     """The agent hosts of this worker.
@@ -125,10 +127,11 @@ class Hosts:
 
     def layers(self) -> dict[str, str]:
         """What confines an agent host on this machine. Raises SetupError where none starts."""
-        try:
-            self._start(AgentFile("", "", None)).close()
-        except HostFailed as error:
-            raise SetupError(str(error)) from error
+        if self._layers is None:
+            try:
+                self._start(AgentFile("", "", None)).close()
+            except HostFailed as error:
+                raise SetupError(str(error)) from error
         return self._layers or {}
 
     def _start(self, agent: AgentFile) -> Host:
@@ -387,10 +390,14 @@ def _agent_files(sources: Mapping[str, str], experiment: Experiment) -> dict[str
 class Worker:
     """Answers the door's messages until the channel closes."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, tau2: Tau2 | None = None) -> None:
+        """`tau2`: where the process it was forked from has made one."""
         self._channel = channel
+        self._tau2 = tau2
 
     def serve(self) -> None:
+        with suppress(ChannelError):
+            self._channel.send({"pid": os.getpid()})
         setup = self._channel.receive()
         if setup is None:
             return
@@ -398,7 +405,7 @@ class Worker:
         experiment = Experiment(**setup["experiment"])
         try:
             set_prices(experiment.prices)
-            tau2 = Tau2()
+            tau2 = self._tau2 or Tau2()
             confinement = confinement_of(experiment, Path(setup["folder"]), [*setup["private"], *tau2.folders])
             per_simulation = experiment.fresh_host == PER_SIMULATION
             agents = _agent_files(setup["agents"], experiment)
@@ -412,6 +419,7 @@ class Worker:
 
     def _answer_all(self, tau2: Tau2, hosts: Hosts, experiment: Experiment, threads: int) -> None:
         pool, simulator = ThreadPoolExecutor(threads), Simulator(tau2, experiment, hosts)
+        threading.Thread(target=self._beat, daemon=True).start()
         while (message := self._channel.receive()) is not None:
             if "facts" in message:
                 facts = asdict(tau2.facts(message["facts"])) | {"layers": hosts.layers()}
@@ -429,6 +437,12 @@ class Worker:
                 self._channel.send({"leaks": [[leak.line, leak.text, leak.what] for leak in found]})
             else:
                 pool.submit(self._run, simulator, message)
+
+    def _beat(self) -> None:
+        with suppress(ChannelError):
+            while True:
+                self._channel.send({"beat": time.monotonic()})
+                time.sleep(BEAT_S)
 
     def _run(self, simulator: Simulator, message: Message) -> None:
         trial = Trial(**message["run"])

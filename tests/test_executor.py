@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TEMPLATE
+from conftest import ROOT, TEMPLATE
 from llm_server import LLMServer
 from solver import Solver
 
@@ -39,6 +41,18 @@ def gate(tau2: Tau2, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Even
         gate.set()
 
 
+def wait_for_pid(worker: Any) -> int:
+    while not worker.pid:
+        time.sleep(0.01)
+    return int(worker.pid)
+
+
+def kill_worker(worker: Any) -> None:
+    os.kill(wait_for_pid(worker), signal.SIGKILL)
+    while not worker.ended:
+        time.sleep(0.01)
+
+
 def executor(folder: Path, **settings: Any) -> LocalExecutor:
     return LocalExecutor(
         Experiment(domain="mock", agent_model="openai/x", max_concurrency=4, **settings), {"": TEMPLATE}, folder
@@ -49,13 +63,11 @@ def test_a_worker_that_is_killed_costs_only_its_simulations_in_flight(tmp_path: 
     """They are run again in another worker; every trial has exactly one outcome."""
     with executor(tmp_path) as machine:
         machine.facts("mock")
-        victim = machine._workers[0].process
 
         def kill() -> None:
             while not machine._workers[0].jobs:
                 time.sleep(0.01)
-            os.kill(victim.pid, signal.SIGKILL)
-            victim.wait()
+            kill_worker(machine._workers[0])
             gate.set()
 
         threading.Thread(target=kill, daemon=True).start()
@@ -67,8 +79,10 @@ def test_a_worker_that_is_killed_costs_only_its_simulations_in_flight(tmp_path: 
 def test_leaving_the_executor_ends_its_workers(tmp_path: Path, gate: threading.Event) -> None:
     with executor(tmp_path) as machine:
         machine.facts("mock")
-        processes = [worker.process for worker in machine._workers]
-    assert all(process.poll() is not None for process in processes)
+        pids = [wait_for_pid(worker) for worker in machine._workers]
+        assert machine._nursery
+        pids.append(machine._nursery._process.pid)
+    assert pids and not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,8 +101,7 @@ def test_other_agent_files_can_be_used_after_a_while_also_where_a_worker_has_die
     gate.set()
     with executor(tmp_path) as machine:
         assert [one.status for one in machine.run(TRIALS[:1], diagnose=set())] == [Status.PASSED]
-        machine._workers[0].process.kill()
-        machine._workers[0].process.wait()
+        kill_worker(machine._workers[0])
         broken = TEMPLATE.replace("answer = generate(", "answer = None.generate(")
         machine.use({"one": TEMPLATE, "two": broken})
         trials = [Trial("create_task_1", 0, 1, "one"), Trial("create_task_1", 0, 1, "two")]
@@ -97,3 +110,67 @@ def test_other_agent_files_can_be_used_after_a_while_also_where_a_worker_has_die
         machine.use({"three": broken})
         last = [Trial("create_task_1", 0, 1, "three")]
         assert [one.status for one in machine.run(last, diagnose=set())] == [Status.AGENT_ERROR]
+
+
+def test_a_worker_that_is_stuck_is_ended_and_its_simulations_run_elsewhere(
+    tmp_path: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autoharness.executor._LONGEST_SILENCE_S", 8.0)  # a worker is heard of every five
+    with executor(tmp_path) as machine:
+        machine.facts("mock")
+        stuck = wait_for_pid(machine._workers[0])
+
+        def stop() -> None:
+            while not machine._workers[0].jobs:
+                time.sleep(0.01)
+            os.kill(stuck, signal.SIGSTOP)
+            gate.set()
+
+        threading.Thread(target=stop, daemon=True).start()
+        outcomes = list(machine.run(TRIALS, diagnose=set()))
+    assert sorted(outcome.trial.task_id for outcome in outcomes) == sorted(TASKS)
+    assert {outcome.status for outcome in outcomes} == {Status.PASSED}
+
+
+def test_the_door_is_killed_and_nothing_is_left(tmp_path: Path) -> None:
+    """Neither the nursery nor its workers."""
+    code = (
+        "import sys, time; from pathlib import Path; from autoharness.config import Experiment;"
+        "from autoharness.executor import LocalExecutor;"
+        f"one = LocalExecutor(Experiment(domain='mock', agent_model='offline/clerk'), {{}}, Path({str(tmp_path)!r}));"
+        "one.facts('mock'); one._start_worker();"
+        "[time.sleep(0.01) for _ in range(10**6) if not all(worker.pid for worker in one._workers)];"
+        "print(one._nursery._process.pid, *[worker.pid for worker in one._workers], flush=True); time.sleep(600)"
+    )
+    door = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert door.stdout
+    pids = door.stdout.readline().split()
+    assert len(pids) == 3
+    door.kill()
+    door.wait()
+    deadline = time.monotonic() + 15
+    while any(Path(f"/proc/{pid}").exists() for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_workers_that_are_started_one_by_one_do_the_same(
+    tmp_path: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS."""
+    monkeypatch.setattr("autoharness.executor.START_METHOD", "spawn")
+    gate.set()
+    with executor(tmp_path) as machine:
+        assert machine.facts("mock")["domain"] == "mock"
+        assert {one.status for one in machine.run(TRIALS, diagnose=set())} == {Status.PASSED}
+
+
+def test_without_a_provider_nothing_of_litellm_is_imported(tmp_path: Path) -> None:
+    """Its import takes longer than a short run."""
+    experiment = Experiment(domain="mock", agent_model="offline/clerk")
+    with LocalExecutor(experiment, {"": TEMPLATE}, tmp_path) as machine:
+        outcomes = list(machine.run([Trial("create_task_1", 0, 1)], diagnose=set()))
+        maps = Path(f"/proc/{wait_for_pid(machine._workers[0])}/smaps_rollup").read_text()
+    assert outcomes[0].status in (Status.PASSED, Status.FAILED)
+    resident_kb = int(maps.split("Rss:")[1].split()[0])
+    assert resident_kb < 150_000  # with it, 250 MB

@@ -15,7 +15,7 @@ LAYERS = (
     {"imports"},  # L0: loaded before everything else
     {"__init__", "errors", "strict_json"},  # L0: the rest of L0 may import these
     {"agent_api", "agent_request", "channel", "cli", "config", "literals", "mistakes", "results", "scrub"},  # L0
-    {"databases", "lean", "seccomp", "tool_bounds", "toolkits"},  # L0
+    {"databases", "lean", "postponed", "seccomp", "tool_bounds", "toolkits"},  # L0
     {"budget", "data", "holdout", "landlock", "leaks", "progress", "sequential", "stats", "store", "tasks"},  # L1
     {"watchdog"},  # L1
     {
@@ -35,6 +35,7 @@ LAYERS = (
     {"gateway", "host", "tau"},  # L2
     {"offline", "replay"},  # L3
     {"worker"},  # L4
+    {"nursery"},  # L4, forks workers
     {"executor", "measure"},  # L5
     {"runner"},  # L6
     {"checkup", "contest", "screen"},  # L7, for prepare, the gate and the loop
@@ -56,7 +57,7 @@ CHILD_IMPORTS = {
     "strict_json",
     "tau2_standin",
 }
-ONLY_IN = {"tau2": {"tau"}, "litellm": {"gateway", "tau"}}
+ONLY_IN = {"tau2": {"tau"}, "litellm": {"gateway", "nursery"}}
 HEAVY = {"dotenv", "git", "litellm", "numpy", "pydantic", "ray", "rich", "tau2", "yaml"}
 MOST_DOOR_LINES = 15
 MOST_HELP_CPU_S = 0.5
