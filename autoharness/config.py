@@ -76,6 +76,10 @@ class Experiment:
     trials: int = 1
     max_concurrency: int = 3
     """Conversations in flight, over all workers."""
+    executor: str = "local"
+    """Where the workers are: processes on this machine, or actors of a Ray cluster."""
+    ray_address: str | None = None
+    """Of the cluster; where not set, the one that this machine is part of, or one of its own."""
     threshold: float = 0.8
     """The ratchet's floor for the pass rate of the regression suite."""
     max_steps: int = 200
@@ -193,6 +197,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 }
 
 _CHOICES = {
+    "executor": ("local", "ray"),
     "gate": (SEQUENTIAL, RATCHET),
     "isolation": (SANDBOX, REQUIRED, PROCESS, NONE),
     "fresh_host": (PER_WORKER, PER_SIMULATION),

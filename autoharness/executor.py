@@ -179,7 +179,7 @@ class LocalExecutor:
         """
         self._last_yielded = None
         waiting = deque(_Job(trial) for trial in trials)
-        workers = min(os.cpu_count() or 1, self._experiment.max_concurrency, len(trials))
+        workers = min(self._most_workers(), self._experiment.max_concurrency, len(trials))
         while len(self._workers) < workers:
             self._start_worker()
         while True:
@@ -199,6 +199,8 @@ class LocalExecutor:
                 yield from self._bury(worker, waiting)
                 continue
             self._raise_user_error(message)
+            if "limited" in message:
+                self._tell_others(worker, message)
             if "outcome" in message:
                 del worker.jobs[message["job"]]
                 self._last_yielded = Outcome.from_json(message["outcome"])
@@ -235,6 +237,12 @@ class LocalExecutor:
             except ChannelError:
                 return  # its reader reports the death, and the job waits again
 
+    def _tell_others(self, sender: _Worker, message: Message) -> None:
+        for worker in self._workers:
+            if worker is not sender:
+                with suppress(ChannelError):  # its reader reports the death
+                    worker.channel.send(message)
+
     def _end_silent_ones(self) -> None:
         """A worker that is stuck, or was stopped, keeps its simulations for ever. Its reader reports the death."""
         for worker in self._workers:
@@ -248,18 +256,30 @@ class LocalExecutor:
         reason = f"the simulation worker ended: {self._last_words(worker)}"
         if not worker.jobs and not self._workers:
             raise SetupError(reason)
-        self._start_worker()
+        self._replace()
         given_up = [job for job in worker.jobs.values() if job.tries >= _MOST_TRIES]
         waiting.extendleft(job for job in worker.jobs.values() if job.tries < _MOST_TRIES)
         return [Outcome(job.trial, Status(WorkerDied.status), None, reason) for job in given_up]
 
-    def _start_worker(self) -> _Worker:
+    def _most_workers(self) -> int:
+        return os.cpu_count() or 1
+
+    def _replace(self) -> None:
+        """A worker has died."""
+        self._start_worker()
+
+    def _hatch(self, log: Path) -> Channel:
+        """A new worker's channel."""
         if self._nursery is None or not self._nursery.alive:
             self._nursery = _Nursery(self._experiment, self._log_folder / "nursery.log")
         ours, theirs = socket.socketpair()
-        worker = _Worker(Channel(ours), self._log_folder / f"worker-{self._hatched}.log")
+        self._nursery.hatch(theirs, log)
+        return Channel(ours)
+
+    def _start_worker(self) -> _Worker:
+        log = self._log_folder / f"worker-{self._hatched}.log"
         self._hatched += 1
-        self._nursery.hatch(theirs, worker.log)
+        worker = _Worker(self._hatch(log), log)
         self._workers.append(worker)
         threading.Thread(target=self._read, args=(worker,), daemon=True).start()
         setup = {
@@ -292,8 +312,8 @@ class LocalExecutor:
 
     def _last_words(self, worker: _Worker) -> str:
         """What it wrote last, or the process that should have forked it."""
-        for log in (worker.log, self._nursery and self._nursery.log):
-            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() if log else []
+        for log in (worker.log, *([self._nursery.log] if self._nursery else [])):
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             if lines:
                 return f"{lines[-1][:200]} (log: {log})"
         return f"without a word (log: {worker.log})"

@@ -22,6 +22,7 @@ from autoharness.config import litellm_prices
 from autoharness.errors import AgentError, InfrastructureError, JudgeError, ProviderError, UserSimulatorError
 from autoharness.results import Usage, digest
 from autoharness.scrub import scrubbed, without_whole_keys
+from autoharness.throttle import Throttle
 
 Request = dict[str, Any]
 Response = dict[str, Any]
@@ -32,6 +33,9 @@ _ERRORS = {AGENT: ProviderError, USER: UserSimulatorError, JUDGE: JudgeError}
 _LONGEST_PAUSE_S = 60.0
 _NOT_WORTH_A_RETRY = frozenset({400, 401, 403, 404, 413, 422})
 _TIMED_OUT = 408
+_TOO_MANY = 429
+_MOST_WAITS = 100
+"""For the rate limit, of one call."""
 _ABOUT_THE_ACCOUNT = frozenset({401, 403, 429})
 """Such a fault comes whatever was asked."""
 _REFUSED = frozenset(range(400, 500)) - _ABOUT_THE_ACCOUNT - {_TIMED_OUT}
@@ -47,6 +51,8 @@ class ProviderFault(Exception):
         self.retry_after_s = 0.0
         """How long the provider asks to wait before the next try."""
         self.retryable = status_code not in _NOT_WORTH_A_RETRY
+        self.waited = False
+        """Whether it was waited for and tried again as often as may be."""
 
 
 class Model(Protocol):
@@ -165,6 +171,37 @@ def _http_client() -> Any:
 
     litellm.client_session = Client(verify=get_ssl_configuration())
     return litellm.client_session
+
+
+class Throttled:
+    """A model behind a throttle: rate limits are waited for here, by all calls together."""
+
+    def __init__(self, model: Model, throttle: Throttle, retries: int) -> None:
+        """`retries`: further tries of a call that meets the limit while no other call is answered."""
+        self._model = model
+        self._throttle = throttle
+        self._retries = retries
+
+    def __call__(self, request: Request) -> Response:
+        fruitless = 0
+        for _ in range(_MOST_WAITS):
+            answered = self._throttle.answered
+            with self._throttle.slot() as begun:
+                try:
+                    answer = self._model(request)
+                except ProviderFault as fault:
+                    if fault.status_code != _TOO_MANY or not fault.retryable:
+                        raise
+                    self._throttle.was_limited(begun, fault.retry_after_s)
+                    limit = fault
+                else:
+                    self._throttle.has_answered()
+                    return answer
+            fruitless += answered == self._throttle.answered  # else the provider is there, and busy
+            if fruitless > self._retries:
+                break
+        limit.waited = True
+        raise limit
 
 
 def missing_keys(model: str) -> str:
@@ -354,7 +391,7 @@ class Session:
             try:
                 return self._call(role, request)
             except ProviderFault as fault:
-                if not fault.retryable or attempt == retries:
+                if not fault.retryable or fault.waited or attempt == retries:
                     raise
                 pause_s = max(fault.retry_after_s, random.uniform(0.5, 1) * 2**attempt)
             time.sleep(min(pause_s, _LONGEST_PAUSE_S))

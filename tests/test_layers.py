@@ -15,8 +15,20 @@ LAYERS = (
     {"imports"},  # L0: loaded before everything else
     {"__init__", "errors", "strict_json"},  # L0: the rest of L0 may import these
     {"agent_api", "agent_request", "channel", "cli", "config", "literals", "mistakes", "results", "scrub"},  # L0
-    {"databases", "lean", "postponed", "seccomp", "tool_bounds", "toolkits"},  # L0
-    {"budget", "data", "holdout", "landlock", "leaks", "progress", "sequential", "stats", "store", "tasks"},  # L1
+    {"databases", "lean", "postponed", "seccomp", "throttle", "tool_bounds", "toolkits"},  # L0
+    {
+        "budget",
+        "data",
+        "holdout",
+        "landlock",
+        "leaks",
+        "progress",
+        "sequential",
+        "stats",
+        "store",
+        "tasks",
+        "throttle",
+    },  # L1
     {"watchdog"},  # L1
     {
         "coding_agents",
@@ -37,6 +49,7 @@ LAYERS = (
     {"worker"},  # L4
     {"nursery"},  # L4, forks workers
     {"executor", "measure"},  # L5
+    {"ray_executor"},  # L5, where the workers are elsewhere
     {"runner"},  # L6
     {"checkup", "contest", "screen"},  # L7, for prepare, the gate and the loop
     {"audit", "confirm", "planning"},  # L7, for gate and report

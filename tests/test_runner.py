@@ -14,8 +14,9 @@ from solver import Solver
 
 from autoharness.errors import UserError
 from autoharness.ledger import Baseline, Ledger
-from autoharness.runner import BenchmarkRunner, TauBenchRunner, last_statuses
-from autoharness.store import Store
+from autoharness.results import Trial
+from autoharness.runner import BenchmarkRunner, TauBenchRunner, last_statuses, longest_first
+from autoharness.store import Store, write_json
 from autoharness.tau import Tau2
 
 EVERYTHING = os.environ.get("AUTOHARNESS_FULL_TESTS") == "1"
@@ -162,3 +163,15 @@ def test_what_was_held_out_under_other_settings_stays_hidden_from_whoever_asks(t
     Ledger(store).append(Baseline("of another time", "", experiment={"domain": "mock"}, tasks=train[:2]))
     runner = TauBenchRunner("mock", "offline/clerk", agent_file=ROOT / "agent" / "agent.py", store=store)
     assert runner.look().measure.train == runner.measure().train == train[2:]
+
+
+def test_what_took_the_most_llm_calls_is_begun_first(tmp_path: Path) -> None:
+    """Of the newest run; what was never run before all, and otherwise the order stays."""
+    store = Store(tmp_path)
+    for number, calls in enumerate([{"a": 1, "b": 2, "c": 30}, {"b": 20, "c": 3}]):
+        outcomes = [{"task": task, "llm_calls": count} for task, count in calls.items()]
+        run = {"experiment": {"domain": "mock"}, "outcomes": outcomes}
+        write_json(store.new_run() / f"run-{number:03}.json", run)
+    write_json(store.new_run() / "run-001.json", {"experiment": {"domain": "retail"}, "outcomes": [{"task": "a"}]})
+    trials = [Trial(task, number, 1) for number in range(2) for task in "abcd"]
+    assert "".join(trial.task_id for trial in longest_first(trials, store, "mock")) == "ddbbccaa"
