@@ -114,6 +114,9 @@ class Experiment:
     """Further tries of a simulation that infrastructure failed."""
     verify_sample: float = 0.0
     """The share of simulations that are scored once more on tau2's plain path, without shared databases."""
+    llm_cache: str = "off"
+    """Whether answers of LLM calls are kept, in "train" tasks or in "all": agent files that ask the same are answered
+    alike."""
     prices: dict[str, Any] = field(default_factory=dict)
     """By model, where litellm knows none: {input: USD, output: USD}, for a million tokens."""
     coding_agent: str | None = None
@@ -198,6 +201,7 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 _CHOICES = {
     "executor": ("local", "ray"),
+    "llm_cache": ("off", "train", "all"),
     "gate": (SEQUENTIAL, RATCHET),
     "isolation": (SANDBOX, REQUIRED, PROCESS, NONE),
     "fresh_host": (PER_WORKER, PER_SIMULATION),

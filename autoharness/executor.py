@@ -29,6 +29,8 @@ from autoharness.leaks import Leak
 from autoharness.results import Outcome, Status, Trial
 from autoharness.store import default_vault
 
+LLM_CACHE = "llm-cache"
+"""The folder in the vault."""
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
 _MOST_TRIES = 3
 _NURSERY = Path(__file__).resolve().with_name("nursery.py")
@@ -288,6 +290,7 @@ class LocalExecutor:
             "threads": self._experiment.max_concurrency,
             "folder": str(self._log_folder),
             "layers": self._layers,
+            "llm_cache": str(default_vault() / LLM_CACHE),
             "private": [str(_NURSERY.parent), str(Path.cwd()), str(default_vault())],
         }
         with suppress(ChannelError):  # as above

@@ -50,6 +50,8 @@ class Measure:
             ],
             "isolation": [self.isolation, experiment.agent_memory_mb],
         }
+        if experiment.llm_cache != "off":
+            self._common_key["llm_cache"] = experiment.llm_cache  # both sides of a comparison use it, or none
 
     @property
     def id(self) -> str:

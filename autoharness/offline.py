@@ -24,8 +24,9 @@ from typing import Any
 
 from autoharness import mistakes
 from autoharness.config import OFFLINE
-from autoharness.gateway import AGENT, JUDGE, Model, ProviderFault, Request, Response
+from autoharness.gateway import AGENT, JUDGE
 from autoharness.mistakes import Mistake, Prompt
+from autoharness.providers import Model, ProviderFault, Request, Response
 from autoharness.results import digest
 from autoharness.tasks import Script, Step
 

@@ -22,7 +22,7 @@ from typing import Any
 from autoharness.channel import Channel, Message
 from autoharness.config import Experiment
 from autoharness.errors import ChannelError, SetupError, UserError
-from autoharness.executor import LocalExecutor
+from autoharness.executor import LLM_CACHE, LocalExecutor
 from autoharness.store import default_vault
 from autoharness.worker import Worker
 
@@ -144,7 +144,8 @@ class RayWorker:
     def _take(self, message: Message) -> None:
         if "setup" in message:  # folders of this machine, not of the door's
             private = [str(Path(__file__).parent), str(Path.cwd()), str(default_vault())]
-            message["setup"] |= {"folder": self._folder, "private": private}
+            own = {"folder": self._folder, "private": private, "llm_cache": str(default_vault() / LLM_CACHE)}
+            message["setup"] |= own
         self._channel.send(message)
 
     def receive(self) -> Message | None:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.errors import UserError
-from autoharness.gateway import AGENT, JUDGE, ProviderFault, Request, Response
+from autoharness.gateway import AGENT, JUDGE
+from autoharness.providers import ProviderFault, Request, Response
 
 PREFIX = "replay/"
 

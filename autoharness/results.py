@@ -48,6 +48,8 @@ class Usage:
     uncosted_calls: int = 0
     """Calls whose model has no known price: `cost_usd` leaves them out."""
     latency_s: float = 0.0
+    cached_calls: int = 0
+    """Calls that were answered from `llm_cache`, and cost nothing: no other field counts them."""
 
     @property
     def tokens(self) -> int:

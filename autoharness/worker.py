@@ -2,7 +2,7 @@
 
     python -P worker.py DESCRIPTOR            where the nursery does not fork it
 
-Messages in:  {"setup": {experiment, agents: {SHA256: source}, threads, folder, private, layers}}
+Messages in:  {"setup": {experiment, agents: {SHA256: source}, threads, folder, private, layers, llm_cache}}
               {"facts": DOMAIN}  {"keys": MODELS}
               {"leaks": DOMAIN, "before": agent source, "after": agent source}
               {"run": Trial, "job", "diagnose"}
@@ -19,12 +19,11 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ if __name__ == "__main__":
     autoharness.begin()
 
 from autoharness import agent_api, databases, offline
+from autoharness.answers import Answers
 from autoharness.channel import Channel, Message, connect
 from autoharness.config import OFFLINE, PER_SIMULATION, Experiment
 from autoharness.errors import (
@@ -53,28 +53,15 @@ from autoharness.errors import (
     SimulationError,
     UserError,
 )
-from autoharness.gateway import (
-    AGENT,
-    JUDGE,
-    USER,
-    LiteLLM,
-    Model,
-    Request,
-    Response,
-    Session,
-    Throttled,
-    has_price,
-    missing_keys,
-    set_prices,
-)
+from autoharness.gateway import AGENT, JUDGE, USER, Session
 from autoharness.gateway import Limits as LLMLimits
 from autoharness.host import AgentFile, Confinement, Host, checked_reply
 from autoharness.leaks import Secrets, scan
+from autoharness.providers import Model, Providers, Request, Response, has_price, missing_keys, set_prices
 from autoharness.replay import PREFIX as REPLAY
 from autoharness.replay import Replay
-from autoharness.results import VERIFIED, Outcome, Status, Trial, Usage, passed
+from autoharness.results import VERIFIED, Outcome, Status, Trial, Usage, digest, passed
 from autoharness.tau import Conversation, Json, Limits, Tau2
-from autoharness.throttle import Throttle
 
 BEAT_S = 5.0
 
@@ -218,8 +205,15 @@ class Simulator:
     """Runs trials of one experiment. `run` may be called from many threads."""
 
     def __init__(
-        self, tau2: Tau2, experiment: Experiment, hosts: Hosts, providers: "Providers | None" = None
+        self,
+        tau2: Tau2,
+        experiment: Experiment,
+        hosts: Hosts,
+        providers: Providers | None = None,
+        answers: Answers | None = None,
     ) -> None:
+        """`answers`: of LLMs in earlier runs, where the experiment keeps them."""
+        self._answers = answers
         self._tau2 = tau2
         self._experiment = experiment
         self._hosts = hosts
@@ -231,7 +225,7 @@ class Simulator:
         `diagnose`: it is of a train task, whose failure is to be explained.
         """
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
-        session = self._session(trial)
+        session = self._session(trial, diagnose)
         notes: list[str] = []
         for attempt in range(self._experiment.simulation_retries + 1):
             if attempt:
@@ -335,8 +329,11 @@ class Simulator:
         if plainly != reward_info:
             raise databases.SharedRecordChanged("tau2's plain path scores it otherwise")
 
-    def _session(self, trial: Trial) -> Session:
+    def _session(self, trial: Trial, train: bool) -> Session:
         settings = self._experiment
+        kept = self._answers if settings.llm_cache == "all" or train else None
+        names = {role: settings.model_of(role) for role in (AGENT, USER, JUDGE)}
+        asked_in = digest([settings.domain, trial.task_id, trial.number, trial.seed, names])
         models = {role: self._model(role, trial) for role in (AGENT, USER, JUDGE)}
         limits = LLMLimits(
             settings.max_llm_calls,
@@ -346,7 +343,7 @@ class Simulator:
             _counted(settings.max_simulation_tokens, settings.max_run_tokens),
             _counted(settings.max_simulation_cost_usd, settings.max_run_cost_usd, settings.max_usd),
         )
-        return Session(models, settings.agent_model, settings.reasoning_effort, limits)
+        return Session(models, settings.agent_model, settings.reasoning_effort, limits, kept, asked_in)
 
     def _model(self, role: str, trial: Trial) -> Model:
         name = self._experiment.model_of(role)
@@ -377,27 +374,10 @@ def _uncounted_line(model: str, what: str) -> str:
     )
 
 
-class Providers:
-    """The models that this worker asks through litellm, each behind its throttle."""
-
-    def __init__(self, on_limit: Callable[[str, float], None] = lambda model, pause_s: None) -> None:
-        """`on_limit`: told of each model whose rate limit is met, and of the pause in seconds."""
-        self._on_limit = on_limit
-        self._models: dict[str, tuple[Model, Throttle]] = {}
-        self._lock = threading.Lock()
-
-    def model(self, name: str, timeout_s: float, retries: int) -> Model:
-        with self._lock:
-            if name not in self._models:
-                throttle = Throttle(partial(self._on_limit, name))
-                self._models[name] = Throttled(LiteLLM(name, timeout_s), throttle, retries), throttle
-            return self._models[name][0]
-
-    def pause(self, name: str, pause_s: float) -> None:
-        """Another worker has met the limit."""
-        with self._lock:
-            if name in self._models:
-                self._models[name][1].pause(pause_s)
+def _answers(experiment: Experiment, folder: str) -> Answers | None:
+    """Where the experiment keeps answers. Not those of our own models, which know more than the request."""
+    own = any(experiment.model_of(role).startswith((OFFLINE, REPLAY)) for role in (AGENT, USER, JUDGE))
+    return None if experiment.llm_cache == "off" or own else Answers(Path(folder))
 
 
 def confinement_of(experiment: Experiment, folder: Path, private: Iterable[str]) -> Confinement:
@@ -436,15 +416,17 @@ class Worker:
             agents = _agent_files(setup["agents"], experiment)
             hosts = Hosts(agents, experiment.agent_timeout_s, confinement, per_simulation, setup["layers"])
             try:
-                self._answer_all(tau2, hosts, experiment, setup["threads"])
+                self._answer_all(tau2, hosts, experiment, setup["threads"], _answers(experiment, setup["llm_cache"]))
             finally:
                 hosts.close()
         except UserError as error:
             self._channel.send({"user_error": str(error)})
 
-    def _answer_all(self, tau2: Tau2, hosts: Hosts, experiment: Experiment, threads: int) -> None:
+    def _answer_all(
+        self, tau2: Tau2, hosts: Hosts, experiment: Experiment, threads: int, answers: Answers | None
+    ) -> None:
         pool, providers = ThreadPoolExecutor(threads), Providers(self._say_limited)
-        simulator = Simulator(tau2, experiment, hosts, providers)
+        simulator = Simulator(tau2, experiment, hosts, providers, answers)
         threading.Thread(target=self._beat, daemon=True).start()
         while (message := self._channel.receive()) is not None:
             if "facts" in message:

@@ -287,14 +287,15 @@ def rewards(some: list[Json]) -> list[Json]:
 
 def wall(arguments: argparse.Namespace) -> None:
     split = arguments.split or "base"
-    print("domain   concurrency  latency s  ideal s  " + "  ".join(f"{name} s  ratio" for name in arguments.sides))
+    sides = [OURS, *(one for one in arguments.sides if one != OURS)]  # ours says what the ideal is
+    print("domain   concurrency  latency s  ideal s  " + "  ".join(f"{name:>12} s  ratio" for name in sides))
     for domain in arguments.domains:
         tasks = tasks_of(domain, split)[: arguments.tasks]
         with Server(domain, arguments.latency) as server:
             for concurrency in arguments.concurrency:
                 settings = settings_of(arguments, domain, split, tasks, server.url) | {"concurrency": concurrency}
                 ideal_s, cells = 0.0, []
-                for name in [OURS, *(one for one in arguments.sides if one != OURS)]:
+                for name in sides:
                     one = Side(name, settings)
                     one.round()
                     found = [one.round() for _ in range(arguments.repeats)]
@@ -303,7 +304,7 @@ def wall(arguments: argparse.Namespace) -> None:
                         waiting_s, longest_s = (found[0][key] * arguments.latency for key in ("calls", "longest"))
                         ideal_s = max(longest_s, waiting_s / concurrency)
                     wall_s = statistics.median(figures["wall_s"] for figures in found)
-                    cells.append(f"{wall_s:8.1f}  {wall_s / ideal_s:5.2f}")
+                    cells.append(f"{wall_s:14.1f}  {wall_s / ideal_s:5.2f}")
                 print(
                     f"{domain:8} {concurrency:11}  {arguments.latency:9g}  {ideal_s:7.1f}  {'  '.join(cells)}",
                     flush=True,

@@ -12,7 +12,8 @@ import pytest
 from llm_server import Fault, LLMServer, assistant, tool_call
 
 from autoharness.errors import AgentError, ProviderError, SimulationError
-from autoharness.gateway import AGENT, USER, Limits, LiteLLM, Session
+from autoharness.gateway import AGENT, USER, Limits, Session
+from autoharness.providers import LiteLLM
 
 REQUEST = {"messages": [{"role": "user", "content": "Hello"}]}
 

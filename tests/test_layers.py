@@ -16,19 +16,8 @@ LAYERS = (
     {"__init__", "errors", "strict_json"},  # L0: the rest of L0 may import these
     {"agent_api", "agent_request", "channel", "cli", "config", "literals", "mistakes", "results", "scrub"},  # L0
     {"databases", "lean", "postponed", "seccomp", "throttle", "tool_bounds", "toolkits"},  # L0
-    {
-        "budget",
-        "data",
-        "holdout",
-        "landlock",
-        "leaks",
-        "progress",
-        "sequential",
-        "stats",
-        "store",
-        "tasks",
-        "throttle",
-    },  # L1
+    {"answers", "budget", "data", "holdout", "landlock", "leaks", "progress"},  # L1
+    {"sequential", "stats", "store", "tasks"},  # L1
     {"watchdog"},  # L1
     {
         "coding_agents",
@@ -44,6 +33,7 @@ LAYERS = (
     {"coder", "iterations", "workspace"},  # L1: coder runs programs of others, workspace shows the ledger
     {"diagnosis", "status"},  # L1, in words
     {"learnings"},  # L1
+    {"providers"},  # L2, for the gateway
     {"gateway", "host", "tau"},  # L2
     {"offline", "replay"},  # L3
     {"worker"},  # L4
@@ -70,7 +60,7 @@ CHILD_IMPORTS = {
     "strict_json",
     "tau2_standin",
 }
-ONLY_IN = {"tau2": {"tau"}, "litellm": {"gateway", "nursery"}}
+ONLY_IN = {"tau2": {"tau"}, "litellm": {"nursery", "providers"}}
 HEAVY = {"dotenv", "git", "litellm", "numpy", "pydantic", "ray", "rich", "tau2", "yaml"}
 MOST_DOOR_LINES = 15
 MOST_HELP_CPU_S = 0.5

@@ -16,8 +16,9 @@ from offline_rates import drawn_to_pass, fatal_mistakes
 
 from autoharness import mistakes, offline
 from autoharness.errors import AgentError
-from autoharness.gateway import AGENT, JUDGE, USER, Limits, ProviderFault, Session
+from autoharness.gateway import AGENT, JUDGE, USER, Limits, Session
 from autoharness.mistakes import Mistake
+from autoharness.providers import ProviderFault
 from autoharness.results import Outcome, Status, Trial
 from autoharness.tasks import Script, Step
 from autoharness.tau import Tau2

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autoharness import throttle as throttle_module
-from autoharness.gateway import ProviderFault, Throttled
+from autoharness.providers import ProviderFault, Throttled
 from autoharness.throttle import Throttle
 
 LATENCY_S = 0.02
