@@ -1,9 +1,11 @@
 """What running tasks costs beside waiting for the LLM, against `run_domain` of the installed tau2.
 
     python benchmarks/throughput.py --cpu                                 CPU seconds for each simulation, LLM at once
-    python benchmarks/throughput.py --wall --domain retail --concurrency 64 --latency 1     beside waiting alone
+    python benchmarks/throughput.py --wall --domains retail --concurrency 64 --latency 1     beside waiting alone
     python benchmarks/throughput.py --memory 2000                         growth over many simulations
     python benchmarks/throughput.py --start                               from the command to the first LLM call
+    python benchmarks/throughput.py --limit 8 --domains retail --concurrency 64      against a provider's rate limit
+    python benchmarks/throughput.py --needs                               what 10, 1,000 and 100,000 an hour need
 
 Both sides ask the same local server, a process of its own that solves each task (tests/solver.py) and answers after
 the latency. tau2 runs its own `llm_agent`, ours the template, through host and gateway. CPU is that of all processes
@@ -45,8 +47,9 @@ Json = dict[str, Any]
 class Server:
     """The scripted LLM. `cpu_s` and `calls`: its own so far."""
 
-    def __init__(self, domain: str, latency_s: float) -> None:
-        command = [sys.executable, __file__, "serve", domain, str(latency_s)]
+    def __init__(self, domain: str, latency_s: float, most: int = 10**6) -> None:
+        """`most`: calls that it takes at once; it refuses the others."""
+        command = [sys.executable, __file__, "serve", domain, str(latency_s), str(most)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.url = self._line()
 
@@ -58,7 +61,7 @@ class Server:
         self._process.wait()
 
     def status(self) -> Json:
-        """{"cpu_s", "calls", "conversations"}, of all that was asked since the last time."""
+        """{"cpu_s", "calls", "refused"}, since the last time."""
         assert self._process.stdin
         self._process.stdin.write("\n")
         self._process.stdin.flush()
@@ -70,7 +73,9 @@ class Server:
         return self._process.stdout.readline().strip()
 
 
-def serve(domain: str, latency_s: float) -> None:
+def serve(domain: str, latency_s: float, most: int) -> None:
+    import threading
+
     from llm_server import Fault, LLMServer
     from solver import Solver
 
@@ -78,20 +83,27 @@ def serve(domain: str, latency_s: float) -> None:
 
     solver = Solver(Tau2()._tasks(domain).values())
 
+    free, refused = threading.Semaphore(most), [0]
+
     def reply(request: Json) -> Any:
-        time.sleep(latency_s)
+        if not free.acquire(blocking=False):
+            refused[0] += 1
+            return Fault(429, json.dumps({"error": {"message": "Rate limit reached: too many requests"}}))
         try:
+            time.sleep(latency_s)
             return solver.reply(request)
         except Exception as error:
             return Fault(400, json.dumps({"error": {"message": repr(error)}}))
+        finally:
+            free.release()
 
     with LLMServer(reply, remember=False) as server:
         print(server.url, flush=True)
         cpu_s, calls = time.process_time(), server.asked
         for _ in sys.stdin:
             now_s, now = time.process_time(), server.asked
-            print(json.dumps({"cpu_s": now_s - cpu_s, "calls": now - calls}), flush=True)
-            cpu_s, calls = now_s, now
+            print(json.dumps({"cpu_s": now_s - cpu_s, "calls": now - calls, "refused": refused[0]}), flush=True)
+            cpu_s, calls, refused[0] = now_s, now, 0
 
 
 # --- the two sides, each a process of its own ------------------------------------------------------
@@ -110,12 +122,14 @@ def tree_cpu_s() -> float:
 
 
 def tree_memory_mb() -> dict[str, float]:
-    """Proportional set size of each process that this one started, by what it is."""
+    """Proportional set size of the processes that this one started, by what they are."""
     found: dict[str, float] = {}
     for process in psutil.Process().children(recursive=True):
         try:
             name = next((Path(part).stem for part in process.cmdline() if part.endswith(".py")), process.name())
-            found[f"{name} {process.pid}"] = process.memory_full_info().pss / 2**20
+            forked = name == "nursery" and process.ppid() != os.getpid()
+            kind = "workers" if forked else {"host_child": "agent hosts"}.get(name, name)
+            found[kind] = found.get(kind, 0) + process.memory_full_info().pss / 2**20
         except psutil.NoSuchProcess:
             continue
     return found
@@ -360,6 +374,60 @@ def start(arguments: argparse.Namespace) -> None:
     print(f"ratio: {median['first call'] / median['imports']:.2f}")
 
 
+def limit(arguments: argparse.Namespace) -> None:
+    """Against a provider that takes so many calls at once, and says to the others that there are too many."""
+    domain, split = arguments.domains[0], arguments.split or "base"
+    tasks = tasks_of(domain, split)[: arguments.tasks]
+    print("side          wall s  waiting alone s  calls  refused  rewards")
+    for name in [OURS, *(one for one in arguments.sides if one != OURS)]:
+        with Server(domain, arguments.latency, arguments.limit) as server:
+            one = Side(name, settings_of(arguments, domain, split, tasks, server.url))
+            one.round()
+            server.status()
+            found = one.round()
+            one.end()
+            served = server.status()
+        answered = served["calls"] - served["refused"]
+        passed = sum(reward == 1 for reward in found["rewards"].values())
+        print(
+            f"{name:12}  {found['wall_s']:6.1f}  {answered * arguments.latency / arguments.limit:15.1f}  "
+            f"{answered:5}  {served['refused']:7}  {passed} of {len(tasks)} solved",
+            flush=True,
+        )
+
+
+def needs(arguments: argparse.Namespace) -> None:
+    """From what real conversations took (gpt-4.1, the published recordings), and from our CPU for each LLM call."""
+    print("domain   simulations/h  conversations  LLM calls/min  tokens/min  cores")
+    for domain in arguments.domains:
+        file = ROOT.parent / "shared" / "recordings" / f"{domain}-test-ft-gpt-4.1.json"
+        simulations = json.loads(file.read_text())["simulations"]
+        usage = [
+            message["usage"] for one in simulations for message in one["messages"] if message.get("usage") is not None
+        ]
+        calls = len(usage) / len(simulations)
+        tokens = sum(one["prompt_tokens"] + one["completion_tokens"] for one in usage) / len(simulations)
+        duration_s = statistics.fmean(one["duration"] for one in simulations)
+        tasks = tasks_of(domain, "test")[:20]
+        with Server(domain, 0) as server:
+            side = Side(OURS, settings_of(arguments, domain, "test", tasks, server.url))
+            side.round()
+            measured = [side.round() for _ in range(arguments.repeats)]
+            side.end()
+        cpu_s = statistics.median(one["cpu_s"] / one["calls"] for one in measured)
+        for rate in (10, 1000, 100_000):
+            print(
+                f"{domain:8} {rate:13,}  {rate * duration_s / 3600:13,.1f}  {rate * calls / 60:13,.0f}  "
+                f"{rate * tokens / 60:10,.0f}  {rate * calls * cpu_s / 3600:5.2f}",
+                flush=True,
+            )
+        print(
+            f"         one simulation: {calls:.1f} LLM calls, {tokens:,.0f} tokens, {duration_s:.0f} s; "
+            f"CPU {1000 * cpu_s:.1f} ms a call",
+            flush=True,
+        )
+
+
 def settings_of(arguments: argparse.Namespace, domain: str, split: str, tasks: list[str], url: str) -> Json:
     return {
         "domain": domain,
@@ -375,7 +443,7 @@ def settings_of(arguments: argparse.Namespace, domain: str, split: str, tasks: l
 
 def main() -> None:
     if sys.argv[1:2] == ["serve"]:
-        serve(sys.argv[2], float(sys.argv[3]))
+        serve(sys.argv[2], float(sys.argv[3]), int(sys.argv[4]))
     elif sys.argv[1:2] == ["side"]:
         side(sys.argv[2], json.loads(sys.argv[3]))
     else:
@@ -388,6 +456,8 @@ def measure() -> None:
     parser.add_argument("--wall", action="store_true")
     parser.add_argument("--memory", type=int, metavar="SIMULATIONS", default=0)
     parser.add_argument("--start", action="store_true")
+    parser.add_argument("--limit", type=int, metavar="CALLS", default=0)
+    parser.add_argument("--needs", action="store_true")
     parser.add_argument("--domains", nargs="+", default=list(GOALS))
     parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES)
     parser.add_argument("--split")
@@ -396,8 +466,8 @@ def measure() -> None:
     parser.add_argument("--latency", type=float, default=1.0, metavar="SECONDS")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    for name, figure in {"cpu": cpu, "wall": wall, "memory": memory, "start": start}.items():
-        if getattr(arguments, name):
+    for figure in (cpu, wall, memory, start, limit, needs):
+        if getattr(arguments, figure.__name__):
             figure(arguments)
 
 
