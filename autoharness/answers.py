@@ -8,14 +8,13 @@ or repeating them would measure nothing.
 
 import json
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from autoharness.errors import UserError
 
 Json = dict[str, Any]
-
-_MOST_BYTES = 4 * 1024**3
 
 
 class Answers:
@@ -27,15 +26,20 @@ class Answers:
             import diskcache
         except ImportError:
             raise UserError("llm_cache: diskcache is not installed: pip install 'auto-harness[cache]'") from None
-        self._cache = diskcache.Cache(str(folder), disk=diskcache.JSONDisk, size_limit=_MOST_BYTES)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)  # conversations of held-out tasks are in it
+        # nothing is ever dropped: or the two sides of a comparison would differ in what they find
+        self._cache = diskcache.Cache(str(folder), disk=diskcache.JSONDisk, eviction_policy="none")
         self._lock = threading.Lock()
 
     def find(self, key: str) -> Json | None:
-        with self._lock:
+        """None also where the folder cannot be read: an answer that is not found is paid for."""
+        with self._lock, suppress(Exception):  # sqlite's, the disk's
             text = self._cache.get(key)
-        return json.loads(text) if isinstance(text, str) else None
+            return json.loads(text) if isinstance(text, str) else None
+        return None
 
     def keep(self, key: str, answer: Json) -> None:
-        """The first answer stays."""
-        with self._lock:
+        """The first answer stays. Where the disk is full it is not kept: it was paid for, and counts all the same."""
+        with self._lock, suppress(Exception):
             self._cache.add(key, json.dumps(answer))

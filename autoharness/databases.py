@@ -29,6 +29,7 @@ Json = dict[str, Any]
 
 _is_plain: ContextVar[bool] = ContextVar("plain", default=False)
 _lent: ContextVar[dict[int, "_Table"] | None] = ContextVar("lent", default=None)
+_viewed: ContextVar[list["_Base"] | None] = ContextVar("viewed", default=None)
 
 
 class SharedRecordChanged(AutoHarnessError):
@@ -56,21 +57,27 @@ def watch() -> Iterator[None]:
     Also in place of an error: that may have come of it.
     """
     lent: dict[int, _Table] = {}
-    token = _lent.set(lent)
+    viewed: list[_Base] = []
+    tokens = _lent.set(lent), _viewed.set(viewed)
     try:
         yield
     except Exception as error:
-        _check(lent, error)
+        _check(lent, viewed, error)
         raise
     finally:
-        _lent.reset(token)
-    _check(lent, None)
+        _lent.reset(tokens[0])
+        _viewed.reset(tokens[1])
+    _check(lent, viewed, None)
 
 
-def _check(lent: dict[int, "_Table"], cause: Exception | None) -> None:
+def _check(lent: dict[int, "_Table"], viewed: list["_Base"], cause: Exception | None) -> None:
     changed = [table.name for table in lent.values() if not table.is_untouched()]
     if changed:
-        _bases.clear()  # those who have views of them find out at the end of their own watch
+        for base in _bases.values():
+            base.changed = changed
+        _bases.clear()
+    changed = changed or [name for base in viewed for name in base.changed]  # by another simulation, meanwhile
+    if changed:
         raise SharedRecordChanged(f"a tool changed shared records of {', '.join(changed)}") from cause
 
 
@@ -216,10 +223,15 @@ class _Base:
     def __init__(self, database: Any) -> None:
         fields = database.__dict__
         self._tables = {name: _Table(name, records) for name, records in fields.items() if _is_table(records)}
+        self.changed: list[str] = []
+        """Tables in which a tool has changed a shared record: whoever has a view may have seen it."""
         rest = database.model_copy(update=dict.fromkeys(self._tables))
         self._rest = pickle.dumps(rest, pickle.HIGHEST_PROTOCOL)
 
     def view(self) -> Any:
+        viewed = _viewed.get()
+        if viewed is not None:
+            viewed.append(self)
         view = pickle.loads(self._rest)
         view.__dict__ |= {name: Records(table) for name, table in self._tables.items()}
         return view

@@ -95,6 +95,12 @@ class _Nursery:
             self._process.wait()
 
 
+def _kill(pid: int) -> None:
+    if pid:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
 class LocalExecutor:
     """Worker processes on this machine. Use as a context manager: leaving it ends them all."""
 
@@ -119,6 +125,9 @@ class LocalExecutor:
             worker.channel.close()  # the worker ends its agent hosts and itself
         if self._nursery:
             self._nursery.close()
+        for worker in self._workers:
+            if worker.pid and Path(f"/proc/{worker.pid}").exists():  # of a nursery that was killed, and stuck
+                _kill(worker.pid)
 
     def use(self, agents: Mapping[str, str]) -> None:
         """Be ready for trials of these agent files from now on, while none runs. What belonged to others is ended."""
@@ -190,10 +199,10 @@ class LocalExecutor:
             self._hand_out(waiting, diagnose, has_room)
             if not self._in_flight:
                 return
+            self._end_silent_ones()
             try:
                 worker, message = self._inbox.get(timeout=_LONGEST_SILENCE_S / 4)
             except queue.Empty:
-                self._end_silent_ones()
                 continue
             if worker not in self._workers:
                 continue
@@ -248,9 +257,9 @@ class LocalExecutor:
     def _end_silent_ones(self) -> None:
         """A worker that is stuck, or was stopped, keeps its simulations for ever. Its reader reports the death."""
         for worker in self._workers:
-            if time.monotonic() - worker.heard > _LONGEST_SILENCE_S and worker.pid and not worker.ended:
-                with suppress(ProcessLookupError):
-                    os.kill(worker.pid, signal.SIGKILL)
+            if time.monotonic() - worker.heard > _LONGEST_SILENCE_S and not worker.ended:
+                _kill(worker.pid)
+                worker.channel.close()
 
     def _bury(self, worker: _Worker, waiting: deque[_Job]) -> list[Outcome]:
         """Replace a dead worker. Its simulations wait again; those that were tried too often end here."""

@@ -6,6 +6,7 @@ and latency for each role, enforces the simulation's budget, and remembers the a
 run once more does not pay for the same call twice.
 """
 
+import hashlib
 import json
 import random
 import threading
@@ -26,7 +27,7 @@ AGENT, USER, JUDGE = "agent", "user", "judge"
 
 _ERRORS = {AGENT: ProviderError, USER: UserSimulatorError, JUDGE: JudgeError}
 _LONGEST_PAUSE_S = 60.0
-_ABOUT_THE_ACCOUNT = frozenset({401, 403, 429})
+_ABOUT_THE_ACCOUNT = frozenset({401, 402, 403, 429})
 """Such a fault comes whatever was asked."""
 _REFUSED = frozenset(range(400, 500)) - _ABOUT_THE_ACCOUNT - {TIMED_OUT}
 
@@ -133,7 +134,9 @@ class Session:
     def _is_about(self, request: Request, pristine: Request, fault: ProviderFault) -> bool:
         """Whether the provider, which failed on the agent's request, takes the pristine one."""
         pristine |= {"reasoning_effort": self._effort} if self._effort else {}
-        if (fault.status_code not in _REFUSED and not fault.retryable) or fault.status_code in _ABOUT_THE_ACCOUNT:
+        if fault.status_code in _ABOUT_THE_ACCOUNT and not fault.waited:  # a limit that only this request meets?
+            return False
+        if fault.status_code not in _REFUSED and not fault.retryable:
             return False
         return request != pristine and self._takes(AGENT, pristine)
 
@@ -180,13 +183,16 @@ class Session:
         if limits.max_cost_usd is not None and spent.cost_usd >= limits.max_cost_usd:
             raise AgentError(f"budget of the simulation spent: {spent.cost_usd:.4f} USD")
 
-    def _ask(self, role: str, request: Request, budget: bool = False, retries: int | None = None) -> Response:
+    def _ask(
+        self, role: str, request: Request, budget: bool = False, retries: int | None = None, probe: bool = False
+    ) -> Response:
         """Answer from memory where this attempt may, also with an answer that is still on its way.
 
         `budget`: whether the simulation's budget bounds it. Raises AgentError where that is spent. `retries`: fewer
-        than the experiment has.
+        than the experiment has. `probe`: the question is whether the provider answers, not what: no earlier run can
+        tell.
         """
-        key = f"{role} {digest(request)}"
+        key = f"{role} {_exactly(request)}"
         with self._lock:
             number = self._asked.get(key, 0)
             answers = self._answers.setdefault(key, [])
@@ -201,7 +207,12 @@ class Session:
             return known.result()
         try:
             retries = self._limits.retries if retries is None else retries
-            answer.set_result(self._kept_or_paid(role, request, digest([self._trial, key, number]), retries))
+            kept_key = digest([self._trial, key, number])
+            answer.set_result(
+                self._retrying(role, request, retries)
+                if probe
+                else self._kept_or_paid(role, request, kept_key, retries)
+            )
         except BaseException as error:
             with self._lock:
                 answers.remove(answer)
@@ -209,12 +220,13 @@ class Session:
         return answer.result()
 
     def _kept_or_paid(self, role: str, request: Request, key: str, retries: int) -> Response:
-        """An answer of an earlier run, or a new one, which is kept."""
-        response = self._kept.find(key) if self._kept else None
+        """An answer of an earlier run, or a new one, which is kept. A judge's is not: it may be of no use."""
+        kept = self._kept if role != JUDGE else None
+        response = kept.find(key) if kept else None
         if response is None:
             response = self._retrying(role, request, retries)
-            if self._kept:
-                self._kept.keep(key, response)
+            if kept:
+                kept.keep(key, response)
         else:
             with self._lock:
                 self._add(role, Usage(cached_calls=1), charged=usage_of(response, 0))
@@ -264,13 +276,18 @@ class Session:
     def _takes(self, role: str, request: Request) -> bool:
         """Whether a provider that failed on another request answers this one, at once."""
         try:
-            self._ask(role, request, retries=0)
+            self._ask(role, request, retries=0, probe=True)
         except ProviderFault:
             return False
         return True
 
     def _infrastructure(self, role: str, fault: ProviderFault) -> InfrastructureError:
         return _ERRORS[role](str(fault), retryable=fault.retryable)
+
+
+def _exactly(request: Request) -> str:
+    """A digest of a request, with its fields in their order: that of a schema's properties is one of the answer's."""
+    return hashlib.sha256(json.dumps(request).encode()).hexdigest()
 
 
 def _with_harmless_words(request: Request) -> Request:

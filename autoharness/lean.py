@@ -10,6 +10,7 @@ handed to it as if its own client had got it, so that errors are read in one pla
 to it too, with nothing sent again: a kind whose request or answer comes out otherwise is litellm's from then on.
 """
 
+import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -18,8 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-
-from autoharness.results import digest
 
 Json = dict[str, Any]
 Whole = Callable[[Json], Json]
@@ -30,6 +29,7 @@ Read = Callable[[Json], Json]
 _MOST_KINDS = 500
 _CHECKED_EVERY = 100
 _SUFFIX = "/chat/completions"
+_NOT_LET_IN = (401, 403)
 
 
 @dataclass
@@ -93,12 +93,17 @@ def _again(came: httpx.Response, request: httpx.Request) -> httpx.Response:
 class _Kind:
     """How litellm sends requests of one kind."""
 
-    sent: httpx.Request
+    url: httpx.URL
+    headers: dict[str, str]
+    extensions: Any
     arguments: Json
     """Of the body: all but the messages."""
     shapes: set[str] = field(default_factory=set)
     """Of messages that litellm sent as they were given."""
     calls: int = 0
+
+
+_UNKNOWN = _Kind(httpx.URL(), {}, {}, {})
 
 
 class Lean:
@@ -113,13 +118,17 @@ class Lean:
 
     def __call__(self, request: Json) -> Json:
         """Raises what litellm raises."""
-        name = digest({key: value for key, value in request.items() if key != "messages"})
+        arguments = {key: value for key, value in request.items() if key != "messages"}
+        name = hashlib.sha256(json.dumps(arguments).encode()).hexdigest()  # the order of a schema's fields matters
         messages = _without_empty(request["messages"])
         shapes = set(map(_shape, messages))
         kind = self._kinds.get(name)
         if kind is None or not shapes <= kind.shapes:
             return self._learn(name, request, messages, shapes)
         came = self._send(kind, messages)
+        if came.response is not None and came.response.status_code in _NOT_LET_IN:
+            self._kinds.pop(name, None)  # the key may have been renewed since
+            return self._learn(name, request, messages, shapes)
         answer = self._answer(came)
         kind.calls += 1
         if answer is None or kind.calls % _CHECKED_EVERY == 0:
@@ -127,7 +136,8 @@ class Lean:
         return answer
 
     def _learn(self, name: str, request: Json, messages: list[Json], shapes: set[str]) -> Json:
-        if name in self._kinds and self._kinds[name] is None:
+        known = self._kinds.get(name, _UNKNOWN)
+        if known is None:
             return self._whole(request)
         with self._client.recorded() as exchange:
             answer = self._whole(request)
@@ -136,13 +146,13 @@ class Lean:
             self._keep(name, None)
             return answer
         body = _parsed(sent.content)
-        known = self._kinds.get(name)
-        if sent.url.path.endswith(_SUFFIX) and body and self._answer(exchange) == answer:
-            arguments = {key: value for key, value in body.items() if key != "messages"}
-            if body.get("messages") == messages and arguments == (known.arguments if known else arguments):
-                self._keep(name, _Kind(sent, arguments, shapes | (known.shapes if known else set())))
-                return answer
-        self._keep(name, None)
+        if not sent.url.path.endswith(_SUFFIX) or body is None or self._answer(exchange) != answer:
+            self._keep(name, None)
+            return answer
+        arguments = {key: value for key, value in body.items() if key != "messages"}
+        kind = _Kind(sent.url, _headers(sent), dict(sent.extensions), arguments, shapes | known.shapes)
+        same = known is _UNKNOWN or _text(arguments) == _text(known.arguments)
+        self._keep(name, kind if same and _text(body.get("messages")) == _text(messages) else None)
         return answer
 
     def _keep(self, name: str, kind: _Kind | None) -> None:
@@ -152,10 +162,7 @@ class Lean:
 
     def _send(self, kind: _Kind, messages: list[Json]) -> Exchange:
         content = json.dumps({**kind.arguments, "messages": messages}, separators=(",", ":")).encode()
-        headers = {name: value for name, value in kind.sent.headers.items() if name.lower() != "content-length"}
-        request = httpx.Request(
-            kind.sent.method, kind.sent.url, headers=headers, content=content, extensions=kind.sent.extensions
-        )
+        request = httpx.Request("POST", kind.url, headers=kind.headers, content=content, extensions=kind.extensions)
         try:
             return Exchange(request, self._client.send(request))
         except Exception as error:  # whatever it is, litellm reads it
@@ -179,9 +186,25 @@ class Lean:
             whole = self._whole(request)
         sent = exchange.request
         assert came.request is not None
-        if sent is None or _parsed(sent.content) != _parsed(came.request.content) or answer not in (None, whole):
+        if sent is None or _fields(sent) != _fields(came.request) or answer not in (None, whole):
             self._keep(name, None)
+        elif sent.url != came.request.url or _headers(sent) != _headers(came.request):
+            self._kinds.pop(name, None)  # a new key, another address: it is learned again
         return whole
+
+
+def _headers(request: httpx.Request) -> dict[str, str]:
+    """But for what belongs to one request alone."""
+    return {name: value for name, value in request.headers.items() if name not in ("content-length", "cookie")}
+
+
+def _fields(request: httpx.Request) -> list[str]:
+    """What is in the body: each field with all that is in it in order, the fields themselves in any."""
+    return sorted(f"{key}: {_text(value)}" for key, value in (_parsed(request.content) or {}).items())
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value)
 
 
 def _without_empty(messages: list[Json]) -> list[Json]:

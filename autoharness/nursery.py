@@ -59,6 +59,8 @@ class Nursery:
             packet, descriptors, _, _ = socket.recv_fds(self._control, _LONGEST_PACKET, 1)
             if not packet:
                 break
+            if not descriptors:
+                continue  # there are too many open files: the door sees that the channel is closed
             if problem:
                 connect(descriptors[0]).send({"user_error": problem})
             else:
@@ -89,7 +91,11 @@ class Nursery:
                 process = subprocess.Popen(command, pass_fds=[channel], stdout=output, stderr=output)
             self._children.add(process.pid)
             return
-        child = os.fork()
+        try:
+            child = os.fork()
+        except OSError as error:  # too many processes: the door sees that the channel is closed
+            print(f"no worker: {error}", file=sys.stderr, flush=True)
+            return
         if child:
             self._children.add(child)
             return

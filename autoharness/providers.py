@@ -5,6 +5,7 @@ model, takes the lean path where there is one, and ends with a completion or a P
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import cache, partial
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 from autoharness.config import litellm_prices
 from autoharness.results import Usage
 from autoharness.scrub import scrubbed, without_whole_keys
-from autoharness.throttle import Throttle
+from autoharness.throttle import Throttle, pause_after
 
 Request = dict[str, Any]
 Response = dict[str, Any]
@@ -21,8 +22,8 @@ Response = dict[str, Any]
 _NOT_WORTH_A_RETRY = frozenset({400, 401, 403, 404, 413, 422})
 TIMED_OUT = 408
 _TOO_MANY = 429
-_MOST_WAITS = 100
-"""For the rate limit, of one call."""
+_MORE_TRIES = 8
+"""Than `retries`, of a call that meets the rate limit while others pass."""
 
 
 class ProviderFault(Exception):
@@ -143,7 +144,11 @@ def _http_client() -> Any:
 
 
 class Throttled:
-    """A model behind a throttle: rate limits are waited for here, by all calls together."""
+    """A model behind a throttle: rate limits are waited for here, by all calls together.
+
+    A call that meets the limit again and again while others pass has a problem of its own, such as a prompt beyond
+    the account's tokens for a minute: it waits by itself, and not for ever. Or an agent could have all others wait.
+    """
 
     def __init__(self, model: Model, throttle: Throttle, retries: int) -> None:
         """`retries`: further tries of a call that meets the limit while no other call is answered."""
@@ -153,7 +158,7 @@ class Throttled:
 
     def __call__(self, request: Request) -> Response:
         fruitless = 0
-        for _ in range(_MOST_WAITS):
+        for tries in range(self._retries + _MORE_TRIES):
             answered = self._throttle.answered
             with self._throttle.slot() as begun:
                 try:
@@ -161,14 +166,17 @@ class Throttled:
                 except ProviderFault as fault:
                     if fault.status_code != _TOO_MANY or not fault.retryable:
                         raise
-                    self._throttle.was_limited(begun, fault.retry_after_s)
-                    limit = fault
+                    limit, alone = fault, tries > 1 and self._throttle.answered > answered
+                    if not alone:
+                        self._throttle.was_limited(begun, fault.retry_after_s)
                 else:
                     self._throttle.has_answered()
                     return answer
             fruitless += answered == self._throttle.answered  # else the provider is there, and busy
             if fruitless > self._retries:
                 break
+            if alone:
+                time.sleep(pause_after(tries, limit.retry_after_s))
         limit.waited = True
         raise limit
 

@@ -26,7 +26,7 @@ from autoharness.executor import LLM_CACHE, LocalExecutor
 from autoharness.store import default_vault
 from autoharness.worker import Worker
 
-_ENDINGS = ("_KEY", "_TOKEN", "_SECRET", "_API_BASE", "_BASE_URL", "_ENDPOINT", "_API_VERSION", "_REGION_NAME")
+_ENDINGS = ("_API_KEY", "_API_BASE", "_BASE_URL", "_ENDPOINT", "_API_VERSION", "_REGION_NAME")
 _BEGINNINGS = ("AWS_", "AZURE_", "GOOGLE_", "VERTEX", "OPENAI_", "ANTHROPIC_", "LITELLM_")
 _SAME = ("flavour", "version", "data_checksum")
 _LONGEST_START_S = 120.0
@@ -127,7 +127,9 @@ class RayWorker:
         ours, theirs = socket.socketpair()
         self._channel = Channel(ours)
         self._folder = tempfile.mkdtemp(prefix="auto-harness-")
-        self._order, self._taken = threading.Condition(), 0
+        self._lock, self._taken = threading.Lock(), 0
+        self._early: dict[int, Message] = {}
+        """Messages that came before others that were sent before them, by number."""
         self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         threading.Thread(target=Worker(Channel(theirs), tau2).serve, daemon=True).start()
         threading.Thread(target=self._read, daemon=True).start()
@@ -135,11 +137,11 @@ class RayWorker:
 
     def send(self, number: int, message: Message) -> None:
         """`number`: its place among the messages, from 0 on. Ray runs calls of one actor in any order."""
-        with self._order:
-            self._order.wait_for(lambda: self._taken == number)
-            self._take(message)
-            self._taken += 1
-            self._order.notify_all()
+        with self._lock:
+            self._early[number] = message
+            while self._taken in self._early:
+                self._take(self._early.pop(self._taken))
+                self._taken += 1
 
     def _take(self, message: Message) -> None:
         if "setup" in message:  # folders of this machine, not of the door's

@@ -408,7 +408,7 @@ class Bench:
                     "status": outcome.status,
                     "reward": outcome.reward,
                     "detail": outcome.detail,
-                    "llm_calls": sum(usage.calls for usage in outcome.usage.values()),
+                    "llm_calls": sum(usage.calls + usage.cached_calls for usage in outcome.usage.values()),
                 }
                 for outcome in outcomes
             ],

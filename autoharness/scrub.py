@@ -27,6 +27,11 @@ def scrubbed(text: str) -> str:
     return text
 
 
+def addresses() -> dict[str, str]:
+    """Of providers, as the environment has them."""
+    return dict(sorted(_values(_ADDRESSES)))
+
+
 def without_whole_keys(value: Any) -> Any:
     """A JSON value, with ($NAME) in place of whole keys: what a model says is not changed for less."""
     keys = {key: f"(${name})" for name, key in _values(_KEYS) if len(key) >= _WHOLE_KEY_CHARS}

@@ -11,8 +11,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_FIRST_PAUSE_S = 1.0
+_FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 60.0
+
+
+def pause_after(pauses: int, retry_after_s: float) -> float:
+    """In seconds: as long as the provider asks, else longer with each of the `pauses` before; a minute at most."""
+    pause_s: float = _FIRST_PAUSE_S * random.uniform(0.5, 1) * 2.0 ** min(pauses, 10)
+    return min(max(pause_s, retry_after_s), _LONGEST_PAUSE_S)
 
 
 class Throttle:
@@ -58,8 +64,7 @@ class Throttle:
         with self._changed:
             if begun < self._slowed:
                 return
-            pause_s = _FIRST_PAUSE_S * random.uniform(0.5, 1) * 2**self._pauses_in_a_row
-            pause_s = min(max(pause_s, retry_after_s), _LONGEST_PAUSE_S)
+            pause_s = pause_after(self._pauses_in_a_row, retry_after_s)
             self._pauses_in_a_row += 1
             self._pause(pause_s)
         self._on_limit(pause_s)
@@ -68,6 +73,7 @@ class Throttle:
         """Another worker has met the limit."""
         with self._changed:
             if time.monotonic() >= self._resume:
+                self._pauses_in_a_row = 0  # it was that worker's
                 self._pause(pause_s)
 
     def _pause(self, pause_s: float) -> None:

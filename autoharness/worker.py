@@ -61,6 +61,7 @@ from autoharness.providers import Model, Providers, Request, Response, has_price
 from autoharness.replay import PREFIX as REPLAY
 from autoharness.replay import Replay
 from autoharness.results import VERIFIED, Outcome, Status, Trial, Usage, digest, passed
+from autoharness.scrub import addresses
 from autoharness.tau import Conversation, Json, Limits, Tau2
 
 BEAT_S = 5.0
@@ -333,7 +334,7 @@ class Simulator:
         settings = self._experiment
         kept = self._answers if settings.llm_cache == "all" or train else None
         names = {role: settings.model_of(role) for role in (AGENT, USER, JUDGE)}
-        asked_in = digest([settings.domain, trial.task_id, trial.number, trial.seed, names])
+        asked_in = digest([settings.domain, trial.task_id, trial.number, trial.seed, names, addresses()])
         models = {role: self._model(role, trial) for role in (AGENT, USER, JUDGE)}
         limits = LLMLimits(
             settings.max_llm_calls,

@@ -382,9 +382,13 @@ def limit(arguments: argparse.Namespace) -> None:
     for name in [OURS, *(one for one in arguments.sides if one != OURS)]:
         with Server(domain, arguments.latency, arguments.limit) as server:
             one = Side(name, settings_of(arguments, domain, split, tasks, server.url))
-            one.round()
-            server.status()
-            found = one.round()
+            try:
+                one.round()
+                server.status()
+                found = one.round()
+            except SystemExit:
+                print(f"{name:12}  its run ends with an error", flush=True)
+                continue
             one.end()
             served = server.status()
         answered = served["calls"] - served["refused"]

@@ -11,8 +11,10 @@ from llm_server import LLMServer
 
 from autoharness.answers import Answers
 from autoharness.config import Experiment
-from autoharness.gateway import AGENT, USER
+from autoharness.errors import ProviderError
+from autoharness.gateway import AGENT, JUDGE, USER, Limits, Session
 from autoharness.measure import Measure
+from autoharness.providers import ProviderFault
 from autoharness.results import Status, Trial
 from autoharness.worker import Simulator
 
@@ -98,6 +100,55 @@ def test_scores_with_and_without_it_do_not_compare(tau2: Any) -> None:
     facts = asdict(tau2.facts("mock")) | {"layers": {}, "data_checksum": tau2.facts("mock").data_checksum}
     measures = {Measure(Experiment(domain="mock", llm_cache=kind), facts).id for kind in ("off", "train", "all")}
     assert len(measures) == 3
+
+
+def test_what_a_judge_said_is_not_kept(tmp_path: Path) -> None:
+    """It may prove to be unreadable, and would be found again and again."""
+    asked: list[str] = []
+
+    def model(request: Any) -> Any:
+        asked.append("once")
+        return {"choices": [{"message": {"role": "assistant", "content": "sorry"}}]}
+
+    for _ in range(2):
+        one = Session({JUDGE: model}, "m", None, Limits(10, None, 0), Answers(tmp_path), "trial")
+        one.complete(JUDGE, {"messages": [{"role": "user", "content": "Well?"}]})
+    assert len(asked) == 2
+
+
+def test_an_outage_is_an_outage_whatever_was_answered_before(tmp_path: Path) -> None:
+    """Whether the provider takes the untouched template's request is asked of the provider."""
+    pristine = {"messages": [{"role": "user", "content": "Hello"}]}
+    answers = Answers(tmp_path)
+    works: Any = lambda request: {"choices": [{"message": {"role": "assistant", "content": "Yes."}}]}  # noqa: E731
+    Session({AGENT: works}, "m", None, Limits(10, None, 0), answers, "trial").complete_for_agent(
+        pristine, lambda: dict(pristine)
+    )
+
+    def refuses(request: Any) -> Any:
+        raise ProviderFault("model not found", 404)
+
+    candidate = Session({AGENT: refuses}, "m", None, Limits(10, None, 0), answers, "trial")
+    with pytest.raises(ProviderError):
+        candidate.complete_for_agent({**pristine, "temperature": 0.5}, lambda: dict(pristine))
+
+
+def test_a_full_disk_costs_no_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = Answers(tmp_path)
+
+    def full(*args: Any, **kwargs: Any) -> None:
+        raise OSError("database or disk is full")
+
+    monkeypatch.setattr(answers._cache, "add", full)
+    monkeypatch.setattr(answers._cache, "get", full)
+    answers.keep("key", {})
+    assert answers.find("key") is None
+
+
+def test_nobody_else_may_read_the_folder(tmp_path: Path) -> None:
+    """Held-out conversations are in it."""
+    Answers(tmp_path / "new" / "answers")
+    assert (tmp_path / "new" / "answers").stat().st_mode & 0o777 == 0o700
 
 
 def test_the_first_answer_stays(tmp_path: Path) -> None:

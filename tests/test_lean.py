@@ -172,7 +172,7 @@ def test_an_error_is_read_as_litellm_reads_it_and_the_provider_is_asked_once(ser
     answer(server, fault)
     server.requests.clear()
     found = ask(lean, REQUEST)
-    assert len(server.requests) == 1
+    assert len(server.requests) == (2 if fault.status in (401, 403) else 1)  # with the key as it is now
     assert found == ask(Whole("openai/m"), REQUEST)
 
 
@@ -212,6 +212,45 @@ def test_where_litellm_reads_an_answer_otherwise_its_reading_counts_from_then_on
     found = [ask(lean, REQUEST) for _ in range(102)]
     assert found[98]["cost_usd"] == 7.0 and found[99] == found[100] == found[101] == right
     assert lean.whole == 1 + 1 + 2
+
+
+def test_a_key_that_is_renewed_is_used(server: LLMServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some expire within the hour, and litellm renews them."""
+    lean = Counting()
+    ask(lean, REQUEST)
+    monkeypatch.setenv("OPENAI_API_KEY", "the-new-key")
+
+    def lets_in_the_new_key(request: Json) -> Fault:
+        old = server.requests[-1].authorization == "Bearer the-key"
+        return Fault(401, '{"error": {"message": "expired"}}') if old else Fault(body=json.dumps(BODIES["text"]))
+
+    server.reply = lets_in_the_new_key
+    answers = [ask(lean, REQUEST) for _ in range(3)]
+    assert all(isinstance(one, dict) for one in answers)
+    assert [one.authorization for one in server.requests[-3:]] == ["Bearer the-new-key"] * 3
+
+
+def test_a_key_that_litellm_would_not_use_any_more_is_noticed(
+    server: LLMServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while the old one is still taken."""
+    lean = Counting()
+    ask(lean, REQUEST)
+    monkeypatch.setenv("OPENAI_API_KEY", "the-new-key")
+    for _ in range(102):
+        ask(lean, REQUEST)
+    assert server.requests[-1].authorization == "Bearer the-new-key"
+
+
+def test_the_order_of_a_schemas_fields_is_the_agents(server: LLMServer) -> None:
+    """A model writes them in that order: to reason before it answers is an edit."""
+    lean = Counting()
+    for names in (["reasoning", "answer"], ["answer", "reasoning"]):
+        properties = {name: {"type": "string"} for name in names}
+        schema = {"name": "s", "schema": {"type": "object", "properties": properties}}
+        ask(lean, {**REQUEST, "response_format": {"type": "json_schema", "json_schema": schema}})
+        sent = server.requests[-1].body["response_format"]["json_schema"]["schema"]["properties"]
+        assert list(sent) == names
 
 
 def test_a_provider_that_litellm_asks_in_another_way_stays_with_litellm(

@@ -110,6 +110,16 @@ def test_a_node_that_is_killed_costs_its_simulations_in_flight_and_nothing_else(
     assert not [file for file in logs.rglob("*") if file.is_file() and b"the-key-of-the-door" in file.read_bytes()]
 
 
+def test_a_large_agent_file_and_many_jobs_at_once_arrive(cluster: Any, provider: Provider, tmp_path: Path) -> None:
+    """Ray brings large messages later than small ones that were sent after them."""
+    provider.go_on.set()
+    with executor(cluster, tmp_path) as machines:
+        machines._agents = {"": TEMPLATE + "\n#" + "x" * 300_000}
+        trials = [Trial(task_id, number, 1) for number in range(6) for task_id in TASKS]
+        outcomes = list(machines.run(trials, diagnose=set()))
+    assert len(outcomes) == len(trials) and {outcome.status for outcome in outcomes} == {Status.PASSED}
+
+
 def test_facts_and_runs_are_the_same_as_on_this_machine(cluster: Any, provider: Provider, tmp_path: Path) -> None:
     provider.go_on.set()
     with executor(cluster, tmp_path) as machines:

@@ -70,7 +70,7 @@ def test_a_provider_that_answers_nobody_is_given_up() -> None:
 
 def test_a_call_that_waits_while_others_are_answered_is_not_given_up() -> None:
     """The provider is there, and busy: no try of its own is spent."""
-    throttle, refusals = Throttle(), iter(range(10))
+    throttle, refusals = Throttle(), iter(range(5))
 
     def busy(request: Any) -> Any:
         if next(refusals, None) is not None:
@@ -79,6 +79,25 @@ def test_a_call_that_waits_while_others_are_answered_is_not_given_up() -> None:
         return {"choices": []}
 
     assert Throttled(busy, throttle, retries=1)({}) == {"choices": []}
+
+
+def test_a_request_that_alone_meets_the_limit_is_given_up_and_holds_nobody_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or an agent could stop a run, and void the trial, by a prompt that is beyond the account's tokens."""
+    monkeypatch.setattr("autoharness.providers.pause_after", lambda tries, retry_after_s: 0.01)
+    told: list[float] = []
+    throttle, asked = Throttle(told.append), [0]
+
+    def too_much(request: Any) -> Any:
+        asked[0] += 1
+        throttle.has_answered()  # another call
+        raise ProviderFault("too many tokens for a minute", 429)
+
+    with pytest.raises(ProviderFault) as raised:
+        Throttled(too_much, throttle, retries=2)({})
+    assert raised.value.waited and asked == [10]
+    assert len(told) == 2
 
 
 def test_other_faults_pass_at_once() -> None:
