@@ -13,7 +13,7 @@ from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
 from autoharness.holdout import Shown, shown
 from autoharness.ledger import Ledger
 from autoharness.measure import Measure
-from autoharness.results import EVALUATED, VERIFIED, Outcome, Status, natural_order, passed, rewards_by_task
+from autoharness.results import EVALUATED, PLAINLY, VERIFIED, Outcome, Status, natural_order, passed, rewards_by_task
 from autoharness.runner import Bench, BenchmarkRunner, Run, TauBenchRunner, last_statuses
 from autoharness.stats import score_line
 from autoharness.store import Store, default_vault
@@ -185,9 +185,11 @@ def _explain(run: Run, hidden: set[str]) -> None:
     for reason, task_ids in reasons.items():
         who = f"{len(task_ids)} simulations" if len(task_ids) > 3 or "(held out)" in reason else ", ".join(task_ids)
         print(f"[benchmark] {who}: {reason}", file=sys.stderr)
-    verified = sum(VERIFIED in outcome.notes for outcome in run.outcomes)
-    if verified:
-        print(f"[benchmark] {verified} of {len(run.outcomes)} simulations: {VERIFIED}", file=sys.stderr)
+    notes = [note for outcome in run.outcomes for note in outcome.notes]
+    same, otherwise = notes.count(VERIFIED), sum(note.startswith(PLAINLY) for note in notes)
+    if same or otherwise:
+        counts = f"{same} simulations {VERIFIED}, {otherwise} did not and were run on it"
+        print(f"[benchmark] {counts}", file=sys.stderr)
     print(f"[benchmark] log: {run.folder}", file=sys.stderr)
 
 

@@ -13,6 +13,8 @@ PASS_TOLERANCE = 1e-6
 
 VERIFIED = "scored the same on tau2's plain path"
 """The note of an outcome that was checked (`verify_sample`)."""
+PLAINLY = "run once more on tau2's plain path"
+"""How the note of one begins that shared databases could not give."""
 
 _Value = TypeVar("_Value")
 

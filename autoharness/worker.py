@@ -60,7 +60,7 @@ from autoharness.leaks import Secrets, scan
 from autoharness.providers import Model, Providers, Request, Response, has_price, missing_keys, set_prices
 from autoharness.replay import PREFIX as REPLAY
 from autoharness.replay import Replay
-from autoharness.results import VERIFIED, Outcome, Status, Trial, Usage, digest, passed
+from autoharness.results import PLAINLY, VERIFIED, Outcome, Status, Trial, Usage, digest, passed
 from autoharness.scrub import addresses
 from autoharness.tau import Conversation, Json, Limits, Tau2
 
@@ -277,7 +277,7 @@ class Simulator:
             with databases.watch():
                 return self._converse(trial, session, diagnose, host)
         except databases.SharedRecordChanged as error:
-            notes.append(f"run once more on tau2's plain path: {error}")
+            notes.append(f"{PLAINLY}: {error}")
         with databases.plain():
             return self._converse(trial, session, diagnose, host)
 

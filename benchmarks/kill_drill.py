@@ -164,7 +164,8 @@ def _killed(checkout: Checkout, phase: str, chance: random.Random) -> str:
 
 
 def _head(checkout: Checkout) -> str:
-    return "".join(sorted(path.read_text() for path in (checkout.root / ".git" / "refs" / "heads").iterdir()))
+    heads = (checkout.root / ".git" / "refs" / "heads").iterdir()
+    return "".join(sorted(path.read_text() for path in heads if path.suffix != ".lock"))  # git may be at work
 
 
 def _phase(checkout: Checkout, pid: int) -> str:

@@ -6,6 +6,7 @@
     python benchmarks/throughput.py --start                               from the command to the first LLM call
     python benchmarks/throughput.py --limit 8 --domains retail --concurrency 64      against a provider's rate limit
     python benchmarks/throughput.py --needs                               what 10, 1,000 and 100,000 an hour need
+    python benchmarks/throughput.py --profile                             where the worker's time goes
 
 Both sides ask the same local server, a process of its own that solves each task (tests/solver.py) and answers after
 the latency. tau2 runs its own `llm_agent`, ours the template, through host and gateway. CPU is that of all processes
@@ -430,6 +431,87 @@ def needs(arguments: argparse.Namespace) -> None:
             f"CPU {1000 * cpu_s:.1f} ms a call",
             flush=True,
         )
+        print(f"         the door stores {door_rate(simulations):.0f} such outcomes a second", flush=True)
+
+
+PARTS = {
+    "waiting for the server and the host": ("method 'acquire'", "method 'recv'", "method 'poll'", "select."),
+    "LLM client: litellm, openai": ("litellm", "openai/"),
+    "LLM client: httpx and what is under it": (
+        "httpx",
+        "httpcore",
+        "h11",
+        "method 'send",
+        "method 'close'",
+    ),
+    "JSON": ("/json/", "_json"),
+    "SHA-256, of databases and of requests": ("_hashlib",),
+    "copies of records and messages": ("copy.py", "_pickle"),
+    "pydantic: messages, dumps": ("pydantic",),
+    "tau2": ("/tau2/",),
+    "auto-harness": ("/autoharness/",),
+}
+
+
+def profile(arguments: argparse.Namespace) -> None:
+    """Where the worker's time goes, in this process, one simulation after the other; LLM calls on the same thread."""
+    import cProfile
+    import pstats
+
+    from autoharness import providers
+    from autoharness.config import Experiment
+    from autoharness.host import AgentFile
+    from autoharness.results import Trial
+    from autoharness.tau import Tau2
+    from autoharness.worker import Hosts, Simulator, confinement_of
+
+    providers.LiteLLM.__call__ = lambda self, request: self._complete(request)  # type: ignore[method-assign]
+    for domain in arguments.domains:
+        with Server(domain, 0) as server, tempfile.TemporaryDirectory() as folder:
+            os.environ |= {"OPENAI_API_BASE": server.url, "OPENAI_API_KEY": "none"}
+            tau2, experiment = Tau2(), Experiment(domain=domain, agent_model=_MODEL)
+            source = (ROOT / "agent" / "templates" / "tau_bench.py").read_text()
+            confinement = confinement_of(experiment, Path(folder), tau2.folders)
+            hosts = Hosts({"": AgentFile(source, _MODEL, None)}, 60, confinement)
+            simulator, tasks = Simulator(tau2, experiment, hosts), tasks_of(domain, "test")
+            for task in tasks:
+                simulator.run(Trial(task, 0, 1), diagnose=False)
+            profiler = cProfile.Profile()
+            profiler.enable()
+            for task in tasks:
+                simulator.run(Trial(task, 0, 2), diagnose=False)
+            profiler.disable()
+            hosts.close()
+        spent: dict[str, float] = dict.fromkeys([*PARTS, "other"], 0.0)
+        for (file, _, function), (_, _, own_s, _, _) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]
+            name = function if file == "~" else f"{file} {function}"
+            part = next((part for part, words in PARTS.items() if any(word in name for word in words)), "other")
+            spent[part] += own_s
+        waited_s = spent.pop("waiting for the server and the host")
+        busy_s = sum(spent.values())
+        print(
+            f"{domain}: busy {1000 * busy_s / len(tasks):.0f} ms a simulation (profiled), and waited {waited_s:.1f} s"
+        )
+        for part, own_s in sorted(spent.items(), key=lambda one: -one[1]):
+            print(f"  {100 * own_s / busy_s:5.1f} %  {part}")
+
+
+def door_rate(simulations: list[Json]) -> float:
+    """Outcomes that one door process reads, checks its evaluator for, and stores, in a second."""
+    from autoharness import evaluator
+    from autoharness.results import Outcome, Status, Trial
+    from autoharness.store import Store
+
+    os.chdir(ROOT)
+    with tempfile.TemporaryDirectory() as vault:
+        store, clock = Store(Path(vault)), time.perf_counter()
+        for number, one in enumerate(simulations):
+            trial = Trial(one["task_id"], number, 1)
+            outcome = Outcome(trial, Status.PASSED, 1.0, messages=one["messages"], reward_info=one["reward_info"])
+            came = Outcome.from_json(json.loads(json.dumps(outcome.to_json())))
+            evaluator.manifest()
+            store.keep({"trial": number}, came)
+        return len(simulations) / (time.perf_counter() - clock)
 
 
 def settings_of(arguments: argparse.Namespace, domain: str, split: str, tasks: list[str], url: str) -> Json:
@@ -462,6 +544,7 @@ def measure() -> None:
     parser.add_argument("--start", action="store_true")
     parser.add_argument("--limit", type=int, metavar="CALLS", default=0)
     parser.add_argument("--needs", action="store_true")
+    parser.add_argument("--profile", action="store_true")
     parser.add_argument("--domains", nargs="+", default=list(GOALS))
     parser.add_argument("--sides", nargs="+", default=list(SIDES), choices=SIDES)
     parser.add_argument("--split")
@@ -470,7 +553,7 @@ def measure() -> None:
     parser.add_argument("--latency", type=float, default=1.0, metavar="SECONDS")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
-    for figure in (cpu, wall, memory, start, limit, needs):
+    for figure in (cpu, wall, memory, start, limit, needs, profile):
         if getattr(arguments, figure.__name__):
             figure(arguments)
 

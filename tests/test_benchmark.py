@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from checkout import Checkout
 from conftest import ROOT, TEMPLATE
 from llm_server import Fault, LLMServer
 from solver import Solver
@@ -323,3 +325,11 @@ def test_without_an_agent_file_the_mend_is_named(checkout: Path) -> None:
     done = benchmark("--domain", "mock")
     assert done.returncode == 3
     assert "cp agent/templates/tau_bench.py agent/agent.py" in done.stderr
+
+
+def test_a_run_says_how_many_simulations_it_has_checked(prepared: Checkout) -> None:
+    """And how many of them tau2's plain path scores otherwise."""
+    done = prepared.run("benchmark.py", "--verify-sample", "1", "--seed", "7")
+    checked = re.search(r"(\d+) simulations scored the same on tau2's plain path, 0 did not", done.stderr)
+    scored = re.search(r"\((\d+)/(\d+) passed", done.stdout)
+    assert checked and scored and int(scored[1]) <= int(checked[1]) <= int(scored[2])
