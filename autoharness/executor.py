@@ -114,6 +114,8 @@ class LocalExecutor:
         self._layers: dict[str, str] | None = None
         """What confines the hosts of the first worker, and has to confine those of the others."""
         self._started = self._hatched = 0
+        self._looked = 0.0
+        """When it was last looked whether workers are heard of."""
         self._last_yielded: Outcome | None = None
         self._inbox: queue.SimpleQueue[tuple[_Worker, Message | None]] = queue.SimpleQueue()
 
@@ -256,8 +258,13 @@ class LocalExecutor:
 
     def _end_silent_ones(self) -> None:
         """A worker that is stuck, or was stopped, keeps its simulations for ever. Its reader reports the death."""
+        now = time.monotonic()
+        if now - self._looked > _LONGEST_SILENCE_S / 2:  # it stood still: what came meanwhile is unread
+            for worker in self._workers:
+                worker.heard = now
+        self._looked = now
         for worker in self._workers:
-            if time.monotonic() - worker.heard > _LONGEST_SILENCE_S and not worker.ended:
+            if now - worker.heard > _LONGEST_SILENCE_S and not worker.ended:
                 _kill(worker.pid)
                 worker.channel.close()
 

@@ -23,7 +23,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
-from autoharness import databases, toolkits
+from autoharness import databases, tool_bounds, toolkits
 from autoharness.config import check_choice
 from autoharness.errors import (
     AgentError,
@@ -35,7 +35,6 @@ from autoharness.errors import (
 )
 from autoharness.postponed import postponed
 from autoharness.tasks import UNWRITTEN, DomainFacts, Script, Step, cut, in_order
-from autoharness.tool_bounds import check_answer, takes_for_ever
 
 AGENT_NAME = "custom_agent"
 _MOST_DIFFERENCES = 100
@@ -110,8 +109,7 @@ class Tau2:
         self._flavour.register(registry)
         _route_llm_calls()
         _let_assertions_fail()
-        _bound_tools()
-        _share_what_environments_are_made_of()
+        _change_environments()
 
     @cached_property
     def _facts(self) -> Callable[[str], DomainFacts]:
@@ -421,11 +419,14 @@ class _NoAgent:
         raise EvaluationError("tau2's evaluator asked the agent")
 
 
-def _share_what_environments_are_made_of() -> None:
+def _change_environments() -> None:
+    """They share what they are made of, and bound what an agent may have their tools do."""
     from tau2.environment import toolkit
     from tau2.environment.db import DB
+    from tau2.environment.environment import Environment
     from tau2.environment.tool import Tool
 
+    tool_bounds.install(Environment)
     databases.install(DB, toolkit.ToolKitBase)
     toolkits.install(toolkit, Tool)
 
@@ -455,31 +456,6 @@ def _let_assertions_fail() -> None:
             return False
 
     Environment.run_env_assertion = run_env_assertion
-
-
-def _bound_tools() -> None:
-    """An agent must not stop the worker or void its task with one call, nor fill the memory: some records double."""
-    from tau2.environment.environment import Environment
-
-    respond_in = getattr(Environment.get_response, "__wrapped__", Environment.get_response)
-
-    @wraps(respond_in)
-    def get_response(self: Any, message: Any) -> Any:
-        if message.name == "calculate" and takes_for_ever(message.arguments.get("expression")):
-            message = message.model_copy(update={"arguments": {"expression": "too large"}})  # tau2 refuses letters
-        try:
-            response = respond_in(self, message)
-        except Exception as error:  # such as a number that is too long to write down
-            if message.requestor == "assistant":
-                raise AgentError(f"the agent's call of {message.name:.40} breaks tau2: {error!s:.200}") from error
-            raise
-        if message.requestor == "assistant":
-            length = len(response.content or "")
-            self.answered_chars = getattr(self, "answered_chars", 0) + length
-            check_answer(message.name, length, self.answered_chars)
-        return response
-
-    Environment.get_response = get_response
 
 
 def _generate_for(role: str) -> Callable[..., Any]:

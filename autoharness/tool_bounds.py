@@ -6,6 +6,7 @@ expression.
 """
 
 import re
+from functools import wraps
 from typing import Any
 
 from autoharness.errors import AgentError
@@ -15,6 +16,29 @@ _LONGEST_WITH_POWER = 1000
 _LONGEST_ANSWER_CHARS = 1_000_000
 _MOST_ANSWER_CHARS = 4_000_000
 """Of one conversation: it has to fit into one message to the door."""
+
+
+def install(environment_class: Any) -> None:
+    """An agent must not stop the worker or void its task with one call, nor fill the memory: some records double."""
+    respond_in = getattr(environment_class.get_response, "__wrapped__", environment_class.get_response)
+
+    @wraps(respond_in)
+    def get_response(self: Any, message: Any) -> Any:
+        if message.name == "calculate" and takes_for_ever(message.arguments.get("expression")):
+            message = message.model_copy(update={"arguments": {"expression": "too large"}})  # tau2 refuses letters
+        try:
+            response = respond_in(self, message)
+        except Exception as error:  # such as a number that is too long to write down
+            if message.requestor == "assistant":
+                raise AgentError(f"the agent's call of {message.name:.40} breaks tau2: {error!s:.200}") from error
+            raise
+        if message.requestor == "assistant":
+            length = len(response.content or "")
+            self.answered_chars = getattr(self, "answered_chars", 0) + length
+            check_answer(message.name, length, self.answered_chars)
+        return response
+
+    environment_class.get_response = get_response
 
 
 def check_answer(tool: str, chars: int, all_chars: int) -> None:

@@ -174,3 +174,18 @@ def test_without_a_provider_nothing_of_litellm_is_imported(tmp_path: Path) -> No
     assert outcomes[0].status in (Status.PASSED, Status.FAILED)
     resident_kb = int(maps.split("Rss:")[1].split()[0])
     assert resident_kb < 150_000  # with it, 250 MB
+
+
+def test_workers_are_not_ended_because_the_door_stood_still(tmp_path: Path) -> None:
+    """Ctrl-Z for an hour: what they said meanwhile is there, and unread."""
+    with LocalExecutor(Experiment(domain="mock", agent_model="offline/clerk"), {}, tmp_path) as machine:
+        machine.facts("mock")
+        worker = machine._workers[0]
+        pid = wait_for_pid(worker)
+        worker.heard = machine._looked = time.monotonic() - 3600
+        machine._end_silent_ones()
+        assert not worker.ended and Path(f"/proc/{pid}").exists()
+        worker.heard = time.monotonic() - 3600
+        machine._end_silent_ones()
+        while not worker.ended:
+            time.sleep(0.01)
