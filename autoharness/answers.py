@@ -27,7 +27,8 @@ class Answers:
         except ImportError:
             raise UserError("llm_cache: diskcache is not installed: pip install 'auto-harness[cache]'") from None
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)  # conversations of held-out tasks are in it
+        with suppress(OSError):  # somebody else's
+            folder.chmod(0o700)  # conversations of held-out tasks are in it
         # nothing is ever dropped: or the two sides of a comparison would differ in what they find
         self._cache = diskcache.Cache(str(folder), disk=diskcache.JSONDisk, eviction_policy="none")
         self._lock = threading.Lock()

@@ -71,12 +71,14 @@ def watch() -> Iterator[None]:
 
 
 def _check(lent: dict[int, "_Table"], viewed: list["_Base"], cause: Exception | None) -> None:
-    changed = [table.name for table in lent.values() if not table.is_untouched()]
-    if changed:
-        for base in _bases.values():
-            base.changed = changed
-        _bases.clear()
-    changed = changed or [name for base in viewed for name in base.changed]  # by another simulation, meanwhile
+    tables = [table for table in lent.values() if not table.is_untouched()]
+    for base in viewed:
+        if any(table in tables for table in base.tables.values()):
+            base.changed = [table.name for table in tables]
+            for key in [key for key, loaded in list(_bases.items()) if loaded is base]:
+                _bases.pop(key, None)  # the next one that asks loads it anew
+    by_others = {name for base in viewed for name in base.changed}  # meanwhile
+    changed = sorted(by_others | {table.name for table in tables})
     if changed:
         raise SharedRecordChanged(f"a tool changed shared records of {', '.join(changed)}") from cause
 
@@ -222,10 +224,10 @@ class _Base:
 
     def __init__(self, database: Any) -> None:
         fields = database.__dict__
-        self._tables = {name: _Table(name, records) for name, records in fields.items() if _is_table(records)}
+        self.tables = {name: _Table(name, records) for name, records in fields.items() if _is_table(records)}
         self.changed: list[str] = []
         """Tables in which a tool has changed a shared record: whoever has a view may have seen it."""
-        rest = database.model_copy(update=dict.fromkeys(self._tables))
+        rest = database.model_copy(update=dict.fromkeys(self.tables))
         self._rest = pickle.dumps(rest, pickle.HIGHEST_PROTOCOL)
 
     def view(self) -> Any:
@@ -233,7 +235,7 @@ class _Base:
         if viewed is not None:
             viewed.append(self)
         view = pickle.loads(self._rest)
-        view.__dict__ |= {name: Records(table) for name, table in self._tables.items()}
+        view.__dict__ |= {name: Records(table) for name, table in self.tables.items()}
         return view
 
 

@@ -53,6 +53,8 @@ class _Worker:
     """0 until it has said so."""
     heard: float = field(default_factory=time.monotonic)
     """When its last message came; it sends some without being asked."""
+    spoke: bool = False
+    """Whether anything has come from it."""
     ended: bool = False
 
 
@@ -264,7 +266,8 @@ class LocalExecutor:
                 worker.heard = now
         self._looked = now
         for worker in self._workers:
-            if now - worker.heard > _LONGEST_SILENCE_S and not worker.ended:
+            bound_s = _LONGEST_SILENCE_S if worker.spoke else _LONGEST_SILENCE_S * 10  # it may not be forked yet
+            if now - worker.heard > bound_s and not worker.ended:
                 _kill(worker.pid)
                 worker.channel.close()
 
@@ -316,7 +319,7 @@ class LocalExecutor:
     def _read(self, worker: _Worker) -> None:
         try:
             while (message := worker.channel.receive()) is not None:
-                worker.heard = time.monotonic()
+                worker.heard, worker.spoke = time.monotonic(), True
                 worker.pid = message.get("pid", worker.pid)
                 if not message.keys() & {"pid", "beat"}:
                     self._inbox.put((worker, message))

@@ -19,7 +19,14 @@ from typing import Any
 from autoharness import strict_json
 from autoharness.agent_request import problem_of
 from autoharness.answers import Answers
-from autoharness.errors import AgentError, InfrastructureError, JudgeError, ProviderError, UserSimulatorError
+from autoharness.errors import (
+    AgentError,
+    InfrastructureError,
+    JudgeError,
+    ProviderError,
+    SimulationError,
+    UserSimulatorError,
+)
 from autoharness.providers import TIMED_OUT, Model, ProviderFault, Request, Response, usage_of
 from autoharness.results import Usage, digest
 
@@ -106,10 +113,18 @@ class Session:
         try:
             return self._ask(role, request)
         except ProviderFault as fault:
-            refused = role == USER and fault.status_code in _REFUSED
-            if fault.context_overflow or (refused and self._takes(role, _with_harmless_words(request))):
-                raise AgentError(f"the {role}'s provider refused what the agent said: {fault}") from fault
-            raise self._infrastructure(role, fault) from fault
+            if not fault.alone:
+                raise self._blamed(role, request, fault) from fault
+        try:  # others passed the limit that it met; it may be over by now
+            return self._ask(role, request)
+        except ProviderFault as fault:
+            raise self._blamed(role, request, fault) from fault
+
+    def _blamed(self, role: str, request: Request, fault: ProviderFault) -> SimulationError:
+        refused = role == USER and (fault.status_code in _REFUSED or fault.alone)
+        if fault.context_overflow or (refused and self._takes(role, _with_harmless_words(request))):
+            return AgentError(f"the {role}'s provider refused what the agent said: {fault}")
+        return self._infrastructure(role, fault)
 
     def complete_for_agent(self, request: Request, pristine: Callable[[], Request]) -> Response:
         """Answer the agent. Raises AgentError where the request is at fault, else ProviderError.
@@ -134,7 +149,7 @@ class Session:
     def _is_about(self, request: Request, pristine: Request, fault: ProviderFault) -> bool:
         """Whether the provider, which failed on the agent's request, takes the pristine one."""
         pristine |= {"reasoning_effort": self._effort} if self._effort else {}
-        if fault.status_code in _ABOUT_THE_ACCOUNT and not fault.waited:  # a limit that only this request meets?
+        if fault.status_code in _ABOUT_THE_ACCOUNT and not fault.alone:  # else it may be this request's own
             return False
         if fault.status_code not in _REFUSED and not fault.retryable:
             return False
@@ -183,14 +198,10 @@ class Session:
         if limits.max_cost_usd is not None and spent.cost_usd >= limits.max_cost_usd:
             raise AgentError(f"budget of the simulation spent: {spent.cost_usd:.4f} USD")
 
-    def _ask(
-        self, role: str, request: Request, budget: bool = False, retries: int | None = None, probe: bool = False
-    ) -> Response:
+    def _ask(self, role: str, request: Request, budget: bool = False) -> Response:
         """Answer from memory where this attempt may, also with an answer that is still on its way.
 
-        `budget`: whether the simulation's budget bounds it. Raises AgentError where that is spent. `retries`: fewer
-        than the experiment has. `probe`: the question is whether the provider answers, not what: no earlier run can
-        tell.
+        `budget`: whether the simulation's budget bounds it. Raises AgentError where that is spent.
         """
         key = f"{role} {_exactly(request)}"
         with self._lock:
@@ -206,25 +217,19 @@ class Session:
         if known is not None:
             return known.result()
         try:
-            retries = self._limits.retries if retries is None else retries
-            kept_key = digest([self._trial, key, number])
-            answer.set_result(
-                self._retrying(role, request, retries)
-                if probe
-                else self._kept_or_paid(role, request, kept_key, retries)
-            )
+            answer.set_result(self._kept_or_paid(role, request, digest([self._trial, key, number])))
         except BaseException as error:
             with self._lock:
                 answers.remove(answer)
             answer.set_exception(error)
         return answer.result()
 
-    def _kept_or_paid(self, role: str, request: Request, key: str, retries: int) -> Response:
+    def _kept_or_paid(self, role: str, request: Request, key: str) -> Response:
         """An answer of an earlier run, or a new one, which is kept. A judge's is not: it may be of no use."""
         kept = self._kept if role != JUDGE else None
         response = kept.find(key) if kept else None
         if response is None:
-            response = self._retrying(role, request, retries)
+            response = self._retrying(role, request, self._limits.retries)
             if kept:
                 kept.keep(key, response)
         else:
@@ -276,7 +281,7 @@ class Session:
     def _takes(self, role: str, request: Request) -> bool:
         """Whether a provider that failed on another request answers this one, at once."""
         try:
-            self._ask(role, request, retries=0, probe=True)
+            self._retrying(role, request, retries=0)  # asked now: what it answered earlier says nothing
         except ProviderFault:
             return False
         return True

@@ -4,6 +4,7 @@ Requests and answers have the form of OpenAI's chat completions. A call has a ti
 model, takes the lean path where there is one, and ends with a completion or a ProviderFault.
 """
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ TIMED_OUT = 408
 _TOO_MANY = 429
 _MORE_TRIES = 8
 """Than `retries`, of a call that meets the rate limit while others pass."""
+_PATIENCE_S = 24.0
+"""For each of the `retries`: a call that meets the rate limit is not given up earlier."""
 
 
 class ProviderFault(Exception):
@@ -38,6 +41,8 @@ class ProviderFault(Exception):
         self.retryable = status_code not in _NOT_WORTH_A_RETRY
         self.waited = False
         """Whether it was waited for and tried again as often as may be."""
+        self.alone = False
+        """Whether other calls passed the limit meanwhile."""
 
 
 class Model(Protocol):
@@ -157,25 +162,26 @@ class Throttled:
         self._retries = retries
 
     def __call__(self, request: Request) -> Response:
-        fruitless = 0
-        for tries in range(self._retries + _MORE_TRIES):
-            answered = self._throttle.answered
+        fruitless, started = 0, time.monotonic()
+        for tries in itertools.count():
             with self._throttle.slot() as begun:
+                answered = self._throttle.answered
                 try:
                     answer = self._model(request)
                 except ProviderFault as fault:
                     if fault.status_code != _TOO_MANY or not fault.retryable:
                         raise
-                    limit, alone = fault, tries > 1 and self._throttle.answered > answered
-                    if not alone:
+                    limit, limit.alone = fault, tries > 1 and self._throttle.answered > answered
+                    if not limit.alone:
                         self._throttle.was_limited(begun, fault.retry_after_s)
                 else:
                     self._throttle.has_answered()
                     return answer
             fruitless += answered == self._throttle.answered  # else the provider is there, and busy
-            if fruitless > self._retries:
+            spent = fruitless > self._retries or tries > self._retries + _MORE_TRIES
+            if spent and time.monotonic() - started >= self._retries * _PATIENCE_S:
                 break
-            if alone:
+            if limit.alone:
                 time.sleep(pause_after(tries, limit.retry_after_s))
         limit.waited = True
         raise limit

@@ -140,8 +140,12 @@ class RayWorker:
         with self._lock:
             self._early[number] = message
             while self._taken in self._early:
-                self._take(self._early.pop(self._taken))
                 self._taken += 1
+                try:
+                    self._take(self._early.pop(self._taken - 1))
+                except Exception:  # what cannot be brought would be waited for: this worker is of no use
+                    self._messages.put(None)
+                    raise
 
     def _take(self, message: Message) -> None:
         if "setup" in message:  # folders of this machine, not of the door's

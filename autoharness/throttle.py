@@ -73,7 +73,6 @@ class Throttle:
         """Another worker has met the limit."""
         with self._changed:
             if time.monotonic() >= self._resume:
-                self._pauses_in_a_row = 0  # it was that worker's
                 self._pause(pause_s)
 
     def _pause(self, pause_s: float) -> None:

@@ -189,3 +189,13 @@ def test_workers_are_not_ended_because_the_door_stood_still(tmp_path: Path) -> N
         machine._end_silent_ones()
         while not worker.ended:
             time.sleep(0.01)
+
+
+def test_a_worker_that_is_not_forked_yet_is_waited_for(tmp_path: Path) -> None:
+    """An import takes minutes on a slow disk."""
+    with LocalExecutor(Experiment(domain="mock", agent_model="offline/clerk"), {}, tmp_path) as machine:
+        worker = machine._start_worker()
+        machine._looked = time.monotonic()
+        worker.heard, worker.spoke = time.monotonic() - 300, False
+        machine._end_silent_ones()
+        assert machine.facts("mock")["domain"] == "mock" and worker.spoke

@@ -13,7 +13,7 @@ from llm_server import Fault, LLMServer, assistant, tool_call
 
 from autoharness.errors import AgentError, ProviderError, SimulationError
 from autoharness.gateway import AGENT, USER, Limits, Session
-from autoharness.providers import LiteLLM
+from autoharness.providers import LiteLLM, ProviderFault
 
 REQUEST = {"messages": [{"role": "user", "content": "Hello"}]}
 
@@ -174,6 +174,27 @@ def test_a_request_that_no_rate_limit_will_ever_let_pass_is_the_agents_fault(ech
     with pytest.raises(AgentError, match="too long for the model"):
         ask(session(retries=3))
     assert echo.count == 0
+
+
+class OnlyOthersPass:
+    """A throttle's model that takes short requests, and says to long ones that there are too many."""
+
+    def __call__(self, request: dict[str, Any]) -> dict[str, Any]:
+        if len(json.dumps(request)) < 300:
+            return {"choices": [{"message": {"role": "assistant", "content": "Yes."}}]}
+        fault = ProviderFault("would exceed the rate limit of 40,000 input tokens per minute", 429)
+        fault.waited = fault.alone = True
+        raise fault
+
+
+def test_words_that_alone_meet_the_rate_limit_are_the_agents(echo: Echo) -> None:
+    """Its own, or those that it has the user simulator hear: or it could void the trials that it would fail."""
+    long = {"messages": [{"role": "user", "content": "x" * 1000}]}
+    trial = Session({AGENT: OnlyOthersPass(), USER: OnlyOthersPass()}, "m", None, Limits(100, None, 0))
+    with pytest.raises(AgentError):
+        trial.complete_for_agent(long, lambda: dict(REQUEST))
+    with pytest.raises(AgentError):
+        trial.complete(USER, long)
 
 
 def test_a_provider_that_names_a_pause_gets_it(echo: Echo) -> None:

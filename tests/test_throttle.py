@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from autoharness import providers
 from autoharness import throttle as throttle_module
 from autoharness.providers import ProviderFault, Throttled
 from autoharness.throttle import Throttle
@@ -38,6 +39,7 @@ class Provider:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle_module, "_FIRST_PAUSE_S", 0.05)
+    monkeypatch.setattr(providers, "_PATIENCE_S", 0.1)
 
 
 def ask_many(model: Any, calls: int, at_once: int) -> None:
@@ -68,7 +70,7 @@ def test_a_provider_that_answers_nobody_is_given_up() -> None:
     provider = Provider(most=0)
     with pytest.raises(ProviderFault) as raised:
         Throttled(provider, Throttle(), retries=2)({})
-    assert provider.refused == 3 and raised.value.waited and raised.value.retryable
+    assert provider.refused >= 3 and raised.value.waited and raised.value.retryable and not raised.value.alone
 
 
 def test_a_call_that_waits_while_others_are_answered_is_not_given_up() -> None:
@@ -99,7 +101,7 @@ def test_a_request_that_alone_meets_the_limit_is_given_up_and_holds_nobody_else(
 
     with pytest.raises(ProviderFault) as raised:
         Throttled(too_much, throttle, retries=2)({})
-    assert raised.value.waited and asked == [10]
+    assert raised.value.waited and raised.value.alone and 10 < asked[0] < 100
     assert len(told) == 2
 
 
