@@ -6,7 +6,6 @@ calls are paid for, and less noise is in a comparison of the two. Other trials o
 or repeating them would measure nothing.
 """
 
-import json
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -36,11 +35,11 @@ class Answers:
     def find(self, key: str) -> Json | None:
         """None also where the folder cannot be read: an answer that is not found is paid for."""
         with self._lock, suppress(Exception):  # sqlite's, the disk's
-            text = self._cache.get(key)
-            return json.loads(text) if isinstance(text, str) else None
+            answer = self._cache.get(key)
+            return answer if isinstance(answer, dict) else None
         return None
 
     def keep(self, key: str, answer: Json) -> None:
         """The first answer stays. Where the disk is full it is not kept: it was paid for, and counts all the same."""
         with self._lock, suppress(Exception):
-            self._cache.add(key, json.dumps(answer))
+            self._cache.add(key, answer)

@@ -21,6 +21,8 @@ AGENT_FILE = Path("agent/agent.py")
 
 OFFLINE = "offline/"
 """Models of our own that need no key. They play together: the clerk understands no other customer."""
+REPLAY = "replay/"
+"""Recordings of conversations, in place of a model."""
 SIMULATED = "simulated: the models are programs (docs/offline.md); this is no benchmark result"
 """What every command prints beside the results of such models."""
 _OFFLINE_ROLES = {
@@ -165,6 +167,12 @@ class Experiment:
             return {"agent": self.agent_model, "user": "offline/customer", "judge": "offline/judge"}[role]
         user_model = self.user_model or self.agent_model
         return {"agent": self.agent_model, "user": user_model, "judge": self.judge_model or user_model}[role]
+
+    @property
+    def provider_models(self) -> set[str]:
+        """Its models that are asked over the network: neither recordings nor programs of ours."""
+        models = {self.model_of(role) for role in ("agent", "user", "judge")}
+        return {model for model in models if not model.startswith((OFFLINE, REPLAY))}
 
 
 _TYPES = get_type_hints(Experiment)

@@ -23,17 +23,13 @@ from functools import wraps
 from threading import Lock
 from typing import Any
 
-from autoharness.errors import AutoHarnessError
+from autoharness.errors import SharedRecordChanged
 
 Json = dict[str, Any]
 
 _is_plain: ContextVar[bool] = ContextVar("plain", default=False)
 _lent: ContextVar[dict[int, "_Table"] | None] = ContextVar("lent", default=None)
 _viewed: ContextVar[list["_Base"] | None] = ContextVar("viewed", default=None)
-
-
-class SharedRecordChanged(AutoHarnessError):
-    """A tool changed a record that other simulations see: this one does not count, and runs again in `plain`."""
 
 
 @contextmanager

@@ -13,6 +13,7 @@ AutoHarnessError
       ProviderError  UserSimulatorError  JudgeError  EvaluationError  WorkerDied  HostFailed
   LayerMissing            the kernel has no such part of the confinement
   Interrupted             Ctrl-C in a run of trials: what was finished is kept, exit 130
+  SharedRecordChanged     a simulation does not count, and runs again on databases of its own
   MessageTooLong          over the limit of a channel's line
   ChannelError            the other process closed its end, or sent what is no message
 """
@@ -55,6 +56,10 @@ class RunLimitReached(AutoHarnessError):
 
 class Outage(AutoHarnessError):
     """A provider, or the coding agent, kept failing. The same command goes on where it was."""
+
+
+class SharedRecordChanged(AutoHarnessError):
+    """A tool changed a record that other simulations see: this one does not count, and runs again in `plain`."""
 
 
 class ChannelError(AutoHarnessError):

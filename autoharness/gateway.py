@@ -1,12 +1,11 @@
 """The LLM gateway: every chat completion of a simulation passes here, whoever asks for it.
 
 Requests and answers have the form of OpenAI's chat completions. A `Session` belongs to one trial of one task. It pins
-the agent's model and reasoning effort, gives each call a time-out, retries and classifies errors, meters tokens, cost
-and latency for each role, enforces the simulation's budget, and remembers the answers, so that a trial that has to be
-run once more does not pay for the same call twice.
+the agent's model and reasoning effort, retries and classifies errors, meters tokens, cost and latency for each role,
+enforces the simulation's budget, and remembers the answers, so that a trial that has to be run once more does not pay
+for the same call twice.
 """
 
-import hashlib
 import json
 import random
 import threading
@@ -28,7 +27,7 @@ from autoharness.errors import (
     UserSimulatorError,
 )
 from autoharness.providers import TIMED_OUT, Model, ProviderFault, Request, Response, usage_of
-from autoharness.results import Usage, digest
+from autoharness.results import Usage, digest, exact_digest
 
 AGENT, USER, JUDGE = "agent", "user", "judge"
 
@@ -203,7 +202,7 @@ class Session:
 
         `budget`: whether the simulation's budget bounds it. Raises AgentError where that is spent.
         """
-        key = f"{role} {_exactly(request)}"
+        key = f"{role} {exact_digest(request)}"
         with self._lock:
             number = self._asked.get(key, 0)
             answers = self._answers.setdefault(key, [])
@@ -288,11 +287,6 @@ class Session:
 
     def _infrastructure(self, role: str, fault: ProviderFault) -> InfrastructureError:
         return _ERRORS[role](str(fault), retryable=fault.retryable)
-
-
-def _exactly(request: Request) -> str:
-    """A digest of a request, with its fields in their order: that of a schema's properties is one of the answer's."""
-    return hashlib.sha256(json.dumps(request).encode()).hexdigest()
 
 
 def _with_harmless_words(request: Request) -> Request:

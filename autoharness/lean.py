@@ -10,7 +10,6 @@ handed to it as if its own client had got it, so that errors are read in one pla
 to it too, with nothing sent again: a kind whose request or answer comes out otherwise is litellm's from then on.
 """
 
-import hashlib
 import json
 import threading
 from collections.abc import Callable, Iterator
@@ -19,6 +18,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
+
+from autoharness.results import exact_digest
 
 Json = dict[str, Any]
 Whole = Callable[[Json], Json]
@@ -119,7 +120,7 @@ class Lean:
     def __call__(self, request: Json) -> Json:
         """Raises what litellm raises."""
         arguments = {key: value for key, value in request.items() if key != "messages"}
-        name = hashlib.sha256(json.dumps(arguments).encode()).hexdigest()  # the order of a schema's fields matters
+        name = exact_digest(arguments)
         messages = _without_empty(request["messages"])
         shapes = set(map(_shape, messages))
         kind = self._kinds.get(name)

@@ -7,10 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from autoharness.config import OFFLINE, PER_SIMULATION, RATCHET, SANDBOX, SEQUENTIAL, Experiment
+from autoharness.config import OFFLINE, PER_SIMULATION, RATCHET, REPLAY, SANDBOX, SEQUENTIAL, Experiment
 from autoharness.errors import UserError
 from autoharness.offline import fingerprint
-from autoharness.replay import PREFIX as REPLAY
 from autoharness.replay import checksum
 from autoharness.results import Trial, digest
 from autoharness.sandbox import NOT_ENFORCED

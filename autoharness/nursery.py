@@ -19,7 +19,6 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 if __name__ == "__main__":
     sys.pycache_prefix = __file__  # as in a door
@@ -30,9 +29,8 @@ if __name__ == "__main__":
     autoharness.begin()
 
 from autoharness.channel import connect
-from autoharness.config import OFFLINE, Experiment
+from autoharness.config import Experiment
 from autoharness.errors import UserError
-from autoharness.replay import PREFIX as REPLAY
 from autoharness.tau import Tau2
 from autoharness.worker import Worker
 
@@ -77,8 +75,7 @@ class Nursery:
                 self._tau2.facts(experiment.domain)
         except UserError as error:
             return str(error)
-        models = (experiment.model_of(role) for role in ("agent", "user", "judge"))
-        if not all(model.startswith((OFFLINE, REPLAY)) for model in models):
+        if experiment.provider_models:
             import litellm  # noqa: F401
         gc.collect()
         gc.freeze()  # or the first collection in each worker would copy what they share
@@ -126,7 +123,7 @@ class Nursery:
                 os.kill(child, signal.SIGKILL)
 
 
-def main() -> Any:
+def main() -> None:
     Nursery(socket.socket(fileno=int(sys.argv[1])), fork=sys.argv[2] == "fork").serve()
     os._exit(0)
 

@@ -68,8 +68,6 @@ class RayExecutor(LocalExecutor):
             )
         except self._ray.exceptions.GetTimeoutError:
             raise SetupError(f"ray: no worker within {_LONGEST_START_S:g} s: no processor is free") from None
-        except self._ray.exceptions.RayTaskError as error:
-            raise SetupError(f"ray: a worker did not start: {_last_line(error)}") from error
         except self._ray.exceptions.RayError as error:
             raise SetupError(f"ray: a worker did not start: {_last_line(error)}") from error
         self._check_same(node, facts)

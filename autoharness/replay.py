@@ -16,11 +16,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from autoharness.config import REPLAY
 from autoharness.errors import UserError
 from autoharness.gateway import AGENT, JUDGE
 from autoharness.providers import ProviderFault, Request, Response
-
-PREFIX = "replay/"
 
 Json = dict[str, Any]
 
@@ -123,7 +122,7 @@ def checksum(path: Path) -> str:
     try:
         digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
     except OSError as error:
-        raise UserError(f"{PREFIX}{path}: {error.strerror}") from error
+        raise UserError(f"{REPLAY}{path}: {error.strerror}") from error
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
@@ -138,7 +137,7 @@ def _read(path: Path, _: str) -> dict[tuple[str, int], list[Json]]:
         simulations = list(_simulations(path))
         return {(str(one["task_id"]), one.get("trial") or 0): _messages(one) for one in simulations}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{PREFIX}{path}: not a tau2 results file ({type(error).__name__}: {error})") from error
+        raise UserError(f"{REPLAY}{path}: not a tau2 results file ({type(error).__name__}: {error})") from error
 
 
 def _simulations(path: Path) -> Iterator[Json]:

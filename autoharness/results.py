@@ -158,6 +158,11 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def exact_digest(value: Any) -> str:
+    """SHA-256 (hex) of a JSON value, with its keys in their order: a schema's is the order of what a model writes."""
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
+
+
 def slug(task_id: str) -> str:
     """A folder name for a task id: readable, safe in every file system, and unique by its hash."""
     readable = re.sub(r"[^A-Za-z0-9]+", "-", task_id).strip("-")[:48] or "task"

@@ -18,13 +18,12 @@ from typing import Any
 
 from autoharness import evaluator
 from autoharness.budget import RunBudget
-from autoharness.config import AGENT_FILE, OFFLINE, REQUIRED, Experiment, check_choice, from_settings
+from autoharness.config import AGENT_FILE, REQUIRED, Experiment, check_choice, from_settings
 from autoharness.errors import RunLimitReached, UserError
 from autoharness.executor import LocalExecutor
 from autoharness.ledger import Ledger
 from autoharness.measure import Measure
 from autoharness.progress import Progress
-from autoharness.replay import PREFIX as REPLAY
 from autoharness.results import EVALUATED, Outcome, Trial, mean, rewards_by_task, settled_rewards
 from autoharness.store import Store, default_vault, now, read_agent, remove_tree, write_json
 from autoharness.workspace import export_domain, export_traces
@@ -213,8 +212,7 @@ class TauBenchRunner(BenchmarkRunner):
 
     def look(self, workers: LocalExecutor | None = None) -> "LookedAt":
         """`measure()`, and what is missing of the experiment's models. Raises UserError."""
-        models = {self.experiment.model_of(role) for role in ("agent", "user", "judge")}
-        providers = sorted(model for model in models if not model.startswith((OFFLINE, REPLAY)))
+        providers = sorted(self.experiment.provider_models)
         with nullcontext(workers) if workers else self._asking() as executor:
             measure = self._measure(executor, self._held_out_before())
             if not providers:

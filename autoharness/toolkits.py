@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
+from weakref import WeakKeyDictionary
 
 
 def install(toolkit_module: Any, tool_class: Any) -> None:
@@ -14,7 +15,7 @@ def install(toolkit_module: Any, tool_class: Any) -> None:
         return
     as_tool_in, schema_in = toolkit_module.as_tool, tool_class.openai_schema.fget
     tools: dict[Any, Any] = {}
-    schemas: dict[Any, bytes] = {}
+    schemas: WeakKeyDictionary[Any, bytes] = WeakKeyDictionary()
 
     @wraps(as_tool_in)
     def as_tool(func: Callable[..., Any], **predefined: Any) -> Any:

@@ -38,7 +38,7 @@ if __name__ == "__main__":
 from autoharness import agent_api, databases, offline
 from autoharness.answers import Answers
 from autoharness.channel import Channel, Message, connect
-from autoharness.config import OFFLINE, PER_SIMULATION, Experiment
+from autoharness.config import OFFLINE, PER_SIMULATION, REPLAY, Experiment
 from autoharness.errors import (
     AgentError,
     AgentTimeout,
@@ -50,6 +50,7 @@ from autoharness.errors import (
     JudgeError,
     MessageTooLong,
     SetupError,
+    SharedRecordChanged,
     SimulationError,
     UserError,
 )
@@ -58,7 +59,6 @@ from autoharness.gateway import Limits as LLMLimits
 from autoharness.host import AgentFile, Confinement, Host, checked_reply
 from autoharness.leaks import Secrets, scan
 from autoharness.providers import Model, Providers, Request, Response, has_price, missing_keys, set_prices
-from autoharness.replay import PREFIX as REPLAY
 from autoharness.replay import Replay
 from autoharness.results import PLAINLY, VERIFIED, Outcome, Status, Trial, Usage, digest, passed
 from autoharness.scrub import addresses
@@ -276,7 +276,7 @@ class Simulator:
         try:
             with databases.watch():
                 return self._converse(trial, session, diagnose, host)
-        except databases.SharedRecordChanged as error:
+        except SharedRecordChanged as error:
             notes.append(f"{PLAINLY}: {error}")
         with databases.plain():
             return self._converse(trial, session, diagnose, host)
@@ -326,9 +326,9 @@ class Simulator:
             with databases.plain():
                 plainly = self._tau2.evaluate(self._experiment.domain, conversation, session.complete)
         except EvaluationError as error:
-            raise databases.SharedRecordChanged(f"tau2's plain path does not score it: {error}") from error
+            raise SharedRecordChanged(f"tau2's plain path does not score it: {error}") from error
         if plainly != reward_info:
-            raise databases.SharedRecordChanged("tau2's plain path scores it otherwise")
+            raise SharedRecordChanged("tau2's plain path scores it otherwise")
 
     def _session(self, trial: Trial, train: bool) -> Session:
         settings = self._experiment
@@ -377,8 +377,8 @@ def _uncounted_line(model: str, what: str) -> str:
 
 def _answers(experiment: Experiment, folder: str) -> Answers | None:
     """Where the experiment keeps answers. Not those of our own models, which know more than the request."""
-    own = any(experiment.model_of(role).startswith((OFFLINE, REPLAY)) for role in (AGENT, USER, JUDGE))
-    return None if experiment.llm_cache == "off" or own else Answers(Path(folder))
+    all_asked = experiment.provider_models >= {experiment.model_of(role) for role in (AGENT, USER, JUDGE)}
+    return Answers(Path(folder)) if all_asked and experiment.llm_cache != "off" else None
 
 
 def confinement_of(experiment: Experiment, folder: Path, private: Iterable[str]) -> Confinement:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from autoharness import databases
-from autoharness.databases import Records, SharedRecordChanged
-from autoharness.errors import EvaluationError
+from autoharness.databases import Records
+from autoharness.errors import EvaluationError, SharedRecordChanged
 from autoharness.results import VERIFIED, Status, Trial
 from autoharness.tau import Conversation, Tau2
 
