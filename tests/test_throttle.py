@@ -39,6 +39,10 @@ class Provider:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle_module, "_FIRST_PAUSE_S", 0.05)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(providers, "_PATIENCE_S", 0.1)
 
 
@@ -66,7 +70,7 @@ def test_without_a_limit_nothing_waits() -> None:
     ask_many(Throttled(answers_when_all_have_come, Throttle(), retries=5), 64, at_once=64)
 
 
-def test_a_provider_that_answers_nobody_is_given_up() -> None:
+def test_a_provider_that_answers_nobody_is_given_up(impatient: None) -> None:
     provider = Provider(most=0)
     with pytest.raises(ProviderFault) as raised:
         Throttled(provider, Throttle(), retries=2)({})
@@ -87,7 +91,7 @@ def test_a_call_that_waits_while_others_are_answered_is_not_given_up() -> None:
 
 
 def test_a_request_that_alone_meets_the_limit_is_given_up_and_holds_nobody_else(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, impatient: None
 ) -> None:
     """Or an agent could stop a run, and void the trial, by a prompt that is beyond the account's tokens."""
     monkeypatch.setattr("autoharness.providers.pause_after", lambda tries, retry_after_s: 0.01)
