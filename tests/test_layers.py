@@ -32,7 +32,7 @@ LAYERS = (
     {"ledger"},  # L1, keeps what a policy looked at
     {"coder", "iterations", "workspace"},  # L1: coder runs programs of others, workspace shows the ledger
     {"diagnosis", "status"},  # L1, in words
-    {"learnings"},  # L1
+    {"learnings", "trials"},  # L1
     {"providers"},  # L2, for the gateway
     {"gateway", "host", "tau"},  # L2
     {"offline", "replay"},  # L3

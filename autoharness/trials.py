@@ -1,0 +1,85 @@
+"""The trials in the vault that belong to one measure, and those of them that anybody may see.
+
+A trial's file never changes once it is there, so each is read once: a live page looks again every second.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from autoharness.diagnosis import what_went_wrong
+from autoharness.iterations import Iteration
+from autoharness.ledger import Ledger, Measured
+from autoharness.results import Outcome, digest, natural_order, passed
+from autoharness.store import Store
+
+_OF_ONE_TRIAL = ("agent", "task", "trial", "seed")
+"""What a trial's key has beside what its measure fixes."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A trial in the vault."""
+
+    path: Path
+    measured: str
+    """A digest of all that its outcome depends on, but for agent file, task, trial and seed."""
+    outcome: Outcome
+    """Without conversation, checks and database difference: `read` has them."""
+    wrong: str
+    """What went wrong, in words; empty where nothing did."""
+
+    def read(self) -> Outcome:
+        """The whole outcome. Raises OSError where somebody took the file away."""
+        return Outcome.from_json(json.loads(self.path.read_text(encoding="utf-8"))["outcome"])
+
+
+class Trials:
+    """All evaluated trials of a vault."""
+
+    def __init__(self, store: Store) -> None:
+        self._folder = store.folder / "trials"
+        self._known: dict[str, Kept | None] = {}
+        """By the name of its file; None for one that cannot be read."""
+
+    def of(self, ledger: Ledger) -> list[Kept]:
+        """Those of the ledger's measure, of whatever agent file and task; in the order of tasks and trials."""
+        names = {path.name for path in self._folder.glob("*.json")}
+        for name in names - self._known.keys():
+            self._known[name] = _read(self._folder / name)
+        measured = self._measured(ledger)
+        mine = [kept for name in names if (kept := self._known[name]) and kept.measured == measured]
+        return sorted(mine, key=lambda one: (natural_order(one.outcome.trial.task_id), one.outcome.trial.number))
+
+    def _measured(self, ledger: Ledger) -> str:
+        """What the trials of this measure have in common; every row with a score names some."""
+        looks = [look for row in ledger.rows if isinstance(row, Measured) for look in row.score_looks]
+        return next((kept.measured for look in looks if (kept := self._known.get(f"{look.key}.json"))), "")
+
+
+def train_tasks(ledger: Ledger, iterations: Iterable[Iteration]) -> list[str]:
+    """The tasks whose conversations anybody may see: those that versions and iterations were run on as train tasks.
+
+    Not one that any gate or confirmation of the domain ever decided on, whatever the settings are by now.
+    """
+    seen = {task_id for row in ledger.rows if isinstance(row, Measured) for task_id in row.train}
+    seen |= {task_id for one in iterations for task_id in [*one.before, *one.seen]}
+    domains = {row.experiment.get("domain") for row in ledger.rows}
+    held_out = {task_id for row in ledger.all_rows if row.experiment.get("domain") in domains for task_id in row.tasks}
+    return sorted(seen - held_out, key=natural_order)
+
+
+def _read(path: Path) -> Kept | None:
+    try:
+        document: Json = json.loads(path.read_text(encoding="utf-8"))
+        outcome = Outcome.from_json(document["outcome"])
+        common = {name: value for name, value in document["key"].items() if name not in _OF_ONE_TRIAL}
+        wrong = "" if outcome.reward is None or passed(outcome.reward) else what_went_wrong(outcome)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    slim = replace(outcome, messages=[], reward_info={}, database_diff=[])
+    return Kept(path, digest(common), slim, wrong)
