@@ -1,4 +1,4 @@
-"""Compare two kept versions of the agent. See: python report.py --help"""
+"""What happened, what was measured, and whether it holds. See: python report.py --help"""
 
 import sys
 

@@ -17,6 +17,7 @@ from autoharness.results import EVALUATED, PLAINLY, VERIFIED, Outcome, Status, n
 from autoharness.runner import Bench, BenchmarkRunner, Run, TauBenchRunner, last_statuses
 from autoharness.stats import score_line
 from autoharness.store import Store, default_vault
+from autoharness.terminal import dashboard
 from autoharness.workspace import Changes, export_train_results
 
 __all__ = ["BenchmarkRunner", "TauBenchRunner", "main", "run_door"]
@@ -32,7 +33,10 @@ def main(arguments: list[str]) -> int:
     named = _read_ids(options.task_ids) if options.task_ids else None
     if options.dry_run:
         return _dry_run(resolved, options.json)
-    with TauBenchRunner.of(resolved.experiment).open() as bench:
+    with (
+        dashboard(Store(default_vault())) as progress,
+        TauBenchRunner.of(resolved.experiment, progress=progress).open() as bench,
+    ):
         task_ids = _choose(options, named, bench.measure)
         run = bench.run(task_ids, "benchmark.py", options.reveal_held_out)
         changes = _export(run, bench)

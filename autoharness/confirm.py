@@ -5,17 +5,18 @@ trials have numbers that nothing else uses. It is done once for each best versio
 found.
 """
 
+from collections.abc import Sequence
 from statistics import fmean
 
 from autoharness import evaluator
+from autoharness.comparison import Comparison, sides_of
 from autoharness.config import SIMULATED, Experiment
 from autoharness.contest import is_void, looks_of, run_trials
 from autoharness.errors import EXIT_UNDECIDED, UserError
-from autoharness.ledger import Confirmation, Ledger, Look, Version, reveal_lines
-from autoharness.policy import Side
-from autoharness.results import by_task, passed
+from autoharness.ledger import Confirmation, Ledger, Version, reveal_lines
+from autoharness.results import passed
 from autoharness.runner import CONFIRM, Bench, TauBenchRunner
-from autoharness.stats import difference_interval, mean_interval, pass_at_k, pass_hat_k
+from autoharness.stats import mean_interval, pass_at_k, pass_hat_k
 from autoharness.store import Store
 
 _FIRST_NUMBER = 100_000
@@ -80,21 +81,18 @@ def _run(bench: Bench, ledger: Ledger, best: Version, split: str) -> Confirmatio
 
 
 def _as_text(row: Confirmation, best: Version, ledger: Ledger) -> list[str]:
-    void = {look.task_id for look in row.looks if look.void}  # what tau2 cannot evaluate leaves both sides
-    looks = [look for look in row.looks if look.task_id not in void]
-    baseline, after = (_rewards(looks, side) for side in (Side.INCUMBENT, Side.CANDIDATE))
-    if not baseline:
+    found = Comparison.confirmed_by(row)
+    if found is None:
         return ["confirm: tau2 could not evaluate a single task"]
-    differences = [fmean(after[task_id]) - fmean(baseline[task_id]) for task_id in baseline]
-    low, high = difference_interval(differences)
+    before, after = sides_of(row)
     trials = min(map(len, after.values()))
-    measured = f"{row.split}, {len(baseline)} tasks x {trials} trials, {row.time}"
+    measured = f"{row.split}, {found.tasks} tasks x {trials} trials, {row.time}"
     lines = [
         f"confirm: {best.name} against the baseline, {measured}",
-        f"baseline: {_score(list(baseline.values()), trials)}",
+        f"baseline: {_score(list(before.values()), trials)}",
         f"best: {_score(list(after.values()), trials)}",
-        f"difference: {100 * fmean(differences):+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}",
-        f"confirmed: {'yes' if low > 0 else 'no: the interval holds 0'}",
+        f"difference: {found.points}",
+        f"confirmed: {'yes' if found.interval[0] > 0 else 'no: the interval holds 0'}",
         f"questions: {ledger.questions} asked of the gate's holdout before",
     ]
     if row.split == row.experiment["gate_split"]:
@@ -103,14 +101,10 @@ def _as_text(row: Confirmation, best: Version, ledger: Ledger) -> list[str]:
     return [*lines, SIMULATED] if row.simulated else lines
 
 
-def _score(tasks: list[list[float]], trials: int) -> str:
+def _score(tasks: Sequence[Sequence[float]], trials: int) -> str:
     low, high = mean_interval([fmean(rewards) for rewards in tasks])
     mean = fmean([fmean(rewards) for rewards in tasks])
     hat = [fmean([pass_hat_k(sum(map(passed, some)), len(some), k) for some in tasks]) for k in range(1, trials + 1)]
     powers = ", ".join(f"pass^{k} {value:.4f}" for k, value in enumerate(hat, 1))
     once = fmean([pass_at_k(sum(map(passed, some)), len(some), trials) for some in tasks])
     return f"{mean:.4f}  95 % interval {low:.2f} to {high:.2f}, {powers}, pass@{trials} {once:.4f}"
-
-
-def _rewards(looks: list[Look], side: str) -> dict[str, list[float]]:
-    return by_task((look.task_id, look.reward) for look in looks if look.side == side and look.reward is not None)

@@ -3,6 +3,7 @@
 Everything in it comes from train tasks and from what the loop knows; of the holdout it has the gate's words alone.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
@@ -20,7 +21,7 @@ _NORMAL_ENDS = ("user_stop", "agent_stop", "")
 def what_went_wrong(outcome: Outcome) -> str:
     """The group that a failure belongs to, in words."""
     if outcome.status in (Status.AGENT_ERROR, Status.TIMED_OUT):
-        return f"the agent's own error: {outcome.detail.split(':')[0][:80]}"
+        return f"the agent's own error: {_kind_of(outcome.detail)}"
     if outcome.termination not in _NORMAL_ENDS:
         return f"the conversation ended with {outcome.termination}"
     checks = outcome.reward_info.get("action_checks") or []
@@ -35,6 +36,12 @@ def what_went_wrong(outcome: Outcome) -> str:
     if outcome.database_diff:
         return "every reference call was made, and the database differs all the same"
     return "something else that was checked"
+
+
+def _kind_of(detail: str) -> str:
+    """Of an agent's error: without the line that raised it, and without what it says of this one case."""
+    what = re.sub(r"^\S+\.py:\d+: ", "", detail).split(":")[0][:80]
+    return what if " " in what else what.rpartition(".")[2]
 
 
 def groups_of(failures: Sequence[Outcome]) -> dict[str, list[Outcome]]:

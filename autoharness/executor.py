@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from autoharness import data
 from autoharness.channel import Channel, Message
@@ -56,6 +57,25 @@ class _Worker:
     spoke: bool = False
     """Whether anything has come from it."""
     ended: bool = False
+
+
+class Watch(Protocol):
+    """Whoever is to know what happens while trials run."""
+
+    def begun(self, trial: Trial) -> None: ...
+
+    def limited(self, model: str, pause_s: float) -> None:
+        """The model's provider says that there are too many calls."""
+
+
+class _Nobody:
+    """Watches nothing."""
+
+    def begun(self, trial: Trial) -> None:
+        pass
+
+    def limited(self, model: str, pause_s: float) -> None:
+        pass
 
 
 class _Nursery:
@@ -119,6 +139,7 @@ class LocalExecutor:
         self._looked = 0.0
         """When it was last looked whether workers are heard of."""
         self._last_yielded: Outcome | None = None
+        self._watch: Watch = _Nobody()
         self._inbox: queue.SimpleQueue[tuple[_Worker, Message | None]] = queue.SimpleQueue()
 
     def __enter__(self) -> "LocalExecutor":
@@ -184,6 +205,7 @@ class LocalExecutor:
         diagnose: set[str],
         enough: Callable[[], bool] = lambda: False,
         has_room: Callable[[int], bool] = lambda in_flight: True,
+        watch: Watch | None = None,
     ) -> Iterator[Outcome]:
         """Run the trials in this order; yields each outcome as it comes.
 
@@ -192,7 +214,7 @@ class LocalExecutor:
         where none is in flight and there is no room, the run ends. Raises UserError for a mistake that only a worker
         can see.
         """
-        self._last_yielded = None
+        self._last_yielded, self._watch = None, watch or _Nobody()
         waiting = deque(_Job(trial) for trial in trials)
         workers = min(self._most_workers(), self._experiment.max_concurrency, len(trials))
         while len(self._workers) < workers:
@@ -216,6 +238,7 @@ class LocalExecutor:
             self._raise_user_error(message)
             if "limited" in message:
                 self._tell_others(worker, message)
+                self._watch.limited(message["limited"], message["pause_s"])
             if "outcome" in message:
                 del worker.jobs[message["job"]]
                 self._last_yielded = Outcome.from_json(message["outcome"])
@@ -251,6 +274,7 @@ class LocalExecutor:
                 worker.channel.send(message)
             except ChannelError:
                 return  # its reader reports the death, and the job waits again
+            self._watch.begun(job.trial)
 
     def _tell_others(self, sender: _Worker, message: Message) -> None:
         for worker in self._workers:

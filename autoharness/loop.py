@@ -32,6 +32,7 @@ from autoharness.iterations import (
 from autoharness.learnings import write_section
 from autoharness.ledger import Gate, Ledger
 from autoharness.measure import Measure
+from autoharness.progress import Progress
 from autoharness.proposal import Proposer, lay_out
 from autoharness.record import record
 from autoharness.results import Outcome, Rewards, Trial, passed, settled_rewards
@@ -63,11 +64,12 @@ class Loop:
         workers: LocalExecutor,
         stop_reason: Callable[[], str],
         patience_s: Sequence[float],
+        progress: Progress,
     ) -> None:
         """`stop_reason`: why a person wants it to end; "" as long as nobody does."""
         self._measure, self._store, self._coder, self._workers = measure, store, coder, workers
         self._experiment: Experiment = measure.experiment
-        self._stop_reason, self._patience_s = stop_reason, patience_s
+        self._stop_reason, self._patience_s, self._progress = stop_reason, patience_s, progress
         self._iterations, self._proposer = Iterations(store), Proposer(measure, store, coder)
         self._worked_s = sum(one.seconds for one in self._iterations.all(measure.id))
         self._since = time.monotonic()
@@ -265,7 +267,7 @@ class Loop:
     @contextmanager
     def _bench(self, agent: str) -> Iterator[Bench]:
         """For one agent file, and for the kept versions beside it."""
-        runner = TauBenchRunner.of(self._experiment, self._store.agent_file(agent), self._budget)
+        runner = TauBenchRunner.of(self._experiment, self._store.agent_file(agent), self._budget, self._progress)
         with runner.open(*Ledger(self._store).agents, workers=self._workers) as bench:
             yield bench
 

@@ -28,14 +28,16 @@ from autoharness.record import check_repository
 from autoharness.runner import TauBenchRunner
 from autoharness.spending import spent
 from autoharness.stats import score_line
-from autoharness.status import clean_up, not_enforced_lines, note_end, status_lines, summary
+from autoharness.status import clean_up, not_enforced_lines, note_end, note_limits, status_lines, summary
 from autoharness.store import Store, default_vault
+from autoharness.terminal import dashboard, watch
 from autoharness.workspace import WORKSPACE, set_aside_edited
 
 __all__ = ["main", "run_door"]
 
 STOP_FILE = WORKSPACE / "STOP"
-_OF_THE_LOOP = ("max_iterations", "max_hours", "max_usd", "max_without_gain", "coding_agent", "coding_model")
+_LIMITS = ("max_iterations", "max_hours", "max_usd", "max_without_gain")
+_OF_THE_LOOP = (*_LIMITS, "coding_agent", "coding_model")
 
 
 def main(arguments: list[str]) -> int:
@@ -45,17 +47,20 @@ def main(arguments: list[str]) -> int:
     if options.status:
         print("\n".join(status_lines(store)))
         return 0
+    if options.watch:
+        return watch(store)
     settings = {name: getattr(options, name) for name in _OF_THE_LOOP}
     experiment = resolve(settings, options.config).experiment
     with store.lock(), Stop() as stop, TauBenchRunner.of(experiment).workers() as workers:
         clean_up(store)
+        note_limits(store, {name: getattr(experiment, name) for name in _LIMITS})
         coder = Coder(chosen(experiment), experiment)
         measure = _ready(experiment, store, workers)
         for line in [_headline(coder, experiment), *_lines_of(coder)]:
             print(f"[optimize] {line}", file=sys.stderr, flush=True)
-        loop = Loop(measure, store, coder, workers, stop.reason, _patience_s(options))
         try:
-            reason = loop.run()
+            with dashboard(store) as progress:
+                reason = Loop(measure, store, coder, workers, stop.reason, _patience_s(options), progress).run()
         except (Outage, UserError, Interrupted) as error:
             note_end(store, str(error) or "Ctrl-C twice")
             raise
@@ -104,6 +109,7 @@ def _parser() -> Parser:
         "2 infrastructure kept failing, 3 misuse, 130 interrupted. The same command goes on.",
     )
     parser.add_argument("--status", action="store_true", help="say where the loop is, also while it runs elsewhere")
+    parser.add_argument("--watch", action="store_true", help="follow a loop that runs elsewhere, until it ends")
     parser.add_argument("--max-iterations", type=int, metavar="N", help="stop after so many")
     parser.add_argument("--max-hours", type=float, metavar="H", help="stop after so many hours of work")
     parser.add_argument("--max-usd", type=float, metavar="USD", help="begin nothing that could spend more than this")

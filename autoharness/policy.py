@@ -67,6 +67,9 @@ class Policy(Protocol):
     next_number: int
     """Of the candidate's first trial that can have no part in the verdict."""
 
+    def differences(self, seen: Seen) -> list[float]:
+        """Candidate minus incumbent, in each pair that the verdict rests on."""
+
 
 class Sequential:
     """Candidate against incumbent, pair by pair, until no outcome that is still unknown could change the verdict.
@@ -112,6 +115,10 @@ class Sequential:
             return Decision(Verdict.UNDECIDED, self._reasons(seen, len(self._pairs)))
         return None
 
+    def differences(self, seen: Seen) -> list[float]:
+        _, pairs = walk((low for low, _ in self._differences(seen)), self.bar)
+        return self._settled(seen, pairs)
+
     def _opponents(self, pair: Request) -> list[Request]:
         """The incumbent's trials that the candidate's is compared with."""
         wanted = max(pair.number - self._first + 2, self._bought.get(pair.task_id, 0))
@@ -132,9 +139,12 @@ class Sequential:
             at_worst, at_best = (0.0, 1.0) if reward is None else (reward, reward)
             yield at_worst - (sum(rewards) + unknown) / trials, at_best - sum(rewards) / trials
 
-    def _reasons(self, seen: Seen, pairs: int) -> list[str]:
+    def _settled(self, seen: Seen, pairs: int) -> list[float]:
         """`pairs`: where the walk ended. What was in flight then is no part of it."""
-        known = [low for low, high in islice(self._differences(seen), pairs) if low == high]
+        return [low for low, high in islice(self._differences(seen), pairs) if low == high]
+
+    def _reasons(self, seen: Seen, pairs: int) -> list[str]:
+        known = self._settled(seen, pairs)
         lost = sum(reward is None for reward in seen.values())
         lines = [f"{sum(known):+.1f} tasks ahead after {len(known)} pairs of trials; accepted at {self.bar:+.1f}"]
         if known:
@@ -198,7 +208,7 @@ class Ratchet:
     def decide(self, seen: Seen) -> Decision | None:
         if any(request not in seen for request in self.requests):
             return None
-        compared = [one for one in self.requests if self._best.get(one.task_id) is not None]
+        compared = self._compared
         rewards = [_known(seen[one]) for one in compared]
         val_score, best, missing = mean(rewards), mean(self._best.values()), rewards.count(None)
         if missing or val_score is None or best is None:
@@ -209,3 +219,11 @@ class Ratchet:
         better = val_score >= best - _ROUNDING
         reason = f"held-out mean {val_score:.4f} {'>=' if better else '<'} best {best:.4f}"
         return Decision(Verdict.ACCEPTED if better else Verdict.REJECTED, [reason])
+
+    def differences(self, seen: Seen) -> list[float]:
+        pairs = [(_known(seen.get(one)), self._best[one.task_id]) for one in self._compared]
+        return [ours - theirs for ours, theirs in pairs if ours is not None and theirs is not None]
+
+    @property
+    def _compared(self) -> list[Request]:
+        return [one for one in self.requests if self._best.get(one.task_id) is not None]

@@ -14,8 +14,9 @@ _LINE_EVERY_S = 30.0
 class Progress:
     """Passed, failed, errors, cost and time left. Of held-out tasks it shows only that they are done."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
+    def __init__(self, stream: TextIO | None = None, shown: bool = True) -> None:
+        """`shown`: False where something else shows the same: then it only counts."""
+        self._stream, self._shown = stream or sys.stderr, shown
 
     def begin(
         self, what: str, total: int, known: Collection[Outcome], held_out: Collection[str], at_most: bool = False
@@ -24,19 +25,20 @@ class Progress:
 
         `at_most`: the run may have enough before.
         """
-        self.say(f"{'at most ' if at_most else ''}{total} simulations: {what}")
+        if self._shown:
+            self.say(f"{'at most ' if at_most else ''}{total} simulations: {what}")
         self._counts: Counter[str] = Counter()
         self._cost_usd = 0.0
         self._uncosted_calls = 0
         self._bar: Any = None
-        self._total, self._held_out = total, set(held_out)
+        self.total, self._held_out = total, set(held_out)
         self._reused = len(known)
         self._started = self._last_line = time.monotonic()
         for outcome in known:
             self._count(outcome)
-        if self._reused:
+        if self._reused and self._shown:
             self.say(f"{self._reused} of {total} simulations are in the store already")
-        if self._stream.isatty():
+        if self._shown and self._stream.isatty():
             self._bar = self._make_bar()
 
     def add(self, outcome: Outcome) -> None:
@@ -45,8 +47,8 @@ class Progress:
         self._uncosted_calls += sum(usage.uncosted_calls for usage in outcome.usage.values())
         if self._bar:
             self._bar.update(self._task, advance=1, facts=self.facts)
-        elif self._line_is_due():
-            self.say(f"{self._done}/{self._total}  {self.facts}, {self._time_left()} left")
+        elif self._shown and self._line_is_due():
+            self.say(f"{self.done}/{self.total}  {self.facts}, {self._time_left()} left")
 
     def end(self) -> None:
         if self._bar:
@@ -66,7 +68,7 @@ class Progress:
         return ", ".join([*counts, cost])
 
     @property
-    def _done(self) -> int:
+    def done(self) -> int:
         return sum(self._counts.values())
 
     def _count(self, outcome: Outcome) -> None:
@@ -80,15 +82,15 @@ class Progress:
     def _line_is_due(self) -> bool:
         """At every tenth of the run, at its end, and after half a minute of silence."""
         now = time.monotonic()
-        tenth = self._done * 10 // self._total > (self._done - 1) * 10 // self._total
+        tenth = self.done * 10 // self.total > (self.done - 1) * 10 // self.total
         if not tenth and now - self._last_line < _LINE_EVERY_S:
             return False
         self._last_line = now
         return True
 
     def _time_left(self) -> str:
-        fresh = self._done - self._reused
-        seconds = (time.monotonic() - self._started) / fresh * (self._total - self._done)
+        fresh = self.done - self._reused
+        seconds = (time.monotonic() - self._started) / fresh * (self.total - self.done)
         return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
     def say(self, *lines: str) -> None:
@@ -107,6 +109,6 @@ class Progress:
             TimeRemainingColumn(),
         )
         bar = Bar(*columns, console=Console(file=self._stream))
-        self._task = bar.add_task("", total=self._total, completed=self._done, facts=self.facts)
+        self._task = bar.add_task("", total=self.total, completed=self.done, facts=self.facts)
         bar.start()
         return bar

@@ -22,6 +22,7 @@ from autoharness.config import AGENT_FILE, REQUIRED, Experiment, check_choice, f
 from autoharness.errors import RunLimitReached, UserError
 from autoharness.executor import LocalExecutor
 from autoharness.ledger import Ledger
+from autoharness.live import Live
 from autoharness.measure import Measure
 from autoharness.progress import Progress
 from autoharness.results import EVALUATED, Outcome, Trial, mean, rewards_by_task, settled_rewards
@@ -156,12 +157,16 @@ class TauBenchRunner(BenchmarkRunner):
 
     @classmethod
     def of(
-        cls, experiment: Experiment, agent_file: Path = AGENT_FILE, budget: RunBudget | None = None
+        cls,
+        experiment: Experiment,
+        agent_file: Path = AGENT_FILE,
+        budget: RunBudget | None = None,
+        progress: Progress | None = None,
     ) -> "TauBenchRunner":
         """A runner for an experiment that is resolved already. `budget`: where another one than its own bounds it."""
         runner = cls.__new__(cls)  # nothing is left to resolve
         runner.experiment, runner._agent_file = experiment, agent_file
-        runner._store, runner._progress, runner._budget = None, Progress(), budget
+        runner._store, runner._progress, runner._budget = None, progress or Progress(), budget
         return runner
 
     def run(self, task_ids: list[str] | None = None) -> dict[str, float | None]:
@@ -301,16 +306,20 @@ class Bench:
         self._progress.begin(self._headline(), len(trials), outcomes.all, hidden, at_most=enough is not None)
         interrupted = False
         missing = outcomes.missing if enough else longest_first(outcomes.missing, self.store, self.experiment.domain)
+        live = Live(self._folder, self._progress, self._headline(), hidden, at_most=enough is not None)
         try:
-            for outcome in self._executor.run(
-                missing,
-                diagnose=set(self.measure.train),
-                enough=lambda: bool(self._budget.reached or (enough and enough(outcomes.all))),
-                has_room=self._budget.has_room,
-            ):
-                self._take(outcome, outcomes)
-                self._budget.add(outcome)
-                self._progress.add(outcome)
+            with live:
+                for outcome in self._executor.run(
+                    missing,
+                    diagnose=set(self.measure.train),
+                    enough=lambda: bool(self._budget.reached or (enough and enough(outcomes.all))),
+                    has_room=self._budget.has_room,
+                    watch=live,
+                ):
+                    self._take(outcome, outcomes)
+                    self._budget.add(outcome)
+                    self._progress.add(outcome)
+                    live.ended(outcome.trial)
         except KeyboardInterrupt:
             interrupted = True
             for outcome in self._executor.finished():

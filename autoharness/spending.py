@@ -10,7 +10,7 @@ with us. And a simulation may be dearer than any before it: max_simulation_cost_
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,9 +34,13 @@ class Spent:
     """Of each simulation."""
     assumed_usd: float = 0.0
 
-    def add(self, usd: Mapping[str, float]) -> None:
-        for role, amount in usd.items():
+    def take(self, entry: Mapping[str, Any]) -> None:
+        """Add a line of the file."""
+        for role, amount in entry["usd"].items():
             self.usd[role] = self.usd.get(role, 0.0) + amount
+        if CODER not in entry["usd"]:
+            self.simulations_usd.append(sum(entry["usd"].values()))
+        self.assumed_usd += entry.get("assumed_usd", 0.0)
 
     @property
     def total(self) -> float:
@@ -53,18 +57,29 @@ class Spent:
 def spent(store: Store, iteration: int | None = None) -> Spent:
     """What the loop has spent, or one of its iterations."""
     found = Spent()
+    for number, entry in _entries(store):
+        if iteration in (None, number):
+            found.take(entry)
+    return found
+
+
+def spent_by_iteration(store: Store) -> dict[int, Spent]:
+    """What each iteration has spent."""
+    found: dict[int, Spent] = {}
+    for number, entry in _entries(store):
+        found.setdefault(number, Spent()).take(entry)
+    return found
+
+
+def _entries(store: Store) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each line, with the number of its iteration."""
     for line in store.read_lines(FILE):
         try:
             entry = json.loads(line)
-            mine = iteration is None or entry["iteration"] == iteration
+            number, _ = entry["iteration"], entry["usd"]
         except (ValueError, KeyError, TypeError):
             continue  # a kill cut it short
-        if mine:
-            found.add(entry["usd"])
-            if CODER not in entry["usd"]:
-                found.simulations_usd.append(sum(entry["usd"].values()))
-            found.assumed_usd += entry.get("assumed_usd", 0.0)
-    return found
+        yield number, entry
 
 
 def cost_of(outcome: Outcome, experiment: Experiment) -> float | None:

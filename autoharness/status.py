@@ -3,8 +3,9 @@
 import json
 import os
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from autoharness.iterations import Iteration, Iterations
 from autoharness.ledger import Ledger
@@ -14,8 +15,30 @@ from autoharness.spending import settle, spent
 from autoharness.store import Store, now, write_json
 from autoharness.worktree import PREFIX, Worktree
 
-_FILE = "loop.json"
+_FILE, _LIMITS = "loop.json", "limits.json"
 _NEWEST = 5
+
+
+@dataclass(frozen=True)
+class Note:
+    """What the loop noted last; all empty where it was never started."""
+
+    iteration: int = 0
+    phase: str = ""
+    since: str = ""
+    worktree: str = ""
+    ended: str = ""
+    """Why it ended; empty while it runs, and where it was killed."""
+    pid: int = 0
+
+    def words(self, running: bool) -> str:
+        """`running`: whether a command is at work on the vault."""
+        if not self.since:
+            return "was never started here"
+        if self.ended:
+            return f"ended on {self.since}: {self.ended}"
+        what = f"iteration {self.iteration}, {self.phase} since {self.since}"
+        return what if running else f"was killed in {what}; the same command goes on from there"
 
 
 def note_phase(store: Store, iteration: int, phase: str, worktree: str = "") -> None:
@@ -28,12 +51,24 @@ def note_end(store: Store, reason: str) -> None:
     write_json(store.folder / _FILE, {"ended": reason, "since": now()})
 
 
+def note_limits(store: Store, limits: Mapping[str, float | None]) -> None:
+    """What the loop may spend, by setting, for whoever watches."""
+    write_json(store.folder / _LIMITS, {name: most for name, most in limits.items() if most is not None})
+
+
+def noted_limits(store: Store) -> dict[str, float]:
+    try:
+        return dict(json.loads((store.folder / _LIMITS).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
 def clean_up(store: Store) -> None:
     """Make up for what a killed loop could not do: count its last simulation, and remove its worktree."""
-    note = _noted(store)
-    if "iteration" in note:  # it did not note its end
-        settle(store, note["iteration"])
-    left = Path(note.get("worktree") or "/")
+    note = noted(store)
+    if note.iteration:  # it did not note its end
+        settle(store, note.iteration)
+    left = Path(note.worktree or "/")
     if left.name.startswith(PREFIX):
         Worktree(left).remove()
 
@@ -44,7 +79,7 @@ def status_lines(store: Store) -> list[str]:
     iterations = Iterations(store).all(ledger.measure)
     finished = [one for one in iterations if one.finished]
     ends = Counter(one.end for one in finished)
-    lines = [f"loop: {_what_it_does(_noted(store), store.is_locked())}"]
+    lines = [f"loop: {noted(store).words(store.is_locked())}"]
     lines.append(f"iterations: {len(finished)} finished" + "".join(f", {count} {end}" for end, count in ends.items()))
     if ledger.versions:
         best = ledger.best
@@ -78,18 +113,8 @@ def _open_lines(iterations: list[Iteration], store: Store) -> list[str]:
     return [f"open: iteration {one.number}{train}; {len(spending.simulations_usd)} new simulations, {spending.line}"]
 
 
-def _what_it_does(note: dict[str, Any], runs: bool) -> str:
-    if not note:
-        return "was never started here"
-    if "ended" in note:
-        return f"ended on {note['since']}: {note['ended']}"
-    what = f"iteration {note['iteration']}, {note['phase']} since {note['since']}"
-    return f"{what}" if runs else f"was killed in {what}; the same command goes on from there"
-
-
-def _noted(store: Store) -> dict[str, Any]:
+def noted(store: Store) -> Note:
     try:
-        note = json.loads((store.folder / _FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return note if isinstance(note, dict) else {}
+        return Note(**json.loads((store.folder / _FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return Note()

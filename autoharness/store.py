@@ -155,13 +155,14 @@ class Store:
 
     def reveals(self, domain: str) -> int:
         """How often single held-out results of the domain were shown."""
-        return sum(bool(entry.get("revealed")) for entry in self._holdout(domain))
+        return sum(bool(entry.get("revealed")) for entry in self.holdout_log(domain))
 
     def runs_by_hand(self, domain: str) -> int:
         """How often held-out tasks of the domain were run by other commands than those that decide."""
-        return sum(entry.get("command") in ("benchmark.py", "python") for entry in self._holdout(domain))
+        return sum(entry.get("command") in ("benchmark.py", "python") for entry in self.holdout_log(domain))
 
-    def _holdout(self, domain: str) -> list[Json]:
+    def holdout_log(self, domain: str) -> list[Json]:
+        """A line for each run over held-out tasks: {"time", "command", "split", "tasks", "of", "revealed"}."""
         entries = [json.loads(line) for line in self.read_lines("holdout.jsonl") if _is_json(line)]
         return [entry for entry in entries if isinstance(entry, dict) and entry.get("domain") == domain]
 

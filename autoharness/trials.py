@@ -26,6 +26,8 @@ class Kept:
     """A trial in the vault."""
 
     path: Path
+    size: int
+    """Of its file, in bytes."""
     measured: str
     """A digest of all that its outcome depends on, but for agent file, task, trial and seed."""
     outcome: Outcome
@@ -69,17 +71,19 @@ def train_tasks(ledger: Ledger, iterations: Iterable[Iteration]) -> list[str]:
     seen = {task_id for row in ledger.rows if isinstance(row, Measured) for task_id in row.train}
     seen |= {task_id for one in iterations for task_id in [*one.before, *one.seen]}
     domains = {row.experiment.get("domain") for row in ledger.rows}
-    held_out = {task_id for row in ledger.all_rows if row.experiment.get("domain") in domains for task_id in row.tasks}
+    same = (row for row in ledger.all_rows if row.experiment.get("domain") in domains)
+    held_out = {task_id for row in same for task_id in row.tasks}
     return sorted(seen - held_out, key=natural_order)
 
 
 def _read(path: Path) -> Kept | None:
     try:
-        document: Json = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_bytes()
+        document: Json = json.loads(text)
         outcome = Outcome.from_json(document["outcome"])
         common = {name: value for name, value in document["key"].items() if name not in _OF_ONE_TRIAL}
         wrong = "" if outcome.reward is None or passed(outcome.reward) else what_went_wrong(outcome)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     slim = replace(outcome, messages=[], reward_info={}, database_diff=[])
-    return Kept(path, digest(common), slim, wrong)
+    return Kept(path, len(text), digest(common), slim, wrong)

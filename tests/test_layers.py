@@ -18,7 +18,7 @@ LAYERS = (
     {"databases", "lean", "postponed", "seccomp", "throttle", "tool_bounds", "toolkits"},  # L0
     {"answers", "budget", "data", "holdout", "landlock", "leaks", "progress"},  # L1
     {"sequential", "stats", "store", "tasks"},  # L1
-    {"watchdog"},  # L1
+    {"live", "watchdog"},  # L1
     {
         "coding_agents",
         "evaluator",
@@ -31,8 +31,8 @@ LAYERS = (
     },  # L1, built on those
     {"ledger"},  # L1, keeps what a policy looked at
     {"coder", "iterations", "workspace"},  # L1: coder runs programs of others, workspace shows the ledger
-    {"diagnosis", "status"},  # L1, in words
-    {"learnings", "trials"},  # L1
+    {"blame", "diagnosis", "status"},  # L1, in words
+    {"comparison", "learnings", "trials", "watch"},  # L1
     {"providers"},  # L2, for the gateway
     {"gateway", "host", "tau"},  # L2
     {"offline", "replay"},  # L3
@@ -42,7 +42,10 @@ LAYERS = (
     {"ray_executor"},  # L5, where the workers are elsewhere
     {"runner"},  # L6
     {"checkup", "contest", "screen"},  # L7, for prepare, the gate and the loop
-    {"audit", "confirm", "planning"},  # L7, for gate and report
+    {"audit", "confirm", "overview", "planning"},  # L7, for gate and report
+    {"conversations", "plots", "task_map", "terminal"},  # L7, for the page, and for a terminal
+    {"page"},  # L7
+    {"server"},  # L7
     {"benchmark", "gate", "prepare", "proposal", "record", "report"},  # L7
     {"loop"},  # L8
     {"optimize"},  # L8, its command
@@ -61,7 +64,7 @@ CHILD_IMPORTS = {
     "tau2_standin",
 }
 ONLY_IN = {"tau2": {"tau"}, "litellm": {"nursery", "providers"}}
-HEAVY = {"dotenv", "git", "litellm", "numpy", "pydantic", "ray", "rich", "tau2", "yaml"}
+HEAVY = {"dotenv", "git", "jinja2", "litellm", "matplotlib", "numpy", "pydantic", "ray", "rich", "tau2", "yaml"}
 MOST_DOOR_LINES = 15
 MOST_HELP_CPU_S = 0.5
 

@@ -1,0 +1,133 @@
+"""`python report.py --serve`: the report as a page that follows the loop, on this machine alone.
+
+Everything comes from the vault, so either side may be started again: the page goes on by itself. Its address holds a
+token of the vault's own, or any process of this machine, a coding agent's too, could read it.
+"""
+
+import hmac
+import html
+import json
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from autoharness.errors import UserError
+from autoharness.page import View, live_part, page
+from autoharness.results import digest
+from autoharness.store import Store
+from autoharness.trials import Trials
+from autoharness.watch import Now, made_of
+
+_HOST = "127.0.0.1"
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Server:
+    """Use as a context manager; `serve` answers until it is left or the process is interrupted."""
+
+    def __init__(self, store: Store, port: int, reveal: bool) -> None:
+        """`port`: 0 for any that is free. `reveal`: held-out tasks too. Raises UserError where the port is taken."""
+        self._pages = _Pages(store, reveal)
+        token = digest(["report.py --serve", store.secret()])[:32]
+        try:
+            self._http = ThreadingHTTPServer((_HOST, port), _handler(self._pages, token))
+        except (OSError, OverflowError) as error:
+            raise UserError(f"--port {port} cannot be used ({error}): name another one") from error
+        self._http.daemon_threads = True
+        self.address = f"http://{_HOST}:{self._http.server_address[1]}/{token}/"
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.server_close()
+
+    def serve(self) -> None:
+        self._http.serve_forever()
+
+    def stop(self) -> None:
+        """From another thread."""
+        self._http.shutdown()
+
+
+class _Pages:
+    """What is served. The page is made anew where the vault has changed, one at a time."""
+
+    def __init__(self, store: Store, reveal: bool) -> None:
+        self._store, self._reveal = store, reveal
+        self._trials = Trials(store)
+        self._lock = threading.Lock()
+        self._view: View | None = None
+        self._version = self._page = ""
+
+    def whole(self) -> str:
+        with self._lock:
+            view, version = self._looked()
+            if version != self._version or not self._page:
+                self._page = page(view, "yes", version, Now.of(self._store))
+                self._version = version
+            return self._page
+
+    def now(self) -> Any:
+        return {"html": live_part(Now.of(self._store)), "version": made_of(self._store)}
+
+    def task(self, name: str) -> Any:
+        with self._lock:
+            view, _ = self._looked()
+        return view.conversations_of(name)
+
+    def _looked(self) -> tuple[View, str]:
+        """The vault as it is now. Raises UserError where there is no baseline yet."""
+        version = made_of(self._store)
+        if self._view is None or version != self._version:
+            self._view = View.of(self._store, self._trials, self._reveal)
+        return self._view, version
+
+
+def _handler(pages: _Pages, token: str) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            given, _, name = self.path.partition("?")[0].removeprefix("/").partition("/")
+            if not hmac.compare_digest(given.encode(), token.encode()):
+                self._answer(404, "text/plain", "not here: the address that report.py --serve printed")
+                return
+            try:
+                if not name:
+                    self._answer(200, "text/html", pages.whole())
+                elif name == "now":
+                    self._answer(200, "application/json", json.dumps(pages.now()))
+                elif name.startswith("task/"):
+                    self._answer(200, "application/json", json.dumps(pages.task(name.removeprefix("task/"))))
+                else:
+                    self._answer(404, "text/plain", "no such page")
+            except UserError as error:  # no baseline yet: it may come any moment
+                again = '<meta http-equiv="refresh" content="2">'
+                self._answer(503, "text/html", f"<!doctype html>{again}<p>{html.escape(str(error))}")
+
+        def _answer(self, status: int, kind: str, text: str) -> None:
+            content = text.encode()
+            self.send_response(status)
+            for name, value in {**_HEADERS, "Content-Type": f"{kind}; charset=utf-8"}.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *arguments: object) -> None:
+            pass  # a line every second
+
+        def handle(self) -> None:
+            try:
+                super().handle()
+            except (BrokenPipeError, ConnectionResetError):  # the browser has gone
+                pass
+            except Exception as error:
+                print(f"[report] {error!r:.300}", file=sys.stderr)
+
+    return Handler

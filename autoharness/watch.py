@@ -1,0 +1,70 @@
+"""What is going on, in words: for the live page, and for a terminal."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from autoharness.live import Going, going
+from autoharness.spending import FILE as SPENDING
+from autoharness.spending import Spent, spent
+from autoharness.status import noted, noted_limits
+from autoharness.store import Store
+
+
+@dataclass(frozen=True)
+class Now:
+    """The present state of a vault."""
+
+    loop: str
+    """Such as "iteration 7, gate since 2026-11-26T01:40:36+00:00"."""
+    running: bool
+    """Whether a command is at work on the vault."""
+    spent: str
+    """In all, by role, and against the cap where there is one."""
+    limits: str
+    rate_limits: list[str]
+    runs: list[Going]
+
+    @classmethod
+    def of(cls, store: Store) -> "Now":
+        running, limits, runs = store.is_locked(), noted_limits(store), going(store)
+        spending, most = _spent(store), limits.get("max_usd")
+        cap = f" of at most ${most:g}" if most is not None else ""
+        return cls(
+            loop=noted(store).words(running),
+            running=running,
+            spent=f"{spending.line}{cap}",
+            limits=", ".join(f"{name} {value:g}" for name, value in limits.items()),
+            rate_limits=[
+                f"{model}: met {one.times} times, the last at {one.at}, for {one.pause_s:.1f} s"
+                for run in runs
+                for model, one in run.rate_limits.items()
+            ],
+            runs=runs,
+        )
+
+
+def made_of(store: Store) -> str:
+    """Names the state of what was decided: it changes with every step of the loop, not with every simulation."""
+    files = [store.folder / name for name in ("ledger.jsonl", "holdout.jsonl", "loop.json")]
+    files += sorted(store.folder.glob("iterations/*/iteration.json"))
+    stamps = [_stamp(file) for file in files]
+    return f"{hash(tuple(stamps)):x}"
+
+
+def _spent(store: Store) -> Spent:
+    return _read_spent(store.folder, _stamp(store.folder / SPENDING))
+
+
+@lru_cache(maxsize=1)
+def _read_spent(folder: Path, stamp: tuple[int, int]) -> Spent:
+    """Read again where it has changed: `stamp`."""
+    return spent(Store(folder))
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    try:
+        status = file.stat()
+    except OSError:
+        return 0, 0
+    return status.st_mtime_ns, status.st_size
