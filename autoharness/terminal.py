@@ -66,20 +66,17 @@ def watch(store: Store) -> int:
 
 def _news(store: Store) -> Iterator[str]:
     """A line whenever the loop says something new, or more of a run is done; ends with the loop."""
-    said, ends = "", 0
+    said, ends = "", max(0, len(_finished(store)) - _VERDICTS)
     while True:
         now = Now.of(store)
         finished = _finished(store)
         yield from (f"[watch] {summary(one.iteration)}" for one in finished[ends:] if one.iteration)
         ends = max(ends, len(finished))
-        for run in now.runs:
-            now_said = f"{now.loop}: {run.done * 10 // max(1, run.total)}0 % of {run.total} simulations, {run.facts}"
-            break
-        else:
-            now_said = now.loop
-        if now_said.partition(" %")[0] != said.partition(" %")[0]:
-            said = now_said
-            yield f"[watch] {said}"
+        tenths = [10 * (run.done * 10 // max(1, run.total)) for run in now.runs]
+        if (news := f"{now.loop} {tenths}") != said:
+            said = news
+            runs = [f": {share} % of {run.total}, {run.facts}" for share, run in zip(tenths, now.runs, strict=True)]
+            yield f"[watch] {now.loop}{''.join(runs[:1])}"
         if not now.running:
             yield f"[watch] spent {now.spent}"
             return
@@ -160,12 +157,13 @@ def chart(overview: Overview) -> list[str]:
 
 def _runs(now: Now) -> list[Any]:
     from rich.console import Group
+    from rich.padding import Padding
     from rich.progress_bar import ProgressBar
 
     return [
         Group(
             _text(f"{run.done}/{run.total}  {run.facts}, {len(run.in_flight) + run.held_out} in flight  {run.what}"),
-            ProgressBar(total=max(1, run.total), completed=run.done),
+            Padding(ProgressBar(total=max(1, run.total), completed=run.done), 0),  # on a line of its own
         )
         for run in now.runs
     ]

@@ -217,15 +217,18 @@ function replaceIfChanged(old, html) {
   if (fresh.outerHTML !== old.outerHTML) old.replaceWith(fresh);
 }
 
-// Each section is replaced where it differs; what a person has opened, chosen or typed stays.
+// Each section is replaced where it differs; what a person has opened or chosen stays, and where somebody is at work
+// it waits.
 async function refresh(version) {
   const page = await (await fetch("./")).text();
   const fresh = new DOMParser().parseFromString(page, "text/html");
   const open = new Set(all("details[open][id]").map((one) => one.id));
   const [find, kind] = [$("#find").value, $("#show").value];
+  let waits = false;
   for (const section of all("main > section")) {
     const other = fresh.getElementById(section.id);
     const busy = section.contains(document.activeElement) && document.activeElement.closest(".map, .filters");
+    waits ||= Boolean(busy);
     if (section.id === "live" || !other || busy) continue;
     if (other.innerHTML !== section.innerHTML) section.replaceWith(other);
   }
@@ -234,7 +237,7 @@ async function refresh(version) {
   $("#find").value = find;
   $("#show").value = kind;
   applyFilters();
-  document.body.dataset.version = version;
+  if (!waits) document.body.dataset.version = version;
 }
 
 // -- wiring: on the document, since sections of a live page are replaced
