@@ -5,6 +5,7 @@ Of held-out tasks it has means, counts and the gate's words: all of it may be sh
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from autoharness.comparison import Comparison, Score
@@ -56,7 +57,7 @@ class Attempt:
     def accepted(self) -> bool:
         return self.end == ACCEPTED
 
-    @property
+    @cached_property
     def differences(self) -> list[float]:
         """Candidate minus incumbent, in the gate's pairs of trials; empty where the holdout was not asked.
 
@@ -87,15 +88,15 @@ class Overview:
         attempts = list(_attempts(ledger, iterations, spent_by_iteration(store)))
         return cls(ledger, attempts, spent(store), noted(store), store.is_locked())
 
-    @property
+    @cached_property
     def baseline(self) -> Version:
         return self.ledger.versions[0]
 
-    @property
+    @cached_property
     def best(self) -> Version:
         return self.ledger.best
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """Of the newest row that has some."""
         return next(row.experiment for row in reversed(self.ledger.rows) if row.experiment)
@@ -129,7 +130,7 @@ class Overview:
         points += [(place, one.version) for place, one in enumerate(self.attempts, 1) if one.version]
         return [(place, version.row.val_score or 0.0) for place, version in points]
 
-    @property
+    @cached_property
     def names(self) -> dict[str, str]:
         """For each agent file (SHA-256) the name of what first had it."""
         names = {self.baseline.row.agent: self.baseline.name}

@@ -65,9 +65,9 @@ class View:
     @cached_property
     def shown(self) -> list[Kept]:
         """The trials whose conversations may be read."""
-        tasks = set(self.tasks)
+        tasks, agents = set(self.tasks), self.overview.names
         trials = [(kept, kept.outcome.trial) for kept in self.trials]
-        return [kept for kept, trial in trials if trial.task_id in tasks and trial.agent in self.overview.names]
+        return [kept for kept, trial in trials if trial.task_id in tasks and trial.agent in agents]
 
     def conversations_of(self, task: str) -> list[Json]:
         """Of one task, named by its slug; see `conversations.listed`."""

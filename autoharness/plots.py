@@ -27,7 +27,9 @@ _COLOURS = {
 _SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _WIDTH, _HEIGHT = 9.0, 3.0
 """Inches of 72 points."""
-_MOST_SERIES = 8
+_MOST_SERIES, _MANY = 8, 60
+_RAIL = -5
+"""Below the scores: where the marks of attempts lie that were not kept."""
 
 
 def scores(overview: Overview) -> str:
@@ -45,12 +47,12 @@ def scores(overview: Overview) -> str:
             interval = f"95 % interval {100 * score.low:.0f} to {100 * score.high:.0f}"
             marks[f"score-{place}"] = f"{name}: {100 * score.mean:.1f} %, {interval}"
         for place, one in enumerate(attempts, 1):
-            if not one.version and known:
-                at = [score.mean for earlier, _, _, score in known if earlier < place][-1]
+            if not one.version:
                 colour, shape = ("rejected", "x") if one.gate and one.gate.asked else ("other", "|")
-                _mark(axes, f"tried-{place}", place, 100 * at, colour, shape, f"attempt-{one.short}")
+                _mark(axes, f"tried-{place}", place, _RAIL, colour, shape, f"attempt-{one.short}")
                 marks[f"tried-{place}"] = f"{one.name}: {one.end}. {one.idea}"
-        axes.set_ylim(0, 100)
+        axes.set_ylim(2 * _RAIL, 100)
+        axes.set_yticks(range(0, 101, 20))
     return done()
 
 
@@ -110,7 +112,8 @@ def _stacked(names: Sequence[str], series: Mapping[str, Sequence[float]], what: 
     with _figure("", what, len(names)) as (axes, marks, done):
         base = [0.0] * len(names)
         for number, (label, values) in enumerate(series.items(), 1):
-            bars = axes.bar(range(len(names)), values, bottom=base, width=0.7, color=_COLOURS[f"series-{number}"])
+            width = 0.7 if len(names) < _MANY else 1.0
+            bars = axes.bar(range(len(names)), values, bottom=base, width=width, color=_COLOURS[f"series-{number}"])
             for place, bar in enumerate(bars):
                 bar.set_gid(f"bar-{number}-{place}")
                 marks[f"bar-{number}-{place}"] = f"{names[place]}, {label}: {form.format(values[place])}"
@@ -137,8 +140,9 @@ def _steps(axes: Any, points: Sequence[tuple[int, Score]], last: int) -> None:
 
 
 def _mark(axes: Any, gid: str, x: float, y: float, colour: str, shape: str, target: str) -> None:
+    size = 6 if axes.get_xlim()[1] < _MANY else 4
     axes.plot(
-        [x], [y], color=_COLOURS[colour], marker=shape, markersize=6, linestyle="none", gid=gid, url=f"#{target}"
+        [x], [y], color=_COLOURS[colour], marker=shape, markersize=size, linestyle="none", gid=gid, url=f"#{target}"
     )
 
 

@@ -5,7 +5,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -58,8 +58,7 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: "Usage") -> "Usage":
-        ours, theirs = asdict(self), asdict(other)
-        return Usage(**{name: ours[name] + theirs[name] for name in ours})
+        return Usage(**{one.name: getattr(self, one.name) + getattr(other, one.name) for one in fields(self)})
 
 
 @dataclass(frozen=True)
@@ -105,11 +104,11 @@ class Outcome:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Outcome":
         """Raises KeyError, TypeError or ValueError where `data` was not written by `to_json`."""
-        fields = dict(data)
-        fields["trial"] = Trial(**fields["trial"])
-        fields["status"] = Status(fields["status"])
-        fields["usage"] = {role: Usage(**usage) for role, usage in fields["usage"].items()}
-        return cls(**fields)
+        known = dict(data)
+        known["trial"] = Trial(**known["trial"])
+        known["status"] = Status(known["status"])
+        known["usage"] = {role: Usage(**usage) for role, usage in known["usage"].items()}
+        return cls(**known)
 
     @property
     def cost_usd(self) -> float:

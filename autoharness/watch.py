@@ -46,7 +46,7 @@ class Now:
 
 def made_of(store: Store) -> str:
     """Names the state of what was decided: it changes with every step of the loop, not with every simulation."""
-    files = [store.folder / name for name in ("ledger.jsonl", "holdout.jsonl", "loop.json")]
+    files = [store.folder / name for name in ("ledger.jsonl", "holdout.jsonl")]
     files += sorted(store.folder.glob("iterations/*/iteration.json"))
     stamps = [_stamp(file) for file in files]
     return f"{hash(tuple(stamps)):x}"
