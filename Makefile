@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean coding-agents
+.PHONY: demo test check clean coding-agents browser
 
 # In a folder of its own, .demo: the checkout's files stay as they are.
 demo: .venv/ready
@@ -27,6 +27,10 @@ coding-agents: .venv/ready
 	for agent in $(UV_AGENTS); do \
 	  UV_TOOL_DIR=$(AGENTS)/tools UV_TOOL_BIN_DIR=$(AGENTS)/node_modules/.bin \
 	    $(BIN)/uv tool install --quiet --python $(BIN)/python $$agent; done
+
+# The browser that tests of the report's page use, on Debian and its kin; they skip where there is none.
+browser:
+	command -v chromium || { apt-get update -qq && apt-get install -qq --no-install-recommends chromium; } >/dev/null
 
 clean:
 	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

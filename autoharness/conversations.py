@@ -20,7 +20,7 @@ MOST_BYTES = 100_000_000
 Json = dict[str, Any]
 
 
-def chosen(trials: Sequence[Kept], first: Sequence[str], most_bytes: int = MOST_BYTES) -> list[Kept]:
+def chosen(trials: Sequence[Kept], first: Sequence[str], most_bytes: int) -> list[Kept]:
     """Those that a page can carry. `first`: agent files, the ones that matter most first."""
     rank = {agent: place for place, agent in enumerate(first)}
     found, size = [], 0

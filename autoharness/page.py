@@ -117,7 +117,7 @@ def page(view: View, live: str = "", version: str = "", now_facts: Any = None) -
     it was made from; `now_facts` are those of `live.html.j2`.
     """
     overview, style, script = view.overview, _web("report.css"), _web("report.js")
-    carried = [] if live else conversations.chosen(view.shown, _what_matters(overview))
+    carried = [] if live else conversations.chosen(view.shown, _what_matters(overview), conversations.MOST_BYTES)
     packs = conversations.packed(carried, overview.names)
     rows = task_rows(overview, view.trials, view.tasks)
     groups = groups_by_version(overview, view.trials, view.tasks)

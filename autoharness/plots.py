@@ -35,7 +35,7 @@ _RAIL = -5
 def scores(overview: Overview) -> str:
     """The score of the version that is kept, after each attempt; every attempt with what became of it."""
     attempts = overview.attempts
-    with _figure("iteration", "held-out score, %", len(attempts)) as (axes, marks, done):
+    with _figure("scores", "iteration", "held-out score, %", len(attempts)) as (axes, marks, done):
         kept = [(0, overview.baseline.name, "version-0", score_of(overview.baseline))]
         for place, one in enumerate(attempts, 1):
             if one.version:
@@ -61,7 +61,7 @@ def questions(overview: Overview) -> str:
     asked = [(place, one) for place, one in enumerate(overview.attempts, 1) if one.differences]
     if not asked:
         return ""
-    with _figure("iteration", "difference, points", len(overview.attempts)) as (axes, marks, done):
+    with _figure("questions", "iteration", "difference, points", len(overview.attempts)) as (axes, marks, done):
         axes.axhline(0, color=_COLOURS["ink"], linewidth=0.8)
         for place, one in asked:
             low, high = difference_interval(one.differences)
@@ -77,14 +77,14 @@ def questions(overview: Overview) -> str:
 def failures(names: Sequence[str], groups: Mapping[str, Sequence[int]]) -> str:
     """Stacked bars: for each kept version, how many train tasks fail in which group. Empty where none failed."""
     series = {what: [float(count) for count in counts] for what, counts in _largest(groups).items()}
-    return _stacked(names, series, "train tasks", "{:.0f} train tasks") if groups else ""
+    return _stacked("failures", names, series, "train tasks", "{:.0f} train tasks") if groups else ""
 
 
 def costs(attempts: Sequence[Attempt]) -> str:
     """Stacked bars: what each iteration cost, by role. Empty where nothing was spent."""
     spent = [one for one in attempts if one.spent.total]
     series = {role: [one.spent.usd.get(role, 0.0) for one in spent] for role in ROLES}
-    return _stacked([one.short for one in spent], series, "US dollars", "${:.4f}") if spent else ""
+    return _stacked("costs", [one.short for one in spent], series, "US dollars", "${:.4f}") if spent else ""
 
 
 def seconds(attempts: Sequence[Attempt]) -> str:
@@ -95,7 +95,7 @@ def seconds(attempts: Sequence[Attempt]) -> str:
     unit, unit_s = ("minutes", 60.0) if max([0.0, *rest, *edits]) >= 120 else ("seconds", 1.0)
     spans = {"coding agent": edits, "simulations and the gate": rest}
     series = {what: [value / unit_s for value in values] for what, values in spans.items()}
-    return _stacked([one.short for one in timed], series, unit, f"{{:.1f}} {unit}") if timed else ""
+    return _stacked("seconds", [one.short for one in timed], series, unit, f"{{:.1f}} {unit}") if timed else ""
 
 
 def _largest(groups: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int]]:
@@ -108,8 +108,8 @@ def _largest(groups: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int]]:
     return {**shown, "other": rest}
 
 
-def _stacked(names: Sequence[str], series: Mapping[str, Sequence[float]], what: str, form: str) -> str:
-    with _figure("", what, len(names)) as (axes, marks, done):
+def _stacked(plot: str, names: Sequence[str], series: Mapping[str, Sequence[float]], what: str, form: str) -> str:
+    with _figure(plot, "", what, len(names)) as (axes, marks, done):
         base = [0.0] * len(names)
         for number, (label, values) in enumerate(series.items(), 1):
             width = 0.7 if len(names) < _MANY else 1.0
@@ -141,21 +141,23 @@ def _steps(axes: Any, points: Sequence[tuple[int, Score]], last: int) -> None:
 
 def _mark(axes: Any, gid: str, x: float, y: float, colour: str, shape: str, target: str) -> None:
     size = 6 if axes.get_xlim()[1] < _MANY else 4
-    axes.plot(
-        [x], [y], color=_COLOURS[colour], marker=shape, markersize=size, linestyle="none", gid=gid, url=f"#{target}"
-    )
+    (mark,) = axes.plot([x], [y], color=_COLOURS[colour], marker=shape, markersize=size, linestyle="none", gid=gid)
+    mark.set(url=f"#{target}", clip_on=False)
 
 
 @contextmanager
-def _figure(x: str, y: str, count: int) -> Iterator[tuple[Any, dict[str, str], Callable[[], str]]]:
-    """Axes, the titles of marks by gid (to be filled), and what gives the SVG after the block is left."""
+def _figure(plot: str, x: str, y: str, count: int) -> Iterator[tuple[Any, dict[str, str], Callable[[], str]]]:
+    """Axes, the titles of marks by gid (to be filled), and what gives the SVG after the block is left.
+
+    `plot`: what its ids begin with.
+    """
     import matplotlib as mpl
 
     mpl.use("svg")
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    style: Any = {"svg.fonttype": "none", "font.size": 9, "svg.hashsalt": f"{x} {y}"}
+    style: Any = {"svg.fonttype": "none", "font.size": 9, "svg.hashsalt": plot}
     with mpl.rc_context(style):
         figure = Figure(figsize=(_WIDTH, _HEIGHT), layout="constrained")
         axes = figure.add_subplot()
@@ -172,11 +174,11 @@ def _figure(x: str, y: str, count: int) -> Iterator[tuple[Any, dict[str, str], C
         axes.set_xlim(-0.5, count + 0.7)
         titles: dict[str, str] = {}
         file = io.BytesIO()
-        yield axes, titles, lambda: _finished(file.getvalue().decode(), titles)
+        yield axes, titles, lambda: _finished(plot, file.getvalue().decode(), titles)
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
 
 
-def _finished(svg: str, titles: Mapping[str, str]) -> str:
+def _finished(plot: str, svg: str, titles: Mapping[str, str]) -> str:
     """With titles and the page's colours, and as a part of a page."""
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _LINK)
@@ -191,7 +193,15 @@ def _finished(svg: str, titles: Mapping[str, str]) -> str:
             child = ElementTree.Element(f"{{{_SVG}}}title")
             child.text = title
             element.insert(0, child)
+    for link in root.iter(f"{{{_SVG}}}a"):
+        del link.attrib["target"]
+        link.set("tabindex", "-1")  # by keyboard the list of iterations leads to the same
+    for element in root.iter():
+        if "id" in element.attrib:
+            element.set("id", f"{plot}-{element.get('id')}")
     text = ElementTree.tostring(root, encoding="unicode")
+    ids = "|".join(map(re.escape, re.findall(rf'id="{plot}-([^"]+)"', text)))
+    text = re.sub(rf'(url\(#|xlink:href="#)({ids})(?=[)"])', rf"\1{plot}-\2", text)
     for name, colour in _COLOURS.items():
         text = text.replace(colour, f"var(--{name})")
     return re.sub(r"\n\s*", "\n", text)

@@ -20,7 +20,7 @@ from autoharness.spending import FILE as SPENDING
 from autoharness.store import Store
 
 MEASURE = "measure"
-HELD_OUT = [f"held-{number}" for number in range(40)]
+HELD_OUT = [f"held-{number}" for number in range(8)]
 _ENDS = (ACCEPTED, REJECTED, REJECTED, REFUSED)
 _TIME = "2026-11-26T01:00:00+00:00"
 
@@ -156,7 +156,9 @@ def _keep(store: Store, trial: Trial, reward: float, messages: list[dict[str, An
         duration_s=8.0,
         started=_TIME,
     )
-    text = json.dumps({"key": key, "outcome": outcome.to_json()})
+    usage = {role: vars(used) for role, used in outcome.usage.items()}
+    document = vars(outcome) | {"trial": vars(trial), "usage": usage}  # as to_json has it, without copying
+    text = json.dumps({"key": key, "outcome": document})
     (store.folder / "trials" / f"{digest(key)}.json").write_text(text)  # without a sync: there are thousands
     return digest(key)
 

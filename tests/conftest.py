@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from checkout import Checkout
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDINGS = ROOT.parent / "shared" / "recordings"
@@ -89,3 +91,24 @@ def solver_server(tau2: Tau2) -> Iterator[tuple[LLMServer, set[str]]]:
 
     with LLMServer(answer) as server:
         yield server, down
+
+
+CHROMIUM_FLAGS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """A headless Chromium. Where there is none the test is skipped, but for where one was promised."""
+    path = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+    if not path:
+        assert not os.environ.get("AUTOHARNESS_BROWSER"), "AUTOHARNESS_BROWSER is set, and there is no Chromium"
+        pytest.skip("there is no Chromium: make browser")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield opened
+        opened.close()
