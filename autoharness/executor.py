@@ -183,6 +183,11 @@ class LocalExecutor:
         found = self._ask({"leaks": domain, "before": before, "after": after})["leaks"]
         return [Leak(*one) for one in found]
 
+    def published(self, domain: str, task_ids: list[str]) -> Message:
+        """What a results file of tau2's own says beside its simulations; see `tau`. Raises UserError."""
+        found: Message = self._ask({"published": domain, "tasks": task_ids})["published"]
+        return found
+
     def _ask(self, question: Message) -> Message:
         """A worker's answer to a question that is no simulation; asked while none runs."""
         worker = self._workers[0] if self._workers else self._start_worker()

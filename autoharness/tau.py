@@ -165,6 +165,22 @@ class Tau2:
             "tools": [tool.openai_schema for tool in environment.get_tools()],
         }
 
+    def published(self, domain: str, task_ids: list[str]) -> Json:
+        """What a results file of tau2's own says beside its simulations.
+
+        {"tasks": [...], "environment": {...}, "agent", "user", "guidelines"}, all as tau2 itself writes it.
+        """
+        from tau2.user.user_simulator import get_global_user_sim_guidelines
+
+        tasks = self._tasks(domain)
+        return {
+            "tasks": [tasks[task_id].model_dump(mode="json") for task_id in task_ids],
+            "environment": self._registry.get_env_constructor(domain)().get_info().model_dump(mode="json"),
+            "agent": AGENT_NAME,
+            "user": "user_simulator",
+            "guidelines": get_global_user_sim_guidelines(),
+        }
+
     def converse(
         self,
         domain: str,

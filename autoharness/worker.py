@@ -5,9 +5,10 @@
 Messages in:  {"setup": {experiment, agents: {SHA256: source}, threads, folder, private, layers, llm_cache}}
               {"facts": DOMAIN}  {"keys": MODELS}
               {"leaks": DOMAIN, "before": agent source, "after": agent source}
+              {"published": DOMAIN, "tasks": task ids}
               {"run": Trial, "job", "diagnose"}
               {"limited": MODEL, "pause_s"}: another worker has met its rate limit
-Messages out: {"pid"}  {"facts": ...}  {"keys": ...}  {"leaks": [[line, text, what], ...]}
+Messages out: {"pid"}  {"facts": ...}  {"keys": ...}  {"leaks": [[line, text, what], ...]}  {"published": ...}
               {"job", "outcome"}  {"user_error": one line}  {"limited": MODEL, "pause_s"}
               {"beat"}: every few seconds, as long as it is not stuck
 """
@@ -446,6 +447,8 @@ class Worker:
                 secrets = Secrets.of(tau2.material(message["leaks"]))
                 found = scan(message["before"], message["after"], secrets)
                 self._channel.send({"leaks": [[leak.line, leak.text, leak.what] for leak in found]})
+            elif "published" in message:
+                self._channel.send({"published": tau2.published(message["published"], message["tasks"])})
             else:
                 pool.submit(self._run, simulator, message)
 
