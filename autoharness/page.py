@@ -50,7 +50,8 @@ class View:
     """Of the measure: all of them. Only totals are shown of those that are not of `tasks`."""
     tasks: Sequence[str]
     """Whose single results and conversations are shown."""
-    revealed: bool
+    held_out: Sequence[str]
+    """Those of them that a person has revealed."""
 
     @classmethod
     def of(cls, store: Store, trials: Trials, reveal: bool) -> "View":
@@ -58,9 +59,9 @@ class View:
         overview = Overview.of(store)
         found = trials.of(overview.ledger)
         tasks = train_tasks(overview.ledger, [one.iteration for one in overview.attempts if one.iteration])
-        if reveal:
-            tasks = list(dict.fromkeys([*tasks, *(kept.outcome.trial.task_id for kept in found)]))
-        return cls(store, overview, found, tasks, reveal)
+        others = dict.fromkeys(kept.outcome.trial.task_id for kept in found if reveal)
+        held_out = [task_id for task_id in others if task_id not in tasks]
+        return cls(store, overview, found, [*tasks, *held_out], held_out)
 
     @cached_property
     def shown(self) -> list[Kept]:
@@ -140,7 +141,7 @@ def page(view: View, live: str = "", version: str = "", now_facts: Any = None) -
         best=score_of(overview.best),
         confirmed=Comparison.confirmed_by(overview.confirmation) if overview.confirmation else None,
         reveals=view.store.reveals(domain),
-        revealed=view.revealed,
+        revealed=bool(view.held_out),
         ends=Counter(one.end for one in overview.finished),
         work_s=sum(one.iteration.seconds for one in overview.attempts if one.iteration),
         hours=_hours,

@@ -6,6 +6,7 @@
 --compare A B   two kept versions of the agent, in the same held-out tasks
 --confirm       baseline against best, on trials that no verdict has looked at
 --verify        every verdict again, from the trials in the vault
+--export KIND   the trials for other programs: csv, jsonl, xlsx, or a results file of tau2's own
 """
 
 import sys
@@ -19,23 +20,36 @@ from autoharness.comparison import Comparison, Score
 from autoharness.config import SIMULATED, resolve
 from autoharness.confirm import confirm
 from autoharness.errors import UserError
+from autoharness.exports import NAMES, Wanted, export
 from autoharness.ledger import Ledger, Version, reveal_lines
 from autoharness.overview import Overview, change
 from autoharness.page import View, page
+from autoharness.revealing import count_reveal, place_of
 from autoharness.server import Server
 from autoharness.store import Store, default_vault, write_text
 from autoharness.trials import Trials
-from autoharness.workspace import WORKSPACE, Changes
+from autoharness.workspace import Changes
 
 __all__ = ["main", "run_door"]
 
-PAGE = WORKSPACE / "report.html"
+PAGE = "report.html"
 _PORT = 8642
+_WANTED = ("serve", "diff", "compare", "confirm", "verify", "export")
+_OPTIONS = {
+    "output": {"page", "export"},
+    "port": {"serve"},
+    "version": {"export"},
+    "reveal_held_out": {"page", "serve", "export"},
+    "config": {"confirm"},
+}
+"""What each of these options goes with."""
 
 
 def main(arguments: list[str]) -> int:
-    options = _parser().parse_args(arguments)
+    options = _parsed(arguments)
     store = Store(default_vault())
+    if options.export:
+        return export(Wanted(options.export, options.output, options.version, options.reveal_held_out), store)
     if options.verify:
         return verify(store)
     if options.confirm:
@@ -59,13 +73,6 @@ def _parser() -> Parser:
         description="Show what was measured, and whether it holds.",
         epilog="Exit codes: 0 done, 1 --verify found something, 2 undecided (infrastructure), 3 misuse.",
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help=f"of the page, instead of {PAGE}")
-    parser.add_argument("--port", type=int, default=_PORT, help="of --serve; %(default)s where it is not given")
-    parser.add_argument(
-        "--reveal-held-out",
-        action="store_true",
-        help="show held-out conversations too; this is recorded, and stands in every later headline",
-    )
     one = parser.add_mutually_exclusive_group()
     one.add_argument("--serve", action="store_true", help="the page, live, on this machine alone")
     one.add_argument(
@@ -82,37 +89,51 @@ def _parser() -> Parser:
     )
     one.add_argument("--confirm", action="store_true", help="the headline: baseline against best, on fresh trials")
     one.add_argument("--verify", action="store_true", help="work out every verdict again from the trials it rests on")
+    one.add_argument("--export", choices=list(NAMES), help="the trials for other programs (docs/report.md)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="of the page or --export, instead of workspace/")
+    parser.add_argument("--port", type=int, metavar="N", help=f"of --serve, instead of {_PORT}")
+    parser.add_argument("--version", metavar="NAME", help="of --export: one kept version, named as for --compare")
+    parser.add_argument(
+        "--reveal-held-out",
+        action="store_true",
+        help="of the page, --serve and --export: held-out tasks too; this is counted, and later headlines say so",
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="of --confirm, instead of experiment_config.yaml")
     return parser
 
 
+def _parsed(arguments: list[str]) -> Namespace:
+    """What belongs to something else than was asked for is a mistake, and not ignored."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    asked = next((name for name in _WANTED if getattr(options, name)), "page")
+    for name, kinds in _OPTIONS.items():
+        if getattr(options, name) and asked not in kinds:
+            parser.error(f"--{name.replace('_', '-')} does not go with --{asked}")
+    return options
+
+
 def _write_page(store: Store, options: Namespace) -> None:
-    output = options.output or (store.folder / PAGE.name if options.reveal_held_out else PAGE)
-    _reveal(store, options, output)
-    view = View.of(store, Trials(store), options.reveal_held_out)
+    output = place_of(options.output, PAGE, store, options.reveal_held_out)
+    view = _view(store, options)
     write_text(output, page(view))
     what = f"{len(view.overview.attempts)} edits, {len(view.tasks)} tasks, {len(view.shown)} conversations"
     print(f"report: {output}  ({what}, {output.stat().st_size / 1e6:.1f} MB)")
 
 
+def _view(store: Store, options: Namespace) -> View:
+    view = View.of(store, Trials(store), options.reveal_held_out)
+    count_reveal("report.py", view.held_out, view.overview.ledger, store)
+    return view
+
+
 def _serve(store: Store, options: Namespace) -> None:
-    _reveal(store, options)
-    with Server(store, options.port, options.reveal_held_out) as server:
+    if options.reveal_held_out:
+        _view(store, options)
+    with Server(store, options.port or _PORT, options.reveal_held_out) as server:
         print(f"serving: {server.address}", flush=True)
         print("[report] Ctrl-C ends it; the loop goes on", file=sys.stderr)
         server.serve()
-
-
-def _reveal(store: Store, options: Namespace, output: Path | None = None) -> None:
-    """Count it before anything can be seen. Raises UserError for a place where a coding agent reads."""
-    if not options.reveal_held_out:
-        return
-    if output and output.absolute().resolve().is_relative_to(Path.cwd().resolve()):
-        raise UserError(f"--output {output}: held-out conversations must not lie in the checkout; name another place")
-    overview = Overview.of(store)
-    held_out = {task_id for row in overview.ledger.rows for task_id in row.tasks}
-    entry = {"command": "report.py", "domain": overview.settings["domain"], "split": overview.settings["gate_split"]}
-    store.count_holdout({**entry, "tasks": len(held_out), "of": len(held_out), "revealed": True})
 
 
 def _show_diff(names: list[str], store: Store) -> None:

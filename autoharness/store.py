@@ -119,6 +119,7 @@ class Store:
     def append_line(self, name: str, value: Json) -> None:
         """Append one JSON line to a file of the vault, in place of one that a kill cut short."""
         with (self.folder / name).open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # another command may be about to
             file.seek(0)
             content = file.read()
             last = content.rpartition(b"\n")[2]

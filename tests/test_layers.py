@@ -32,7 +32,7 @@ LAYERS = (
     {"ledger"},  # L1, keeps what a policy looked at
     {"coder", "iterations", "workspace"},  # L1: coder runs programs of others, workspace shows the ledger
     {"blame", "diagnosis", "status"},  # L1, in words
-    {"comparison", "learnings", "trials", "watch"},  # L1
+    {"comparison", "learnings", "revealing", "trials", "watch"},  # L1
     {"providers"},  # L2, for the gateway
     {"gateway", "host", "tau"},  # L2
     {"offline", "replay"},  # L3
@@ -41,8 +41,8 @@ LAYERS = (
     {"executor", "measure"},  # L5
     {"ray_executor"},  # L5, where the workers are elsewhere
     {"runner"},  # L6
-    {"checkup", "contest", "screen"},  # L7, for prepare, the gate and the loop
-    {"audit", "confirm", "overview", "planning"},  # L7, for gate and report
+    {"checkup", "contest", "screen", "tables", "tau2_results"},  # L7, for prepare, the gate, the loop and exports
+    {"audit", "confirm", "exports", "overview", "planning"},  # L7, for gate and report
     {"conversations", "plots", "task_map", "terminal"},  # L7, for the page, and for a terminal
     {"page"},  # L7
     {"server"},  # L7
@@ -64,7 +64,20 @@ CHILD_IMPORTS = {
     "tau2_standin",
 }
 ONLY_IN = {"tau2": {"tau"}, "litellm": {"nursery", "providers"}}
-HEAVY = {"dotenv", "git", "jinja2", "litellm", "matplotlib", "numpy", "pydantic", "ray", "rich", "tau2", "yaml"}
+HEAVY = {
+    "dotenv",
+    "git",
+    "jinja2",
+    "litellm",
+    "matplotlib",
+    "numpy",
+    "openpyxl",
+    "pydantic",
+    "ray",
+    "rich",
+    "tau2",
+    "yaml",
+}
 MOST_DOOR_LINES = 15
 MOST_HELP_CPU_S = 0.5
 

@@ -1,0 +1,168 @@
+"""`python report.py --export KIND`: the trials of the newest measure, for other programs.
+
+    csv      one line for each simulation
+    jsonl    one line for each simulation, with everything: key, outcome, conversation
+    xlsx     a ranking of the kept versions, the simulations, and every turn
+    tau2     a results file of tau2's own, of one version
+
+Train tasks alone, and of held-out splits what every report shows: means and counts. With --reveal-held-out a file
+has held-out tasks too. That is counted before anything is written, so that every later verdict and headline says so,
+and the file must not lie in the checkout, where a coding agent reads.
+
+It does not protect the file that it wrote: whoever can read that knows what it holds.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from autoharness.config import SIMULATED
+from autoharness.errors import UserError
+from autoharness.iterations import Iteration, Iterations
+from autoharness.ledger import Ledger, Version, settled_looks
+from autoharness.results import by_task, mean, passed, rewards_by_task
+from autoharness.revealing import count_reveal, place_of
+from autoharness.stats import mean_interval, pass_hat_k
+from autoharness.store import Store, replacing, write_json
+from autoharness.tables import Row, Simulation, check_openpyxl, known_cost, write_csv, write_workbook
+from autoharness.tau2_results import chosen, results_of
+from autoharness.trials import Kept, Trials, train_tasks
+
+TAU2 = "tau2"
+NAMES = {TAU2: "results.tau2.json", "xlsx": "export.xlsx", "csv": "export.csv", "jsonl": "export.jsonl"}
+"""The kinds of file, and what each is called where nobody names it."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a person typed."""
+
+    kind: str
+    output: Path | None = None
+    version: str | None = None
+    """A kept version; None for all that was tried, in a tau2 file for the best one."""
+    reveal: bool = False
+
+
+def export(wanted: Wanted, store: Store) -> int:
+    """Writes the file and says where. Raises UserError."""
+    path = place_of(wanted.output, NAMES[wanted.kind], store, wanted.reveal)
+    ledger = Ledger(store)
+    version = ledger.version(wanted.version or "best")
+    train = set(train_tasks(ledger, Iterations(store).all(ledger.measure)))
+    found = _of(version, Trials(store).of(ledger), wanted)
+    kept = [one for one in found if wanted.reveal or one.outcome.trial.task_id in train]
+    if not kept:
+        raise UserError("there is no simulation to export: python benchmark.py --split train runs some")
+    if wanted.kind == "xlsx":
+        check_openpyxl()
+    results = results_of(version, kept) if wanted.kind == TAU2 else {}
+    tasks = {one.outcome.trial.task_id for one in kept}
+    count_reveal(f"report.py --export {wanted.kind}", tasks - train, ledger, store)
+    if wanted.kind == TAU2:
+        write_json(path, results)
+    else:
+        _write_rows(wanted.kind, path, _named(kept, store), store)
+    whose = f", of {version.name}" if wanted.version or wanted.kind == TAU2 else ""
+    print(f"exported: {path}  ({len(kept)} simulations of {len(tasks)} tasks, {len(tasks - train)} held out{whose})")
+    if version.row.simulated:
+        print(SIMULATED)
+    return 0
+
+
+def _of(version: Version, kept: list[Kept], wanted: Wanted) -> list[Kept]:
+    """All trials, or those of the version alone."""
+    own = [one for one in kept if one.outcome.trial.agent == version.row.agent]
+    if wanted.kind == TAU2:
+        return chosen(version, own)
+    return own if wanted.version else kept
+
+
+def _write_rows(kind: str, path: Path, simulations: list[Simulation], store: Store) -> None:
+    with replacing(path) as file:
+        if kind == "csv":
+            write_csv(file, (one.row(one.kept.read()) for one in simulations))
+        elif kind == "xlsx":
+            write_workbook(file, ranking(store), simulations)
+        else:
+            file.writelines(_lines(simulations))
+
+
+def _lines(simulations: list[Simulation]) -> Iterator[bytes]:
+    for one in simulations:
+        document = json.loads(one.kept.path.read_text(encoding="utf-8"))
+        named = {"run": one.run, "version": one.version, "wrong": one.kept.wrong}
+        yield json.dumps(named | document).encode() + b"\n"
+
+
+def _named(kept: list[Kept], store: Store) -> list[Simulation]:
+    """With the version or the iteration that each agent file belongs to."""
+    ledger = Ledger(store)
+    iterations = reversed(Iterations(store).all(ledger.measure))  # the first one that had it names it
+    names = {
+        **{gate.agent: f"gated by hand ({gate.verdict})" for gate in ledger.gates},
+        **{one.edit.agent: _name(one) for one in iterations if one.edit},
+        **{version.row.agent: version.name.removeprefix("the ") for version in ledger.versions},
+    }
+    return [Simulation(run, names.get(one.outcome.trial.agent, ""), one) for run, one in enumerate(kept, 1)]
+
+
+def _name(iteration: Iteration) -> str:
+    return f"iteration {iteration.number} ({iteration.end or 'not ended'})"
+
+
+def ranking(store: Store) -> list[Row]:
+    """The kept versions of every measure, the newest measure first, the best held-out score first in each.
+
+    Of held-out splits it has means and counts alone.
+    """
+    trials, rows = Trials(store), []
+    for measure in dict.fromkeys(row.measure for row in reversed(Ledger(store).all_rows)):
+        ledger = Ledger(store, measure)
+        versions = sorted(ledger.versions, key=lambda version: -(version.row.val_score or 0.0))
+        train, kept = train_tasks(ledger, Iterations(store).all(measure)), trials.of(ledger)
+        for rank, version in enumerate(versions, 1):
+            rows.append({"rank": rank} | _ranked(version, kept, set(train)))
+    return _aligned(rows)
+
+
+def _ranked(version: Version, kept: list[Kept], train: set[str]) -> Row:
+    row, own = version.row, [one.outcome for one in kept if one.outcome.trial.agent == version.row.agent]
+    seen = rewards_by_task(outcome for outcome in own if outcome.trial.task_id in train)
+    scores = [reward for reward in settled_looks(row.score_looks).values() if reward is not None]
+    low, high = mean_interval(scores)
+    return {
+        "version": version.name.removeprefix("the "),
+        "domain": row.experiment["domain"],
+        "measured": row.measured,
+        "val_score": row.val_score,
+        "val_low_95": low,
+        "val_high_95": high,
+        "val_passed": sum(map(passed, scores)),
+        "val_tasks": len(scores),
+        "train_mean": mean(seen.values()),
+        "train_tasks": len(seen),
+        "simulations": len(own),
+        "cost_usd": known_cost(usage for outcome in own for usage in outcome.usage.values()),
+        "agent": row.agent[:12],
+        "commit": version.commit[:12],
+        "recorded": version.time,
+        "reveals_before": row.reveals,
+        "models": SIMULATED if row.simulated else row.experiment["agent_model"],
+        **_powers(version),
+    }
+
+
+def _powers(version: Version) -> Row:
+    """pass^k over the held-out tasks, for each k that all of them have trials for."""
+    looks = by_task((look.task_id, look.reward) for look in version.row.score_looks)
+    tasks = [[passed(reward) for reward in rewards] for rewards in looks.values() if None not in rewards]
+    most = min(map(len, tasks), default=0)
+    return {f"pass^{k}": mean(pass_hat_k(sum(some), len(some), k) for some in tasks) for k in range(1, most + 1)}
+
+
+def _aligned(rows: list[Row]) -> list[Row]:
+    """All with the same columns, in the order of the one that has most."""
+    columns = max((list(row) for row in rows), key=len, default=[])
+    return [{name: row.get(name) for name in columns} for row in rows]
