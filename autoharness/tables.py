@@ -12,15 +12,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 from autoharness.errors import UserError
 from autoharness.results import Outcome, Usage, passed
 from autoharness.trials import Kept
-
-if TYPE_CHECKING:
-    from openpyxl import Workbook
-    from openpyxl.cell.cell import Cell as ExcelCell
 
 ROLES = ("agent", "user", "judge")
 MOST_CHARS = 32_767
@@ -145,24 +141,26 @@ def write_workbook(file: BinaryIO, ranking: Sequence[Row], simulations: Iterable
     from openpyxl import Workbook
 
     book = Workbook(write_only=True)
-    summary, runs, turns = (_Sheet(book, title) for title in ("summary", "runs", "turns"))
-    for row in ranking:
-        summary.append(row)
-    for one in simulations:
-        outcome = one.kept.read()
-        without_messages = {name: value for name, value in outcome.to_json().items() if name != "messages"}
-        runs.append(one.row(outcome) | {_RAW: json.dumps(without_messages)})
-        for turn in one.turns(outcome):
-            turns.append(turn)
-    for sheet in (summary, runs, turns):
-        sheet.end()
+    sheets = summary, runs, turns = [_Sheet(book, title) for title in ("summary", "runs", "turns")]
+    try:
+        for row in ranking:
+            summary.append(row)
+        for one in simulations:
+            outcome = one.kept.read()
+            without_messages = {name: value for name, value in outcome.to_json().items() if name != "messages"}
+            runs.append(one.row(outcome) | {_RAW: json.dumps(without_messages)})
+            for turn in one.turns(outcome):
+                turns.append(turn)
+    finally:
+        for sheet in sheets:
+            sheet.end()
     book.save(file)
 
 
 class _Sheet:
     """Rows as they come, below a header that stays in sight."""
 
-    def __init__(self, book: "Workbook", title: str) -> None:
+    def __init__(self, book: Any, title: str) -> None:
         self._sheet = book.create_sheet(title)
         self._columns: list[str] = []
         self._rows = 1
@@ -176,7 +174,9 @@ class _Sheet:
         self._sheet.append([fitting(harmless(cell)) for cell in row.values()])
 
     def end(self) -> None:
+        """To be called after a failure too: or openpyxl complains of files that it left half written."""
         self._sheet.auto_filter.ref = f"A1:{_letter(len(self._columns) or 1)}{self._rows}"
+        self._sheet.close()
 
     def _begin(self, columns: list[str]) -> None:
         self._columns = columns
@@ -187,7 +187,7 @@ class _Sheet:
             dimension.hidden = name == _RAW
         self._sheet.append([self._bold(name) for name in columns])
 
-    def _bold(self, text: str) -> "ExcelCell":
+    def _bold(self, text: str) -> Any:
         from openpyxl.cell import WriteOnlyCell
         from openpyxl.styles import Font
 
