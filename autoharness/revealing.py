@@ -17,7 +17,8 @@ def place_of(output: Path | None, name: str, store: Store, reveal: bool) -> Path
     """Where a file is to be written. Raises UserError for a place where a coding agent reads what is revealed."""
     if output is None:
         return (store.folder / "revealed" if reveal else WORKSPACE) / name
-    if reveal and output.resolve().is_relative_to(Path.cwd().resolve()):
+    folder = output.parent.resolve()  # of itself: a link of that name is replaced, wherever it leads
+    if reveal and folder.is_relative_to(Path.cwd().resolve()):
         raise UserError(
             f"--output {output} lies inside the checkout, where a coding agent reads: what --reveal-held-out shows "
             "has to lie elsewhere"

@@ -19,9 +19,9 @@ from test_hygiene import Search
 
 from autoharness import tables
 from autoharness.errors import UserError
-from autoharness.exports import NAMES
+from autoharness.exports import NAMES, ranking
 from autoharness.iterations import Edit, Iteration, Iterations
-from autoharness.ledger import Ledger
+from autoharness.ledger import Baseline, Gate, Ledger, Look, Record
 from autoharness.report import main
 from autoharness.results import Outcome, Status, digest, mean
 from autoharness.stats import pass_hat_k
@@ -164,6 +164,27 @@ def test_xlsx_has_a_ranking_the_runs_and_the_turns(exported: Exported, store: St
 def _as_dicts(sheet: openpyxl.worksheet.worksheet.Worksheet) -> list[dict[str, object]]:
     header, *rows = sheet.iter_rows(values_only=True)
     return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def test_the_ranking_has_the_versions_of_every_measure_the_best_of_each_first(store: Store) -> None:
+    settings = {"domain": "retail", "agent_model": "m"}
+    for agent, score in (("low", 0.25), ("high", 0.75)):
+        other = Ledger(store, "other")
+        look = Look("candidate", "9", 0, score)
+        scored = {"experiment": settings, "val_score": score, "score_looks": [look]}
+        if not other.rows:
+            other.append(Baseline("other", agent, **scored))
+        else:
+            gate = other.append(Gate("other", agent, verdict="accepted", **scored))
+            other.append(Record("other", agent, gate=gate.number, iteration=4))
+    rows = ranking(store)
+    assert [(row["rank"], row["version"], row["domain"], row["pass^1"]) for row in rows] == [
+        (1, "iteration 4", "retail", 0.0),
+        (2, "baseline", "retail", 0.0),
+        (1, "baseline", "mock", rows[2]["val_score"]),
+    ]
+    assert rows[0]["pass^2"] is None
+    assert len({tuple(row) for row in rows}) == 1, "all have the same columns"
 
 
 def test_pass_hat_k_of_the_ranking_is_that_of_the_holdout(exported: Exported, store: Store) -> None:
@@ -325,9 +346,14 @@ def test_a_reveal_is_counted_before_anything_is_written(store: Store, checkout: 
     assert store.reveals("mock") == 1
 
 
-@pytest.mark.parametrize("output", ["x.csv", "workspace/x.csv", "../checkout/x.csv", "link/x.csv"])
+@pytest.mark.parametrize(
+    "output", ["x.csv", "workspace/x.csv", "../checkout/x.csv", "{outside}/into/x.csv", "out.csv"]
+)
 def test_a_revealed_file_must_not_lie_in_the_checkout(checkout: Checkout, store: Store, output: str) -> None:
-    Path("link").symlink_to(checkout.root / "workspace")
+    outside = checkout.root.parent
+    output = output.format(outside=outside)
+    (outside / "into").symlink_to(checkout.root / "workspace")
+    Path("out.csv").symlink_to(outside / "x.csv")
     with pytest.raises(UserError, match="inside the checkout"):
         main(["--export", "csv", "--reveal-held-out", "--output", output])
     assert store.reveals("mock") == 0
