@@ -19,8 +19,9 @@ from pathlib import Path
 
 from autoharness.config import SIMULATED
 from autoharness.errors import UserError
-from autoharness.iterations import Iteration, Iterations
+from autoharness.iterations import Iterations
 from autoharness.ledger import Ledger, Version, settled_looks
+from autoharness.overview import Overview
 from autoharness.results import by_task, mean, passed, rewards_by_task
 from autoharness.revealing import count_reveal, place_of
 from autoharness.stats import mean_interval, pass_hat_k
@@ -48,7 +49,8 @@ class Wanted:
 def export(wanted: Wanted, store: Store) -> int:
     """Writes the file and says where. Raises UserError."""
     path = place_of(wanted.output, NAMES[wanted.kind], store, wanted.reveal)
-    ledger = Ledger(store)
+    overview = Overview.of(store)
+    ledger = overview.ledger
     version = ledger.version(wanted.version or "best")
     train = set(train_tasks(ledger, Iterations(store).all(ledger.measure)))
     found = _of(version, Trials(store).of(ledger), wanted)
@@ -63,7 +65,8 @@ def export(wanted: Wanted, store: Store) -> int:
     if wanted.kind == TAU2:
         write_json(path, results)
     else:
-        _write_rows(wanted.kind, path, _named(kept, store), store)
+        named = [(overview.names.get(one.outcome.trial.agent, "").removeprefix("the "), one) for one in kept]
+        _write_rows(wanted.kind, path, [Simulation(run, *one) for run, one in enumerate(named, 1)], store)
     whose = f", of {version.name}" if wanted.version or wanted.kind == TAU2 else ""
     print(f"exported: {path}  ({len(kept)} simulations of {len(tasks)} tasks, {len(tasks - train)} held out{whose})")
     if version.row.simulated:
@@ -94,22 +97,6 @@ def _lines(simulations: list[Simulation]) -> Iterator[bytes]:
         document = json.loads(one.kept.path.read_text(encoding="utf-8"))
         named = {"run": one.run, "version": one.version, "wrong": one.kept.wrong}
         yield json.dumps(named | document).encode() + b"\n"
-
-
-def _named(kept: list[Kept], store: Store) -> list[Simulation]:
-    """With the version or the iteration that each agent file belongs to."""
-    ledger = Ledger(store)
-    iterations = reversed(Iterations(store).all(ledger.measure))  # the first one that had it names it
-    names = {
-        **{gate.agent: f"gated by hand ({gate.verdict})" for gate in ledger.gates},
-        **{one.edit.agent: _name(one) for one in iterations if one.edit},
-        **{version.row.agent: version.name.removeprefix("the ") for version in ledger.versions},
-    }
-    return [Simulation(run, names.get(one.outcome.trial.agent, ""), one) for run, one in enumerate(kept, 1)]
-
-
-def _name(iteration: Iteration) -> str:
-    return f"iteration {iteration.number} ({iteration.end or 'not ended'})"
 
 
 def ranking(store: Store) -> list[Row]:

@@ -132,11 +132,11 @@ class Overview:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """For each agent file (SHA-256) the name of what first had it."""
+        """For each agent file (SHA-256) what first had it: a version, or such as "iteration 3 (refused)"."""
         names = {self.baseline.row.agent: self.baseline.name}
-        for attempt in self.attempts:
-            if attempt.agent:
-                names.setdefault(attempt.agent, attempt.name)
+        for one in self.attempts:
+            if one.agent:
+                names.setdefault(one.agent, one.name if one.version else f"{one.name} ({one.end})")
         return names
 
 

@@ -69,7 +69,18 @@ def _try_something(store: Store) -> None:
     store.keep(key | {"agent": agent}, tried)
     edit = Edit(agent=agent)
     row = Ledger(store).rows[0]
-    Iterations(store).save(Iteration(1, row.measure, row.agent, "main", "scripted", edit=edit, end="refused"))
+    Iterations(store).save(
+        Iteration(
+            1,
+            row.measure,
+            row.agent,
+            "main",
+            "scripted",
+            edit=edit,
+            end="refused",
+            finished="2026-11-26T01:00:00+00:00",
+        )
+    )
 
 
 def _trials(store: Store) -> list[tuple[Path, dict[str, object], Outcome]]:
@@ -295,7 +306,7 @@ def test_a_revealed_results_file_has_the_trials_of_the_score(exported: Exported,
     from tau2.scripts.leaderboard.verify_trajectories_public import check_num_trials
 
     path = exported("tau2", "--reveal-held-out")
-    assert path == store.folder / "exports" / "results.tau2.json"
+    assert path == store.folder / "revealed" / "results.tau2.json"
     results = Results.load(path)
     held_out = [one.reward_info.reward for one in results.simulations if one.task_id in _held_out(store)]
     assert mean(held_out) == pytest.approx(Ledger(store).versions[0].row.val_score)
@@ -360,12 +371,6 @@ def test_a_revealed_file_must_not_lie_in_the_checkout(checkout: Checkout, store:
     assert not Path(output).exists()
 
 
-def test_nothing_is_revealed_while_another_command_decides(checkout: Checkout, store: Store) -> None:
-    with store.lock(), pytest.raises(UserError, match="another command is at work"):
-        main(["--export", "csv", "--reveal-held-out"])
-    assert store.reveals("mock") == 0
-
-
 def test_a_results_file_of_another_tau2_is_refused(checkout: Checkout, store: Store) -> None:
     for path, key, outcome in _trials(store):
         other = key | {"tau2": {"flavour": "tau2-bench", "version": "1.0.1", "data_checksum": "0" * 64}}
@@ -422,4 +427,4 @@ def test_its_options_go_with_it_alone(option: list[str], capsys: pytest.CaptureF
     with pytest.raises(SystemExit) as ended:
         main(["--verify", *option])
     assert ended.value.code == 3
-    assert "go with --export" in capsys.readouterr().err
+    assert "does not go with --verify" in capsys.readouterr().err

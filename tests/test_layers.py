@@ -42,8 +42,8 @@ LAYERS = (
     {"ray_executor"},  # L5, where the workers are elsewhere
     {"runner"},  # L6
     {"checkup", "contest", "screen", "tables", "tau2_results"},  # L7, for prepare, the gate, the loop and exports
-    {"audit", "confirm", "exports", "overview", "planning"},  # L7, for gate and report
-    {"conversations", "plots", "task_map", "terminal"},  # L7, for the page, and for a terminal
+    {"audit", "confirm", "overview", "planning"},  # L7, for gate and report
+    {"conversations", "exports", "plots", "task_map", "terminal"},  # L7, what a person looks at
     {"page"},  # L7
     {"server"},  # L7
     {"benchmark", "gate", "prepare", "proposal", "record", "report"},  # L7
