@@ -40,6 +40,8 @@ CODING_AGENTS = ("claude", "codex", "opencode", "gemini", "aider", "mini", "scri
 
 BENCHMARK = "tau-bench"
 _NOT_SUPPORTED_YET = ("terminal-bench", "bird-interact")
+_SECRETS = ("api_key", "access_key", "access_key_id", "session_token", "ad_token", "credentials", "password")
+"""How the names of arguments end that are no settings."""
 _ENVIRONMENT = {"agent_model": "AGENT_MODEL"}
 
 
@@ -321,11 +323,20 @@ def _checked(name: str, value: Any, source: str) -> Any:
         _check_benchmark(value, source)
     if isinstance(value, list) and not all(isinstance(word, str) and word for word in value):
         raise UserError(f"{_place(source)}{name} must be a list of words, not {value!r:.80}")
+    if isinstance(value, dict):
+        _check_no_secret(name, value, source)
     if name == "prices":
         _check_prices(value, source)
     if name in _CHOICES:
         check_choice(name, value, _CHOICES[name], source)
     return value
+
+
+def _check_no_secret(name: str, value: Mapping[str, Any], source: str) -> None:
+    """Settings stand in every record, report and export."""
+    for argument in value:
+        if argument.endswith(_SECRETS):
+            raise UserError(f"{_place(source)}{name}: {argument} would be written down everywhere: put it into .env")
 
 
 def _check_prices(prices: Mapping[str, Any], source: str) -> None:

@@ -25,6 +25,7 @@ from autoharness.ledger import Ledger, Version, reveal_lines
 from autoharness.overview import Overview, change
 from autoharness.page import View, page
 from autoharness.revealing import count_reveal, place_of
+from autoharness.scrub import printable
 from autoharness.server import Server
 from autoharness.store import Store, default_vault, write_text
 from autoharness.trials import Trials
@@ -145,7 +146,8 @@ def _show_diff(names: list[str], store: Store) -> None:
     from rich.console import Console
     from rich.syntax import Syntax
 
-    Console().print(Syntax(text, "diff", background_color="default", word_wrap=True))
+    shown = "\n".join(map(printable, text.splitlines()))  # an agent file may hold what a terminal would obey
+    Console().print(Syntax(shown, "diff", background_color="default", word_wrap=True))
 
 
 def _sides(names: list[str], overview: Overview) -> tuple[str, str]:

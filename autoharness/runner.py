@@ -306,7 +306,8 @@ class Bench:
         self._progress.begin(self._headline(), len(trials), outcomes.all, hidden, at_most=enough is not None)
         interrupted = False
         missing = outcomes.missing if enough else longest_first(outcomes.missing, self.store, self.experiment.domain)
-        live = Live(self._folder, self._progress, self._headline(), hidden, at_most=enough is not None)
+        never_named = self.measure.held_out
+        live = Live(self._folder, self._progress, self._headline(), never_named, at_most=enough is not None)
         try:
             with live:
                 for outcome in self._executor.run(

@@ -116,6 +116,7 @@ def test_the_user_has_the_agents_model_and_the_judge_the_users_unless_they_are_n
         ("max_simulation_cost_usd: .inf", "max_simulation_cost_usd must be float or nothing, not inf"),
         ("user_model: 5", "user_model must be str or nothing, not 5"),
         ("agent_llm_args: hot", "agent_llm_args must be dict, not 'hot'"),
+        ("agent_llm_args: {api_key: sk-1}", "api_key would be written down everywhere: put it into .env"),
         ("trials: 'a\n\n  b'", r"trials must be int, not 'a\nb'"),
         ("trials: 0", "trials must be at least 1, not 0"),
         ("llm_retries: -1", "llm_retries must be at least 0, not -1"),

@@ -169,7 +169,7 @@ def test_the_map_is_walked_by_arrows(html: str, opened: Open) -> None:
     chosen = tab.locator(".pane select").evaluate_all("all => all.map(s => s.selectedOptions[0].text)")
     assert chosen[0].startswith("the baseline, trial 0") and chosen[1].startswith("iteration 4, trial 0")
     tab.keyboard.press("ArrowRight")
-    tab.wait_for_function("document.querySelector('#viewer-task').textContent == 'Task 2'")
+    tab.get_by_role("heading", name="Task 2", exact=True).wait_for()
 
 
 def test_the_filters_leave_what_they_say(night: Store, html: str, opened: Open) -> None:

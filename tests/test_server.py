@@ -1,0 +1,181 @@
+"""The live page: it follows the vault, survives restarts of either side, and opens to nobody without its address."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkout import Checkout
+
+from autoharness.errors import UserError
+from autoharness.iterations import Iterations
+from autoharness.ledger import Ledger
+from autoharness.live import Live
+from autoharness.progress import Progress
+from autoharness.results import Outcome, Status, Trial, slug
+from autoharness.server import Server
+from autoharness.status import note_limits, note_phase
+from autoharness.store import Store
+from benchmarks.report_vault import HELD_OUT, Night, make_night
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return make_night(tmp_path / "vault", Night(3, ["1", "2", "3"]))
+
+
+@contextmanager
+def _serving(store: Store, port: int = 0, reveal: bool = False) -> Iterator[Server]:
+    with Server(store, port, reveal) as server:
+        thread = threading.Thread(target=server.serve)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+            thread.join()
+
+
+def _get(address: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(address) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def _port(server: Server) -> int:
+    return int(server.address.split(":")[2].split("/")[0])
+
+
+@pytest.mark.parametrize("path", ["", "now", "task/x", "../", "%2e%2e/trials"])
+def test_without_its_token_there_is_nothing(path: str, store: Store) -> None:
+    with _serving(store) as server:
+        root = server.address.rsplit("/", 2)[0]
+        for wrong in ("", "0" * 32, "\N{SNOWMAN}".encode().hex()):
+            status, text = _get(f"{root}/{wrong}/{path}")
+            assert (status, text) == (404, "not here: the address that report.py --serve printed")
+
+
+def test_it_listens_on_this_machine_alone(store: Store) -> None:
+    with _serving(store) as server:
+        assert server.address.startswith("http://127.0.0.1:")
+
+
+def test_it_serves_the_page_what_is_going_on_and_conversations(store: Store) -> None:
+    note_phase(store, 4, "edit")
+    note_limits(store, {"max_usd": 20.0, "max_hours": None})
+    with _serving(store) as server, store.lock():
+        status, html = _get(server.address)
+        assert status == 200 and 'data-live="yes"' in html
+        now = json.loads(_get(f"{server.address}now")[1])
+        assert "iteration 4, edit since" in now["html"]
+        assert "$2.4000 (coding agent $1.50" in now["html"] and "of at most $20" in now["html"]
+        trials = json.loads(_get(f"{server.address}task/{slug('1')}")[1])
+        assert trials[0]["version"] == "the baseline"
+        assert "lamp" in trials[0]["turns"][1]["text"]
+        assert json.loads(_get(f"{server.address}task/none")[1]) == []
+        assert _get(f"{server.address}trials")[0] == 404
+
+
+def test_held_out_conversations_are_not_served_until_they_are_revealed(store: Store) -> None:
+    hidden = slug(HELD_OUT[0])
+    with _serving(store) as server:
+        assert json.loads(_get(f"{server.address}task/{hidden}")[1]) == []
+        assert HELD_OUT[0] not in _get(server.address)[1]
+    with _serving(store, reveal=True) as server:
+        assert "hush" in _get(f"{server.address}task/{hidden}")[1]
+        assert HELD_OUT[0] in _get(server.address)[1]
+
+
+def test_its_address_stays_the_same(store: Store) -> None:
+    with _serving(store) as server:
+        address, port = server.address, _port(server)
+    with _serving(store, port) as again:
+        assert again.address == address
+
+
+def test_a_port_that_is_taken_is_one_line(store: Store) -> None:
+    with _serving(store) as server, pytest.raises(UserError, match=r"--port .* cannot be used"):
+        Server(store, _port(server), reveal=False)
+    with pytest.raises(UserError, match="--port 70000 cannot be used"):
+        Server(store, 70000, reveal=False)
+
+
+def test_before_the_baseline_it_waits(tmp_path: Path) -> None:
+    store = Store(tmp_path / "vault")
+    with _serving(store) as server:
+        status, text = _get(server.address)
+        assert status == 503 and "python prepare.py" in text and "refresh" in text
+        make_night(store.folder, Night(1, ["1"]))
+        assert _get(server.address)[0] == 200
+
+
+def test_the_page_follows_the_loop_and_both_sides_may_start_again(browser: Any, store: Store) -> None:
+    """What a person has opened and typed stays while the page goes on."""
+    from playwright.sync_api import expect
+
+    context = browser.new_context()
+    context.set_default_timeout(15_000)
+    tab = context.new_page()
+    with _serving(store) as server:
+        port, address = _port(server), server.address
+        tab.goto(address)
+        tab.locator("#attempt-1 summary").click()
+        tab.fill("#find", "2")
+        tab.locator("h1").click()
+        assert tab.locator("#map thead th").count() == 5
+        progress = Progress(shown=False)
+        progress.begin("mock", 2, [], [])
+        with Live(store.new_run(), progress, "retail, gpt-5.4", {"held"}, at_most=False) as live:
+            live.begun(Trial("1", 0, 0))
+            live.begun(Trial("held", 0, 0))
+            live.limited("gpt-5.4", 2.0)
+            expect(tab.locator("#live")).to_contain_text("In flight: 2, 1 of them held")
+            assert "gpt-5.4: met 1 times" in tab.locator("#rate-limits").inner_text()
+            progress.add(Outcome(Trial("1", 0, 0), Status.PASSED, 1.0))
+            live.ended(Trial("1", 0, 0))
+            expect(tab.locator("progress")).to_have_attribute("value", "1")
+        expect(tab.locator("#live")).to_contain_text("No simulation runs")
+    tab.wait_for_selector("#lost")
+    _one_more_iteration(store)
+    with _serving(store, port):
+        expect(tab.locator("#map thead th")).to_have_count(6)
+        assert tab.locator("#lost").count() == 0
+        assert "4 finished" in tab.locator("#iterations-count").inner_text()
+        assert tab.locator("#attempt-1[open]").count() == 1
+        assert tab.input_value("#find") == "2" and tab.text_content("#shown") == "1 tasks"
+        tab.locator("#map tbody tr:not([hidden]) button").click()
+        tab.wait_for_selector("dialog[open] .turn")
+        assert "lamp" in tab.locator(".trial").first.inner_text()
+    context.close()
+
+
+def _one_more_iteration(store: Store) -> None:
+    iterations = Iterations(store)
+    last = iterations.all(Ledger(store).measure)[-1]
+    fields = vars(last) | {"number": 4, "gate": -1, "end": "refused", "started": "2026-11-26T02:00:00+00:00"}
+    iterations.save(type(last)(**fields))
+
+
+def test_the_command_serves_until_ctrl_c(prepared: Checkout) -> None:
+    command = [sys.executable, "report.py", "--serve", "--port", "0"]
+    environment = os.environ | {"AUTOHARNESS_VAULT": str(prepared.vault), "PYTHONPATH": str(Path.cwd())}
+    with subprocess.Popen(
+        [*command[:-1], "18642"], cwd=prepared.root, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        line = process.stdout.readline()
+        assert line.startswith("serving: http://127.0.0.1:18642/")
+        assert _get(line.split()[1])[0] == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
