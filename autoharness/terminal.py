@@ -105,10 +105,10 @@ class Panel:
 
         self._read()
         now = Now.of(self._store)
-        parts = [*self._score(), *self._verdicts(), *_runs(now), _line("spent", now.spent)]
+        parts = [*self._score(), *self._verdicts(), *_runs(now), _line("spent by the loop", now.spent)]
         parts += [_line("limits", now.limits)] if now.limits else []
         parts += [_line("rate limit", line) for line in now.rate_limits]
-        return Box(Group(*parts), title=one_line(now.loop, 100), title_align="left")
+        return Box(Group(*parts), title=one_line(f"loop: {now.loop}", 100), title_align="left")
 
     def _read(self) -> None:
         version = made_of(self._store)

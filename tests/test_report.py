@@ -1,4 +1,4 @@
-"""`python report.py --compare A B` pairs two kept versions; of held-out tasks it gives counts alone."""
+"""`python report.py`: a page, a diff, two versions in pairs; of held-out tasks counts alone, until a person asks."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from autoharness.errors import UserError
 from autoharness.ledger import Baseline, Gate, Ledger, Record
 from autoharness.report import main
 from autoharness.store import Store, default_vault
+from benchmarks.report_vault import HELD_OUT, Night, make_night
 
 
 @pytest.fixture
@@ -52,3 +53,67 @@ def test_an_unknown_version_is_one_line(ledger: Ledger) -> None:
 def test_before_the_baseline_it_says_what_to_do() -> None:
     with pytest.raises(UserError, match=r"python prepare\.py"):
         main(["--compare", "0", "1"])
+
+
+@pytest.fixture
+def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A vault as a night leaves it; the working folder is a checkout's."""
+    (tmp_path / "checkout").mkdir()
+    monkeypatch.chdir(tmp_path / "checkout")
+    return make_night(default_vault(), Night(5, ["1", "2"]))
+
+
+def test_without_arguments_it_writes_one_page(night: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    page = Path("workspace/report.html")
+    assert capsys.readouterr().out.startswith(f"report: {page}  (5 edits, 2 tasks, ")
+    assert page.read_text().startswith("<!doctype html>")
+    assert night.reveals("retail") == 0
+
+
+def test_a_reveal_is_counted_and_lies_outside_the_checkout(night: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--reveal-held-out"]) == 0
+    page = night.folder / "revealed" / "report.html"
+    assert str(page) in capsys.readouterr().out
+    assert HELD_OUT[0] in page.read_text() and "shown 1 time" in page.read_text()
+    assert night.reveals("retail") == 1
+    assert not Path("workspace").exists()
+    with pytest.raises(UserError, match="inside the checkout"):
+        main(["--reveal-held-out", "--output", "here.html"])
+    assert night.reveals("retail") == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "added", "removed"),
+    [
+        (["best"], "# edit 4", ""),
+        (["4"], "# edit 4", ""),
+        (["5"], "# edit 5", "# edit 4"),
+        (["3", "5"], "# edit 5", "# edit 3"),
+        (["best", "baseline"], "", "# edit 4"),
+    ],
+    ids=["best-since-the-baseline", "an-iteration", "one-that-was-rejected", "two", "backwards"],
+)
+def test_a_diff_of_the_agent_file(
+    names: list[str], added: str, removed: str, night: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--diff", *names]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert (f"+{added}" in lines) == bool(added) and (f"-{removed}" in lines) == bool(removed)
+
+
+@pytest.mark.parametrize("names", [["9"], ["1", "2", "3"], ["baseline", "nonsense"]])
+def test_a_diff_of_what_is_not_there_is_one_line(names: list[str], night: Store) -> None:
+    with pytest.raises(UserError):
+        main(["--diff", *names])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["--port", "1"], ["--compare", "0", "1", "--output", "x"], ["--serve", "--version", "best"], ["--config", "x"]],
+)
+def test_an_option_that_does_not_belong_is_refused(options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(options)
+    assert ended.value.code == 3
+    assert "does not go with" in capsys.readouterr().err
