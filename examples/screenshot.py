@@ -15,7 +15,7 @@ def main() -> None:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        tab = browser.new_page(viewport={"width": 1100, "height": 1000}, color_scheme="light")
+        tab = browser.new_page(viewport={"width": 1100, "height": 1120}, color_scheme="light")
         tab.goto(PAGE.as_uri())
         tab.screenshot(path=str(ROOT / "docs" / "report.png"))
         browser.close()
