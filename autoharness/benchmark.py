@@ -15,6 +15,7 @@ from autoharness.ledger import Ledger
 from autoharness.measure import Measure
 from autoharness.results import EVALUATED, PLAINLY, VERIFIED, Outcome, Status, natural_order, passed, rewards_by_task
 from autoharness.runner import Bench, BenchmarkRunner, Run, TauBenchRunner, last_statuses
+from autoharness.scrub import one_line
 from autoharness.stats import score_line
 from autoharness.store import Store, default_vault
 from autoharness.terminal import dashboard
@@ -188,7 +189,7 @@ def _explain(run: Run, hidden: set[str]) -> None:
             reasons[f"{outcome.status}: {'(held out)' if held else outcome.detail}"].append(outcome.trial.task_id)
     for reason, task_ids in reasons.items():
         who = f"{len(task_ids)} simulations" if len(task_ids) > 3 or "(held out)" in reason else ", ".join(task_ids)
-        print(f"[benchmark] {who}: {reason}", file=sys.stderr)
+        print(f"[benchmark] {who}: {one_line(reason, 1000)}", file=sys.stderr)  # the agent's words may be in it
     notes = [note for outcome in run.outcomes for note in outcome.notes]
     same, otherwise = notes.count(VERIFIED), sum(note.startswith(PLAINLY) for note in notes)
     if same or otherwise:

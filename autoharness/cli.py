@@ -17,6 +17,7 @@ from autoharness.errors import (
     RunLimitReached,
     UserError,
 )
+from autoharness.scrub import printable
 
 _VAULT = "AUTOHARNESS_VAULT"
 _OF_PROVIDERS = ("_API_KEY", "_API_BASE")
@@ -39,7 +40,7 @@ def run_door(command: Callable[[list[str]], int]) -> NoReturn:
     except UserError as error:
         _complain(str(error))
     except (RunLimitReached, Outage) as reason:
-        print(f"stopped: {reason}", file=sys.stderr)
+        print(f"stopped: {printable(str(reason))}", file=sys.stderr)
         sys.exit(EXIT_UNDECIDED)
     except Interrupted:
         print("interrupted: what was finished is kept; the same command runs the rest", file=sys.stderr)
@@ -59,7 +60,7 @@ def run_door(command: Callable[[list[str]], int]) -> NoReturn:
 
 
 def _complain(message: str) -> NoReturn:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(EXIT_MISUSE)
 
 

@@ -92,13 +92,18 @@ def _as_text(row: Confirmation, best: Version, ledger: Ledger) -> list[str]:
         f"baseline: {_score(list(before.values()), trials)}",
         f"best: {_score(list(after.values()), trials)}",
         f"difference: {found.points}",
-        f"confirmed: {'yes' if found.interval[0] > 0 else 'no: the interval holds 0'}",
+        f"confirmed: {_confirmed(found)}",
         f"questions: {ledger.questions} asked of the gate's holdout before",
     ]
     if row.split == row.experiment["gate_split"]:
         lines.append("split: the gate chose on these tasks, by other trials; a confirm_split of its own says more")
     lines += [*reveal_lines(row), *ledger.evaluator_lines]
     return [*lines, SIMULATED] if row.simulated else lines
+
+
+def _confirmed(found: Comparison) -> str:
+    low, high = found.interval
+    return "yes" if low > 0 else "no: it is worse" if high < 0 else "no: the interval holds 0"
 
 
 def _score(tasks: Sequence[Sequence[float]], trials: int) -> str:

@@ -8,6 +8,7 @@ import base64
 import json
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from autoharness.blame import remarks
@@ -46,10 +47,19 @@ def listed(trials: Sequence[Kept], names: Mapping[str, str]) -> list[Json]:
     place = {agent: number for number, agent in enumerate(names)}
     mine = [kept for kept in trials if kept.outcome.trial.agent in place]
     mine.sort(key=lambda kept: (place[kept.outcome.trial.agent], kept.outcome.trial.number))
-    return [_shown(kept.read(), names[kept.outcome.trial.agent]) for kept in mine]
+    return [_read(kept, names[kept.outcome.trial.agent]) for kept in mine]
 
 
-def _shown(outcome: Outcome, name: str) -> Json:
+def _read(kept: Kept, name: str) -> Json:
+    """What cannot be shown says so in its place: the others can."""
+    try:
+        return _shown(kept.read(), name, kept.wrong)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        broken = replace(kept.outcome, detail=f"this conversation cannot be shown: {error!r:.200}", notes=[])
+        return _shown(broken, name, "")
+
+
+def _shown(outcome: Outcome, name: str, wrong: str) -> Json:
     beside: dict[int, list[str]] = {}
     for remark in [] if passed(outcome.reward) else remarks(outcome):
         beside.setdefault(remark.turn, []).append(remark.text)
@@ -66,6 +76,7 @@ def _shown(outcome: Outcome, name: str) -> Json:
         "status": outcome.status,
         "reward": outcome.reward,
         "detail": outcome.detail,
+        "wrong": wrong,
         "termination": outcome.termination,
         "notes": outcome.notes,
         "turns": turns,
@@ -73,7 +84,7 @@ def _shown(outcome: Outcome, name: str) -> Json:
         "parts": outcome.reward_info.get("reward_breakdown") or {},
         "seconds": outcome.duration_s,
         "calls": {role: usage.calls + usage.cached_calls for role, usage in outcome.usage.items()},
-        "cost_usd": outcome.cost_usd,
+        "cost_usd": None if any(usage.uncosted_calls for usage in outcome.usage.values()) else outcome.cost_usd,
     }
 
 

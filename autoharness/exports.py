@@ -13,7 +13,9 @@ It does not protect the file that it wrote: whoever can read that knows what it 
 """
 
 import json
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from autoharness.iterations import Iterations
 from autoharness.ledger import Ledger, Version, settled_looks
 from autoharness.overview import Overview
 from autoharness.results import by_task, mean, passed, rewards_by_task
-from autoharness.revealing import count_reveal, place_of
+from autoharness.revealing import Reveal, place_of
 from autoharness.stats import mean_interval, pass_hat_k
 from autoharness.store import Store, replacing, write_json
 from autoharness.tables import Row, Simulation, check_openpyxl, known_cost, write_csv, write_workbook
@@ -61,7 +63,7 @@ def export(wanted: Wanted, store: Store) -> int:
         check_openpyxl()
     results = results_of(version, kept) if wanted.kind == TAU2 else {}
     tasks = {one.outcome.trial.task_id for one in kept}
-    count_reveal(f"report.py --export {wanted.kind}", tasks - train, ledger, store)
+    Reveal(f"report.py --export {wanted.kind}", store).count(tasks - train, ledger)
     if wanted.kind == TAU2:
         write_json(path, results)
     else:
@@ -83,13 +85,25 @@ def _of(version: Version, kept: list[Kept], wanted: Wanted) -> list[Kept]:
 
 
 def _write_rows(kind: str, path: Path, simulations: list[Simulation], store: Store) -> None:
-    with replacing(path) as file:
+    with _scratch_beside(path), replacing(path) as file:
         if kind == "csv":
             write_csv(file, (one.row(one.kept.read()) for one in simulations))
         elif kind == "xlsx":
             write_workbook(file, ranking(store), simulations)
         else:
             file.writelines(_lines(simulations))
+
+
+@contextmanager
+def _scratch_beside(path: Path) -> Iterator[None]:
+    """Where openpyxl puts its parts first: what a kill leaves of them lies no more open than the file itself."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as scratch:
+        before, tempfile.tempdir = tempfile.tempdir, scratch
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 def _lines(simulations: list[Simulation]) -> Iterator[bytes]:
@@ -100,14 +114,15 @@ def _lines(simulations: list[Simulation]) -> Iterator[bytes]:
 
 
 def ranking(store: Store) -> list[Row]:
-    """The kept versions of every measure, the newest measure first, the best held-out score first in each.
+    """The kept versions of every measure, the newest measure first; in each the best one, then from the newest on.
 
-    Of held-out splits it has means and counts alone.
+    Each was found better than the one before, by more trials than its score has: a lucky one's may be higher. Of
+    held-out splits it has means and counts alone.
     """
     trials, rows = Trials(store), []
     for measure in dict.fromkeys(row.measure for row in reversed(Ledger(store).all_rows)):
         ledger = Ledger(store, measure)
-        versions = sorted(ledger.versions, key=lambda version: -(version.row.val_score or 0.0))
+        versions = sorted(ledger.versions, key=lambda one: (one is not ledger.best, -one.iteration))
         train, kept = train_tasks(ledger, Iterations(store).all(measure)), trials.of(ledger)
         for rank, version in enumerate(versions, 1):
             rows.append({"rank": rank} | _ranked(version, kept, set(train)))
@@ -128,7 +143,7 @@ def _ranked(version: Version, kept: list[Kept], train: set[str]) -> Row:
         "val_high_95": high,
         "val_passed": sum(map(passed, scores)),
         "val_tasks": len(scores),
-        "train_mean": mean(seen.values()),
+        "train_mean": mean(seen.values()) if len(seen) == len(train) else None,
         "train_tasks": len(seen),
         "simulations": len(own),
         "cost_usd": known_cost(usage for outcome in own for usage in outcome.usage.values()),

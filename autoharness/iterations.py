@@ -12,7 +12,7 @@ An iteration goes on from its last step after a kill. The verdicts stand in the 
 import difflib
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ REFUSED, REPEATED, NO_EDIT, OVERTAKEN = "refused", "repeated", "no edit", "overt
 made another version by hand meanwhile."""
 
 _MOST_REJECTIONS = 2
+_TYPES: dict[Any, Any] = {str: str, int: int, float: int | float, list[str]: list, Rewards: dict}
+"""What JSON may have where a field is of these types."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,12 @@ class Iterations:
         found = [_read(path) for path in sorted(self._store.folder.glob("iterations/*/iteration.json"))]
         return [one for one in found if one and measure in (None, one.measure)]
 
+    def set_aside_damaged(self) -> None:
+        """For the loop, which writes them: a file that cannot be read is kept, and its number is not used again."""
+        for path in sorted(self._store.folder.glob("iterations/*/iteration.json")):
+            if _read(path) is None:
+                path.rename(path.with_suffix(".damaged"))
+
     def save(self, iteration: Iteration) -> Iteration:
         write_json(self.folder(iteration.number) / "iteration.json", asdict(iteration))
         return iteration
@@ -171,11 +179,21 @@ def form_of(unified_diff: str) -> str:
 
 
 def _read(path: Path) -> Iteration | None:
-    """None where the file was damaged: it is put aside, and the number is not used again."""
+    """None for what is damaged. A field of a later version is left out."""
     try:
-        fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        edit = fields.pop("edit")
-        return Iteration(**fields, edit=Edit(**edit) if edit else None)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        path.rename(path.with_suffix(".damaged"))
+        given: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        edit = given.get("edit")
+        found = Iteration(**_known(given, Iteration) | {"edit": Edit(**_known(dict(edit), Edit)) if edit else None})
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
+    return found if _is_sound(found) and (found.edit is None or _is_sound(found.edit)) else None
+
+
+def _known(given: dict[str, Any], kind: type[Iteration] | type[Edit]) -> dict[str, Any]:
+    return {one.name: given[one.name] for one in fields(kind) if one.name in given}
+
+
+def _is_sound(one: Iteration | Edit) -> bool:
+    """Whether each value is of the type of its field."""
+    kinds = {name: _TYPES[kind] for name, kind in type(one).__annotations__.items() if kind in _TYPES}
+    return all(isinstance(getattr(one, name), kind) for name, kind in kinds.items())

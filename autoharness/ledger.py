@@ -385,7 +385,7 @@ _KINDS: dict[str, type[Row]] = {kind.__name__: kind for kind in (Baseline, Gate,
 
 def read(store: Store) -> Iterator[Row]:
     """The rows of the vault's ledger. Raises UserError for a line that is damaged or out of place."""
-    previous, rows = _FIRST, 0
+    previous, rows, head = _FIRST, 0, _head(store)  # before the rows: another command may be about to append one
     for number, line in enumerate(store.read_lines(FILE)):
         row = _parse(line, number, previous)
         if row is None:
@@ -396,7 +396,6 @@ def read(store: Store) -> Iterator[Row]:
         previous = row.sha256
         yield row
         rows = number + 1
-    head = _head(store)
     if head > rows:
         raise UserError(
             f"{store.folder / FILE}: {head - rows} rows are missing at its end, and they decide; restore the file, "

@@ -28,7 +28,7 @@ from autoharness.record import check_repository
 from autoharness.runner import TauBenchRunner
 from autoharness.spending import spent
 from autoharness.stats import score_line
-from autoharness.status import clean_up, not_enforced_lines, note_end, note_limits, status_lines, summary
+from autoharness.status import LOOP_LOCK, clean_up, not_enforced_lines, note_end, note_limits, status_lines, summary
 from autoharness.store import Store, default_vault
 from autoharness.terminal import dashboard, watch
 from autoharness.workspace import WORKSPACE, set_aside_edited
@@ -51,7 +51,7 @@ def main(arguments: list[str]) -> int:
         return watch(store)
     settings = {name: getattr(options, name) for name in _OF_THE_LOOP}
     experiment = resolve(settings, options.config).experiment
-    with store.lock(), Stop() as stop, TauBenchRunner.of(experiment).workers() as workers:
+    with store.lock(), store.lock(LOOP_LOCK), Stop() as stop, TauBenchRunner.of(experiment).workers() as workers:
         clean_up(store)
         note_limits(store, {name: getattr(experiment, name) for name in _LIMITS})
         coder = Coder(chosen(experiment), experiment)

@@ -15,7 +15,7 @@ from autoharness.iterations import ACCEPTED, Iteration, Iterations
 from autoharness.iterations import diff as unified_diff
 from autoharness.ledger import Confirmation, Gate, Ledger, Version
 from autoharness.spending import Spent, spent, spent_by_iteration
-from autoharness.status import Note, noted
+from autoharness.status import LOOP_LOCK, Note, noted
 from autoharness.store import Store
 
 UNDER_WAY = "under way"
@@ -26,7 +26,7 @@ class Attempt:
     """An edit that was tried, by the loop or by hand."""
 
     name: str
-    """Such as "iteration 7", or "by hand, gate 12": the number of its row in the ledger."""
+    """Such as "iteration 7", "iteration 7, by hand", or "by hand, gate 12": the number of its row in the ledger."""
     short: str
     """Such as "7", or "g12"."""
     incumbent: str
@@ -73,10 +73,11 @@ class Overview:
     ledger: Ledger
     attempts: Sequence[Attempt]
     spent: Spent
+    """By the loop, under other settings too: `attempts` have their own."""
     note: Note
     """Where the loop is."""
     running: bool
-    """Whether a command is at work on the vault."""
+    """Whether it runs."""
 
     @classmethod
     def of(cls, store: Store) -> "Overview":
@@ -86,7 +87,7 @@ class Overview:
             raise UserError("there is nothing to report yet: python prepare.py")
         iterations = Iterations(store).all(ledger.measure)
         attempts = list(_attempts(ledger, iterations, spent_by_iteration(store)))
-        return cls(ledger, attempts, spent(store), noted(store), store.is_locked())
+        return cls(ledger, attempts, spent(store), noted(store), store.is_locked(LOOP_LOCK))
 
     @cached_property
     def baseline(self) -> Version:
@@ -124,7 +125,7 @@ class Overview:
         return [one for one in self.attempts if one.end != UNDER_WAY]
 
     @property
-    def best_so_far(self) -> list[tuple[int, float]]:
+    def kept_scores(self) -> list[tuple[int, float]]:
         """The score of the kept version after so many attempts, where one came to be kept; from the baseline on."""
         points = [(0, self.baseline)]
         points += [(place, one.version) for place, one in enumerate(self.attempts, 1) if one.version]
@@ -176,15 +177,16 @@ def _attempts(ledger: Ledger, iterations: Sequence[Iteration], spending: dict[in
         )
         begun.append((one.started, attempt))
     for gate in by_hand.values():
+        version = versions.get(gate.number)
         attempt = Attempt(
-            name=f"by hand, gate {gate.number}",
-            short=f"g{gate.number}",
+            name=f"{version.name}, by hand" if version else f"by hand, gate {gate.number}",
+            short=str(version.iteration) if version else f"g{gate.number}",
             incumbent=gate.incumbent,
             agent=gate.agent,
             end=gate.verdict,
             reasons=gate.reasons,
             gate=gate,
-            version=versions.get(gate.number),
+            version=version,
         )
         begun.append((gate.time, attempt))
     yield from (attempt for _, attempt in sorted(begun, key=lambda item: item[0]))

@@ -8,34 +8,37 @@ import base64
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from autoharness import conversations, plots
-from autoharness.comparison import Comparison
-from autoharness.config import Experiment
-from autoharness.diagnosis import changes_lines
+from autoharness.comparison import Comparison, sides_of
+from autoharness.config import RATCHET, SIMULATED, Experiment
+from autoharness.costs import Costs
 from autoharness.errors import UserError
-from autoharness.iterations import Iteration
 from autoharness.overview import Attempt, Overview, change, score_of
 from autoharness.results import Usage, slug
 from autoharness.spending import CODER
 from autoharness.store import Store, now
-from autoharness.task_map import Cell, State, TaskRow, groups_by_version, task_rows
+from autoharness.task_map import Cell, State, TaskMap
 from autoharness.trials import Kept, Trials, train_tasks
+from autoharness.watch import Now
 
 _WEB = Path(__file__).with_name("web")
 _MOST_DIFF_LINES = 600
+_MOST_NAMED = 12
+_RUNS_LOOKED_AT = 50
 _CELLS = {
     State.PASSED: ("p", ""),
     State.FAILED: ("f", "\N{MULTIPLICATION SIGN}"),
-    State.FLAKY: ("k", "~"),
+    State.PARTLY: ("k", "\N{VULGAR FRACTION ONE HALF}"),
     State.LOST: ("l", "?"),
+    State.NOT_RUN: ("n", ""),
 }
-_CHANGES = {"fixed": (" x", "+"), "broken": (" b", "\N{MINUS SIGN}")}
+_CHANGES = {1: (" x", "+"), -1: (" b", "\N{MINUS SIGN}"), 0: ("", "")}
 
 Json = dict[str, Any]
 
@@ -70,115 +73,123 @@ class View:
         trials = [(kept, kept.outcome.trial) for kept in self.trials]
         return [kept for kept, trial in trials if trial.task_id in tasks and trial.agent in agents]
 
+    @cached_property
+    def map(self) -> TaskMap:
+        return TaskMap(self.overview, self.trials, self.tasks)
+
     def conversations_of(self, task: str) -> list[Json]:
         """Of one task, named by its slug; see `conversations.listed`."""
         mine = [kept for kept in self.shown if slug(kept.outcome.trial.task_id) == task]
         return conversations.listed(mine, self.overview.names)
 
 
-@dataclass(frozen=True)
-class _Role:
-    """A row of the table of costs."""
+def page(view: View, live: Now | None = None, version: str = "") -> str:
+    """The whole page. `live`: for one that follows the loop; it carries no conversations, it asks for them.
 
-    role: str
-    calls: str
-    tokens_in: str
-    tokens_out: str
-    cost: str
-    time: str
-
-
-@dataclass(frozen=True)
-class _Prediction:
-    """A row of the table of predictions."""
-
-    name: str
-    short: str
-    named: int
-    run: int
-    fixed: int
-    besides: int
-    broken: int
-    foreseen: int
-
-    @classmethod
-    def of(cls, attempt: Attempt, iteration: Iteration) -> "_Prediction":
-        fixed, broken = iteration.reward_changes
-        hit, run = iteration.hits
-        edit = iteration.edit
-        named, feared = (edit.fixes, edit.breaks) if edit else ([], [])
-        foreseen = sum(task_id in feared for task_id in broken)
-        return cls(attempt.name, attempt.short, len(named), run, hit, len(fixed) - hit, len(broken), foreseen)
-
-
-def page(view: View, live: str = "", version: str = "", now_facts: Any = None) -> str:
-    """The whole page.
-
-    `live`: "yes" for one that follows the loop: it carries no conversations, it asks for them. `version` names what
-    it was made from; `now_facts` are those of `live.html.j2`.
+    `version` names what it was made from.
     """
-    overview, style, script = view.overview, _web("report.css"), _web("report.js")
-    carried = [] if live else conversations.chosen(view.shown, _what_matters(overview), conversations.MOST_BYTES)
-    packs = conversations.packed(carried, overview.names)
-    rows = task_rows(overview, view.trials, view.tasks)
-    groups = groups_by_version(overview, view.trials, view.tasks)
-    run = next(iter(view.store.runs(newest=1)), {})
-    predictions = [
-        _Prediction.of(one, one.iteration) for one in overview.attempts if _predicts(one) and one.iteration
-    ]
-    domain = overview.settings.get("domain", "")
-    html = _template("report.html.j2").render(
-        policy=_policy(script),
-        style=style,
-        script=script,
-        live=live,
-        version=version,
-        now=now_facts,
-        made=now(),
-        overview=overview,
-        user_model=Experiment(**overview.settings).model_of("user"),
-        baseline=score_of(overview.baseline),
-        best=score_of(overview.best),
-        confirmed=Comparison.confirmed_by(overview.confirmation) if overview.confirmation else None,
-        reveals=view.store.reveals(domain),
-        revealed=bool(view.held_out),
-        ends=Counter(one.end for one in overview.finished),
-        work_s=sum(one.iteration.seconds for one in overview.attempts if one.iteration),
-        hours=_hours,
-        run=run,
-        plots=_plots(overview, groups),
-        attempts=[_attempt(one, view.store) for one in overview.attempts],
-        rows=[_row(row) for row in rows],
-        counts={
-            "failing": sum(row.now in (State.FAILED, State.FLAKY) for row in rows),
-            "flipped": sum(row.flipped for row in rows),
-            "flaky": sum(row.flaky for row in rows),
-        },
-        columns=list(_columns(overview)),
-        left_out=0 if live else len(view.shown) - len(carried),
-        groups=groups,
-        predictions=predictions,
-        predicted={
-            "wanted": sum(one.run for one in predictions),
-            "fixed": sum(one.fixed for one in predictions),
-            "unforeseen": sum(one.broken - one.foreseen for one in predictions),
-        },
-        roles=_roles(view),
-        holdout=view.store.holdout_log(domain),
-        layers=run.get("layers", {}),
-        not_enforced=list(
-            dict.fromkeys(line for one in overview.attempts if one.iteration for line in one.iteration.not_enforced)
-        ),
-        evaluator=overview.ledger.evaluator[:12] or "not noted",
-        settings=_settings(overview, run),
-        packs={slug(task_id): pack for task_id, pack in packs.items()},
+    script = _web("report.js")
+    frame = {
+        "policy": _policy(script),
+        "style": _web("report.css"),
+        "script": script,
+        "live": live is not None,
+        "now": live,
+        "version": version,
+        "made": now(),
+        "overview": view.overview,
+    }
+    parts = (_headline(view), _attempts(view), _tasks(view, live is not None), _failures(view), _origin(view))
+    html = str(
+        _template("report.html.j2").render(**frame, **{name: one for part in parts for name, one in part.items()})
     )
-    return str(html)
+    return html.encode(errors="backslashreplace").decode()  # halves of a surrogate pair are no text
 
 
-def live_part(now_facts: Any) -> str:
+def live_part(present: Now) -> str:
     """The section of the live page that changes every second."""
-    return str(_template("live.html.j2").render(now=now_facts))
+    return str(_template("live.html.j2").render(now=present))
+
+
+def _headline(view: View) -> Json:
+    overview = view.overview
+    row, confirmation = overview.baseline.row, overview.confirmation
+    costs = Costs.of(overview, view.trials, view.tasks, view.store)
+    return {
+        "user_model": Experiment(**overview.settings).model_of("user"),
+        "simulated": SIMULATED if row.simulated else "",
+        "ratchet": overview.settings.get("gate") == RATCHET,
+        "baseline": score_of(overview.baseline),
+        "best": score_of(overview.best),
+        "confirmation": confirmation,
+        "confirmed": Comparison.confirmed_by(confirmation) if confirmation else None,
+        "confirm_trials": min(map(len, sides_of(confirmation)[1].values()), default=0) if confirmation else 0,
+        "reveals": view.store.reveals(overview.settings.get("domain", "")),
+        "ends": Counter(one.end for one in overview.finished),
+        "work": _duration(sum(one.iteration.seconds for one in overview.attempts if one.iteration)),
+        "costs": costs,
+        "roles": _roles(costs),
+    }
+
+
+def _attempts(view: View) -> Json:
+    return {
+        "attempts": [_attempt(one, view) for one in view.overview.attempts],
+        "predictions": view.map.predictions,
+        "score_plot": plots.scores(view.overview),
+        "question_plot": plots.questions(view.overview),
+        "cost_plot": plots.costs(view.overview.attempts),
+        "time_plot": plots.seconds(view.overview.attempts),
+        "holdout": view.store.holdout_log(view.overview.settings.get("domain", "")),
+    }
+
+
+def _tasks(view: View, live: bool) -> Json:
+    rows = [_row(task_id, view.map) for task_id in view.tasks]
+    chosen = [] if live else conversations.chosen(view.shown, _what_matters(view.overview), conversations.MOST_BYTES)
+    packs = conversations.packed(chosen, view.overview.names)
+    return {
+        "rows": rows,
+        "counts": Counter(kind for row in rows for kind in row["kinds"].split()),
+        "columns": list(_columns(view.overview)),
+        "revealed": bool(view.held_out),
+        "repeated": view.map.repeated,
+        "left_out": 0 if live else len(view.shown) - len(chosen),
+        "packs": {slug(task_id): pack for task_id, pack in packs.items()},
+    }
+
+
+def _failures(view: View) -> Json:
+    kept = {version.row.agent: version for version in view.overview.ledger.versions}
+    shown = [kept[agent] for agent in view.map.complete]
+    return {
+        "groups": view.map.groups,
+        "group_versions": shown,
+        "incomplete": [version.name for version in view.overview.ledger.versions if version not in shown],
+        "failure_plot": plots.failures([str(version.iteration) for version in shown], view.map.groups),
+    }
+
+
+def _origin(view: View) -> Json:
+    """What isolation was in force, and what everything was made with."""
+    overview = view.overview
+    domain = overview.settings.get("domain")
+    runs = [one for one in view.store.runs(newest=_RUNS_LOOKED_AT) if _of_domain(one, domain)]
+    run = runs[-1] if runs else {}
+    layers = run.get("layers")
+    not_enforced = [line for one in overview.attempts if one.iteration for line in one.iteration.not_enforced]
+    return {
+        "isolation": run.get("isolation", "not noted"),
+        "layers": layers if isinstance(layers, dict) else {},
+        "not_enforced": list(dict.fromkeys(not_enforced)),
+        "evaluator": overview.ledger.evaluator[:12] or "not noted",
+        "settings": _settings(overview, run),
+    }
+
+
+def _of_domain(run: Json, domain: str | None) -> bool:
+    settings = run.get("experiment")
+    return isinstance(settings, dict) and settings.get("domain") == domain
 
 
 def _template(name: str) -> Any:
@@ -215,36 +226,32 @@ def _what_matters(overview: Overview) -> list[str]:
     return list(dict.fromkeys([*kept, *(one.agent for one in reversed(overview.attempts) if one.agent)]))
 
 
-def _plots(overview: Overview, groups: Mapping[str, Sequence[int]]) -> dict[str, str]:
-    return {
-        "scores": plots.scores(overview),
-        "questions": plots.questions(overview),
-        "failures": plots.failures([version.name for version in overview.ledger.versions], groups),
-        "costs": plots.costs(overview.attempts),
-        "seconds": plots.seconds(overview.attempts),
-    }
-
-
-def _attempt(attempt: Attempt, store: Store) -> Json:
+def _attempt(attempt: Attempt, view: View) -> Json:
     """What its part of the page shows beside the attempt itself."""
     iteration, edit = attempt.iteration, attempt.iteration.edit if attempt.iteration else None
     try:
-        diff = change(store, attempt.incumbent, attempt.agent)
-    except UserError as error:
+        diff = change(view.store, attempt.incumbent, attempt.agent)
+    except (UserError, UnicodeDecodeError) as error:
         diff = f" {error}"
     facts = [f"agent file {attempt.agent[:12]}" if attempt.agent else ""]
     if iteration:
-        facts += [f"coding agent {iteration.coding_agent}", _hours(iteration.seconds), f"${attempt.spent.total:.4f}"]
-        facts += [f"{len(attempt.spent.simulations_usd)} new simulations"]
+        facts += [f"coding agent {iteration.coding_agent}", _duration(iteration.seconds)]
+        facts += [f"${attempt.spent.total:.4f}", f"{len(attempt.spent.simulations_usd)} new simulations"]
         facts += [f"commit {iteration.commit[:12]}" if iteration.commit else "", iteration.started]
+    better, worse = view.map.changes(attempt)
     return {
         "attempt": attempt,
         "note": edit.note.strip() if edit else "",
         "remarks": edit.remarks if edit else [],
-        "changes": [line.strip() for line in changes_lines(iteration)] if iteration else [],
+        "changes": [f"{what}: {_named(tasks)}" for what, tasks in (("better", better), ("worse", worse)) if tasks],
         "facts": " · ".join(filter(None, facts)),
         "diff": list(_diff_lines(diff)),
     }
+
+
+def _named(tasks: Sequence[str]) -> str:
+    more = f" and {len(tasks) - _MOST_NAMED} more" if len(tasks) > _MOST_NAMED else ""
+    return f"{len(tasks)} tasks, {', '.join(tasks[:_MOST_NAMED])}{more}"
 
 
 def _diff_lines(diff: str) -> Iterator[tuple[str, str]]:
@@ -257,80 +264,88 @@ def _diff_lines(diff: str) -> Iterator[tuple[str, str]]:
 
 
 def _columns(overview: Overview) -> Iterator[Json]:
+    baseline, best = overview.baseline.row.agent, overview.best.row.agent
     yield {
         "short": "0",
         "name": "the baseline",
         "end": "baseline",
-        "agent": overview.baseline.row.agent,
+        "agent": baseline,
         "incumbent": "",
+        "best": baseline == best,
     }
     for one in overview.attempts:
-        yield {"short": one.short, "name": one.name, "end": one.end, "agent": one.agent, "incumbent": one.incumbent}
+        column = {
+            "short": one.short,
+            "name": one.name,
+            "end": one.end,
+            "agent": one.agent,
+            "incumbent": one.incumbent,
+        }
+        yield column | {"best": bool(one.version) and one.agent == best}
 
 
-def _row(row: TaskRow) -> Json:
+def _row(task_id: str, found: TaskMap) -> Json:
     from markupsafe import Markup
 
-    kinds = {"failing": row.now in (State.FAILED, State.FLAKY), "flipped": row.flipped, "flaky": row.flaky}
+    cells, present = found.row(task_id), found.now(task_id)
+    kinds = {
+        "failing": present.state in (State.FAILED, State.PARTLY),
+        "changed": any(cell.change for cell in cells),
+        "flaky": any(cell.flaky for cell in cells),
+    }
     return {
-        "task_id": row.task_id,
-        "slug": slug(row.task_id),
+        "task_id": task_id,
+        "slug": slug(task_id),
         "kinds": " ".join(kind for kind, holds in kinds.items() if holds),
-        "wrong": "; ".join(row.wrong),
-        "cells": Markup("".join(map(_cell, row.cells))),  # of our own words alone, and there may be 34,000
+        "wrong": "; ".join(found.wrong(task_id)),
+        "cells": Markup("".join(map(_cell, cells))),  # of our own words alone, and there may be 34,000
     }
 
 
 def _cell(cell: Cell) -> str:
-    name, mark = _CELLS.get(cell.state, ("n", ""))
-    change_name, change_mark = _CHANGES.get(cell.change, ("", ""))
-    classes = f'"{name}{change_name}"' if change_name else name
-    trials = f' data-trials="{cell.passes} of {cell.trials}"' if cell.trials > 1 else ""
-    return f"<td class={classes}{trials}>{change_mark or mark}</td>"
+    name, mark = _CELLS[cell.state]
+    change_name, change_mark = _CHANGES[cell.change]
+    classes = f"{name}{change_name}{' y' if cell.flaky else ''}"
+    quoted = f'"{classes}"' if " " in classes else classes
+    return f"<td class={quoted}>{change_mark or ('~' if cell.flaky else mark)}</td>"
 
 
-def _predicts(attempt: Attempt) -> bool:
-    return bool(attempt.iteration and attempt.iteration.edit and attempt.iteration.seen)
+@dataclass(frozen=True)
+class _Role:
+    """A row of the table of costs."""
+
+    role: str
+    calls: str
+    tokens: str
+    cost: str
+    time: str
 
 
-def _roles(view: View) -> list[_Role]:
-    totals = {role: Usage() for role in ("agent", "user", "judge")}
-    for kept in view.trials:
-        for role, usage in kept.outcome.usage.items():
-            totals[role] = totals.get(role, Usage()) + usage
-    edits = [one.iteration.edit for one in view.overview.attempts if one.iteration and one.iteration.edit]
+def _roles(costs: Costs) -> list[_Role]:
+    coding, names = costs.coding, {"user": "user simulator"}
     coder = _Role(
-        CODER,
-        f"{len(edits)} edits",
-        "",
-        f"{sum(edit.tokens for edit in edits):,}",
-        f"${view.overview.spent.usd.get(CODER, 0.0):.4f}",
-        _hours(sum(edit.seconds for edit in edits)),
+        CODER, f"{coding.edits} edits", f"{coding.tokens:,}", f"${coding.usd:.4f}", _duration(coding.seconds)
     )
-    names = {"user": "user simulator"}
-    return [coder, *(_role(names.get(role, role), usage) for role, usage in totals.items())]
+    return [coder, *(_role(names.get(role, role), usage) for role, usage in costs.usage.items())]
 
 
 def _role(name: str, usage: Usage) -> _Role:
     cached = f" + {usage.cached_calls:,} from the cache" if usage.cached_calls else ""
     unknown = f" + {usage.uncosted_calls:,} calls of unknown price" if usage.uncosted_calls else ""
+    tokens = f"{usage.prompt_tokens:,} in, {usage.completion_tokens:,} out"
     return _Role(
-        name,
-        f"{usage.calls:,}{cached}",
-        f"{usage.prompt_tokens:,}",
-        f"{usage.completion_tokens:,}",
-        f"${usage.cost_usd:.4f}{unknown}",
-        _hours(usage.latency_s),
+        name, f"{usage.calls:,}{cached}", tokens, f"${usage.cost_usd:.4f}{unknown}", _duration(usage.latency_s)
     )
 
 
 def _settings(overview: Overview, run: Json) -> Json:
-    packages = {f"package {name}": version for name, version in run.get("packages", {}).items()}
+    packages = run.get("packages")
+    named = {f"package {name}": one for name, one in packages.items()} if isinstance(packages, dict) else {}
     known: Json = {name: run[name] for name in ("python", "tau2", "git_commit") if name in run}
-    return overview.settings | known | packages
+    return overview.settings | known | named
 
 
-def _hours(seconds: float) -> str:
+def _duration(seconds: float) -> str:
     if seconds >= 3600:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.1f} s"

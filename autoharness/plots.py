@@ -27,7 +27,7 @@ _COLOURS = {
 _SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 _WIDTH, _HEIGHT = 9.0, 3.0
 """Inches of 72 points."""
-_MOST_SERIES, _MANY = 8, 60
+_MOST_SERIES, _MOST_LABELS, _MANY = 8, 24, 60
 _RAIL = -5
 """Below the scores: where the marks of attempts lie that were not kept."""
 
@@ -35,7 +35,7 @@ _RAIL = -5
 def scores(overview: Overview) -> str:
     """The score of the version that is kept, after each attempt; every attempt with what became of it."""
     attempts = overview.attempts
-    with _figure("scores", "iteration", "held-out score, %", len(attempts)) as (axes, marks, done):
+    with _figure("scores", "edit", "held-out score, %", _labels(attempts)) as (axes, marks, done):
         kept = [(0, overview.baseline.name, "version-0", score_of(overview.baseline))]
         for place, one in enumerate(attempts, 1):
             if one.version:
@@ -61,12 +61,12 @@ def questions(overview: Overview) -> str:
     asked = [(place, one) for place, one in enumerate(overview.attempts, 1) if one.differences]
     if not asked:
         return ""
-    with _figure("questions", "iteration", "difference, points", len(overview.attempts)) as (axes, marks, done):
+    with _figure("questions", "edit", "difference, points", _labels(overview.attempts)) as (axes, marks, done):
         axes.axhline(0, color=_COLOURS["ink"], linewidth=0.8)
         for place, one in asked:
             low, high = difference_interval(one.differences)
             mean = sum(one.differences) / len(one.differences)
-            colour = "accepted" if one.accepted else "rejected"
+            colour = one.end if one.end in ("accepted", "rejected") else "other"
             axes.plot([place, place], [100 * low, 100 * high], color=_COLOURS[colour], linewidth=1.2)
             _mark(axes, f"question-{place}", place, 100 * mean, colour, "o", f"attempt-{one.short}")
             interval = f"95 % interval {100 * low:+.0f} to {100 * high:+.0f}"
@@ -98,6 +98,11 @@ def seconds(attempts: Sequence[Attempt]) -> str:
     return _stacked("seconds", [one.short for one in timed], series, unit, f"{{:.1f}} {unit}") if timed else ""
 
 
+def _labels(attempts: Sequence[Attempt]) -> list[str]:
+    """Along the x axis: the baseline, then each attempt."""
+    return ["0", *(one.short for one in attempts)]
+
+
 def _largest(groups: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int]]:
     """As many as there are colours for; the small ones together."""
     names = list(groups)
@@ -109,7 +114,7 @@ def _largest(groups: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int]]:
 
 
 def _stacked(plot: str, names: Sequence[str], series: Mapping[str, Sequence[float]], what: str, form: str) -> str:
-    with _figure(plot, "", what, len(names)) as (axes, marks, done):
+    with _figure(plot, "", what, names) as (axes, marks, done):
         base = [0.0] * len(names)
         for number, (label, values) in enumerate(series.items(), 1):
             width = 0.7 if len(names) < _MANY else 1.0
@@ -118,8 +123,6 @@ def _stacked(plot: str, names: Sequence[str], series: Mapping[str, Sequence[floa
                 bar.set_gid(f"bar-{number}-{place}")
                 marks[f"bar-{number}-{place}"] = f"{names[place]}, {label}: {form.format(values[place])}"
             base = [below + value for below, value in zip(base, values, strict=True)]
-        step = max(1, len(names) // 16)
-        axes.set_xticks(range(0, len(names), step), [names[place] for place in range(0, len(names), step)])
         axes.set_xlim(-0.6, max(0.6, len(names) - 0.4))
     return done()
 
@@ -146,16 +149,17 @@ def _mark(axes: Any, gid: str, x: float, y: float, colour: str, shape: str, targ
 
 
 @contextmanager
-def _figure(plot: str, x: str, y: str, count: int) -> Iterator[tuple[Any, dict[str, str], Callable[[], str]]]:
+def _figure(
+    plot: str, x: str, y: str, names: Sequence[str]
+) -> Iterator[tuple[Any, dict[str, str], Callable[[], str]]]:
     """Axes, the titles of marks by gid (to be filled), and what gives the SVG after the block is left.
 
-    `plot`: what its ids begin with.
+    `plot`: what its ids begin with. `names`: of the places along the x axis, from 0 on.
     """
     import matplotlib as mpl
 
     mpl.use("svg")
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     style: Any = {"svg.fonttype": "none", "font.size": 9, "svg.hashsalt": plot}
     with mpl.rc_context(style):
@@ -170,8 +174,9 @@ def _figure(plot: str, x: str, y: str, count: int) -> Iterator[tuple[Any, dict[s
         axes.set_axisbelow(True)
         axes.set_xlabel(x, color=_COLOURS["ink"])
         axes.set_ylabel(y, color=_COLOURS["ink"])
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlim(-0.5, count + 0.7)
+        step = max(1, -(-len(names) // _MOST_LABELS))
+        axes.set_xticks(range(0, len(names), step), names[::step])
+        axes.set_xlim(-0.5, len(names) - 0.3)
         titles: dict[str, str] = {}
         file = io.BytesIO()
         yield axes, titles, lambda: _finished(plot, file.getvalue().decode(), titles)
@@ -196,11 +201,11 @@ def _finished(plot: str, svg: str, titles: Mapping[str, str]) -> str:
     for link in root.iter(f"{{{_SVG}}}a"):
         del link.attrib["target"]
         link.set("tabindex", "-1")  # by keyboard the list of iterations leads to the same
-    for element in root.iter():
-        if "id" in element.attrib:
-            element.set("id", f"{plot}-{element.get('id')}")
+    own = [element for element in root.iter() if "id" in element.attrib]
+    ids = "|".join(re.escape(element.attrib["id"]) for element in own)
+    for element in own:
+        element.set("id", f"{plot}-{element.get('id')}")
     text = ElementTree.tostring(root, encoding="unicode")
-    ids = "|".join(map(re.escape, re.findall(rf'id="{plot}-([^"]+)"', text)))
     text = re.sub(rf'(url\(#|xlink:href="#)({ids})(?=[)"])', rf"\1{plot}-\2", text)
     for name, colour in _COLOURS.items():
         text = text.replace(colour, f"var(--{name})")

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from autoharness.config import litellm_prices
 from autoharness.results import Usage
-from autoharness.scrub import scrubbed, without_whole_keys
+from autoharness.scrub import one_line, scrubbed, without_whole_keys
 from autoharness.throttle import Throttle, pause_after
 
 Request = dict[str, Any]
@@ -267,4 +267,4 @@ def _retry_after_s(error: Exception) -> float:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(scrubbed(str(error)).split())[:300] or type(error).__name__
+    return one_line(scrubbed(str(error))) or type(error).__name__

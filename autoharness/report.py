@@ -11,7 +11,8 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from autoharness.audit import verify
@@ -22,9 +23,9 @@ from autoharness.confirm import confirm
 from autoharness.errors import UserError
 from autoharness.exports import NAMES, Wanted, export
 from autoharness.ledger import Ledger, Version, reveal_lines
-from autoharness.overview import Overview, change
+from autoharness.overview import Attempt, Overview, change
 from autoharness.page import View, page
-from autoharness.revealing import count_reveal, place_of
+from autoharness.revealing import Reveal, place_of
 from autoharness.scrub import printable
 from autoharness.server import Server
 from autoharness.store import Store, default_vault, write_text
@@ -36,12 +37,13 @@ __all__ = ["main", "run_door"]
 PAGE = "report.html"
 _PORT = 8642
 _WANTED = ("serve", "diff", "compare", "confirm", "verify", "export")
+_THE_PAGE = "the page"
 _OPTIONS = {
-    "output": {"page", "export"},
-    "port": {"serve"},
-    "version": {"export"},
-    "reveal_held_out": {"page", "serve", "export"},
-    "config": {"confirm"},
+    "output": {_THE_PAGE, "--export"},
+    "port": {"--serve"},
+    "version": {"--export"},
+    "reveal_held_out": {_THE_PAGE, "--serve", "--export"},
+    "config": {"--confirm"},
 }
 """What each of these options goes with."""
 
@@ -107,60 +109,73 @@ def _parsed(arguments: list[str]) -> Namespace:
     """What belongs to something else than was asked for is a mistake, and not ignored."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    asked = next((name for name in _WANTED if getattr(options, name)), "page")
+    asked = next((f"--{name}" for name in _WANTED if getattr(options, name)), _THE_PAGE)
     for name, kinds in _OPTIONS.items():
-        if getattr(options, name) and asked not in kinds:
-            parser.error(f"--{name.replace('_', '-')} does not go with --{asked}")
+        if getattr(options, name) not in (None, False) and asked not in kinds:
+            parser.error(f"--{name.replace('_', '-')} does not go with {asked}")
     return options
 
 
 def _write_page(store: Store, options: Namespace) -> None:
     output = place_of(options.output, PAGE, store, options.reveal_held_out)
-    view = _view(store, options)
+    view = View.of(store, Trials(store), options.reveal_held_out)
+    Reveal("report.py", store).count(view.held_out, view.overview.ledger)
     write_text(output, page(view))
     what = f"{len(view.overview.attempts)} edits, {len(view.tasks)} tasks, {len(view.shown)} conversations"
     print(f"report: {output}  ({what}, {output.stat().st_size / 1e6:.1f} MB)")
 
 
-def _view(store: Store, options: Namespace) -> View:
-    view = View.of(store, Trials(store), options.reveal_held_out)
-    count_reveal("report.py", view.held_out, view.overview.ledger, store)
-    return view
-
-
 def _serve(store: Store, options: Namespace) -> None:
-    if options.reveal_held_out:
-        _view(store, options)
-    with Server(store, options.port or _PORT, options.reveal_held_out) as server:
+    with Server(store, _PORT if options.port is None else options.port, options.reveal_held_out) as server:
         print(f"serving: {server.address}", flush=True)
         print("[report] Ctrl-C ends it; the loop goes on", file=sys.stderr)
         server.serve()
 
 
 def _show_diff(names: list[str], store: Store) -> None:
-    """In colours on a terminal."""
-    text = change(store, *_sides(names, Overview.of(store)))
+    """In colours on a terminal. An agent file may hold what a terminal would obey, so that is left out."""
+    one, other = _sides(names, Overview.of(store))
+    print(f"[report] from {one.name} to {other.name}", file=sys.stderr)
+    text = "".join(f"{printable(line)}\n" for line in change(store, one.agent, other.agent).splitlines())
     if not sys.stdout.isatty():
         print(text, end="")
         return
     from rich.console import Console
     from rich.syntax import Syntax
 
-    shown = "\n".join(map(printable, text.splitlines()))  # an agent file may hold what a terminal would obey
-    Console().print(Syntax(shown, "diff", background_color="default", word_wrap=True))
+    Console().print(Syntax(text, "diff", background_color="default", word_wrap=True))
 
 
-def _sides(names: list[str], overview: Overview) -> tuple[str, str]:
-    """The agent files (SHA-256) to compare: an iteration alone is its own edit, another version all since the
-    baseline."""
+@dataclass(frozen=True)
+class _Side:
+    name: str
+    agent: str
+    """SHA-256 of its file."""
+
+
+def _sides(names: list[str], overview: Overview) -> tuple[_Side, _Side]:
+    """What to compare: an edit alone with its incumbent, another version alone with the baseline."""
     if len(names) > 2:
-        raise UserError("--diff takes one version or two: baseline, best, an iteration, or a commit")
+        raise UserError("--diff takes one version or two")
     tried = {one.short: one for one in overview.attempts if one.agent}
     if len(names) == 1 and names[0] in tried:
-        return tried[names[0]].incumbent, tried[names[0]].agent
-    one, other = ["baseline", *names][-2:]
-    found = [tried[name].agent if name in tried else overview.ledger.version(name).row.agent for name in (one, other)]
-    return found[0], found[1]
+        edit = tried[names[0]]
+        return _Side(overview.names.get(edit.incumbent, "its incumbent"), edit.incumbent), _Side(
+            edit.name, edit.agent
+        )
+    one, other = (_side(name, tried, overview) for name in ["baseline", *names][-2:])
+    return one, other
+
+
+def _side(name: str, tried: Mapping[str, Attempt], overview: Overview) -> _Side:
+    if name in tried:
+        return _Side(tried[name].name, tried[name].agent)
+    try:
+        version = overview.ledger.version(name)
+    except UserError:
+        known = ", ".join(["baseline", "best", *tried])
+        raise UserError(f"no version {name!r}: there is {known}, or the beginning of a commit") from None
+    return _Side(version.name, version.row.agent)
 
 
 def _confirm(config: Path | None, store: Store) -> int:

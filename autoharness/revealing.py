@@ -12,13 +12,16 @@ from autoharness.ledger import Ledger
 from autoharness.store import Store
 from autoharness.workspace import WORKSPACE
 
+_OURS = Path(__file__).resolve().parents[1]
+"""The checkout, whichever folder a command is started in."""
+
 
 def place_of(output: Path | None, name: str, store: Store, reveal: bool) -> Path:
     """Where a file is to be written. Raises UserError for a place where a coding agent reads what is revealed."""
     if output is None:
         return (store.folder / "revealed" if reveal else WORKSPACE) / name
     folder = output.parent.resolve()  # of itself: a link of that name is replaced, wherever it leads
-    if reveal and folder.is_relative_to(Path.cwd().resolve()):
+    if reveal and any(folder.is_relative_to(root) for root in (Path.cwd().resolve(), _OURS)):
         raise UserError(
             f"--output {output} lies inside the checkout, where a coding agent reads: what --reveal-held-out shows "
             "has to lie elsewhere"
@@ -26,10 +29,20 @@ def place_of(output: Path | None, name: str, store: Store, reveal: bool) -> Path
     return output
 
 
-def count_reveal(command: str, tasks: Collection[str], ledger: Ledger, store: Store) -> None:
-    """`tasks`: the held-out ones whose single results are about to be shown; none where nothing is."""
-    if tasks:
+class Reveal:
+    """Counts the held-out tasks that one command shows, each once: a page that follows the loop may come to more."""
+
+    def __init__(self, command: str, store: Store) -> None:
+        self._command, self._store = command, store
+        self._counted: set[tuple[str, str]] = set()
+
+    def count(self, tasks: Collection[str], ledger: Ledger) -> None:
+        """`tasks`: the held-out ones of the ledger's measure whose single results are about to be shown."""
         settings = ledger.versions[-1].row.experiment
+        shown = {(settings["domain"], task_id) for task_id in tasks}
+        if shown <= self._counted:
+            return
+        self._counted |= shown
         of = len(set(tasks).union(*(row.tasks for row in ledger.rows)))
-        entry = {"command": command, "domain": settings["domain"], "split": settings["gate_split"]}
-        store.count_holdout({**entry, "tasks": len(tasks), "of": of, "revealed": True})
+        entry = {"command": self._command, "domain": settings["domain"], "split": settings["gate_split"]}
+        self._store.count_holdout({**entry, "tasks": len(tasks), "of": of, "revealed": True})

@@ -15,6 +15,7 @@ from typing import Any
 from autoharness.errors import UserError
 from autoharness.page import View, live_part, page
 from autoharness.results import digest
+from autoharness.revealing import Reveal
 from autoharness.store import Store
 from autoharness.trials import Trials
 from autoharness.watch import Now, made_of
@@ -34,12 +35,11 @@ class Server:
     def __init__(self, store: Store, port: int, reveal: bool) -> None:
         """`port`: 0 for any that is free. `reveal`: held-out tasks too. Raises UserError where the port is taken."""
         self._pages = _Pages(store, reveal)
-        token = digest(["report.py --serve", store.secret()])[:32]
+        token = digest(["report.py --serve", reveal, store.secret()])[:32]
         try:
-            self._http = ThreadingHTTPServer((_HOST, port), _handler(self._pages, token))
+            self._http = _Threads((_HOST, port), _handler(self._pages, token))
         except (OSError, OverflowError) as error:
             raise UserError(f"--port {port} cannot be used ({error}): name another one") from error
-        self._http.daemon_threads = True
         self.address = f"http://{_HOST}:{self._http.server_address[1]}/{token}/"
 
     def __enter__(self) -> "Server":
@@ -56,49 +56,62 @@ class Server:
         self._http.shutdown()
 
 
+class _Threads(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
 class _Pages:
-    """What is served. The page is made anew where the vault has changed, one at a time."""
+    """What is served. What the vault holds is read again, and the page made anew, where it has changed."""
 
     def __init__(self, store: Store, reveal: bool) -> None:
-        self._store, self._reveal = store, reveal
+        self._store, self._reveal = store, Reveal("report.py --serve", store) if reveal else None
         self._trials = Trials(store)
-        self._lock = threading.Lock()
-        self._view: View | None = None
-        self._version = self._page = ""
+        self._reading, self._making = threading.Lock(), threading.Lock()
+        self._read: tuple[str, View] | None = None
+        self._made: tuple[str, str] = ("", "")
+        """Each with the name of the state that it is of."""
 
     def whole(self) -> str:
-        with self._lock:
-            view, version = self._looked()
-            if version != self._version or not self._page:
-                self._page = page(view, "yes", version, Now.of(self._store))
-                self._version = version
-            return self._page
+        with self._making:
+            version, view = self._view()
+            if self._made[0] != version:
+                self._made = (version, page(view, Now.of(self._store), version))
+            return self._made[1]
 
     def now(self) -> Any:
         return {"html": live_part(Now.of(self._store)), "version": made_of(self._store)}
 
     def task(self, name: str) -> Any:
-        with self._lock:
-            view, _ = self._looked()
-        return view.conversations_of(name)
+        return self._view()[1].conversations_of(name)
 
-    def _looked(self) -> tuple[View, str]:
+    def _view(self) -> tuple[str, View]:
         """The vault as it is now. Raises UserError where there is no baseline yet."""
-        version = made_of(self._store)
-        if self._view is None or version != self._version:
-            self._view = View.of(self._store, self._trials, self._reveal)
-        return self._view, version
+        with self._reading:
+            version = made_of(self._store)
+            if self._read is None or self._read[0] != version:
+                view = View.of(self._store, self._trials, self._reveal is not None)
+                if self._reveal:
+                    self._reveal.count(view.held_out, view.overview.ledger)
+                    version = made_of(self._store)  # which the count has changed
+                self._read = (version, view)
+            return self._read
 
 
 def _handler(pages: _Pages, token: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        timeout = 30
+        """Seconds, for whoever connects and says nothing."""
+
         def do_GET(self) -> None:
-            given, _, name = self.path.partition("?")[0].removeprefix("/").partition("/")
+            given, slash, name = self.path.partition("?")[0].removeprefix("/").partition("/")
             if not hmac.compare_digest(given.encode(), token.encode()):
                 self._answer(404, "text/plain", "not here: the address that report.py --serve printed")
                 return
             try:
-                if not name:
+                if not slash:
+                    self._answer(404, "text/plain", "the address ends with a slash")
+                elif not name:
                     self._answer(200, "text/html", pages.whole())
                 elif name == "now":
                     self._answer(200, "application/json", json.dumps(pages.now()))
@@ -106,12 +119,12 @@ def _handler(pages: _Pages, token: str) -> type[BaseHTTPRequestHandler]:
                     self._answer(200, "application/json", json.dumps(pages.task(name.removeprefix("task/"))))
                 else:
                     self._answer(404, "text/plain", "no such page")
-            except UserError as error:  # no baseline yet: it may come any moment
+            except (UserError, FileNotFoundError) as error:  # no baseline yet, or no vault: it may come any moment
                 again = '<meta http-equiv="refresh" content="2">'
                 self._answer(503, "text/html", f"<!doctype html>{again}<p>{html.escape(str(error))}")
 
         def _answer(self, status: int, kind: str, text: str) -> None:
-            content = text.encode()
+            content = text.encode(errors="backslashreplace")
             self.send_response(status)
             for name, value in {**_HEADERS, "Content-Type": f"{kind}; charset=utf-8"}.items():
                 self.send_header(name, value)

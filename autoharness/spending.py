@@ -10,6 +10,7 @@ with us. And a simulation may be dearer than any before it: max_simulation_cost_
 """
 
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,15 +72,23 @@ def spent_by_iteration(store: Store) -> dict[int, Spent]:
     return found
 
 
+def counted_trials(store: Store) -> set[tuple[str, int, str]]:
+    """Task, number and agent file of each simulation that the loop has paid for."""
+    trials = [entry.get("trial") for _, entry in _entries(store)]
+    return {(trial[0], trial[1], trial[2]) for trial in trials if isinstance(trial, list) and len(trial) == 3}
+
+
 def _entries(store: Store) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each line, with the number of its iteration."""
+    """Each line, with the number of its iteration; not one that a kill cut short, or that says no amounts."""
     for line in store.read_lines(FILE):
         try:
             entry = json.loads(line)
-            number, _ = entry["iteration"], entry["usd"]
-        except (ValueError, KeyError, TypeError):
-            continue  # a kill cut it short
-        yield number, entry
+            number, amounts = entry["iteration"], [*entry["usd"].values(), entry.get("assumed_usd", 0.0)]
+            sound = type(number) is int and all(0 <= float(amount) < math.inf for amount in amounts)
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            continue
+        if sound:
+            yield number, entry
 
 
 def cost_of(outcome: Outcome, experiment: Experiment) -> float | None:

@@ -16,6 +16,8 @@ from autoharness.store import Store, now, write_json
 from autoharness.worktree import PREFIX, Worktree
 
 _FILE, _LIMITS = "loop.json", "limits.json"
+LOOP_LOCK = "loop.lock"
+"""What the loop holds as long as it runs, beside the lock that every command takes."""
 _NEWEST = 5
 
 
@@ -32,12 +34,13 @@ class Note:
     pid: int = 0
 
     def words(self, running: bool) -> str:
-        """`running`: whether a command is at work on the vault."""
+        """`running`: whether the loop is."""
         if not self.since:
             return "was never started here"
         if self.ended:
-            return f"ended on {self.since}: {self.ended}"
-        what = f"iteration {self.iteration}, {self.phase} since {self.since}"
+            return f"ended on {self.since}: {one_line(self.ended, 400)}"
+        what = f"iteration {self.iteration}, {self.phase}" if self.iteration else self.phase
+        what = one_line(f"{what} since {self.since}")
         return what if running else f"was killed in {what}; the same command goes on from there"
 
 
@@ -58,19 +61,22 @@ def note_limits(store: Store, limits: Mapping[str, float | None]) -> None:
 
 def noted_limits(store: Store) -> dict[str, float]:
     try:
-        return dict(json.loads((store.folder / _LIMITS).read_text(encoding="utf-8")))
+        limits = dict(json.loads((store.folder / _LIMITS).read_text(encoding="utf-8")))
+        return {str(name): float(most) for name, most in limits.items()}
     except (OSError, ValueError, TypeError):
         return {}
 
 
 def clean_up(store: Store) -> None:
     """Make up for what a killed loop could not do: count its last simulation, and remove its worktree."""
+    Iterations(store).set_aside_damaged()
     note = noted(store)
     if note.iteration:  # it did not note its end
         settle(store, note.iteration)
     left = Path(note.worktree or "/")
     if left.name.startswith(PREFIX):
         Worktree(left).remove()
+    note_phase(store, 0, "starting")
 
 
 def status_lines(store: Store) -> list[str]:
@@ -79,7 +85,7 @@ def status_lines(store: Store) -> list[str]:
     iterations = Iterations(store).all(ledger.measure)
     finished = [one for one in iterations if one.finished]
     ends = Counter(one.end for one in finished)
-    lines = [f"loop: {noted(store).words(store.is_locked())}"]
+    lines = [f"loop: {noted(store).words(store.is_locked(LOOP_LOCK))}"]
     lines.append(f"iterations: {len(finished)} finished" + "".join(f", {count} {end}" for end, count in ends.items()))
     if ledger.versions:
         best = ledger.best

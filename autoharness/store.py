@@ -22,6 +22,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -34,6 +35,8 @@ from autoharness.results import Outcome, digest
 VAULT_VARIABLE = "AUTOHARNESS_VAULT"
 
 _MOST_AGENT_BYTES = 1_000_000
+_LONGEST_LOOK_S = 1.0
+"""Whoever asks whether it is locked holds the lock for an instant."""
 
 Json = dict[str, Any]
 
@@ -110,8 +113,6 @@ class Store:
                 run = None
             if isinstance(run, dict):
                 yield run
-            else:
-                path.rename(path.with_suffix(".damaged"))
 
     def count_holdout(self, entry: Json) -> None:
         self.append_line("holdout.jsonl", {"time": now(), **entry})
@@ -168,18 +169,28 @@ class Store:
         return [entry for entry in entries if isinstance(entry, dict) and entry.get("domain") == domain]
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """One writer of the ledger at a time. The kernel unlocks it when the process ends, however that happens."""
-        with (self.folder / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UserError(f"another command is at work on {self.folder}: wait until it has ended") from None
+    def lock(self, name: str = "lock") -> Iterator[None]:
+        """One writer of the ledger at a time. The kernel unlocks it when the process ends, however that happens.
+
+        `name`: another lock than that. Raises UserError where somebody holds it.
+        """
+        with (self.folder / name).open("w") as file:
+            until = time.monotonic() + _LONGEST_LOOK_S
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise UserError(
+                            f"another command is at work on {self.folder}: wait until it has ended"
+                        ) from None
+                    time.sleep(0.02)
             yield
 
-    def is_locked(self) -> bool:
+    def is_locked(self, name: str = "lock") -> bool:
         """Whether a command is at work on it, in whichever container."""
-        with (self.folder / "lock").open("a") as file:
+        with (self.folder / name).open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -27,6 +27,9 @@ _RAW = "raw"
 """The column of JSON as it is in the vault; hidden in a workbook."""
 _BEGINS_A_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
 """As they are typed on a Japanese or Chinese keyboard too."""
+_BEGINS_WITHIN = re.compile(rf"([;|\t\r\n][\s\"']*)([{re.escape(''.join(_BEGINS_A_FORMULA))}])")
+_ERRORS = ("#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A")
+"""Texts that a workbook would hold as errors."""
 _NO_CHARACTER_OF_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _WIDTHS = {"task": 34, "version": 24, "wrong": 44, "detail": 44, "text": 90, "tool_calls": 60, "measured": 44}
 _NARROWEST = 9
@@ -108,7 +111,12 @@ def harmless(cell: Cell) -> Cell:
         return cell
     text = _NO_CHARACTER_OF_XML.sub("", cell)
     begins_one = text[:1] in ("\t", "\r", "\n") or text.lstrip().startswith(_BEGINS_A_FORMULA)
-    return f"'{text}" if begins_one else text
+    return f"'{text}" if begins_one or text in _ERRORS else text
+
+
+def harmless_within(cell: Cell) -> Cell:
+    """... nor any part of it, where a program takes another sign for the end of a cell than a comma."""
+    return _BEGINS_WITHIN.sub(r"\1'\2", cell) if isinstance(cell, str) else cell
 
 
 def fitting(cell: Cell) -> Cell:
@@ -125,7 +133,7 @@ def write_csv(file: BinaryIO, rows: Iterator[Row]) -> None:
         if not number:
             writer = csv.DictWriter(text, list(row), quoting=csv.QUOTE_NONNUMERIC)
             writer.writeheader()
-        writer.writerow({name: harmless(cell) for name, cell in row.items()})
+        writer.writerow({name: harmless_within(harmless(cell)) for name, cell in row.items()})
     text.flush()
     text.detach()
 

@@ -1,23 +1,30 @@
-"""Train tasks by attempts: what passed, what failed, what flipped, what flakes, and what was not run.
+"""Train tasks by edits: what passed, failed, was lost or was not run, and what changed with each edit.
 
-A held-out task is never in it.
+A version's result in a task is its mean reward over the trials that make a score (numbers below `trials`), which all
+versions have alike: further trials were bought because something had failed, and would make a version look worse.
+They only tell what flakes. A change is the difference of these results against the version that the edit was compared
+with: single trials are noisy, and an edit that changes nothing changes some of them.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 
 from autoharness.overview import Attempt, Overview
-from autoharness.results import Rewards, passed
+from autoharness.results import mean, passed
 from autoharness.trials import Kept
+
+_MOST_LOST = 0.2
+"""A version that was run on fewer of the train tasks is no column of the failure groups."""
 
 
 class State(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
-    FLAKY = "flaky"
-    """Passed in some trials of the same agent file and failed in others."""
+    PARTLY = "partly passed"
+    """Passed in some of the trials that make its score."""
     LOST = "lost"
     """To infrastructure."""
     NOT_RUN = "not run"
@@ -28,86 +35,159 @@ class Cell:
     """One task with one version of the agent."""
 
     state: State
-    change: str = ""
-    """"fixed" or "broken", against the version it was compared with, where both are clear."""
-    passes: int = 0
-    trials: int = 0
-
-    @property
-    def words(self) -> str:
-        count = f", {self.passes} of {self.trials} trials passed" if self.trials > 1 else ""
-        return f"{self.state}{f', {self.change}' if self.change else ''}{count}"
+    reward: float | None = None
+    flaky: bool = False
+    """Whether trials of this agent file came out both ways, further trials included."""
+    change: int = 0
+    """1 where it went better than with the version that it was compared with, -1 where worse."""
 
 
 @dataclass(frozen=True)
-class TaskRow:
-    task_id: str
-    cells: Sequence[Cell]
-    """Of the baseline, then of each attempt."""
-    now: State
-    """With the best version."""
-    wrong: Sequence[str]
-    """What ever went wrong with it."""
+class Prediction:
+    """What an edit was to do, and did. Tasks count that were run with it and with its incumbent."""
 
-    @property
-    def flipped(self) -> bool:
-        return any(cell.change for cell in self.cells)
-
-    @property
-    def flaky(self) -> bool:
-        return any(cell.state == State.FLAKY for cell in self.cells)
+    attempt: Attempt
+    named: int
+    run: int
+    """Of the named ones."""
+    fixed: int
+    besides: int
+    """Better without being named."""
+    broken: int
+    foreseen: int
+    """Of the broken ones."""
 
 
-def task_rows(overview: Overview, trials: Sequence[Kept], train: Sequence[str]) -> list[TaskRow]:
-    """A row for each train task."""
-    rewards: dict[tuple[str, str], list[float]] = {}
-    wrong: dict[str, set[str]] = {}
-    for kept in trials:
-        if kept.outcome.reward is not None:
-            trial = kept.outcome.trial
-            rewards.setdefault((trial.agent, trial.task_id), []).append(kept.outcome.reward)
-            wrong.setdefault(trial.task_id, set()).update(filter(None, [kept.wrong]))
-    best = overview.best.row.agent
-    rows = []
-    for task_id in train:
-        clear = {agent: _cell(rewards.get((agent, task_id), [])) for agent in overview.names}
-        cells = [clear[overview.baseline.row.agent], *(_of(attempt, task_id, clear) for attempt in overview.attempts)]
-        rows.append(TaskRow(task_id, cells, clear[best].state, sorted(wrong.get(task_id, ()))))
-    return rows
+class TaskMap:
+    """Of the train tasks, or whichever a page shows."""
+
+    def __init__(self, overview: Overview, trials: Sequence[Kept], tasks: Sequence[str]) -> None:
+        """`trials`: of the measure, whatever their task."""
+        self._overview, self.tasks = overview, tasks
+        self._rewards: dict[tuple[str, str], dict[int, float]] = {}
+        self._wrong: dict[tuple[str, str], dict[int, str]] = {}
+        for kept in trials:
+            trial, reward = kept.outcome.trial, kept.outcome.reward
+            if reward is not None:
+                self._rewards.setdefault((trial.agent, trial.task_id), {})[trial.number] = reward
+                self._wrong.setdefault((trial.agent, trial.task_id), {})[trial.number] = kept.wrong
+        self._lost = _lost(overview)
+
+    def row(self, task_id: str) -> list[Cell]:
+        """Of the baseline, then of each attempt."""
+        baseline = self._cell(self._overview.baseline.row.agent, task_id)
+        return [baseline, *(self._changed(attempt, task_id) for attempt in self._overview.attempts)]
+
+    def now(self, task_id: str) -> Cell:
+        """With the best version."""
+        return self._cell(self._overview.best.row.agent, task_id)
+
+    def wrong(self, task_id: str) -> list[str]:
+        """What ever went wrong in it."""
+        agents = self._overview.names
+        return sorted({what for agent in agents for what in self._wrong.get((agent, task_id), {}).values() if what})
+
+    def changes(self, attempt: Attempt) -> tuple[list[str], list[str]]:
+        """The tasks that went better with it than before, and those that went worse."""
+        cells = {task_id: self._changed(attempt, task_id).change for task_id in self.tasks}
+        return [task for task, change in cells.items() if change > 0], [
+            t for t, change in cells.items() if change < 0
+        ]
+
+    @cached_property
+    def predictions(self) -> list[Prediction]:
+        """Of the edits that were run on train tasks."""
+        return [found for one in self._overview.attempts if (found := self._prediction(one))]
+
+    @cached_property
+    def repeated(self) -> tuple[int, int]:
+        """How often a task was run more than once with one agent file, and how often that came out both ways."""
+        counts = [
+            len({passed(reward) for reward in rewards.values()})
+            for (agent, task_id), rewards in self._rewards.items()
+            if len(rewards) > 1 and task_id in set(self.tasks) and agent in self._overview.names
+        ]
+        return len(counts), counts.count(2)
+
+    @cached_property
+    def complete(self) -> list[str]:
+        """The agent files of kept versions that were run on the train tasks, but for what infrastructure took."""
+        agents = [version.row.agent for version in self._overview.ledger.versions]
+        enough = (1 - _MOST_LOST) * len(self.tasks)
+        return [
+            agent for agent in agents if sum(self._reward(agent, task) is not None for task in self.tasks) >= enough
+        ]
+
+    @cached_property
+    def groups(self) -> dict[str, list[int]]:
+        """For each group of failures, the largest first: how many tasks fail in it, with each of `complete`.
+
+        Of the tasks that all of these were run on; by the first trial that failed.
+        """
+        shared = [task for task in self.tasks if all(self._reward(one, task) is not None for one in self.complete)]
+        counts = [
+            Counter(filter(None, (self._first_wrong(agent, task) for task in shared))) for agent in self.complete
+        ]
+        total = sum(counts, Counter())
+        return {what: [count[what] for count in counts] for what, _ in sorted(total.items(), key=lambda one: -one[1])}
+
+    def _prediction(self, attempt: Attempt) -> Prediction | None:
+        edit = attempt.iteration.edit if attempt.iteration else None
+        run = {task_id for task_id in self.tasks if self._pair(attempt, task_id)}
+        if not edit or not run:
+            return None
+        better, worse = self.changes(attempt)
+        named = [task_id for task_id in edit.fixes if task_id in self.tasks]
+        fixed = sum(task_id in better for task_id in named)
+        foreseen = sum(task_id in edit.breaks for task_id in worse)
+        looked_at = sum(task_id in run for task_id in named)
+        return Prediction(attempt, len(named), looked_at, fixed, len(better) - fixed, len(worse), foreseen)
+
+    def _changed(self, attempt: Attempt, task_id: str) -> Cell:
+        cell, pair = self._cell(attempt.agent, task_id), self._pair(attempt, task_id)
+        change = (pair[1] > pair[0]) - (pair[1] < pair[0]) if pair else 0
+        return Cell(cell.state, cell.reward, cell.flaky, change)
+
+    def _pair(self, attempt: Attempt, task_id: str) -> tuple[float, float] | None:
+        """The rewards of incumbent and edit, over the trials of a score that both have; None where there are none."""
+        before, after = (dict(self._scored(agent, task_id)) for agent in (attempt.incumbent, attempt.agent))
+        both = sorted(before.keys() & after.keys())
+        if not both:
+            return None
+        return mean(before[number] for number in both) or 0.0, mean(after[number] for number in both) or 0.0
+
+    def _cell(self, agent: str, task_id: str) -> Cell:
+        if (agent, task_id) in self._lost:
+            return Cell(State.LOST)
+        rewards = [reward for _, reward in self._scored(agent, task_id)]
+        if not rewards:
+            return Cell(State.NOT_RUN)
+        passes = sum(map(passed, rewards))
+        state = State.PASSED if passes == len(rewards) else State.PARTLY if passes else State.FAILED
+        every = {passed(reward) for reward in self._rewards[agent, task_id].values()}
+        return Cell(state, mean(rewards), len(every) > 1)
+
+    def _reward(self, agent: str, task_id: str) -> float | None:
+        return self._cell(agent, task_id).reward
+
+    def _first_wrong(self, agent: str, task_id: str) -> str:
+        wrong = self._wrong.get((agent, task_id), {})
+        return next((wrong[number] for number, _ in self._scored(agent, task_id) if wrong[number]), "")
+
+    def _scored(self, agent: str, task_id: str) -> Iterator[tuple[int, float]]:
+        """Numbers and rewards of the trials that make its score, in order."""
+        rewards: Mapping[int, float] = self._rewards.get((agent, task_id), {})
+        yield from ((number, rewards[number]) for number in sorted(rewards) if number < self._overview.trials)
 
 
-def groups_by_version(overview: Overview, trials: Sequence[Kept], train: Sequence[str]) -> dict[str, list[int]]:
-    """For each group of failures, the largest first: how many train tasks each kept version fails in it.
-
-    By each task's first failed trial, among those that every version was run on.
-    """
-    agents, tasks = [version.row.agent for version in overview.ledger.versions], set(train)
-    first: dict[tuple[str, str], str] = {}
-    for kept in trials:
-        trial = kept.outcome.trial
-        if kept.wrong and trial.task_id in tasks and trial.number < overview.trials:
-            first.setdefault((trial.agent, trial.task_id), kept.wrong)
-    counts = [Counter(what for (whose, _), what in first.items() if whose == agent) for agent in agents]
-    total = sum(counts, Counter())
-    return {what: [count[what] for count in counts] for what, _ in sorted(total.items(), key=lambda one: -one[1])}
-
-
-def _of(attempt: Attempt, task_id: str, clear: dict[str, Cell]) -> Cell:
-    cell, before = clear.get(attempt.agent, Cell(State.NOT_RUN)), clear.get(attempt.incumbent, Cell(State.NOT_RUN))
-    if cell.state == State.NOT_RUN:
-        return Cell(State.LOST) if _lost(attempt, task_id) else cell
-    changes = {(State.FAILED, State.PASSED): "fixed", (State.PASSED, State.FAILED): "broken"}
-    return Cell(cell.state, changes.get((before.state, cell.state), ""), cell.passes, cell.trials)
-
-
-def _lost(attempt: Attempt, task_id: str) -> bool:
-    seen: Rewards = attempt.iteration.seen if attempt.iteration else {}
-    return task_id in seen and seen[task_id] is None
-
-
-def _cell(rewards: Sequence[float]) -> Cell:
-    passes = sum(map(passed, rewards))
-    if not rewards:
-        return Cell(State.NOT_RUN)
-    state = State.PASSED if passes == len(rewards) else State.FLAKY if passes else State.FAILED
-    return Cell(state, "", passes, len(rewards))
+def _lost(overview: Overview) -> set[tuple[str, str]]:
+    """Agent files and tasks of which infrastructure took a trial, by the newest that was said of them."""
+    said: dict[tuple[str, str], float | None] = {}
+    for version in overview.ledger.versions:
+        said |= {(version.row.agent, task_id): reward for task_id, reward in version.row.train.items()}
+    for one in (attempt.iteration for attempt in overview.attempts):
+        if one:
+            said |= {(one.incumbent, task_id): reward for task_id, reward in one.before.items()}
+            agent = one.edit.agent if one.edit else ""
+            said |= {(agent, task_id): reward for task_id, reward in one.seen.items()}
+    return {place for place, reward in said.items() if reward is None}

@@ -1,4 +1,4 @@
-"""The same facts in a terminal: the best score so far, the last verdicts with their reasons, cost, what runs.
+"""The same facts in a terminal: the kept version's score, the last verdicts with their reasons, cost, what runs.
 
 On a terminal it is a panel under the lines that scroll by; elsewhere there are only lines.
 """
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from autoharness.errors import UserError
+from autoharness.live import Going
 from autoharness.overview import Attempt, Overview
 from autoharness.progress import Progress
 from autoharness.scrub import one_line
@@ -19,7 +20,9 @@ from autoharness.store import Store
 from autoharness.watch import Now, made_of
 
 _EVERY_S = 0.5
-_VERDICTS, _CHART_ROWS, _WIDEST_CHART = 4, 5, 72
+_VERDICTS, _CHART_ROWS = 4, 5
+_BESIDE = 11
+"""Columns that the chart leaves to its labels and the frame."""
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _COLOURS = {"accepted": "green", "rejected": "red"}
 
@@ -37,12 +40,18 @@ def dashboard(store: Store, stream: TextIO | None = None) -> Iterator[Progress]:
     from rich.console import Console
     from rich.live import Live
 
-    panel, ended = Panel(store), threading.Event()
-    with Live(panel.show(), console=Console(file=stream), auto_refresh=False, transient=True) as shown:
+    panel, ended, console = Panel(store), threading.Event(), Console(file=stream)
+    if console.is_dumb_terminal:
+        yield Progress(stream)
+        return
+    with Live(
+        panel.show(console.width), console=console, auto_refresh=False, transient=True, redirect_stdout=False
+    ) as shown:
+        console.show_cursor(True)  # a kill would leave the terminal without one
 
         def refresh() -> None:
             while not ended.wait(_EVERY_S):
-                shown.update(panel.show(), refresh=True)
+                shown.update(panel.show(console.width), refresh=True)
 
         thread = threading.Thread(target=refresh, daemon=True)
         thread.start()
@@ -76,7 +85,7 @@ def _news(store: Store) -> Iterator[str]:
         if (news := f"{now.loop} {tenths}") != said:
             said = news
             runs = [f": {share} % of {run.total}, {run.facts}" for share, run in zip(tenths, now.runs, strict=True)]
-            yield f"[watch] {now.loop}{''.join(runs[:1])}"
+            yield f"[watch] {one_line(now.loop + ''.join(runs[:1]), 400)}"
         if not now.running:
             yield f"[watch] spent {now.spent}"
             return
@@ -98,17 +107,24 @@ class Panel:
         self._overview: Overview | None = None
         """None before the baseline."""
 
-    def show(self) -> Any:
-        """Something that rich can print."""
-        from rich.console import Group
+    def show(self, width: int) -> Any:
+        """Something that rich can print. What goes wrong with it stops nobody's run."""
         from rich.panel import Panel as Box
+        from rich.text import Text
 
-        self._read()
-        now = Now.of(self._store)
-        parts = [*self._score(), *self._verdicts(), *_runs(now), _line("spent by the loop", now.spent)]
+        try:
+            self._read()
+            now = Now.of(self._store)
+            return Box(self._parts(now, width), title=Text(one_line(f"loop: {now.loop}", 100)), title_align="left")
+        except Exception as error:
+            return Text(one_line(f"the panel cannot be shown: {error!r}"), no_wrap=True)
+
+    def _parts(self, now: Now, width: int) -> Any:
+        from rich.console import Group
+
+        parts = [*self._score(width), *self._verdicts(), *_runs(now), _line("spent by the loop", now.spent)]
         parts += [_line("limits", now.limits)] if now.limits else []
-        parts += [_line("rate limit", line) for line in now.rate_limits]
-        return Box(Group(*parts), title=one_line(f"loop: {now.loop}", 100), title_align="left")
+        return Group(*parts, *(_line("rate limit", line) for line in now.rate_limits))
 
     def _read(self) -> None:
         version = made_of(self._store)
@@ -120,7 +136,7 @@ class Panel:
         except UserError:
             self._overview = None
 
-    def _score(self) -> list[Any]:
+    def _score(self, width: int) -> list[Any]:
         from rich.text import Text
 
         if not self._overview:
@@ -128,7 +144,8 @@ class Panel:
         best = self._overview.best
         score = best.row.val_score or 0.0
         head = f"best {score:.4f} ({best.name}), baseline {self._overview.baseline.row.val_score or 0.0:.4f}"
-        return [_text(f"{head}, {best.row.measured}"), *map(Text, chart(self._overview))]
+        simulated = ", simulated" if best.row.simulated else ""
+        return [_text(f"{head}, {best.row.measured}{simulated}"), *map(Text, chart(self._overview, width - _BESIDE))]
 
     def _verdicts(self) -> list[Any]:
         last: list[Attempt] = self._overview.finished[-_VERDICTS:] if self._overview else []
@@ -138,15 +155,15 @@ class Panel:
         ]
 
 
-def chart(overview: Overview) -> list[str]:
-    """The best score so far over the attempts, in block letters; below it what became of each."""
+def chart(overview: Overview, most: int) -> list[str]:
+    """The kept version's score over the last attempts, in block letters; below it what became of each."""
     heights, level = [], 0.0
-    known = dict(overview.best_so_far)
+    known = dict(overview.kept_scores)
     for place in range(len(overview.attempts) + 1):
         level = known.get(place, level)
         heights.append(level)
     marks = ["o", *({"accepted": "o", "rejected": "x"}.get(one.end, "-") for one in overview.attempts)]
-    heights, marks = heights[-_WIDEST_CHART:], marks[-_WIDEST_CHART:]
+    heights, marks = heights[-max(1, most) :], marks[-max(1, most) :]
     lines = []
     for row in reversed(range(_CHART_ROWS)):
         filled = [min(1.0, max(0.0, height * _CHART_ROWS - row)) for height in heights]
@@ -162,11 +179,16 @@ def _runs(now: Now) -> list[Any]:
 
     return [
         Group(
-            _text(f"{run.done}/{run.total}  {run.facts}, {len(run.in_flight) + run.held_out} in flight  {run.what}"),
+            _text(_in_words(run)),
             Padding(ProgressBar(total=max(1, run.total), completed=run.done), 0),  # on a line of its own
         )
         for run in now.runs
     ]
+
+
+def _in_words(run: Going) -> str:
+    most = "at most " if run.at_most else ""
+    return f"{run.done}/{most}{run.total}  {run.facts}, {len(run.in_flight) + run.held_out} in flight  {run.what}"
 
 
 def _line(name: str, value: str) -> Any:

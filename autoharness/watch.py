@@ -7,7 +7,7 @@ from pathlib import Path
 from autoharness.live import Going, going
 from autoharness.spending import FILE as SPENDING
 from autoharness.spending import Spent, spent
-from autoharness.status import noted, noted_limits
+from autoharness.status import LOOP_LOCK, noted, noted_limits
 from autoharness.store import Store
 
 
@@ -18,7 +18,7 @@ class Now:
     loop: str
     """Such as "iteration 7, gate since 2026-11-26T01:40:36+00:00"."""
     running: bool
-    """Whether a command is at work on the vault."""
+    """Whether the loop is."""
     spent: str
     """In all, by role, and against the cap where there is one."""
     limits: str
@@ -27,13 +27,14 @@ class Now:
 
     @classmethod
     def of(cls, store: Store) -> "Now":
-        running, limits, runs = store.is_locked(), noted_limits(store), going(store)
+        running, limits, runs = store.is_locked(LOOP_LOCK), noted_limits(store), going(store)
         spending, most = _spent(store), limits.get("max_usd")
         cap = f" of at most ${most:g}" if most is not None else ""
+        total, space, roles = spending.line.partition(" ")
         return cls(
             loop=noted(store).words(running),
             running=running,
-            spent=f"{spending.line}{cap}",
+            spent=f"{total}{cap}{space}{roles}",
             limits=", ".join(f"{name} {value:g}" for name, value in limits.items()),
             rate_limits=[
                 f"{model}: met {one.times} times, the last at {one.at}, for {one.pause_s:.1f} s"

@@ -7,7 +7,7 @@ in it was drawn from a seed. For benchmarks/report_page.py, and for the tests of
 import json
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,15 @@ class Night:
     every_edit: bool = False
     """Whether every edit was run on every train task, and not only those that were kept."""
     seed: int = 0
+    trials: int = 1
+    """Of each task, for a score; said in the settings, and not run."""
 
 
 def make_night(folder: Path, night: Night) -> Store:
     """Writes the vault and returns it."""
     store, draw = Store(folder), random.Random(night.seed)
     ledger, iterations = Ledger(store, MEASURE), Iterations(store)
-    settings = Experiment(agent_model="offline/clerk").to_json()
+    settings = Experiment(agent_model="offline/clerk", trials=night.trials).to_json()
     common: Any = {"measure": MEASURE, "measured": "made up", "experiment": settings, "tasks": HELD_OUT}
     incumbent = store.keep_agent(b"# the baseline\n")
     rate, before = 0.4, _run(store, night, draw, incumbent, 0.4)
@@ -116,7 +118,7 @@ def make_night(folder: Path, night: Night) -> Store:
 
 
 def _few(night: Night) -> Night:
-    return Night(night.edits, night.tasks[: max(1, len(night.tasks) // 10)], night.text)
+    return replace(night, tasks=night.tasks[: max(1, len(night.tasks) // 10)])
 
 
 def _run(store: Store, night: Night, draw: random.Random, agent: str, rate: float) -> dict[str, float | None]:

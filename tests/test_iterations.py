@@ -1,7 +1,9 @@
 """The iterations in the vault: read back as they were, no number used twice, no idea paid for twice."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import TEMPLATE
@@ -47,7 +49,31 @@ def test_a_damaged_file_is_put_aside(store: Store) -> None:
     _tried(store, 1, TEMPLATE, EDITED, REJECTED)
     folder = Iterations(store).folder(1)
     (folder / "iteration.json").write_text("{")
-    assert Iterations(store).all() == [] and (folder / "iteration.damaged").exists()
+    assert Iterations(store).all() == [] and (folder / "iteration.json").exists(), (
+        "whoever only looks renames nothing"
+    )
+    Iterations(store).set_aside_damaged()
+    assert (folder / "iteration.damaged").exists() and next_iteration(store, Ledger(store)) == 2
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"started": None}, {"before": []}, {"reasons": None}, {"seconds": "1"}, {"edit": {"note": None}}, {"edit": [1]}],
+    ids=str,
+)
+def test_values_of_other_types_are_damage(changed: dict[str, Any], store: Store) -> None:
+    _tried(store, 1, TEMPLATE, EDITED, REJECTED)
+    path = Iterations(store).folder(1) / "iteration.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    assert Iterations(store).all() == []
+
+
+def test_a_field_of_a_later_version_is_left_out(store: Store) -> None:
+    _tried(store, 1, TEMPLATE, EDITED, REJECTED)
+    before = Iterations(store).all()
+    path = Iterations(store).folder(1) / "iteration.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"mood": "good"}))
+    assert Iterations(store).all() == before
 
 
 def test_numbers_go_on_whoever_made_the_last_version(store: Store) -> None:

@@ -14,7 +14,8 @@ PACKAGE = "autoharness"
 LAYERS = (
     {"imports"},  # L0: loaded before everything else
     {"__init__", "errors", "strict_json"},  # L0: the rest of L0 may import these
-    {"agent_api", "agent_request", "channel", "cli", "config", "literals", "mistakes", "results", "scrub"},  # L0
+    {"agent_api", "agent_request", "channel", "config", "literals", "mistakes", "results", "scrub"},  # L0
+    {"cli"},  # L0, prints
     {"databases", "lean", "postponed", "seccomp", "throttle", "tool_bounds", "toolkits"},  # L0
     {"answers", "budget", "data", "holdout", "landlock", "leaks", "progress"},  # L1
     {"sequential", "stats", "store", "tasks"},  # L1
@@ -43,7 +44,7 @@ LAYERS = (
     {"runner"},  # L6
     {"checkup", "contest", "screen", "tables", "tau2_results"},  # L7, for prepare, the gate, the loop and exports
     {"audit", "confirm", "overview", "planning"},  # L7, for gate and report
-    {"conversations", "exports", "plots", "task_map", "terminal"},  # L7, what a person looks at
+    {"conversations", "costs", "exports", "plots", "task_map", "terminal"},  # L7, what a person looks at
     {"page"},  # L7
     {"server"},  # L7
     {"benchmark", "gate", "prepare", "proposal", "record", "report"},  # L7

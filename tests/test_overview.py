@@ -32,7 +32,7 @@ def test_every_iteration_is_an_attempt_with_its_verdict(store: Store) -> None:
         "accepted": True,
     }
     assert sum(one.spent.total for one in overview.attempts) == pytest.approx(spent(store).total)
-    assert overview.best_so_far == [
+    assert overview.kept_scores == [
         (0, ledger.versions[0].row.val_score),
         (4, ledger.versions[1].row.val_score),
         (8, ledger.versions[2].row.val_score),

@@ -23,7 +23,7 @@ from autoharness.live import Live
 from autoharness.progress import Progress
 from autoharness.results import Outcome, Status, Trial, slug
 from autoharness.server import Server
-from autoharness.status import note_limits, note_phase
+from autoharness.status import LOOP_LOCK, note_limits, note_phase
 from autoharness.store import Store
 from benchmarks.report_vault import HELD_OUT, Night, make_night
 
@@ -74,12 +74,12 @@ def test_it_listens_on_this_machine_alone(store: Store) -> None:
 def test_it_serves_the_page_what_is_going_on_and_conversations(store: Store) -> None:
     note_phase(store, 4, "edit")
     note_limits(store, {"max_usd": 20.0, "max_hours": None})
-    with _serving(store) as server, store.lock():
+    with _serving(store) as server, store.lock(LOOP_LOCK):
         status, html = _get(server.address)
         assert status == 200 and 'data-live="yes"' in html
         now = json.loads(_get(f"{server.address}now")[1])
         assert "iteration 4, edit since" in now["html"]
-        assert "$2.4000 (coding agent $1.50" in now["html"] and "of at most $20" in now["html"]
+        assert "$2.4000 of at most $20 (coding agent $1.50" in now["html"]
         trials = json.loads(_get(f"{server.address}task/{slug('1')}")[1])
         assert trials[0]["version"] == "the baseline"
         assert "lamp" in trials[0]["turns"][1]["text"]
@@ -168,11 +168,9 @@ def _one_more_iteration(store: Store) -> None:
 
 
 def test_the_command_serves_until_ctrl_c(prepared: Checkout) -> None:
-    command = [sys.executable, "report.py", "--serve", "--port", "0"]
+    command = [sys.executable, "report.py", "--serve", "--port", "18642"]
     environment = os.environ | {"AUTOHARNESS_VAULT": str(prepared.vault), "PYTHONPATH": str(Path.cwd())}
-    with subprocess.Popen(
-        [*command[:-1], "18642"], cwd=prepared.root, env=environment, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(command, cwd=prepared.root, env=environment, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         line = process.stdout.readline()
         assert line.startswith("serving: http://127.0.0.1:18642/")

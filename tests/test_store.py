@@ -115,14 +115,14 @@ def test_an_agent_file_is_kept_under_its_hash(store: Store) -> None:
     assert len(list((store.folder / "agents").iterdir())) == 2
 
 
-def test_runs_come_oldest_first_and_damaged_ones_are_set_aside(store: Store) -> None:
+def test_runs_come_oldest_first_and_damaged_ones_are_left_out(store: Store) -> None:
     folders = [store.new_run() for _ in range(4)]
     for number, folder in enumerate(folders):
         write_json(folder / "run-001.json", {"number": number})
     (folders[1] / "run-001.json").write_text('{"number": ')
     (folders[2] / "run-001.json").unlink()  # killed before it was written
     assert [run["number"] for run in store.runs()] == [0, 3]
-    assert (folders[1] / "run-001.damaged").exists()
+    assert (folders[1] / "run-001.json").exists(), "whoever only looks renames nothing"
 
 
 def test_every_question_to_the_holdout_adds_a_line(store: Store) -> None:

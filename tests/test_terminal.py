@@ -18,7 +18,7 @@ from autoharness.live import Live
 from autoharness.overview import Overview
 from autoharness.progress import Progress
 from autoharness.results import Trial
-from autoharness.status import note_end, note_limits, note_phase
+from autoharness.status import LOOP_LOCK, note_end, note_limits, note_phase
 from autoharness.store import Store
 from autoharness.terminal import Panel, chart, dashboard, watch
 from benchmarks.report_vault import Night, make_night
@@ -35,7 +35,7 @@ def _shown(store: Store) -> str:
     from rich.console import Console
 
     console = Console(file=io.StringIO(), width=110, record=True)
-    console.print(Panel(store).show())
+    console.print(Panel(store).show(110))
     return console.export_text()
 
 
@@ -44,7 +44,7 @@ def test_the_panel_has_score_verdicts_cost_limits_and_runs(store: Store) -> None
     note_limits(store, {"max_usd": 20.0, "max_iterations": 9})
     progress = Progress(shown=False)
     progress.begin("mock", 8, [], [])
-    with store.lock(), Live(store.new_run(), progress, "retail, gpt-5.4", {"2"}, at_most=False) as live:
+    with store.lock(LOOP_LOCK), Live(store.new_run(), progress, "retail, gpt-5.4", {"2"}, at_most=False) as live:
         live.begun(Trial("1", 0, 0))
         live.begun(Trial("2", 0, 0))
         live.limited("gpt-5.4", 2.0)
@@ -55,7 +55,7 @@ def test_the_panel_has_score_verdicts_cost_limits_and_runs(store: Store) -> None
         f"best {best.row.val_score:.4f} ({best.name})",
         "iteration 5: rejected  edit 5: [bold red]not markup[/]",
         "iteration 3: refused",
-        "spent by the loop: $4.0000 (coding agent $2.50, agent $1.00, user $0.50, judge $0.00) of at most $20",
+        "spent by the loop: $4.0000 of at most $20 (coding agent $2.50, agent $1.00, user $0.50, judge $0.00)",
         "limits: max_usd 20, max_iterations 9",
         "rate limit: gpt-5.4: met 1 times",
         "0/8  $0.0000, 2 in flight  retail, gpt-5.4",
@@ -70,8 +70,8 @@ def test_before_the_baseline_the_panel_says_that_much(tmp_path: Path) -> None:
 
 def test_the_chart_is_the_best_score_so_far(store: Store) -> None:
     overview = Overview.of(store)
-    [first, accepted] = [score for _, score in overview.best_so_far]
-    lines = chart(overview)
+    [first, accepted] = [score for _, score in overview.kept_scores]
+    lines = chart(overview, 70)
     assert lines[-1] == "       oxx-ox"
     for column, score in enumerate([first] * 4 + [accepted] * 2):
         eighths = sum(" ▁▂▃▄▅▆▇█".index(line[7 + column]) for line in lines[:-1])
@@ -80,12 +80,12 @@ def test_the_chart_is_the_best_score_so_far(store: Store) -> None:
 
 def test_the_panel_reads_again_what_has_changed(store: Store) -> None:
     panel = Panel(store)
-    panel.show()
+    panel.show(110)
     before = panel._overview
-    panel.show()
+    panel.show(110)
     assert panel._overview is before
     store.count_holdout({"command": "benchmark.py"})
-    panel.show()
+    panel.show(110)
     assert panel._overview is not before
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from autoharness.iterations import Iterations
 from autoharness.spending import FILE
-from autoharness.status import note_end, note_limits, note_phase
+from autoharness.status import LOOP_LOCK, note_end, note_limits, note_phase
 from autoharness.store import Store
 from autoharness.watch import Now, made_of
 from benchmarks.report_vault import Night, make_night
@@ -21,7 +21,7 @@ def store(tmp_path: Path) -> Store:
 def test_it_tells_a_running_loop_from_a_killed_one_and_one_that_ended(store: Store) -> None:
     assert Now.of(store).loop == "was never started here"
     note_phase(store, 2, "gate")
-    with store.lock():
+    with store.lock(LOOP_LOCK):
         assert (Now.of(store).running, Now.of(store).loop.startswith("iteration 2, gate since")) == (True, True)
     assert Now.of(store).loop.startswith("was killed in iteration 2, gate")
     note_end(store, "Ctrl-C")
@@ -31,10 +31,10 @@ def test_it_tells_a_running_loop_from_a_killed_one_and_one_that_ended(store: Sto
 def test_spending_stands_beside_its_cap_and_is_read_anew(store: Store) -> None:
     assert Now.of(store).spent.startswith("$0.8000 (")
     note_limits(store, {"max_usd": 5.0, "max_hours": None})
-    assert Now.of(store).spent.endswith(" of at most $5")
+    assert Now.of(store).spent.startswith("$0.8000 of at most $5 (")
     assert Now.of(store).limits == "max_usd 5"
     store.append_line(FILE, {"iteration": 1, "usd": {"agent": 1.0}})
-    assert Now.of(store).spent.startswith("$1.8000 (")
+    assert Now.of(store).spent.startswith("$1.8000 of")
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '"x"'])

@@ -15,7 +15,7 @@ function element(name, className, text) {
 
 // -- the map of tasks
 
-const STATES = { p: "passed", f: "failed", k: "flaky", l: "lost to infrastructure", n: "not run" };
+const STATES = { p: "passed", f: "failed", k: "partly passed", l: "lost to infrastructure", n: "not run" };
 
 const map = () => $("#map");
 const rows = () => all("tbody tr", map()).filter((row) => !row.hidden);
@@ -34,10 +34,10 @@ function applyFilters() {
 
 function nameOf(cell) {
   const state = STATES[cell.className.charAt(0)];
-  const change = cell.classList.contains("x") ? ", fixed" : cell.classList.contains("b") ? ", broken" : "";
-  const trials = cell.dataset.trials ? `, ${cell.dataset.trials} trials passed` : "";
+  const change = cell.classList.contains("x") ? ", better" : cell.classList.contains("b") ? ", worse" : "";
+  const flaky = cell.classList.contains("y") ? ", flaky" : "";
   const column = map().tHead.rows[0].cells[cell.cellIndex].title;
-  return `${state}${change}${trials} · ${column}`;
+  return `${state}${change}${flaky} · ${column}`;
 }
 
 function focusCell(cell) {
@@ -52,9 +52,17 @@ function moveIn(event) {
   if (!cell || !cell.parentElement.dataset.task) return;
   const visible = rows();
   const row = visible.indexOf(cell.parentElement);
-  const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
-  if (step) {
-    const target = visible[row + step[0]]?.cells[cell.cellIndex + step[1]];
+  const last = cell.parentElement.cells.length - 1;
+  const [down, column] = {
+    ArrowLeft: [0, cell.cellIndex - 1],
+    ArrowRight: [0, cell.cellIndex + 1],
+    ArrowUp: [-1, cell.cellIndex],
+    ArrowDown: [1, cell.cellIndex],
+    Home: [0, 0],
+    End: [0, last],
+  }[event.key] ?? [];
+  if (down !== undefined) {
+    const target = visible[row + down]?.cells[column];
     if (target?.tagName === "TD") focusCell(target);
     else if (target) $("button", target).focus();
     event.preventDefault();
@@ -89,15 +97,17 @@ async function openTask(task, agent) {
   const row = all("tbody tr", map()).find((one) => one.dataset.task === task);
   if (!row) return;
   const trials = await trialsOf(task);
-  opened = { task, from: opened?.from ?? document.activeElement };
+  opened = { task, agent, from: opened?.from ?? document.activeElement };
   $("#viewer-task").textContent = `Task ${$("button", row).textContent}`;
   const [left, right] = sides(trials, agent);
   const panes = all(".pane");
-  $(".panes").classList.toggle("single", trials.length < 2);
+  $(".panes").classList.toggle("single", left === right);
   fill(panes[0], trials, left);
   fill(panes[1], trials, right);
   if (!$("#viewer").open) $("#viewer").showModal();
-  $(".trial", panes[left === right ? 0 : 1]).focus();
+  const wanted = panes[left === right ? 0 : 1];
+  $(".trial", wanted).focus();
+  $(".panes").scrollLeft = wanted.offsetLeft;
   history.replaceState(null, "", `#task-${task}`);
 }
 
@@ -107,9 +117,9 @@ function sides(trials, agent) {
   const wanted = agent ?? map().dataset.best;
   const incumbent = heads.find((head) => head.dataset.agent === wanted)?.dataset.incumbent;
   const first = (whose) => trials.findIndex((trial) => trial.agent === whose);
-  const right = Math.max(0, first(wanted) >= 0 ? first(wanted) : trials.length - 1);
+  const right = first(wanted);
   const left = first(agent ? incumbent : map().dataset.baseline);
-  return [left >= 0 ? left : right, right];
+  return right < 0 && left < 0 ? [0, 0] : [left < 0 ? right : left, right < 0 ? left : right];
 }
 
 function fill(pane, trials, chosen) {
@@ -119,6 +129,7 @@ function fill(pane, trials, chosen) {
     option.value = number;
     return option;
   });
+  select.disabled = !options.length;
   select.replaceChildren(...options);
   select.value = chosen;
   select.onchange = () => show(pane, trials[select.value]);
@@ -135,9 +146,11 @@ function show(pane, trial) {
   const reward = trial.reward === null ? "no reward" : `reward ${trial.reward}`;
   const parts = Object.entries(trial.parts).map(([name, value]) => `${name} ${value}`).join(", ");
   const calls = Object.entries(trial.calls).map(([role, count]) => `${role} ${count} calls`).join(", ");
-  const facts = [parts, trial.termination && `ended with ${trial.termination}`, calls, `$${trial.cost_usd.toFixed(4)}`, `${trial.seconds.toFixed(1)} s`];
+  const price = trial.cost_usd === null ? "price unknown" : `$${trial.cost_usd.toFixed(4)}`;
+  const ended = trial.termination && `ended with ${trial.termination}`;
+  const facts = [parts, ended, calls, price, `${trial.seconds.toFixed(1)} s`];
   const head = element("div", "head");
-  head.append(element("strong", "", `${trial.status}, ${reward}. `), trial.detail);
+  head.append(element("strong", "", `${trial.status}, ${reward}. `), trial.detail || trial.wrong);
   head.append(element("p", "faint", facts.filter(Boolean).join(" · ")));
   for (const note of trial.notes) head.append(element("p", "faint", note));
   box.replaceChildren(head, ...trial.turns.map(turn), ...trial.end.map(remark));
@@ -176,7 +189,7 @@ function step(by) {
   const visible = rows();
   const at = visible.findIndex((row) => row.dataset.task === opened?.task);
   const next = visible[at + by];
-  if (next) openTask(next.dataset.task);
+  if (next) openTask(next.dataset.task, opened.agent);
 }
 
 // -- links inside the page
@@ -220,8 +233,9 @@ function replaceIfChanged(old, html) {
 // Each section is replaced where it differs; what a person has opened or chosen stays, and where somebody is at work
 // it waits.
 async function refresh(version) {
-  const page = await (await fetch("./")).text();
-  const fresh = new DOMParser().parseFromString(page, "text/html");
+  const answer = await fetch("./");
+  if (!answer.ok) throw new Error(answer.status);
+  const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
   const open = new Set(all("details[open][id]").map((one) => one.id));
   const [find, kind] = [$("#find").value, $("#show").value];
   let waits = false;
@@ -256,6 +270,13 @@ document.addEventListener("mouseover", (event) => {
 document.addEventListener("click", (event) => {
   const cell = event.target.closest(".map td");
   if (cell) openCell(cell);
+  const group = event.target.closest("[data-find]");
+  if (group) {
+    $("#find").value = group.dataset.find;
+    applyFilters();
+    $("#tasks").scrollIntoView();
+    $("#find").focus();
+  }
   const button = event.target.closest(".map th button");
   if (button) openTask(button.closest("tr").dataset.task);
 });
