@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autoharness.config import Experiment
+from autoharness.config import SEQUENTIAL, Experiment
 from autoharness.iterations import ACCEPTED, REFUSED, REJECTED, Edit, Iteration, Iterations
 from autoharness.ledger import Baseline, Gate, Ledger, Look, Record
 from autoharness.policy import Side
@@ -38,13 +38,14 @@ class Night:
     seed: int = 0
     trials: int = 1
     """Of each task, for a score; said in the settings, and not run."""
+    gate: str = SEQUENTIAL
 
 
 def make_night(folder: Path, night: Night) -> Store:
     """Writes the vault and returns it."""
     store, draw = Store(folder), random.Random(night.seed)
     ledger, iterations = Ledger(store, MEASURE), Iterations(store)
-    settings = Experiment(agent_model="offline/clerk", trials=night.trials).to_json()
+    settings = Experiment(agent_model="offline/clerk", trials=night.trials, gate=night.gate).to_json()
     common: Any = {"measure": MEASURE, "measured": "made up", "experiment": settings, "tasks": HELD_OUT}
     incumbent = store.keep_agent(b"# the baseline\n")
     rate, before = 0.4, _run(store, night, draw, incumbent, 0.4)

@@ -1,6 +1,7 @@
 """`python report.py --export`: what other programs read; nothing held out in it, but where a person reveals it."""
 
 import csv
+import io
 import json
 import sys
 import zipfile
@@ -28,6 +29,7 @@ from autoharness.stats import pass_hat_k
 from autoharness.store import Store
 from autoharness.tables import MOST_CHARS, fitting, harmless
 from autoharness.tau import Tau2
+from benchmarks.report_vault import Night, make_night
 
 TRIALS = 3
 FORMULA = "=cmd|' /C calc'!A0"
@@ -428,3 +430,26 @@ def test_its_options_go_with_it_alone(option: list[str], capsys: pytest.CaptureF
         main(["--verify", *option])
     assert ended.value.code == 3
     assert "does not go with --verify" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "|", "\t"])
+def test_a_cell_is_no_formula_whichever_sign_ends_one(delimiter: str) -> None:
+    """A spreadsheet of another language takes a semicolon."""
+    file = io.BytesIO()
+    tables.write_csv(file, iter([{"detail": 'x;=HYPERLINK("http://evil","a");|-1\t@x\n+1', "reward": -1.0}]))
+    rows = csv.reader(io.StringIO(file.getvalue().decode()), delimiter=delimiter)
+    cells = [cell.strip().lstrip('"') for row in list(rows)[1:] for cell in row]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "@")) or cell.startswith("-1\t")]
+
+
+@pytest.mark.parametrize("text", ["#N/A", "#REF!"])
+def test_a_text_is_no_error_of_a_workbook(text: str) -> None:
+    assert tables.harmless(text) == f"'{text}"
+
+
+def test_the_best_version_stands_first_whatever_its_score(tmp_path: Path) -> None:
+    """Each version was found better than the one before: a luckier score of an earlier one says nothing."""
+    store = make_night(tmp_path / "vault", Night(8, ["1", "2"]))
+    ledger = Ledger(store)
+    assert [row["version"] for row in ranking(store)] == ["iteration 8", "iteration 4", "baseline"]
+    assert ledger.best.iteration == 8

@@ -1,13 +1,14 @@
 """The ledger keeps what was measured and decided, in order, through kills, and shows every change made by hand."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from autoharness.errors import UserError
-from autoharness.ledger import Baseline, Gate, Ledger, Look, Record, mend
+from autoharness.ledger import Baseline, Gate, Ledger, Look, Record, mend, read
 from autoharness.store import Store
 from autoharness.suite import Record as SuiteRecord
 
@@ -47,10 +48,10 @@ def test_only_recorded_candidates_are_versions_and_fill_the_suite(store: Store, 
     _record(ledger, _gate(ledger, "c", 0.6, promoted=["2", "3"], promotion_trials=3))
     _gate(ledger, "d")
     _record(ledger, _gate(ledger, "e", 0.55, promoted=["4"], promotion_trials=3))
-    for read in (ledger, Ledger(store, "m")):
-        assert [(one.iteration, one.row.agent) for one in read.versions] == [(0, "a"), (1, "c"), (2, "e")]
-        assert read.suite == dict.fromkeys("234", SuiteRecord(3, 3))
-        assert read.best.iteration == 2
+    for again in (ledger, Ledger(store, "m")):
+        assert [(one.iteration, one.row.agent) for one in again.versions] == [(0, "a"), (1, "c"), (2, "e")]
+        assert again.suite == dict.fromkeys("234", SuiteRecord(3, 3))
+        assert again.best.iteration == 2
 
 
 def test_what_is_read_is_what_was_written(store: Store, ledger: Ledger) -> None:
@@ -204,3 +205,23 @@ def test_a_last_line_that_only_its_end_is_missing_of_counts(store: Store, three:
 
 def test_a_whole_ledger_needs_no_mending(store: Store, three: list[str]) -> None:
     assert mend(store) == [] and _lines(store) == three
+
+
+def test_whoever_reads_while_a_row_is_appended_finds_a_whole_ledger(tmp_path: Path) -> None:
+    """The head is written after its row: a reader takes it first, or it would miss rows that are there."""
+    store = Store(tmp_path / "race")
+    ledger = Ledger(store, "m")
+    ledger.append(Baseline("m", "a"))
+    done = threading.Event()
+
+    def append() -> None:
+        for _ in range(60):
+            ledger.append(Baseline("m", "a"))
+        done.set()
+
+    writer = threading.Thread(target=append)
+    writer.start()
+    while not done.is_set():
+        assert list(read(store))
+    writer.join()
+    assert len(list(read(store))) == 61

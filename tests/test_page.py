@@ -3,19 +3,21 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from autoharness.ledger import Ledger
+from autoharness.ledger import Baseline, Confirmation, Gate, Ledger, Look, Record
 from autoharness.overview import Overview, score_of
 from autoharness.page import View, page
+from autoharness.policy import Side
 from autoharness.results import slug
 from autoharness.spending import CODER
 from autoharness.store import Store
 from autoharness.trials import Trials
-from benchmarks.report_vault import HELD_OUT, Night, make_night
+from benchmarks.report_vault import HELD_OUT, MEASURE, Night, make_night
 
 TASKS = [str(number) for number in range(30)]
 MARKUP = "<img src=x onerror=\"document.title='hacked'\"></script><script>document.title='hacked'</script>{{ 7 * 7 }}"
@@ -321,3 +323,110 @@ def test_what_is_left_out_is_said(night: Store, opened: Open, monkeypatch: pytes
     tab = opened(page(_view(night)))
     said = tab.locator("#tasks > p.faint").last.inner_text()
     assert re.match(r"\d+ of the conversations are not in this file", said)
+
+
+def _text(html: str, name: str) -> str:
+    """What stands in the element with this id, without its markup."""
+    [(_, found)] = re.findall(rf'<(\w+)[^>]* id="{name}"[^>]*>(.*?)</\1>', html, re.DOTALL)
+    return " ".join(re.sub(r"<[^>]*>", " ", found).split())
+
+
+@pytest.mark.parametrize(
+    ("rewards", "says"),
+    [
+        ([0.0, 1.0], "yes: +100.0 points"),
+        ([1.0, 0.0], "no, worse: -100.0 points"),
+        ([0.5, 0.5], "no: +0.0 points"),
+    ],
+    ids=["better", "worse", "open"],
+)
+def test_a_confirmation_says_what_it_found(rewards: list[float], says: str, tmp_path: Path) -> None:
+    store = make_night(tmp_path / "vault", Night(4, TASKS[:2]))
+    ledger = Ledger(store)
+    looks = [
+        Look(side, f"held-{task}", number, reward)
+        for side, reward in zip((Side.INCUMBENT, Side.CANDIDATE), rewards, strict=True)
+        for task in range(30)
+        for number in range(2)
+    ]
+    fields = {"measure": ledger.measure, "agent": ledger.best.row.agent, "split": "test", "looks": looks}
+    ledger.append(Confirmation(**fields, tasks=HELD_OUT, experiment=ledger.best.row.experiment))  # type: ignore[arg-type]
+    html = page(_view(store))
+    assert _text(html, "confirmed") == says
+    result = _text(html, "result")
+    assert (
+        f"{100 * rewards[0]:.1f} % to {100 * rewards[1]:.1f} %, 30 tasks \N{MULTIPLICATION SIGN} 2 trials of test"
+        in result
+    )
+    assert ("the interval holds 0" in result) == (rewards[0] == rewards[1])
+    assert "The number to tell others is the confirmed one." in result
+    assert "It is of the gate's own tasks" in result
+
+
+def test_the_ratchet_has_words_of_its_own(tmp_path: Path) -> None:
+    store = make_night(tmp_path / "vault", Night(4, TASKS[:2], gate="ratchet"))
+    html = page(_view(store))
+    assert "is that of the very trials it was chosen by, so it is too high" in _text(html, "result")
+    assert "by other trials" not in html and "stops as soon as it knows enough" not in html
+    assert "The bar rises" not in html and "tasks compared" in html
+
+
+def test_what_infrastructure_took_is_said(tmp_path: Path) -> None:
+    store = make_night(tmp_path / "vault", Night(0, TASKS[:2]))
+    row = Ledger(store).versions[0].row
+    (store.folder / "ledger.jsonl").unlink()
+    (store.folder / "ledger.head.json").unlink()
+    held_out = {task: None if task in HELD_OUT[:3] else 1.0 for task in HELD_OUT}
+    Ledger(store, row.measure).append(replace(row, held_out=held_out, val_score=1.0))
+    assert f"{len(HELD_OUT) - 3} of {len(HELD_OUT) - 3} passed, 3 lost to infrastructure" in _text(
+        page(_view(store)), "result"
+    )
+
+
+def test_a_task_that_another_measure_holds_out_is_nowhere_on_the_page(tmp_path: Path) -> None:
+    """It was a train task of the edits on this page: neither what they fixed nor what they predicted names it."""
+    store = make_night(tmp_path / "vault", Night(4, ["plain", "hidden-by-now"], every_edit=True))
+    assert "hidden-by-now" in page(_view(store))
+    other = Baseline("another", "a", experiment={"domain": "retail"}, tasks=["hidden-by-now"])
+    Ledger(store, "another").append(other)
+    ledger = Ledger(store)
+    ledger.append(replace(ledger.all_rows[0], measure=MEASURE, number=-1))  # the newest row is this measure's again
+    html = page(_view(store))
+    assert Overview.of(store).ledger.measure == MEASURE
+    assert "plain" in html and "hidden-by-now" not in html
+
+
+def test_an_edit_by_hand_and_another_measure_s_money(tmp_path: Path) -> None:
+    store = make_night(tmp_path / "vault", Night(4, TASKS[:2]))
+    ledger = Ledger(store)
+    best, agent = ledger.best, store.keep_agent(b"# by hand\n")
+    fields = {"measure": ledger.measure, "agent": agent, "incumbent": best.row.agent, "verdict": "accepted"}
+    gate = ledger.append(Gate(**fields, experiment=best.row.experiment, order="x", val_score=0.5))  # type: ignore[arg-type]
+    ledger.append(Record(measure=ledger.measure, agent=agent, gate=gate.number, iteration=5))
+    store.append_line("spending.jsonl", {"iteration": 99, "usd": {"agent": 7.0}})
+    html = page(_view(store))
+    assert "iteration 5, by hand" in html and 'id="attempt-5"' in html
+    assert re.fullmatch(
+        r"\$\S+: \$3.20 by the loop, \$\S+ by prepare and by hand; and \$7.00 under other settings",
+        _text(html, "spent"),
+    )
+    assert "Not run on all train tasks, and left out: iteration 5." in html
+
+
+def test_a_cell_of_the_baseline_opens_one_conversation(html: str, opened: Open) -> None:
+    tab = opened(html, width=390)
+    tab.locator(f'tr[data-task="{slug("3")}"] td').first.click()
+    tab.wait_for_selector("dialog[open] .turn")
+    assert tab.locator(".pane:visible").count() == 1
+
+
+def test_on_a_phone_the_version_that_was_asked_for_is_in_sight(html: str, opened: Open) -> None:
+    tab = opened(html, width=390, height=844)
+    tab.locator(f'tr[data-task="{slug("3")}"] td').nth(4).click()
+    tab.wait_for_selector("dialog[open] .turn")
+    box = tab.locator(".pane").nth(1).bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 391
+    assert tab.locator(".pane select").nth(1).evaluate("one => one.selectedOptions[0].text").startswith("iteration 4")
+    tab.locator("#next").click()
+    tab.get_by_role("heading", name="Task 4", exact=True).wait_for()
+    assert tab.locator(".pane select").nth(1).evaluate("one => one.selectedOptions[0].text").startswith("iteration 4")

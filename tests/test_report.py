@@ -117,3 +117,17 @@ def test_an_option_that_does_not_belong_is_refused(options: list[str], capsys: p
         main(options)
     assert ended.value.code == 3
     assert "does not go with" in capsys.readouterr().err
+
+
+def test_a_diff_holds_nothing_that_a_terminal_would_obey(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In a pipe neither: it may end in a pager."""
+    (tmp_path / "checkout").mkdir()
+    monkeypatch.chdir(tmp_path / "checkout")
+    make_night(default_vault(), Night(4, ["1"], "\x1b]0;owned\x07 and \u202e backwards"))
+    assert main(["--diff", "4"]) == 0
+    printed = capsys.readouterr()
+    assert "+# ]0;owned and  backwards" in printed.out
+    assert not {"\x1b", "\x07", "\u202e"} & set(printed.out)
+    assert printed.err == "[report] from the baseline to iteration 4\n"

@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +178,45 @@ def test_the_command_serves_until_ctrl_c(prepared: Checkout) -> None:
         assert _get(line.split()[1])[0] == 200
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == 130
+
+
+def test_what_comes_to_be_shown_while_it_serves_is_counted_too(store: Store) -> None:
+    """Another measure in the same vault, after the start; and again only where there is more."""
+    with _serving(store, reveal=True) as server:
+        assert store.reveals("retail") == 0
+        _get(server.address)
+        _get(server.address)
+        assert store.reveals("retail") == 1
+        ledger = Ledger(store)
+        settings = ledger.versions[0].row.experiment | {"domain": "airline"}
+        row = replace(ledger.versions[0].row, measure="another", experiment=settings, number=-1)
+        Ledger(store, "another").append(row)
+        assert 'id="revealed"' in _get(server.address)[1]
+        assert store.reveals("airline") == 1
+
+
+def test_the_revealed_page_has_an_address_of_its_own(store: Store) -> None:
+    with _serving(store) as plain, _serving(store, reveal=True) as revealed:
+        assert plain.address.split("/")[3] != revealed.address.split("/")[3]
+        assert _get(f"{plain.address.rsplit('/', 2)[0]}/{revealed.address.split('/')[3]}/")[0] == 404
+
+
+def test_a_vault_that_goes_and_comes_again_is_shown_again(browser: Any, store: Store) -> None:
+    from playwright.sync_api import expect
+
+    ledger = store.folder / "ledger.jsonl"
+    context = browser.new_context()
+    context.set_default_timeout(15_000)
+    tab = context.new_page()
+    with _serving(store) as server:
+        tab.goto(server.address)
+        ledger.rename(ledger.with_suffix(".away"))
+        (store.folder / "ledger.head.json").rename(store.folder / "head.away")
+        tab.wait_for_selector("#lost")
+        (store.folder / "head.away").rename(store.folder / "ledger.head.json")
+        ledger.with_suffix(".away").rename(ledger)
+        _one_more_iteration(store)
+        expect(tab.locator("#map thead th")).to_have_count(6)
+        assert tab.locator("header h1").count() == 1
+        expect(tab.locator("#lost")).to_have_count(0)
+    context.close()

@@ -203,3 +203,30 @@ def test_a_reader_sees_the_old_text_or_the_new_one_at_any_time(tmp_path: Path) -
         seen.add(path.read_text())
     writer.join()
     assert seen <= set(texts)
+
+
+def test_whoever_asks_whether_it_is_locked_keeps_nobody_from_locking_it(store: Store) -> None:
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            store.is_locked()
+
+    lookers = [threading.Thread(target=look) for _ in range(3)]
+    for looker in lookers:
+        looker.start()
+    try:
+        for _ in range(50):
+            with store.lock():
+                assert store.is_locked()
+    finally:
+        done.set()
+        for looker in lookers:
+            looker.join()
+
+
+def test_one_lock_says_nothing_of_another(store: Store) -> None:
+    with store.lock("loop.lock"):
+        assert store.is_locked("loop.lock") and not store.is_locked()
+        with store.lock(), pytest.raises(UserError, match="another command is at work"), store.lock("loop.lock"):
+            pass

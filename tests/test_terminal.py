@@ -127,7 +127,7 @@ def test_watch_follows_a_real_loop_to_its_end(prepared: Checkout) -> None:
         drain.join()
     assert watched.returncode == 0 and watched.stdout == ""
     said = watched.stderr
-    assert "[watch] iteration 1, edit since" in said
+    assert re.search(r"\[watch\] iteration 1, \w+ since", said)
     assert re.search(r"\[watch\] iteration 1: (accepted|rejected|refused)  helps", said)
     assert re.search(r"\[watch\] iteration 2: \w+ +hurts", said)
     assert re.search(r"\[watch\] ended on .*: max_iterations: 2 of 2 iterations are done\n\[watch\] spent \$0", said)
@@ -157,3 +157,46 @@ def _read(descriptor: int) -> bytes:
         return os.read(descriptor, 65536)
     except OSError:  # the other side is closed
         return b""
+
+
+def test_words_of_a_coding_agent_are_no_markup_in_the_title_either(store: Store) -> None:
+    note_end(store, "the coding agent fails: exit code 1: [/tmp/x] [bold]no \x1b[2J")
+    text = _shown(store)
+    assert "exit code 1: [/tmp/x] [bold]no" in text and "\x1b" not in text
+
+
+def test_a_panel_that_cannot_be_shown_stops_no_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reason to patch: every file that it reads is checked, so that nothing is known to make it fail."""
+    monkeypatch.setattr(Panel, "_read", lambda self: 1 / 0)
+    assert "the panel cannot be shown: ZeroDivisionError" in _shown(store)
+
+
+@pytest.mark.parametrize("line", ['{"iteration": 1, "usd": [1]}', '{"iteration": [1], "usd": {"agent": "x"}}', "[]"])
+def test_a_damaged_line_of_spending_is_left_out(line: str, store: Store) -> None:
+    with (store.folder / "spending.jsonl").open("a") as file:
+        file.write(f"{line}\n")
+    assert "spent by the loop: $4.0000" in _shown(store)
+
+
+def test_the_chart_fits_a_narrow_terminal(store: Store) -> None:
+    from rich.console import Console
+
+    for width in (40, 80):
+        console = Console(file=io.StringIO(), width=width, record=True)
+        console.print(Panel(store).show(width))
+        lines = console.export_text().splitlines()
+        assert any(line.startswith("│  100 %") for line in lines)
+        assert sum(line.startswith("│        o") for line in lines) == 1
+    assert all(len(line) <= 3 + 7 for line in chart(Overview.of(store), 3))
+
+
+def test_a_dumb_terminal_gets_lines(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setenv("TERM", "dumb")
+    stream = Terminal()
+    with dashboard(store, stream) as progress:
+        progress.say("a line")
+    assert stream.getvalue() == "[benchmark] a line\n"
