@@ -243,7 +243,7 @@ def _attempt(attempt: Attempt, view: View) -> Json:
         "attempt": attempt,
         "note": edit.note.strip() if edit else "",
         "remarks": edit.remarks if edit else [],
-        "changes": [f"{what}: {_named(tasks)}" for what, tasks in (("better", better), ("worse", worse)) if tasks],
+        "changes": [f"{what} in {_named(tasks)}" for what, tasks in (("better", better), ("worse", worse)) if tasks],
         "facts": " · ".join(filter(None, facts)),
         "diff": list(_diff_lines(diff)),
     }
@@ -251,7 +251,7 @@ def _attempt(attempt: Attempt, view: View) -> Json:
 
 def _named(tasks: Sequence[str]) -> str:
     more = f" and {len(tasks) - _MOST_NAMED} more" if len(tasks) > _MOST_NAMED else ""
-    return f"{len(tasks)} tasks, {', '.join(tasks[:_MOST_NAMED])}{more}"
+    return f"{len(tasks)} task{'s' if len(tasks) > 1 else ''}: {', '.join(tasks[:_MOST_NAMED])}{more}"
 
 
 def _diff_lines(diff: str) -> Iterator[tuple[str, str]]:
