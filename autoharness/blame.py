@@ -20,7 +20,7 @@ Json = dict[str, Any]
 _READING = ("get_", "find_", "list_", "search_", "check_", "calculate", "think", "transfer_to_human")
 """How the names of tools begin that change nothing."""
 _RECORD = re.compile(r"[^.\[]+\.[^.\[]+(\.[^.\[]+|\[\d+\])?")
-"""The beginning of a difference's path, such as `agent.orders.#W1603792` or `agent.lines[1]`."""
+"""The beginning of a difference's path, such as `agent.orders.#W1` or `agent.lines[1]`."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from autoharness.store import Store
 
 MEASURE = "measure"
 HELD_OUT = [f"held-{number}" for number in range(8)]
-_ENDS = (ACCEPTED, REJECTED, REJECTED, REFUSED)
+_ENDS = (REJECTED, REJECTED, REJECTED, REFUSED)
 _TIME = "2026-11-26T01:00:00+00:00"
 
 
@@ -39,6 +39,8 @@ class Night:
     trials: int = 1
     """Of each task, for a score; said in the settings, and not run."""
     gate: str = SEQUENTIAL
+    accepted: int = 4
+    """One edit in so many is."""
 
 
 def make_night(folder: Path, night: Night) -> Store:
@@ -55,7 +57,7 @@ def make_night(folder: Path, night: Night) -> Store:
         Baseline(**common, agent=incumbent, held_out=scores, train=before, val_score=_mean(scores), score_looks=looks)
     )
     for number in range(1, night.edits + 1):
-        end = _ENDS[number % len(_ENDS)] if number % 7 else REJECTED
+        end = REJECTED if number % 7 == 0 else ACCEPTED if number % night.accepted == 0 else _ENDS[number % 4]
         source = f"# the baseline\n# edit {number}\n# {night.text}\n"
         agent = store.keep_agent(source.encode())
         gained = rate + (0.005 if end == ACCEPTED else -0.01)
