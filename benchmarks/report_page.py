@@ -22,11 +22,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from conftest import CHROMIUM_FLAGS  # noqa: E402
 
 from autoharness.page import View, page  # noqa: E402
-from autoharness.task_map import State, TaskRow, task_rows  # noqa: E402
 from autoharness.trials import Trials  # noqa: E402
 from benchmarks.report_vault import Night, make_night  # noqa: E402
-
-LEVELS = {State.NOT_RUN: None, State.LOST: None, State.FAILED: 0.0, State.FLAKY: 0.5, State.PASSED: 1.0}
 
 
 def main() -> None:
@@ -44,7 +41,7 @@ def main() -> None:
         ours.write_text(page(view))
         made_s = time.monotonic() - started
         theirs = Path(folder) / "plotly.html"
-        theirs.write_text(_peer(task_rows(view.overview, view.trials, view.tasks)))
+        theirs.write_text(_peer(view))
         print(f"page: {made_s:.1f} s to make, {ours.stat().st_size / 1e6:.1f} MB, {len(view.shown)} conversations")
         print(f"plotly: {theirs.stat().st_size / 1e6:.1f} MB, the map alone")
         opened, peer, read = _timed(ours, theirs, options.rounds)
@@ -52,11 +49,11 @@ def main() -> None:
     print(f"find a task and read its conversation: {median(read):.2f} s")
 
 
-def _peer(rows: list[TaskRow]) -> str:
+def _peer(view: View) -> str:
     import plotly.graph_objects as graph
 
-    cells = [[LEVELS[cell.state] for cell in row.cells] for row in rows]
-    html: str = graph.Figure(graph.Heatmap(z=cells, y=[row.task_id for row in rows])).to_html(include_plotlyjs=True)
+    cells = [[cell.reward for cell in view.map.row(task_id)] for task_id in view.tasks]
+    html: str = graph.Figure(graph.Heatmap(z=cells, y=list(view.tasks))).to_html(include_plotlyjs=True)
     return html
 
 
