@@ -93,8 +93,7 @@ def _history(earlier: Sequence[Iteration]) -> list[str]:
     fixed, wanted = (sum(numbers) for numbers in zip(*(one.hits for one in earlier), strict=True))
     lines = []
     for one in earlier[-_MOST_ITERATIONS:]:
-        idea = (one.edit.note.strip().splitlines() or [""])[0][:200] if one.edit else ""
-        lines.append(f"- iteration {one.number}, {one.end}: {idea}")
+        lines.append(f"- iteration {one.number}, {one.end}: {one.idea[:200]}")
         lines += [f"  - {reason}" for reason in one.reasons[:3]]
         lines += [f"  - {line}" for line in changes_lines(one)]
     if wanted:

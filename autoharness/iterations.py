@@ -82,6 +82,11 @@ class Iteration:
     finished: str = ""
 
     @property
+    def idea(self) -> str:
+        """In the coding agent's words: the first line of its note."""
+        return (self.edit.note.strip().splitlines() or [""])[0] if self.edit else ""
+
+    @property
     def seen(self) -> Rewards:
         """The edit's rewards in all train tasks that it was run on."""
         return {**self.screening, **self.after}

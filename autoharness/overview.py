@@ -11,7 +11,7 @@ from typing import Any
 from autoharness.comparison import Comparison, Score
 from autoharness.contest import policy_of
 from autoharness.errors import UserError
-from autoharness.iterations import ACCEPTED, Iteration, Iterations
+from autoharness.iterations import Iteration, Iterations
 from autoharness.iterations import diff as unified_diff
 from autoharness.ledger import Confirmation, Gate, Ledger, Version
 from autoharness.spending import Spent, spent, spent_by_iteration
@@ -43,9 +43,7 @@ class Attempt:
 
     @property
     def idea(self) -> str:
-        """In the coding agent's words: the first line of its note."""
-        note = self.iteration.edit.note if self.iteration and self.iteration.edit else ""
-        return (note.strip().splitlines() or [""])[0]
+        return self.iteration.idea if self.iteration else ""
 
     @property
     def why(self) -> str:
@@ -53,15 +51,11 @@ class Attempt:
         asked = self.gate is not None and self.gate.asked and len(self.reasons) > 1
         return self.reasons[1 if asked else 0] if self.reasons else ""
 
-    @property
-    def accepted(self) -> bool:
-        return self.end == ACCEPTED
-
     @cached_property
     def differences(self) -> list[float]:
         """Candidate minus incumbent, in the gate's pairs of trials; empty where the holdout was not asked.
 
-        The gate stopped when it knew enough: what it accepted looks better in them than it is.
+        The gate stopped when it knew enough: what it accepted looks better in them than it is, what it rejected worse.
         """
         return policy_of(self.gate).differences(self.gate.seen) if self.gate and self.gate.asked else []
 

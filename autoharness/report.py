@@ -73,7 +73,7 @@ def main(arguments: list[str]) -> int:
 def _parser() -> Parser:
     parser = Parser(
         prog="report.py",
-        description="Show what was measured, and whether it holds.",
+        description="What happened as one page, what was measured, and whether it holds.",
         epilog="Exit codes: 0 done, 1 --verify found something, 2 undecided (infrastructure), 3 misuse.",
     )
     one = parser.add_mutually_exclusive_group()

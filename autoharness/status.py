@@ -105,8 +105,7 @@ def not_enforced_lines(iterations: list[Iteration]) -> list[str]:
 
 def summary(iteration: Iteration) -> str:
     """One line: "iteration 7: accepted  mend-tool-names: tools are called by names they do not have"."""
-    idea = (iteration.edit.note.strip().splitlines() or [""])[0] if iteration.edit else ""
-    return f"iteration {iteration.number}: {iteration.end:9} {one_line(idea, 90)}"
+    return f"iteration {iteration.number}: {iteration.end:9} {one_line(iteration.idea, 90)}"
 
 
 def _open_lines(iterations: list[Iteration], store: Store) -> list[str]:
