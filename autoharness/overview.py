@@ -55,7 +55,7 @@ class Attempt:
     def differences(self) -> list[float]:
         """Candidate minus incumbent, in the gate's pairs of trials; empty where the holdout was not asked.
 
-        The gate stopped when it knew enough: what it accepted looks better in them than it is, what it rejected worse.
+        The gate stopped when it knew enough: what it accepted looks better in them than it is, the rest worse.
         """
         return policy_of(self.gate).differences(self.gate.seen) if self.gate and self.gate.asked else []
 
