@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from autoharness.ledger import Measured
 from autoharness.overview import Overview
 from autoharness.results import Usage
-from autoharness.spending import CODER, counted_trials
+from autoharness.spending import CODER, counted_trials, trial_name
 from autoharness.store import Store
 from autoharness.trials import Kept
 
@@ -52,9 +52,8 @@ class Costs:
         for kept in trials:
             for role, used in kept.outcome.usage.items():
                 usage[role] = usage.get(role, Usage()) + used
-        paid = counted_trials(store)
-        outcomes = [one.outcome for one in trials]
-        outside = [one for one in outcomes if (one.trial.task_id, one.trial.number, one.trial.agent) not in paid]
+        paid = counted_trials(store, {one.iteration.number for one in overview.attempts if one.iteration})
+        outside = [one.outcome for one in trials if trial_name(one.outcome.trial) not in paid]
         loop_usd = sum(one.spent.total for one in overview.attempts)
         edits = [one.iteration.edit for one in overview.attempts if one.iteration and one.iteration.edit]
         coding = Coding(

@@ -131,7 +131,10 @@ def ranking(store: Store) -> list[Row]:
 
 def _ranked(version: Version, kept: list[Kept], train: set[str]) -> Row:
     row, own = version.row, [one.outcome for one in kept if one.outcome.trial.agent == version.row.agent]
-    seen = rewards_by_task(outcome for outcome in own if outcome.trial.task_id in train)
+    scored = [
+        one for one in own if one.trial.number < row.experiment["trials"]
+    ]  # further ones were bought for a reason
+    seen = rewards_by_task(outcome for outcome in scored if outcome.trial.task_id in train)
     scores = [reward for reward in settled_looks(row.score_looks).values() if reward is not None]
     low, high = mean_interval(scores)
     return {

@@ -125,6 +125,7 @@ class Iterations:
     def set_aside_damaged(self) -> None:
         """For the loop, which writes them: a file that cannot be read is kept, and its number is not used again."""
         for path in sorted(self._store.folder.glob("iterations/*/iteration.json")):
+            path.read_bytes()  # raises where it cannot be read at all: that is no damage
             if _read(path) is None:
                 path.rename(path.with_suffix(".damaged"))
 

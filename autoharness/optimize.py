@@ -28,7 +28,16 @@ from autoharness.record import check_repository
 from autoharness.runner import TauBenchRunner
 from autoharness.spending import spent
 from autoharness.stats import score_line
-from autoharness.status import LOOP_LOCK, clean_up, not_enforced_lines, note_end, note_limits, status_lines, summary
+from autoharness.status import (
+    LOOP_LOCK,
+    clean_up,
+    not_enforced_lines,
+    note_end,
+    note_limits,
+    note_phase,
+    status_lines,
+    summary,
+)
 from autoharness.store import Store, default_vault
 from autoharness.terminal import dashboard, watch
 from autoharness.workspace import WORKSPACE, set_aside_edited
@@ -56,6 +65,7 @@ def main(arguments: list[str]) -> int:
         note_limits(store, {name: getattr(experiment, name) for name in _LIMITS})
         coder = Coder(chosen(experiment), experiment)
         measure = _ready(experiment, store, workers)
+        note_phase(store, 0, "starting")
         for line in [_headline(coder, experiment), *_lines_of(coder)]:
             print(f"[optimize] {line}", file=sys.stderr, flush=True)
         try:

@@ -50,21 +50,25 @@ class View:
     store: Store
     overview: Overview
     trials: Sequence[Kept]
-    """Of the measure: all of them. Only totals are shown of those that are not of `tasks`."""
-    tasks: Sequence[str]
-    """Whose single results and conversations are shown."""
+    """Of the measure: all of them. Of those of other tasks than `tasks` only totals are shown."""
+    train: Sequence[str]
     held_out: Sequence[str]
-    """Those of them that a person has revealed."""
+    """Those that a person has revealed."""
 
     @classmethod
     def of(cls, store: Store, trials: Trials, reveal: bool) -> "View":
         """`trials`: kept by whoever looks again. `reveal`: held-out tasks too. Raises UserError."""
         overview = Overview.of(store)
         found = trials.of(overview.ledger)
-        tasks = train_tasks(overview.ledger, [one.iteration for one in overview.attempts if one.iteration])
+        train = train_tasks(overview.ledger, [one.iteration for one in overview.attempts if one.iteration])
         others = dict.fromkeys(kept.outcome.trial.task_id for kept in found if reveal)
-        held_out = [task_id for task_id in others if task_id not in tasks]
-        return cls(store, overview, found, [*tasks, *held_out], held_out)
+        held_out = [task_id for task_id in others if task_id not in train]
+        return cls(store, overview, found, train, held_out)
+
+    @property
+    def tasks(self) -> list[str]:
+        """Whose single results and conversations are shown."""
+        return [*self.train, *self.held_out]
 
     @cached_property
     def shown(self) -> list[Kept]:
@@ -75,7 +79,7 @@ class View:
 
     @cached_property
     def map(self) -> TaskMap:
-        return TaskMap(self.overview, self.trials, self.tasks)
+        return TaskMap(self.overview, self.trials, self.train, self.held_out)
 
     def conversations_of(self, task: str) -> list[Json]:
         """Of one task, named by its slug; see `conversations.listed`."""

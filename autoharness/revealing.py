@@ -36,13 +36,17 @@ class Reveal:
         self._command, self._store = command, store
         self._counted: set[tuple[str, str]] = set()
 
-    def count(self, tasks: Collection[str], ledger: Ledger) -> None:
-        """`tasks`: the held-out ones of the ledger's measure whose single results are about to be shown."""
+    def count(self, tasks: Collection[str], ledger: Ledger) -> bool:
+        """`tasks`: the held-out ones of the ledger's measure whose single results are about to be shown.
+
+        Returns whether there were some that had not been counted.
+        """
         settings = ledger.versions[-1].row.experiment
         shown = {(settings["domain"], task_id) for task_id in tasks}
         if shown <= self._counted:
-            return
-        self._counted |= shown
+            return False
         of = len(set(tasks).union(*(row.tasks for row in ledger.rows)))
         entry = {"command": self._command, "domain": settings["domain"], "split": settings["gate_split"]}
         self._store.count_holdout({**entry, "tasks": len(tasks), "of": of, "revealed": True})
+        self._counted |= shown
+        return True

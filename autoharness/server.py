@@ -88,13 +88,14 @@ class _Pages:
     def _view(self) -> tuple[str, View]:
         """The vault as it is now. Raises UserError where there is no baseline yet."""
         with self._reading:
-            version = made_of(self._store)
-            if self._read is None or self._read[0] != version:
+            while self._read is None or self._read[0] != made_of(self._store):
+                version = made_of(self._store)  # before it is read: what changes meanwhile is read again
                 view = View.of(self._store, self._trials, self._reveal is not None)
-                if self._reveal:
-                    self._reveal.count(view.held_out, view.overview.ledger)
-                    version = made_of(self._store)  # which the count has changed
+                if self._reveal and self._reveal.count(view.held_out, view.overview.ledger):
+                    continue  # which has changed it
                 self._read = (version, view)
+                break
+            assert self._read
             return self._read
 
 
@@ -124,6 +125,7 @@ def _handler(pages: _Pages, token: str) -> type[BaseHTTPRequestHandler]:
                 self._answer(503, "text/html", f"<!doctype html>{again}<p>{html.escape(str(error))}")
 
         def _answer(self, status: int, kind: str, text: str) -> None:
+            self.connection.settimeout(None)  # a large page over a slow line takes its time
             content = text.encode(errors="backslashreplace")
             self.send_response(status)
             for name, value in {**_HEADERS, "Content-Type": f"{kind}; charset=utf-8"}.items():

@@ -11,13 +11,13 @@ with us. And a simulation may be dearer than any before it: max_simulation_cost_
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from autoharness.budget import RunBudget
 from autoharness.config import Experiment
-from autoharness.results import Outcome
+from autoharness.results import Outcome, Trial
 from autoharness.store import Store, now
 
 FILE = "spending.jsonl"
@@ -72,10 +72,14 @@ def spent_by_iteration(store: Store) -> dict[int, Spent]:
     return found
 
 
-def counted_trials(store: Store) -> set[tuple[str, int, str]]:
-    """Task, number and agent file of each simulation that the loop has paid for."""
-    trials = [entry.get("trial") for _, entry in _entries(store)]
-    return {(trial[0], trial[1], trial[2]) for trial in trials if isinstance(trial, list) and len(trial) == 3}
+def counted_trials(store: Store, iterations: Collection[int]) -> set[str]:
+    """`trial_name` of each simulation that the loop has paid for in these iterations."""
+    return {json.dumps(entry.get("trial")) for number, entry in _entries(store) if number in iterations}
+
+
+def trial_name(trial: Trial) -> str:
+    """As lines of the file name it."""
+    return json.dumps([trial.task_id, trial.number, trial.agent])
 
 
 def _entries(store: Store) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -84,7 +88,7 @@ def _entries(store: Store) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             entry = json.loads(line)
             number, amounts = entry["iteration"], [*entry["usd"].values(), entry.get("assumed_usd", 0.0)]
-            sound = type(number) is int and all(0 <= float(amount) < math.inf for amount in amounts)
+            sound = type(number) is int and all(type(usd) in (int, float) and 0 <= usd < math.inf for usd in amounts)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             continue
         if sound:
@@ -112,7 +116,7 @@ def settle(store: Store, iteration: int) -> None:
     """
     meter = store.folder / FILE
     last_ns = meter.stat().st_mtime_ns if meter.exists() else 0
-    counted = {json.dumps(json.loads(line).get("trial")) for line in store.read_lines(FILE)}
+    counted = {json.dumps(entry.get("trial")) for _, entry in _entries(store)}
     for path in sorted((store.folder / "trials").glob("*.json")):
         if path.stat().st_mtime_ns >= last_ns:
             outcome = Outcome.from_json(json.loads(path.read_text(encoding="utf-8"))["outcome"])

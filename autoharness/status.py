@@ -76,7 +76,6 @@ def clean_up(store: Store) -> None:
     left = Path(note.worktree or "/")
     if left.name.startswith(PREFIX):
         Worktree(left).remove()
-    note_phase(store, 0, "starting")
 
 
 def status_lines(store: Store) -> list[str]:

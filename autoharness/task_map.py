@@ -6,12 +6,14 @@ They only tell what flakes. A change is the difference of these results against 
 with: single trials are noisy, and an edit that changes nothing changes some of them.
 """
 
+import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
+from autoharness.iterations import REPEATED
 from autoharness.overview import Attempt, Overview
 from autoharness.results import mean, passed
 from autoharness.trials import Kept
@@ -61,9 +63,15 @@ class Prediction:
 class TaskMap:
     """Of the train tasks, or whichever a page shows."""
 
-    def __init__(self, overview: Overview, trials: Sequence[Kept], tasks: Sequence[str]) -> None:
-        """`trials`: of the measure, whatever their task."""
-        self._overview, self.tasks = overview, tasks
+    def __init__(
+        self, overview: Overview, trials: Sequence[Kept], tasks: Sequence[str], held_out: Collection[str] = ()
+    ) -> None:
+        """`trials`: of the measure, whatever their task. `tasks`: train tasks.
+
+        `held_out`: tasks that a person has revealed: they have rows, and nothing else is made of them. A gate's
+        trials have other numbers, so that all of them count there.
+        """
+        self._overview, self.tasks, self._held_out = overview, tasks, set(held_out)
         self._rewards: dict[tuple[str, str], dict[int, float]] = {}
         self._wrong: dict[tuple[str, str], dict[int, str]] = {}
         for kept in trials:
@@ -145,11 +153,13 @@ class TaskMap:
 
     def _changed(self, attempt: Attempt, task_id: str) -> Cell:
         cell, pair = self._cell(attempt.agent, task_id), self._pair(attempt, task_id)
-        change = (pair[1] > pair[0]) - (pair[1] < pair[0]) if pair else 0
+        change = (pair[1] > pair[0]) - (pair[1] < pair[0]) if pair and cell.state != State.LOST else 0
         return Cell(cell.state, cell.reward, cell.flaky, change)
 
     def _pair(self, attempt: Attempt, task_id: str) -> tuple[float, float] | None:
         """The rewards of incumbent and edit, over the trials of a score that both have; None where there are none."""
+        if attempt.end == REPEATED:  # its trials are an earlier attempt's
+            return None
         before, after = (dict(self._scored(agent, task_id)) for agent in (attempt.incumbent, attempt.agent))
         both = sorted(before.keys() & after.keys())
         if not both:
@@ -157,9 +167,9 @@ class TaskMap:
         return mean(before[number] for number in both) or 0.0, mean(after[number] for number in both) or 0.0
 
     def _cell(self, agent: str, task_id: str) -> Cell:
-        if (agent, task_id) in self._lost:
-            return Cell(State.LOST)
         rewards = [reward for _, reward in self._scored(agent, task_id)]
+        if (agent, task_id) in self._lost and len(rewards) < self._overview.trials:
+            return Cell(State.LOST)
         if not rewards:
             return Cell(State.NOT_RUN)
         passes = sum(map(passed, rewards))
@@ -177,7 +187,8 @@ class TaskMap:
     def _scored(self, agent: str, task_id: str) -> Iterator[tuple[int, float]]:
         """Numbers and rewards of the trials that make its score, in order."""
         rewards: Mapping[int, float] = self._rewards.get((agent, task_id), {})
-        yield from ((number, rewards[number]) for number in sorted(rewards) if number < self._overview.trials)
+        most = math.inf if task_id in self._held_out else self._overview.trials
+        yield from ((number, rewards[number]) for number in sorted(rewards) if number < most)
 
 
 def _lost(overview: Overview) -> set[tuple[str, str]]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.config import SEQUENTIAL, Experiment
+from autoharness.contest import FIRST_TRIAL
 from autoharness.iterations import ACCEPTED, REFUSED, REJECTED, Edit, Iteration, Iterations
 from autoharness.ledger import Baseline, Gate, Ledger, Look, Record
 from autoharness.policy import Side
@@ -74,6 +75,7 @@ def make_night(folder: Path, night: Night) -> Store:
                     answered=end,
                     reasons=["the regression suite is empty", night.text],
                     order=str(number),
+                    incumbent_first_trial=FIRST_TRIAL,
                     looks=[
                         *_looks(store, draw, incumbent, Side.INCUMBENT, rate, 0),
                         *_looks(store, draw, incumbent, Side.INCUMBENT, rate, 1),
@@ -139,8 +141,9 @@ def _looks(store: Store, draw: random.Random, agent: str, side: Side, rate: floa
     looks = []
     for task_id in HELD_OUT:
         reward = float(draw.random() < rate)
-        key = _keep(store, Trial(task_id, number, number, agent), reward, _conversation("held out: hush", reward))
-        looks.append(Look(side, task_id, number, reward, key))
+        trial = Trial(task_id, FIRST_TRIAL + number, number, agent)
+        key = _keep(store, trial, reward, _conversation("held out: hush", reward))
+        looks.append(Look(side, task_id, trial.number, reward, key))
     return looks
 
 

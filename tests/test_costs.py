@@ -60,5 +60,6 @@ def test_money_is_the_loop_s_or_not_and_of_this_measure_or_not(store: Store) -> 
     store.append_line(FILE, entry)
     assert _costs(store).outside_usd == pytest.approx(before.outside_usd)
     assert _costs(store).loop_usd == pytest.approx(1.8)
-    store.append_line(FILE, {"iteration": 99, "usd": {"agent": 7.0}})
+    store.append_line(FILE, entry | {"iteration": 99, "usd": {"agent": 7.0}, "trial": ["1", 0, trial.agent]})
+    assert _costs(store).outside_usd == pytest.approx(before.outside_usd), "it was paid again under these settings"
     assert (_costs(store).loop_usd, _costs(store).others_usd) == (pytest.approx(1.8), pytest.approx(7.0))

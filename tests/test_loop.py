@@ -20,6 +20,7 @@ from solver import Solver
 from autoharness.iterations import Iteration, Iterations
 from autoharness.ledger import Ledger
 from autoharness.spending import spent
+from autoharness.status import note_end
 from autoharness.store import Store
 from autoharness.tau import Tau2
 
@@ -234,6 +235,14 @@ def test_it_does_not_go_on_over_the_users_own_changes(prepared: Checkout) -> Non
     done = checkout.run("optimize.py")
     assert done.returncode == 3 and "agent/agent.py is not the version that is kept" in done.stderr
     assert checkout.agent.read_text().endswith("# mine\n")
+
+
+def test_a_mistake_at_the_start_leaves_what_the_last_run_said(prepared: Checkout) -> None:
+    note_end(Store(prepared.vault), "max_hours: 8 of 8 hours are over")
+    checkout = _configured(prepared, "helps", seed=77)
+    done = checkout.run("optimize.py")
+    assert done.returncode == 3 and "no baseline for" in done.stderr
+    assert "max_hours: 8 of 8 hours are over" in checkout.run("optimize.py", "--status").stdout
 
 
 def test_mini_swe_agent_edits_through_the_whole_loop_where_another_one_had_failed(prepared: Checkout) -> None:

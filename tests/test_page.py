@@ -16,6 +16,7 @@ from autoharness.policy import Side
 from autoharness.results import slug
 from autoharness.spending import CODER
 from autoharness.store import Store
+from autoharness.task_map import State
 from autoharness.trials import Trials
 from benchmarks.report_vault import HELD_OUT, MEASURE, Night, make_night
 
@@ -230,11 +231,18 @@ def test_nothing_of_a_held_out_task_is_in_it(html: str, night: Store) -> None:
 
 
 def test_what_was_revealed_is_in_it_and_said(tmp_path: Path) -> None:
-    store = make_night(tmp_path / "vault", Night(2, TASKS[:3]))
+    """Its cells say how it went and open; what is said of train tasks stays as it was."""
+    store = make_night(tmp_path / "vault", Night(4, TASKS[:3]))
     store.count_holdout({"command": "report.py", "domain": "retail", "revealed": True})
-    html = page(_view(store, reveal=True))
+    plain, revealed = _view(store), _view(store, reveal=True)
+    html = page(revealed)
     assert HELD_OUT[0] in html and "shown 1 time" in html
-    assert "hush" in json.dumps(_view(store, reveal=True).conversations_of(slug(HELD_OUT[0])))
+    assert "hush" in json.dumps(revealed.conversations_of(slug(HELD_OUT[0])))
+    cells = [revealed.map.row(task_id) for task_id in HELD_OUT]
+    assert all(row[0].state != State.NOT_RUN and row[4].state != State.NOT_RUN for row in cells)
+    assert not any(cell.change for row in cells for cell in row if cell.state == State.NOT_RUN)
+    for name in ("complete", "groups", "repeated", "predictions"):
+        assert getattr(revealed.map, name) == getattr(plain.map, name)
 
 
 def test_text_cannot_become_markup(tmp_path: Path, opened: Open) -> None:
@@ -430,3 +438,19 @@ def test_on_a_phone_the_version_that_was_asked_for_is_in_sight(html: str, opened
     tab.locator("#next").click()
     tab.get_by_role("heading", name="Task 4", exact=True).wait_for()
     assert tab.locator(".pane select").nth(1).evaluate("one => one.selectedOptions[0].text").startswith("iteration 4")
+
+
+def test_the_viewer_says_where_a_conversation_is_missing(
+    night: Store, opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reason to patch: the bound is 100 MB. The best version's are carried first, the baseline's not."""
+    view = _view(night)
+    best = sum(kept.size for kept in view.shown if kept.outcome.trial.agent == view.overview.best.row.agent)
+    monkeypatch.setattr("autoharness.conversations.MOST_BYTES", best)
+    tab = opened(page(view))
+    tab.locator(f'tr[data-task="{slug("3")}"] td').first.click()
+    tab.wait_for_selector("dialog[open]")
+    assert "There is no conversation here. It is not in this file" in tab.locator(".trial").first.inner_text()
+    assert tab.locator(".pane select").first.evaluate("one => one.selectedOptions[0].text") == "choose a version"
+    tab.locator(".pane select").first.select_option(index=1)
+    assert tab.locator(".pane").first.locator(".turn").count() > 2

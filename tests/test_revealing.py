@@ -31,6 +31,17 @@ def test_what_is_shown_again_is_counted_once_and_what_is_new_again(store: Store)
     assert store.reveals("retail") == 3
 
 
+def test_what_could_not_be_counted_is_not_counted_as_such(store: Store) -> None:
+    """A full disk, and then room again: a reason to stand in for a method."""
+    reveal, ledger = Reveal("report.py", store), Ledger(store)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(OSError):
+        patch.setattr(store, "count_holdout", lambda entry: open(store.folder))  # noqa: PTH123, SIM115
+        reveal.count(HELD_OUT[:1], ledger)
+    assert reveal.count(HELD_OUT[:1], ledger)
+    assert not reveal.count(HELD_OUT[:1], ledger)
+    assert store.reveals("retail") == 1
+
+
 def test_it_may_lie_in_the_vault_or_elsewhere_but_in_no_checkout(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

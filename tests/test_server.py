@@ -21,6 +21,7 @@ from autoharness.errors import UserError
 from autoharness.iterations import Iterations
 from autoharness.ledger import Ledger
 from autoharness.live import Live
+from autoharness.page import View
 from autoharness.progress import Progress
 from autoharness.results import Outcome, Status, Trial, slug
 from autoharness.server import Server
@@ -220,3 +221,24 @@ def test_a_vault_that_goes_and_comes_again_is_shown_again(browser: Any, store: S
         assert tab.locator("header h1").count() == 1
         expect(tab.locator("#lost")).to_have_count(0)
     context.close()
+
+
+@pytest.mark.parametrize("reveal", [False, True])
+def test_a_step_of_the_loop_while_the_vault_is_read_is_not_missed(
+    reveal: bool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reason to patch: the step falls into the reading."""
+    reads = View.of
+
+    def meanwhile(*arguments: Any) -> View:
+        view = reads(*arguments)
+        if Iterations(store).all()[-1].number == 3:
+            _one_more_iteration(store)
+        return view
+
+    monkeypatch.setattr(View, "of", meanwhile)
+    with _serving(store, reveal=reveal) as server:
+        _get(server.address)
+        html = _get(server.address)[1]
+        assert 'id="attempt-4"' in html
+        assert json.loads(_get(f"{server.address}now")[1])["version"] in html

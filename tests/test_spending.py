@@ -1,6 +1,7 @@
 """A cap caps: no simulation is begun that could pass it, and what was spent is known after a kill."""
 
 import json
+import os
 from collections import deque
 from pathlib import Path
 
@@ -121,6 +122,10 @@ def test_what_was_kept_and_not_counted_when_a_kill_came_is_counted_once(tmp_path
     _budget(store).add(_outcome(1.0))
     store.keep({"trial": 1}, _outcome(1.0))
     store.keep({"trial": 2}, Outcome(Trial("2", 0, 1), Status.PASSED, 1.0, usage={"user": Usage(cost_usd=2.0)}))
+    before_ns = (store.folder / FILE).stat().st_mtime_ns
+    with (store.folder / FILE).open("a") as file:  # damaged lines are left out, and in nobody's way
+        file.write('{"iteration": 1, "us\n[1]\n{"iteration": 1, "usd": {"agent": "9"}}\n')
+    os.utime(store.folder / FILE, ns=(before_ns, before_ns))
     for _ in range(2):
         settle(store, iteration=3)
         assert spent(store).total == 3.0 and spent(store, 3).usd["user"] == 2.0

@@ -130,6 +130,28 @@ def test_predictions_count_what_was_run_with_both(store: Store) -> None:
     )
 
 
+def test_what_repeats_an_earlier_edit_changes_and_predicts_nothing(store: Store) -> None:
+    """Its agent file's trials are the earlier one's."""
+    _run(store, _baseline(store), a=[0.0])
+    agent = _edit(store, fixes=["a"])
+    _run(store, agent, a=[1.0])
+    iterations = Iterations(store)
+    last = iterations.all()[-1]
+    iterations.save(
+        type(last)(**vars(last) | {"number": 2, "end": "repeated", "started": "2026-11-26T02:00:00+00:00"})
+    )
+    found = _map(store)
+    assert [cell.change for cell in found.row("a")] == [0, 1, 0]
+    assert [one.attempt.short for one in found.predictions] == ["1"]
+
+
+def test_what_was_lost_and_is_there_by_now_is_not_lost(store: Store) -> None:
+    _run(store, _baseline(store), a=[0.0], b=[0.0])
+    _run(store, _edit(store, after={"a": None, "b": None}), a=[1.0])
+    assert _map(store).row("a")[1] == Cell(State.PASSED, 1.0, change=1)
+    assert _map(store).row("b")[1] == Cell(State.LOST)
+
+
 def test_groups_are_of_versions_and_tasks_that_compare(store: Store) -> None:
     """By the first trial that failed among those that make a score."""
     _run(store, _baseline(store), a=[1.0, 0.0], b=[0.0, 0.0], c=[0.0])

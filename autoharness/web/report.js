@@ -74,7 +74,8 @@ function moveIn(event) {
 
 function openCell(cell) {
   if (cell.className.charAt(0) === "n") return;
-  openTask(cell.parentElement.dataset.task, map().tHead.rows[0].cells[cell.cellIndex].dataset.agent);
+  const head = map().tHead.rows[0].cells[cell.cellIndex];
+  openTask(cell.parentElement.dataset.task, head.dataset);
 }
 
 // -- the viewer
@@ -93,13 +94,14 @@ async function trialsOf(task) {
   return new Response(stream).json();
 }
 
-async function openTask(task, agent) {
+// `chosen`: the agent file that was asked for, and the one that it was compared with; else the first and the best.
+async function openTask(task, chosen) {
   const row = all("tbody tr", map()).find((one) => one.dataset.task === task);
   if (!row) return;
   const trials = await trialsOf(task);
-  opened = { task, agent, from: opened?.from ?? document.activeElement };
+  opened = { task, chosen, from: opened?.from ?? document.activeElement };
   $("#viewer-task").textContent = `Task ${$("button", row).textContent}`;
-  const [left, right] = sides(trials, agent);
+  const [left, right] = sides(trials, chosen);
   const panes = all(".pane");
   $(".panes").classList.toggle("single", left === right);
   fill(panes[0], trials, left);
@@ -111,15 +113,16 @@ async function openTask(task, agent) {
   history.replaceState(null, "", `#task-${task}`);
 }
 
-// The version that was asked for on the right, that which it was compared with on the left; else first and best.
-function sides(trials, agent) {
-  const heads = all("th[data-agent]", map());
-  const wanted = agent ?? map().dataset.best;
-  const incumbent = heads.find((head) => head.dataset.agent === wanted)?.dataset.incumbent;
+// The version that was asked for on the right, that which it was compared with on the left; -1 where there is none.
+function sides(trials, chosen) {
   const first = (whose) => trials.findIndex((trial) => trial.agent === whose);
-  const right = first(wanted);
-  const left = first(agent ? incumbent : map().dataset.baseline);
-  return right < 0 && left < 0 ? [0, 0] : [left < 0 ? right : left, right < 0 ? left : right];
+  if (chosen) {
+    const right = first(chosen.agent);
+    return [chosen.incumbent ? first(chosen.incumbent) : right, right];
+  }
+  const [left, right] = [first(map().dataset.baseline), first(map().dataset.best)];
+  if (left < 0 && right < 0) return [0, 0];
+  return [left < 0 ? right : left, right < 0 ? left : right];
 }
 
 function fill(pane, trials, chosen) {
@@ -129,8 +132,9 @@ function fill(pane, trials, chosen) {
     option.value = number;
     return option;
   });
-  select.disabled = !options.length;
-  select.replaceChildren(...options);
+  const none = element("option", "", "choose a version");
+  none.value = -1;
+  select.replaceChildren(...(chosen < 0 ? [none] : []), ...options);
   select.value = chosen;
   select.onchange = () => show(pane, trials[select.value]);
   show(pane, trials[chosen]);
@@ -140,7 +144,8 @@ function show(pane, trial) {
   const box = $(".trial", pane);
   box.scrollTop = 0;
   if (!trial) {
-    box.replaceChildren(element("p", "faint", "This conversation is not in the file: python report.py --serve shows all."));
+    const why = live ? "Infrastructure took it." : "It is not in this file, and python report.py --serve shows it, or infrastructure took it.";
+    box.replaceChildren(element("p", "faint", `There is no conversation here. ${why}`));
     return;
   }
   const reward = trial.reward === null ? "no reward" : `reward ${trial.reward}`;
@@ -189,7 +194,7 @@ function step(by) {
   const visible = rows();
   const at = visible.findIndex((row) => row.dataset.task === opened?.task);
   const next = visible[at + by];
-  if (next) openTask(next.dataset.task, opened.agent);
+  if (next) openTask(next.dataset.task, opened.chosen);
 }
 
 // -- links inside the page
@@ -273,9 +278,10 @@ document.addEventListener("click", (event) => {
   const group = event.target.closest("[data-find]");
   if (group) {
     $("#find").value = group.dataset.find;
+    $("#show").value = "";
     applyFilters();
     $("#tasks").scrollIntoView();
-    $("#find").focus();
+    group.blur();
   }
   const button = event.target.closest(".map th button");
   if (button) openTask(button.closest("tr").dataset.task);
