@@ -75,10 +75,12 @@ def watch(store: Store) -> int:
 
 def _news(store: Store) -> Iterator[str]:
     """A line whenever the loop says something new, or more of a run is done; ends with the loop."""
-    said, ends = "", max(0, len(_finished(store)) - _VERDICTS)
+    said, version, finished = "", made_of(store), _finished(store)
+    ends = max(0, len(finished) - _VERDICTS)
     while True:
         now = Now.of(store)
-        finished = _finished(store)
+        if (found := made_of(store)) != version:
+            version, finished = found, _finished(store)
         yield from (f"[watch] {summary(one.iteration)}" for one in finished[ends:] if one.iteration)
         ends = max(ends, len(finished))
         tenths = [10 * (run.done * 10 // max(1, run.total)) for run in now.runs]
