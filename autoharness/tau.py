@@ -562,12 +562,16 @@ def _databases(environment: Any) -> Json:
 
 
 def _data_files(domain: str) -> dict[str, str]:
-    """SHA-256 of each file of the domain's data and of the user simulator's guidelines, by path."""
+    """SHA-256 of each file of the domain's data and of the user simulator's guidelines, by path.
+
+    Not of bytecode: telecom's data has a program in it, and what an installer compiles differs from one to the next.
+    """
     from tau2.utils.utils import DATA_DIR
 
     root = Path(DATA_DIR) / "tau2"
     folders = [root / "domains" / domain.removesuffix("-workflow"), root / "user_simulator"]
-    files = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    found = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = [path for path in found if path.suffix != ".pyc"]
     if not files:
         raise SetupError(f"tau2's data is not in {root}: python prepare.py fetches it, or set TAU2_DATA_DIR")
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

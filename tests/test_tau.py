@@ -177,3 +177,10 @@ def test_a_call_that_breaks_tau2_is_the_agents_fault(simulator: Callable[..., An
 )
 def test_which_powers_are_refused(expression: Any, refused: bool) -> None:
     assert takes_for_ever(expression) == refused
+
+
+def test_bytecode_beside_the_data_is_no_part_of_it(tau2: Tau2) -> None:
+    """It differs between two installations of the same data, whose scores compare."""
+    files = tau2.facts("telecom").data_files
+    assert "domains/telecom/tasks.json" in files
+    assert not [name for name in files if name.endswith(".pyc")]
