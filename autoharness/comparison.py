@@ -7,7 +7,7 @@ from statistics import fmean
 from autoharness.ledger import Confirmation, Look
 from autoharness.policy import Side
 from autoharness.results import Rewards, by_task, passed
-from autoharness.stats import difference_interval, mean_interval, sign_test
+from autoharness.stats import difference_interval, in_points, mean_interval, sign_test
 
 TaskRewards = Mapping[str, Sequence[float]]
 """By task: the rewards of its trials."""
@@ -86,9 +86,7 @@ class Comparison:
 
     @property
     def points(self) -> str:
-        """Such as "+30.0 points, 95 % interval +11.4 to +45.8"."""
-        low, high = self.interval
-        return f"{100 * self.difference:+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
+        return in_points(self.differences)
 
 
 def sides_of(row: Confirmation) -> tuple[TaskRewards, TaskRewards]:

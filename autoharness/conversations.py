@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from autoharness.blame import remarks
-from autoharness.results import Outcome, by_task, passed
+from autoharness.results import Outcome, by_task, known_cost, passed
 from autoharness.trials import Kept
 
 MOST_BYTES = 100_000_000
@@ -84,7 +84,7 @@ def _shown(outcome: Outcome, name: str, wrong: str) -> Json:
         "parts": outcome.reward_info.get("reward_breakdown") or {},
         "seconds": outcome.duration_s,
         "calls": {role: usage.calls + usage.cached_calls for role, usage in outcome.usage.items()},
-        "cost_usd": None if any(usage.uncosted_calls for usage in outcome.usage.values()) else outcome.cost_usd,
+        "cost_usd": known_cost(outcome.usage.values()),
     }
 
 

@@ -9,12 +9,10 @@ from dataclasses import dataclass
 
 from autoharness.ledger import Measured
 from autoharness.overview import Overview
-from autoharness.results import Usage
+from autoharness.results import ROLES, Usage
 from autoharness.spending import CODER, counted_trials, trial_name
 from autoharness.store import Store
 from autoharness.trials import Kept
-
-ROLES = ("agent", "user", "judge")
 
 
 @dataclass(frozen=True)

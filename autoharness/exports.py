@@ -24,11 +24,11 @@ from autoharness.errors import UserError
 from autoharness.iterations import Iterations
 from autoharness.ledger import Ledger, Version, settled_looks
 from autoharness.overview import Overview
-from autoharness.results import by_task, mean, passed, rewards_by_task
+from autoharness.results import by_task, known_cost, mean, passed, rewards_by_task
 from autoharness.revealing import Reveal, place_of
 from autoharness.stats import mean_interval, pass_hat_k
 from autoharness.store import Store, replacing, write_json
-from autoharness.tables import Row, Simulation, check_openpyxl, known_cost, write_csv, write_workbook
+from autoharness.tables import Row, Simulation, check_openpyxl, write_csv, write_workbook
 from autoharness.tau2_results import chosen, results_of
 from autoharness.trials import Kept, Trials, train_tasks
 
@@ -54,7 +54,7 @@ def export(wanted: Wanted, store: Store) -> int:
     overview = Overview.of(store)
     ledger = overview.ledger
     version = ledger.version(wanted.version or "best")
-    train = set(train_tasks(ledger, Iterations(store).all(ledger.measure)))
+    train = set(overview.train)
     found = _of(version, Trials(store).of(ledger), wanted)
     kept = [one for one in found if wanted.reveal or one.outcome.trial.task_id in train]
     if not kept:
@@ -131,9 +131,8 @@ def ranking(store: Store) -> list[Row]:
 
 def _ranked(version: Version, kept: list[Kept], train: set[str]) -> Row:
     row, own = version.row, [one.outcome for one in kept if one.outcome.trial.agent == version.row.agent]
-    scored = [
-        one for one in own if one.trial.number < row.experiment["trials"]
-    ]  # further ones were bought for a reason
+    trials = row.experiment.get("trials", 1)  # further ones were bought because something had failed
+    scored = [outcome for outcome in own if outcome.trial.number < trials]
     seen = rewards_by_task(outcome for outcome in scored if outcome.trial.task_id in train)
     scores = [reward for reward in settled_looks(row.score_looks).values() if reward is not None]
     low, high = mean_interval(scores)

@@ -15,7 +15,7 @@ from typing import Any
 
 from autoharness.progress import Progress
 from autoharness.results import Trial
-from autoharness.store import Store, now
+from autoharness.store import Store, is_held, now
 
 _FILE = "live.json"
 
@@ -119,12 +119,9 @@ def _is_locked(folder: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return is_held(descriptor)
     finally:
         os.close(descriptor)
-    return False
 
 
 def _read(file: Path) -> Going | None:

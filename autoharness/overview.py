@@ -17,6 +17,7 @@ from autoharness.ledger import Confirmation, Gate, Ledger, Version
 from autoharness.spending import Spent, spent, spent_by_iteration
 from autoharness.status import LOOP_LOCK, Note, noted
 from autoharness.store import Store
+from autoharness.trials import train_tasks
 
 UNDER_WAY = "under way"
 
@@ -95,6 +96,11 @@ class Overview:
     def settings(self) -> dict[str, Any]:
         """Of the newest row that has some."""
         return next(row.experiment for row in reversed(self.ledger.rows) if row.experiment)
+
+    @cached_property
+    def train(self) -> list[str]:
+        """The tasks whose single results and conversations anybody may see."""
+        return train_tasks(self.ledger, [one.iteration for one in self.attempts if one.iteration])
 
     @property
     def trials(self) -> int:

@@ -24,7 +24,7 @@ from autoharness.results import Usage, slug
 from autoharness.spending import CODER
 from autoharness.store import Store, now
 from autoharness.task_map import Cell, State, TaskMap
-from autoharness.trials import Kept, Trials, train_tasks
+from autoharness.trials import Kept, Trials
 from autoharness.watch import Now
 
 _WEB = Path(__file__).with_name("web")
@@ -60,10 +60,9 @@ class View:
         """`trials`: kept by whoever looks again. `reveal`: held-out tasks too. Raises UserError."""
         overview = Overview.of(store)
         found = trials.of(overview.ledger)
-        train = train_tasks(overview.ledger, [one.iteration for one in overview.attempts if one.iteration])
         others = dict.fromkeys(kept.outcome.trial.task_id for kept in found if reveal)
-        held_out = [task_id for task_id in others if task_id not in train]
-        return cls(store, overview, found, train, held_out)
+        held_out = [task_id for task_id in others if task_id not in overview.train]
+        return cls(store, overview, found, overview.train, held_out)
 
     @property
     def tasks(self) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from autoharness.results import Rewards, mean
 from autoharness.sequential import bar, detectable_gain, operating_point, walk
-from autoharness.stats import difference_interval
+from autoharness.stats import in_points
 
 _ROUNDING = 1e-9
 """Sums of the same numbers in another order differ by less."""
@@ -148,11 +148,7 @@ class Sequential:
         lost = sum(reward is None for reward in seen.values())
         lines = [f"{sum(known):+.1f} tasks ahead after {len(known)} pairs of trials; accepted at {self.bar:+.1f}"]
         if known:
-            low, high = difference_interval(known)
-            points = (
-                f"{100 * sum(known) / len(known):+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
-            )
-            lines += [f"difference {points}", self._power(known)]
+            lines += [f"difference {in_points(known)}", self._power(known)]
         lines += self._void(seen)
         if lost:
             lines.append(f"{lost} trials could not be evaluated; the same command runs those again")

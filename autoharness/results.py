@@ -16,6 +16,9 @@ VERIFIED = "scored the same on tau2's plain path"
 PLAINLY = "run once more on tau2's plain path"
 """How the note of one begins that shared databases could not give."""
 
+ROLES = ("agent", "user", "judge")
+"""Whose LLM calls a simulation has."""
+
 _Value = TypeVar("_Value")
 
 Rewards = Mapping[str, float | None]
@@ -113,6 +116,12 @@ class Outcome:
     @property
     def cost_usd(self) -> float:
         return sum(usage.cost_usd for usage in self.usage.values())
+
+
+def known_cost(usages: Iterable[Usage]) -> float | None:
+    """In US dollars; None where some call's model has no known price."""
+    usages = list(usages)
+    return None if any(usage.uncosted_calls for usage in usages) else sum(usage.cost_usd for usage in usages)
 
 
 def passed(reward: float | None) -> bool:

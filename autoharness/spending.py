@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from autoharness import results
 from autoharness.budget import RunBudget
 from autoharness.config import Experiment
 from autoharness.results import Outcome, Trial
@@ -22,7 +23,7 @@ from autoharness.store import Store, now
 
 FILE = "spending.jsonl"
 CODER = "coding agent"
-ROLES = (CODER, "agent", "user", "judge")
+ROLES = (CODER, *results.ROLES)
 _ROUNDING = 1e-9
 
 

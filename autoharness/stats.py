@@ -47,6 +47,12 @@ def difference_interval(differences: Sequence[float]) -> tuple[float, float]:
     return max(-1.0, total / n - spread), min(1.0, total / n + spread)
 
 
+def in_points(differences: Sequence[float]) -> str:
+    """Such as "+30.0 points, 95 % interval +11.4 to +45.8"."""
+    low, high = difference_interval(differences)
+    return f"{100 * fmean(differences):+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
+
+
 def sign_test(better: int, worse: int) -> float:
     """The two-sided p-value of the exact sign test (for rewards of 0 and 1: McNemar's exact test).
 

@@ -191,14 +191,19 @@ class Store:
     def is_locked(self, name: str = "lock") -> bool:
         """Whether a command is at work on it, in whichever container."""
         with (self.folder / name).open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+            return is_held(file.fileno())
 
     def _trial(self, key: Json) -> Path:
         return self.folder / "trials" / f"{digest(key)}.json"
+
+
+def is_held(descriptor: int) -> bool:
+    """Whether another process has locked what this descriptor is of."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _is_json(text: str) -> bool:

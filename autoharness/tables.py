@@ -15,10 +15,9 @@ from datetime import datetime
 from typing import Any, BinaryIO
 
 from autoharness.errors import UserError
-from autoharness.results import Outcome, Usage, passed
+from autoharness.results import ROLES, Outcome, Usage, known_cost, passed
 from autoharness.trials import Kept
 
-ROLES = ("agent", "user", "judge")
 MOST_CHARS = 32_767
 """In one cell of Excel, in the UTF-16 units that it counts."""
 MOST_ROWS = 1_048_576
@@ -97,12 +96,6 @@ class Simulation:
                 _RAW: json.dumps(message),
             }
             before = message
-
-
-def known_cost(usages: Iterable[Usage]) -> float | None:
-    """In US dollars; None where some call's model has no known price."""
-    usages = list(usages)
-    return None if any(usage.uncosted_calls for usage in usages) else sum(usage.cost_usd for usage in usages)
 
 
 def harmless(cell: Cell) -> Cell:

@@ -19,7 +19,7 @@ from autoharness.results import mean, passed
 from autoharness.trials import Kept
 
 _MOST_LOST = 0.2
-"""A version that was run on fewer of the train tasks is no column of the failure groups."""
+"""The share of the train tasks that a version may lack and still be a column of the failure groups."""
 
 
 class State(StrEnum):
@@ -97,10 +97,9 @@ class TaskMap:
 
     def changes(self, attempt: Attempt) -> tuple[list[str], list[str]]:
         """The tasks that went better with it than before, and those that went worse."""
-        cells = {task_id: self._changed(attempt, task_id).change for task_id in self.tasks}
-        return [task for task, change in cells.items() if change > 0], [
-            t for t, change in cells.items() if change < 0
-        ]
+        changed = {task_id: self._changed(attempt, task_id).change for task_id in self.tasks}
+        better, worse = ([task_id for task_id in self.tasks if changed[task_id] == way] for way in (1, -1))
+        return better, worse
 
     @cached_property
     def predictions(self) -> list[Prediction]:

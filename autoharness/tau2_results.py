@@ -18,7 +18,7 @@ from autoharness.config import Experiment
 from autoharness.errors import UserError
 from autoharness.executor import LocalExecutor
 from autoharness.ledger import Version
-from autoharness.results import Outcome, Status, Usage, by_task
+from autoharness.results import Outcome, Status, Usage, by_task, known_cost
 from autoharness.store import now
 from autoharness.trials import Kept
 
@@ -104,8 +104,8 @@ def _simulation(kept: Kept, outcome: Outcome) -> Json:
         "end_time": (started + timedelta(seconds=outcome.duration_s)).isoformat(),
         "duration": outcome.duration_s,
         "termination_reason": _AGENT_ERROR if _broke_off(outcome) else outcome.termination,
-        "agent_cost": _cost(outcome, "agent"),
-        "user_cost": _cost(outcome, "user"),
+        "agent_cost": known_cost([outcome.usage.get("agent", Usage())]),
+        "user_cost": known_cost([outcome.usage.get("user", Usage())]),
         "reward_info": _broken_off(outcome) if _broke_off(outcome) else outcome.reward_info,
         "messages": outcome.messages,
     }
@@ -120,9 +120,3 @@ def _broken_off(outcome: Outcome) -> Json:
     note = f"Simulation terminated prematurely. Termination reason: {_AGENT_ERROR}"
     ours = {"status": outcome.status, "detail": outcome.detail}
     return {"reward": 0.0, "reward_basis": None, "info": {"note": note, "auto_harness": ours}}
-
-
-def _cost(outcome: Outcome, role: str) -> float | None:
-    """In US dollars; None where some call's model has no known price."""
-    usage = outcome.usage.get(role, Usage())
-    return None if usage.uncosted_calls else usage.cost_usd
