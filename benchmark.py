@@ -7,9 +7,9 @@ if __name__ == "__main__":
     import autoharness
 
     autoharness.begin()
-from autoharness.benchmark import BenchmarkRunner, TauBenchRunner, main, run_door
+from autoharness.benchmark import BenchmarkRunner, Check, Result, Simulation, Step, TauBenchRunner, main, run_door
 
-__all__ = ["BenchmarkRunner", "TauBenchRunner"]
+__all__ = ["BenchmarkRunner", "Check", "Result", "Simulation", "Step", "TauBenchRunner"]
 
 if __name__ == "__main__":
     run_door(main)

@@ -13,15 +13,17 @@ from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
 from autoharness.holdout import Shown, shown
 from autoharness.ledger import Ledger
 from autoharness.measure import Measure
+from autoharness.own_benchmark import Check, Result, Simulation
 from autoharness.results import EVALUATED, PLAINLY, VERIFIED, Outcome, Status, natural_order, passed, rewards_by_task
 from autoharness.runner import Bench, BenchmarkRunner, Run, TauBenchRunner, last_statuses
 from autoharness.scrub import one_line
 from autoharness.stats import score_line
 from autoharness.store import Store, default_vault
+from autoharness.tasks import Step
 from autoharness.terminal import dashboard
 from autoharness.workspace import Changes, export_train_results
 
-__all__ = ["BenchmarkRunner", "TauBenchRunner", "main", "run_door"]
+__all__ = ["BenchmarkRunner", "Check", "Result", "Simulation", "Step", "TauBenchRunner", "main", "run_door"]
 
 _FAILED = {Status.FAILED, Status.AGENT_ERROR, Status.TIMED_OUT}
 _RERUN = {"failed": _FAILED, "errors": set(Status) - EVALUATED, "all": set(Status) - {Status.PASSED}}
@@ -36,7 +38,7 @@ def main(arguments: list[str]) -> int:
         return _dry_run(resolved, options.json)
     with (
         dashboard(Store(default_vault())) as progress,
-        TauBenchRunner.of(resolved.experiment, progress=progress).open() as bench,
+        BenchmarkRunner.of(resolved.experiment, progress=progress).open() as bench,
     ):
         task_ids = _choose(options, named, bench.measure)
         run = bench.run(task_ids, "benchmark.py", options.reveal_held_out)
@@ -149,16 +151,15 @@ def _failed_before(kind: str, experiment: Experiment, candidates: list[str], hid
 
 def _dry_run(resolved: Resolved, as_json: bool) -> int:
     settings = resolved.experiment.to_json()
-    measure = TauBenchRunner.of(resolved.experiment).measure()
-    sizes, tau2 = {name: len(ids) for name, ids in measure.splits.items()}, measure.tau2
+    measure = BenchmarkRunner.of(resolved.experiment).measure()
+    sizes = {name: len(ids) for name, ids in measure.splits.items()}
     if as_json:
-        print(
-            json.dumps({"experiment": settings, "sources": resolved.sources, "tau2": tau2, "splits": sizes}, indent=1)
-        )
+        document = {"experiment": settings, "sources": resolved.sources, measure.kind: measure.benchmark}
+        print(json.dumps({**document, "splits": sizes}, indent=1))
         return 0
     for name, value in settings.items():
         print(f"{name}: {json.dumps(value)}  ({resolved.sources[name]})")
-    print(f"tau2: {tau2['flavour']} {tau2['version']}, data {tau2['data_checksum'][:12]}")
+    print(f"{measure.kind}: {measure.installed}, data {measure.benchmark['data_checksum'][:12]}")
     print(f"splits: {', '.join(f'{name} {size}' for name, size in sizes.items())}")
     return 0
 

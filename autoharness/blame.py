@@ -129,6 +129,9 @@ def _checks(outcome: Outcome, end: int) -> Iterator[Remark]:
     for check in info.get("nl_assertions") or []:
         if not check["met"]:
             yield Remark(end, f"not met: {check['nl_assertion']} ({check['justification']})")
+    for check in info.get("checks") or []:  # of a benchmark of one's own
+        if not check["met"]:
+            yield Remark(end, f"not met: {check['what']}" + (f" ({check['why']})" if check["why"] else ""))
 
 
 def _short(value: Any) -> str:

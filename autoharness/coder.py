@@ -23,7 +23,7 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,8 +96,9 @@ class Ran:
 class Coder:
     """A coding agent as this machine can run it."""
 
-    def __init__(self, agent: CodingAgent, experiment: Experiment) -> None:
-        """Raises UserError where it is not installed."""
+    def __init__(self, agent: CodingAgent, experiment: Experiment, private: Iterable[str] = ()) -> None:
+        """`private`: where the benchmark lies, beside tau2's places. Raises UserError where it is not installed."""
+        self._benchmark = {Path(path).resolve() for path in private}
         self.agent = agent
         self._experiment = experiment
         self._program = _found(agent)
@@ -169,7 +170,7 @@ class Coder:
         roots = {
             Path(path).resolve() for path in (*_SYSTEM, *_python(), *_around(self._program)) if Path(path).exists()
         }
-        private = {path.resolve() for path in _private()} | _tau2_in(roots)
+        private = {path.resolve() for path in _private()} | self._benchmark | _tau2_in(roots)
         above = {folder for one in private for folder in one.parents}
         for root in sorted(roots):
             yield from readable(root, private, above, landlock.RUN)

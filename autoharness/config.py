@@ -5,11 +5,13 @@ Secrets are not settings; they stay in the environment or in `.env`.
 """
 
 import difflib
+import importlib.metadata
 import json
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -39,6 +41,9 @@ PER_WORKER, PER_SIMULATION = "per_worker", "per_simulation"
 CODING_AGENTS = ("claude", "codex", "opencode", "gemini", "aider", "mini", "scripted")
 
 BENCHMARK = "tau-bench"
+BENCHMARKS = "auto_harness.benchmarks"
+"""The entry points by which an installed package offers a benchmark."""
+_CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _NOT_SUPPORTED_YET = ("terminal-bench", "bird-interact")
 _SECRETS = ("api_key", "access_key", "access_key_id", "session_token", "ad_token", "credentials", "password")
 """How the names of arguments end that are no settings."""
@@ -50,7 +55,9 @@ class Experiment:
     """The settings of `experiment_config.yaml`, resolved. A setting's name there is its name here."""
 
     benchmark: str = BENCHMARK
+    """tau-bench, or one of your own (docs/your-benchmark.md): module:Class, or the name of an entry point."""
     domain: str = "retail"
+    """Of tau-bench. A benchmark of your own has one set of tasks, which goes by its name."""
     split: str = "train"
     gate_split: str = "test"
     """Its tasks are held out: they decide what is kept, and no run shows their single results.
@@ -159,6 +166,11 @@ class Experiment:
         return self.agent_model.startswith(OFFLINE)
 
     @property
+    def on_tau2(self) -> bool:
+        """Whether its tasks are tau2's, and not those of a benchmark of one's own."""
+        return self.benchmark == BENCHMARK
+
+    @property
     def isolation_mode(self) -> str:
         """`required` is the sandbox, by another name where that is whole."""
         return SANDBOX if self.isolation == REQUIRED else self.isolation
@@ -256,9 +268,19 @@ def _merge(layers: list[tuple[str, Mapping[str, Any]]]) -> Resolved:
             checked = _checked(name, value, source)
             if value is not None:
                 values[name], sources[name] = checked, source
-    experiment = Experiment(**values)
+    experiment = _with_domain(Experiment(**values), sources)
     _check_offline(experiment, sources)
     return Resolved(experiment, sources)
+
+
+def _with_domain(experiment: Experiment, sources: Mapping[str, str]) -> Experiment:
+    """Of a benchmark of one's own: its name, since records and files go by domain."""
+    if experiment.on_tau2:
+        return experiment
+    name = experiment.benchmark.rpartition(":")[2]
+    if sources["domain"] != "default" and experiment.domain != name:
+        raise UserError(f"{_place(sources['domain'])}domain: {experiment.benchmark} has no domains: take it out")
+    return replace(experiment, domain=name)
 
 
 def _check_offline(experiment: Experiment, sources: Mapping[str, str]) -> None:
@@ -298,10 +320,14 @@ def check_choice(name: str, value: str, choices: Sequence[str], source: str = ""
 
 
 def _check_benchmark(value: Any, source: str) -> None:
+    """Whether there is a class behind module:Class, a worker finds out."""
+    if value is None or _CLASS.fullmatch(str(value)):
+        return
     if value in _NOT_SUPPORTED_YET:
-        raise UserError(f"{source}: benchmark {value} is not supported yet; set benchmark: {BENCHMARK}")
-    if value is not None:
-        check_choice("benchmark", str(value), [BENCHMARK], source)
+        own = "or bring it yourself (docs/your-benchmark.md)"
+        raise UserError(f"{source}: benchmark {value} is not supported yet; set benchmark: {BENCHMARK}, {own}")
+    offered = [point.name for point in importlib.metadata.entry_points(group=BENCHMARKS)]
+    check_choice("benchmark", str(value), [BENCHMARK, *offered], source)
 
 
 def _checked(name: str, value: Any, source: str) -> Any:

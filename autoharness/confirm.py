@@ -15,7 +15,7 @@ from autoharness.contest import is_void, looks_of, run_trials
 from autoharness.errors import EXIT_UNDECIDED, UserError
 from autoharness.ledger import Confirmation, Ledger, Version, reveal_lines
 from autoharness.results import passed
-from autoharness.runner import CONFIRM, Bench, TauBenchRunner
+from autoharness.runner import CONFIRM, Bench, BenchmarkRunner
 from autoharness.stats import mean_interval, pass_at_k, pass_hat_k
 from autoharness.store import Store
 
@@ -25,8 +25,8 @@ _FIRST_NUMBER = 100_000
 
 def confirm(experiment: Experiment, store: Store) -> int:
     """Exit code 0, or 2 where infrastructure kept trials from being evaluated. Raises UserError, Interrupted."""
-    best = _best(Ledger(store, TauBenchRunner.of(experiment).measure().id))
-    runner = TauBenchRunner.of(experiment, agent_file=store.agent_file(best.row.agent))
+    best = _best(Ledger(store, BenchmarkRunner.of(experiment).measure().id))
+    runner = BenchmarkRunner.of(experiment, agent_file=store.agent_file(best.row.agent))
     with runner.open(*Ledger(store).agents) as bench:
         ledger = Ledger(store, bench.measure.id)
         split = experiment.confirm_split or experiment.gate_split

@@ -8,14 +8,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from autoharness.iterations import Iteration
-from autoharness.results import Outcome, Status, by_task, natural_order, passed, slug
+from autoharness.results import FINISHED, Outcome, Status, by_task, natural_order, passed, slug
 from autoharness.workspace import render_trace
 
 _IN_FULL = 5
 _MOST_CHARS_OF_ONE = 16_000
 _MOST_ITERATIONS = 30
 _GIVEN_UP = "transfer_to_human_agents"
-_NORMAL_ENDS = ("user_stop", "agent_stop", "")
+_NORMAL_ENDS = ("user_stop", "agent_stop", FINISHED, "")
 
 
 def what_went_wrong(outcome: Outcome) -> str:
@@ -33,6 +33,8 @@ def what_went_wrong(outcome: Outcome) -> str:
         return f"a reference call was not made, or not so: {not_made[0]}"
     if any(not check["met"] for check in outcome.reward_info.get("communicate_checks") or []):
         return "the customer was not told what had to be said"
+    if not_met := [check["what"] for check in outcome.reward_info.get("checks") or [] if not check["met"]]:
+        return f"not met: {not_met[0]}"
     if outcome.database_diff:
         return "every reference call was made, and the database differs all the same"
     return "something else that was checked"

@@ -183,6 +183,10 @@ class LocalExecutor:
         found = self._ask({"leaks": domain, "before": before, "after": after})["leaks"]
         return [Leak(*one) for one in found]
 
+    def provide(self) -> None:
+        """Have the benchmark see to it that its data is there. Raises UserError."""
+        self._ask({"provide": True})
+
     def published(self, domain: str, task_ids: list[str]) -> Message:
         """What a results file of tau2's own says beside its simulations; see `tau`. Raises UserError."""
         found: Message = self._ask({"published": domain, "tasks": task_ids})["published"]

@@ -23,7 +23,7 @@ from autoharness.planning import null, plan
 from autoharness.policy import Side, Verdict
 from autoharness.program import python_command
 from autoharness.results import Rewards, Trial, mean, natural_order, passed
-from autoharness.runner import Bench, Run, TauBenchRunner
+from autoharness.runner import Bench, BenchmarkRunner, Run
 from autoharness.stats import score_line
 from autoharness.store import Store, default_vault
 from autoharness.suite import PROMOTION_TRIALS, SuiteVerdict, floor, veto, veto_after_checks
@@ -69,7 +69,7 @@ def _command(options: Namespace, experiment: Experiment, store: Store) -> int:
 def _gate(experiment: Experiment, store: Store) -> int:
     for line in set_aside_edited(Ledger(store)):
         print(f"[gate] {line}", file=sys.stderr)
-    with TauBenchRunner.of(experiment).open(*Ledger(store).agents) as bench:
+    with BenchmarkRunner.of(experiment).open(*Ledger(store).agents) as bench:
         gate = judge(bench)
     print("\n".join(_as_text(gate, Ledger(store, gate.measure))))
     return _EXIT[Verdict(gate.verdict)]

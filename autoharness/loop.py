@@ -36,7 +36,7 @@ from autoharness.progress import Progress
 from autoharness.proposal import Proposer, lay_out
 from autoharness.record import record
 from autoharness.results import Outcome, Rewards, Trial, passed, settled_rewards
-from autoharness.runner import Bench, TauBenchRunner
+from autoharness.runner import Bench, BenchmarkRunner
 from autoharness.screen import claim_trials, claimed, claims, smoke_refusal, smoke_trials
 from autoharness.scrub import one_line
 from autoharness.spending import LoopBudget, spent
@@ -267,7 +267,7 @@ class Loop:
     @contextmanager
     def _bench(self, agent: str) -> Iterator[Bench]:
         """For one agent file, and for the kept versions beside it."""
-        runner = TauBenchRunner.of(self._experiment, self._store.agent_file(agent), self._budget, self._progress)
+        runner = BenchmarkRunner.of(self._experiment, self._store.agent_file(agent), self._budget, self._progress)
         with runner.open(*Ledger(self._store).agents, workers=self._workers) as bench:
             yield bench
 

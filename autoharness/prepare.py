@@ -17,7 +17,7 @@ from autoharness.ledger import Baseline, Evaluator, Ledger, mend
 from autoharness.measure import Measure
 from autoharness.program import PROGRAM_FILE, compose, python_command
 from autoharness.results import Status, mean
-from autoharness.runner import Bench, Run, TauBenchRunner
+from autoharness.runner import Bench, BenchmarkRunner, Run
 from autoharness.stats import score_line
 from autoharness.store import Store, default_vault, read_agent, write_json, write_text
 from autoharness.workspace import (
@@ -48,9 +48,9 @@ def main(arguments: list[str]) -> int:
         if not options.config:
             _install(CONFIG_TEMPLATE, CONFIG_FILE)
         experiment = resolve({}, options.config).experiment
-        _provide_data(experiment)
+        if experiment.on_tau2:
+            _provide_data(experiment)
         _reset_agent(store) if options.reset_agent else _install(AGENT_TEMPLATE, AGENT_FILE)
-        compose()
         for line in [*mend(store), *set_aside_edited(Ledger(store))]:
             _say(line)
         return _measure_baseline(experiment, store, options.new_experiment)
@@ -97,10 +97,12 @@ def _reset_agent(store: Store) -> None:
 
 
 def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool) -> int:
-    runner = TauBenchRunner.of(experiment)
+    runner = BenchmarkRunner.of(experiment)
     with runner.workers() as workers:
+        workers.provide()
         look = runner.look(workers)
         measure = look.measure
+        compose(measure.facts["about"])
         for model, what in look.missing_keys.items():
             raise UserError(f"no key for {model}: {what} is not set; put it into .env")
         ledger, code = Ledger(store, measure.id), 0
@@ -213,7 +215,7 @@ def _explain(run: Run, held_out: set[str]) -> None:
 def _export(measure: Measure, ledger: Ledger, store: Store) -> None:
     """Lay out what the coding agent reads; what is there already stays as it is where nothing changed."""
     export_domain(measure.facts["policy"], measure.facts["tools"])
-    write_json(store.folder / "data.json", {**measure.tau2, "files": measure.facts["data_files"]})
+    write_json(store.folder / "data.json", {**measure.benchmark, "files": measure.facts["data_files"]})
     begin_learnings()
     export_ledger(Ledger(store))
     if ledger.versions and not (WORKSPACE / "train_results.json").exists():

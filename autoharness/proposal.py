@@ -78,7 +78,7 @@ class Proposer:
         learnings = LEARNINGS.read_text(encoding="utf-8", errors="replace") if LEARNINGS.exists() else ""
         write_text(folder / LEARNINGS.name, learnings)
         write_text(folder / "diagnosis.md", page)
-        write_text(worktree.root / PROGRAM_FILE, for_one_edit())
+        write_text(worktree.root / PROGRAM_FILE, for_one_edit(self._measure.facts["about"]))
         write_text(self._iterations.folder(iteration.number) / "prompt.md", f"{PROMPT}\n\n---\n\n{page}")
 
     def _read_edit(self, worktree: Worktree, ran: Ran, incumbent: str) -> Edit:

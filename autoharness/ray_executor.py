@@ -64,7 +64,7 @@ class RayExecutor(LocalExecutor):
         actor = self._actor.options(num_cpus=1, max_concurrency=_CALLS_AT_ONCE, scheduling_strategy="SPREAD").remote()
         try:
             node, facts = self._ray.get(
-                actor.start.remote(_environment(), self._experiment.domain), timeout=_LONGEST_START_S
+                actor.start.remote(_environment(), self._experiment.to_json()), timeout=_LONGEST_START_S
             )
         except self._ray.exceptions.GetTimeoutError:
             raise SetupError(f"ray: no worker within {_LONGEST_START_S:g} s: no processor is free") from None
@@ -74,13 +74,13 @@ class RayExecutor(LocalExecutor):
         return _RayChannel(self._ray, actor)
 
     def _check_same(self, node: str, facts: Message) -> None:
-        """Raises UserError where a node's tau2 is another one: its scores would not compare."""
+        """Raises UserError where a node's tau2, or other benchmark, is another one: its scores would not compare."""
         first = self._facts = self._facts or facts
         for name in _SAME:
             if facts[name] != first[name]:
                 here, there = str(first[name])[:12], str(facts[name])[:12]
                 raise UserError(
-                    f"ray: tau2 of node {node} has {name} {there}, the first one {here}: install the same"
+                    f"ray: the benchmark of node {node} has {name} {there}, the first one {here}: install the same"
                 )
 
 
@@ -114,14 +114,14 @@ class _RayChannel(Channel):
 class RayWorker:
     """The actor: a simulation worker in this process, at the other end of a pair of sockets."""
 
-    def start(self, environment: dict[str, str], domain: str) -> tuple[str, Message]:
-        """`environment`: the providers' keys and addresses. Gives this node's name and its tau2's facts."""
+    def start(self, environment: dict[str, str], experiment: Message) -> tuple[str, Message]:
+        """`environment`: the providers' keys and addresses. Gives this node's name and its benchmark's facts."""
         os.environ.update(environment)
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-        from autoharness.tau import Tau2
+        from autoharness.benchmarks import load
 
-        tau2 = Tau2()
-        facts = tau2.facts(domain)
+        benchmark = load(Experiment(**experiment))
+        facts = benchmark.facts(experiment["domain"])
         ours, theirs = socket.socketpair()
         self._channel = Channel(ours)
         self._folder = tempfile.mkdtemp(prefix="auto-harness-")
@@ -129,7 +129,7 @@ class RayWorker:
         self._early: dict[int, Message] = {}
         """Messages that came before others that were sent before them, by number."""
         self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        threading.Thread(target=Worker(Channel(theirs), tau2).serve, daemon=True).start()
+        threading.Thread(target=Worker(Channel(theirs), benchmark).serve, daemon=True).start()
         threading.Thread(target=self._read, daemon=True).start()
         return socket.gethostname(), {name: getattr(facts, name) for name in _SAME}
 

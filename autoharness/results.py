@@ -16,6 +16,8 @@ VERIFIED = "scored the same on tau2's plain path"
 PLAINLY = "run once more on tau2's plain path"
 """How the note of one begins that shared databases could not give."""
 
+FINISHED = "finished"
+"""How a simulation of a benchmark of one's own ends that no limit ended."""
 ROLES = ("agent", "user", "judge")
 """Whose LLM calls a simulation has."""
 

@@ -9,24 +9,26 @@ import importlib.metadata
 import math
 import platform
 import tempfile
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from autoharness import evaluator
 from autoharness.budget import RunBudget
-from autoharness.config import AGENT_FILE, REQUIRED, Experiment, check_choice, from_settings
+from autoharness.config import AGENT_FILE, BENCHMARK, REQUIRED, Experiment, check_choice, from_settings
 from autoharness.errors import RunLimitReached, UserError
 from autoharness.executor import LocalExecutor
 from autoharness.ledger import Ledger
 from autoharness.live import Live
 from autoharness.measure import Measure
+from autoharness.own_benchmark import Result, Simulation
 from autoharness.progress import Progress
 from autoharness.results import EVALUATED, Outcome, Trial, mean, rewards_by_task, settled_rewards
 from autoharness.store import Store, default_vault, now, read_agent, remove_tree, write_json
+from autoharness.tasks import Step
 from autoharness.workspace import export_domain, export_traces
 
 CONFIRM = "report.py --confirm"
@@ -42,21 +44,6 @@ _NOTHING_LOST = (
 
 Json = dict[str, Any]
 Enough = Callable[[list[Outcome]], bool]
-
-
-class BenchmarkRunner(ABC):
-    """Runs a benchmark's tasks. Subclass it and implement `run` for a benchmark of your own."""
-
-    @abstractmethod
-    def run(self, task_ids: list[str] | None = None) -> dict[str, float | None]:
-        """Each task's reward in [0, 1]; None where infrastructure kept it from being evaluated.
-
-        `task_ids`: the tasks to run; None runs the whole split.
-        """
-
-    def val_score(self, results: Mapping[str, float | None]) -> float:
-        """The mean over the tasks that were evaluated; 0.0 where not one was."""
-        return mean(results.values()) or 0.0
 
 
 @dataclass(frozen=True)
@@ -118,38 +105,34 @@ class _Outcomes:
         self._known[outcome.trial] = outcome
 
 
-class TauBenchRunner(BenchmarkRunner):
-    """Runs tau2-bench tasks. The first seven arguments are the reference's; `settings` are further ones of
-    `experiment_config.yaml`, such as trials=4 or max_steps=100.
+class BenchmarkRunner:
+    """Runs a benchmark's tasks with the agent in `agent/agent.py`.
 
-    `agent_model` falls back to $AGENT_MODEL, then gpt-5.4; `user_model` to `agent_model`. Raises UserError.
+    A subclass is a benchmark of your own (docs/your-benchmark.md): `splits` and `simulate` are what it needs, and
+    `benchmark: module:Class` is what uses it. Workers import it and call `simulate` from many threads at once.
     """
+
+    version = "1"
+    """Stands in what every trial is stored under, beside the digests of its code and `data`. Change it where rewards
+    change for another reason."""
+    policy = ""
+    """What the agent is told of its job."""
+    tools: Sequence[Json] = ()
+    """What it may call, each as OpenAI writes it: {"type": "function", "function": {"name", "parameters", ...}}."""
+    data: Sequence[Path] = ()
+    """Files and folders that rewards depend on. No agent may read them."""
 
     def __init__(
         self,
-        domain: str,
-        agent_model: str | None = None,
-        split: str = "test",
-        max_concurrency: int = 3,
-        seed: int = 300,
-        reasoning_effort: str | None = None,
-        user_model: str | None = None,
         *,
         agent_file: Path = AGENT_FILE,
         store: Store | None = None,
         progress: Progress | None = None,
         **settings: Any,
     ) -> None:
-        named = {
-            "domain": domain,
-            "agent_model": agent_model,
-            "split": split,
-            "max_concurrency": max_concurrency,
-            "seed": seed,
-            "reasoning_effort": reasoning_effort,
-            "user_model": user_model,
-        }
-        self.experiment = from_settings(named | settings)
+        """`settings`: of `experiment_config.yaml`, such as agent_model="gpt-5.4", split="test". Raises UserError."""
+        own = f"{type(self).__module__}:{type(self).__qualname__}"
+        self.experiment = from_settings({"benchmark": own} | settings)
         self._agent_file = agent_file
         self._store = store
         self._progress = progress or Progress()
@@ -162,18 +145,46 @@ class TauBenchRunner(BenchmarkRunner):
         agent_file: Path = AGENT_FILE,
         budget: RunBudget | None = None,
         progress: Progress | None = None,
-    ) -> "TauBenchRunner":
+    ) -> Self:
         """A runner for an experiment that is resolved already. `budget`: where another one than its own bounds it."""
         runner = cls.__new__(cls)  # nothing is left to resolve
         runner.experiment, runner._agent_file = experiment, agent_file
         runner._store, runner._progress, runner._budget = None, progress or Progress(), budget
         return runner
 
-    def run(self, task_ids: list[str] | None = None) -> dict[str, float | None]:
-        """See BenchmarkRunner. With several trials a task's reward is the mean over those that were evaluated.
+    @abstractmethod
+    def splits(self) -> Mapping[str, Sequence[str]]:
+        """Task ids by split: "train" for the coding agent to learn from, "test" held out; others as you like."""
 
-        Raises UserError for an unknown task, RunLimitReached where a limit max_run_* ends it, KeyboardInterrupt
-        after Ctrl-C: what was finished is in the store.
+    @abstractmethod
+    def simulate(self, simulation: Simulation) -> Result:
+        """Run one trial of `simulation.task_id`, and say what it came to.
+
+        Whatever this raises is the benchmark's own failure, and no score. What the agent does wrong ends the
+        simulation by itself, with 0.
+        """
+
+    def provide_data(self) -> None:
+        """Called by prepare: fetch what is not there yet."""
+
+    def secrets(self) -> Sequence[Json]:
+        """What no edit of the agent file may name: each task's records and texts, such as {"order_id": "W1", ...}."""
+        return []
+
+    def reference(self, task_id: str) -> Sequence[Step]:
+        """The tool calls that solve the task: the offline model plays from them."""
+        raise UserError(f"{self.experiment.benchmark} has no reference(): the offline model cannot play it")
+
+    def val_score(self, results: Mapping[str, float | None]) -> float:
+        """The mean over the tasks that were evaluated; 0.0 where not one was."""
+        return mean(results.values()) or 0.0
+
+    def run(self, task_ids: list[str] | None = None) -> dict[str, float | None]:
+        """Each task's reward in [0, 1]; None where infrastructure kept it from being evaluated.
+
+        `task_ids`: the tasks to run; None runs the whole split. With several trials a task's reward is the mean over
+        those that were evaluated. Raises UserError for an unknown task, RunLimitReached where a limit max_run_* ends
+        it, KeyboardInterrupt after Ctrl-C: what was finished is in the store.
         """
         with self.open() as bench:
             run = bench.run(task_ids, "python", reveal=True)  # whoever calls sees every single result
@@ -254,6 +265,48 @@ class TauBenchRunner(BenchmarkRunner):
                 f"{self._agent_file}: cannot be read ({error}); run from the checkout's root, or start over with: "
                 f"cp agent/templates/tau_bench.py {AGENT_FILE}"
             ) from error
+
+
+class TauBenchRunner(BenchmarkRunner):
+    """Runs tau2-bench tasks. The first seven arguments are the reference's; `settings` are further ones of
+    `experiment_config.yaml`, such as trials=4 or max_steps=100.
+
+    `agent_model` falls back to $AGENT_MODEL, then gpt-5.4; `user_model` to `agent_model`. Raises UserError.
+    """
+
+    def __init__(
+        self,
+        domain: str,
+        agent_model: str | None = None,
+        split: str = "test",
+        max_concurrency: int = 3,
+        seed: int = 300,
+        reasoning_effort: str | None = None,
+        user_model: str | None = None,
+        *,
+        agent_file: Path = AGENT_FILE,
+        store: Store | None = None,
+        progress: Progress | None = None,
+        **settings: Any,
+    ) -> None:
+        named = {
+            "benchmark": BENCHMARK,
+            "domain": domain,
+            "agent_model": agent_model,
+            "split": split,
+            "max_concurrency": max_concurrency,
+            "seed": seed,
+            "reasoning_effort": reasoning_effort,
+            "user_model": user_model,
+        }
+        super().__init__(agent_file=agent_file, store=store, progress=progress, **named | settings)
+
+    def splits(self) -> Mapping[str, Sequence[str]]:
+        """tau2's, of the domain."""
+        return self.measure().splits
+
+    def simulate(self, simulation: Simulation) -> Result:
+        raise NotImplementedError("tau2's own orchestrator runs its simulations: see tau.py")
 
 
 class Bench:
@@ -379,8 +432,7 @@ class Bench:
 
     def _headline(self) -> str:
         models = " and ".join(f"{role} {self.experiment.model_of(role)}" for role in ("agent", "user"))
-        tau2 = f"{self.measure.tau2['flavour']} {self.measure.tau2['version']}"
-        return f"{self.experiment.domain} of {tau2}, {models}, isolation {self.measure.isolation}"
+        return f"{self.experiment.domain} of {self.measure.installed}, {models}, isolation {self.measure.isolation}"
 
     def _check_confirm_split(self, trials: list[Trial], command: str, reveal: bool) -> None:
         """Raises UserError where something else than the confirmation would run the confirm split."""
@@ -404,7 +456,7 @@ class Bench:
             "isolation": self.measure.isolation,
             "layers": self.measure.facts["layers"],
             "agent": self.agent,
-            "tau2": self.measure.tau2,
+            self.measure.kind: self.measure.benchmark,
             "python": platform.python_version(),
             "packages": _versions(),
             "git_commit": _git_commit(),

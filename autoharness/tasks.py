@@ -23,6 +23,8 @@ class DomainFacts:
     splits: dict[str, list[str]]
     policy: str
     tools: list[Json]
+    about: str = ""
+    """What a coding agent is told of a benchmark of one's own."""
     data_checksum: str = ""
     """Over `data_files`."""
 

@@ -119,6 +119,14 @@ class Tau2:
     def domains(self) -> list[str]:
         return list(self._registry.get_domains())
 
+    def provide(self) -> None:
+        """Its data comes with the package, or prepare has fetched it before there was a worker."""
+
+    def warm_up(self, domain: str) -> None:
+        """Load what every worker needs; where that cannot be, a worker says so."""
+        if domain in self.domains:
+            self.facts(domain)
+
     def facts(self, domain: str) -> DomainFacts:
         """Of the data as this process has loaded it.
 

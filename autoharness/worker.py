@@ -1,9 +1,10 @@
-"""The simulation worker: a process that runs simulations. It holds tau2, litellm and the keys, and it is trusted.
+"""The simulation worker: a process that runs simulations. It holds the benchmark, litellm and the keys,
+and it is trusted.
 
     python -P worker.py DESCRIPTOR            where the nursery does not fork it
 
 Messages in:  {"setup": {experiment, agents: {SHA256: source}, threads, folder, private, layers, llm_cache}}
-              {"facts": DOMAIN}  {"keys": MODELS}
+              {"facts": DOMAIN}  {"keys": MODELS}  {"provide": True}
               {"leaks": DOMAIN, "before": agent source, "after": agent source}
               {"published": DOMAIN, "tasks": task ids}
               {"run": Trial, "job", "diagnose"}
@@ -38,6 +39,7 @@ if __name__ == "__main__":
 
 from autoharness import agent_api, databases, offline
 from autoharness.answers import Answers
+from autoharness.benchmarks import Benchmark, Finished, load
 from autoharness.channel import Channel, Message, connect
 from autoharness.config import OFFLINE, PER_SIMULATION, REPLAY, Experiment
 from autoharness.errors import (
@@ -63,7 +65,7 @@ from autoharness.providers import Model, Providers, Request, Response, has_price
 from autoharness.replay import Replay
 from autoharness.results import PLAINLY, VERIFIED, Outcome, Status, Trial, Usage, digest, passed
 from autoharness.scrub import addresses
-from autoharness.tau import Conversation, Json, Limits, Tau2
+from autoharness.tau import Json, Limits
 
 BEAT_S = 5.0
 
@@ -208,7 +210,7 @@ class Simulator:
 
     def __init__(
         self,
-        tau2: Tau2,
+        benchmark: Benchmark,
         experiment: Experiment,
         hosts: Hosts,
         providers: Providers | None = None,
@@ -216,7 +218,7 @@ class Simulator:
     ) -> None:
         """`answers`: of LLMs in earlier runs, where the experiment keeps them."""
         self._answers = answers
-        self._tau2 = tau2
+        self._benchmark = benchmark
         self._experiment = experiment
         self._hosts = hosts
         self._providers = providers or Providers()
@@ -289,7 +291,7 @@ class Simulator:
         link = AgentInHost(host, session, name, settings.agent_model, dict(settings.agent_llm_args))
         limits = Limits(settings.max_steps, settings.max_errors)
         try:
-            conversation = self._tau2.converse(
+            conversation = self._benchmark.converse(
                 settings.domain,
                 trial.task_id,
                 trial.seed,
@@ -302,9 +304,9 @@ class Simulator:
             host.forget(name)
         return self._scored(trial, conversation, session, diagnose)
 
-    def _scored(self, trial: Trial, conversation: Conversation, session: Session, diagnose: bool) -> Outcome:
+    def _scored(self, trial: Trial, conversation: Finished, session: Session, diagnose: bool) -> Outcome:
         domain = self._experiment.domain
-        reward_info = self._tau2.evaluate(domain, conversation, session.complete)
+        reward_info = self._benchmark.evaluate(domain, conversation, session.complete)
         reward = float(reward_info["reward"])
         verified = random.random() < self._experiment.verify_sample and not databases.is_plain()
         if verified:
@@ -316,16 +318,18 @@ class Simulator:
             termination=conversation.termination,
             reward_info=reward_info,
             messages=conversation.messages,
-            database_diff=self._tau2.database_diff(domain, conversation) if diagnose and not passed(reward) else [],
+            database_diff=self._benchmark.database_diff(domain, conversation)
+            if diagnose and not passed(reward)
+            else [],
             notes=[VERIFIED] if verified else [],
         )
 
-    def _verify(self, conversation: Conversation, reward_info: Json, session: Session) -> None:
+    def _verify(self, conversation: Finished, reward_info: Json, session: Session) -> None:
         """Raises SharedRecordChanged where tau2's plain path gives other answers of tools, checks or rewards."""
         session.begin_attempt()  # the judge's answers are known
         try:
             with databases.plain():
-                plainly = self._tau2.evaluate(self._experiment.domain, conversation, session.complete)
+                plainly = self._benchmark.evaluate(self._experiment.domain, conversation, session.complete)
         except EvaluationError as error:
             raise SharedRecordChanged(f"tau2's plain path does not score it: {error}") from error
         if plainly != reward_info:
@@ -352,7 +356,7 @@ class Simulator:
         if name.startswith(REPLAY):
             return Replay(Path(name.removeprefix(REPLAY)), trial.task_id, trial.number, role)
         if name.startswith(OFFLINE):
-            script = self._tau2.script(self._experiment.domain, trial.task_id)
+            script = self._benchmark.script(self._experiment.domain, trial.task_id)
             return offline.model(role, name, script, trial.seed)
         return self._providers.model(name, self._experiment.llm_timeout_s, self._experiment.llm_retries)
 
@@ -397,10 +401,10 @@ def _agent_files(sources: Mapping[str, str], experiment: Experiment) -> dict[str
 class Worker:
     """Answers the door's messages until the channel closes."""
 
-    def __init__(self, channel: Channel, tau2: Tau2 | None = None) -> None:
-        """`tau2`: where the process it was forked from has made one."""
+    def __init__(self, channel: Channel, benchmark: Benchmark | None = None) -> None:
+        """`benchmark`: where the process it was forked from has made one."""
         self._channel = channel
-        self._tau2 = tau2
+        self._benchmark = benchmark
 
     def serve(self) -> None:
         with suppress(ChannelError):
@@ -412,28 +416,33 @@ class Worker:
         experiment = Experiment(**setup["experiment"])
         try:
             set_prices(experiment.prices)
-            tau2 = self._tau2 or Tau2()
-            confinement = confinement_of(experiment, Path(setup["folder"]), [*setup["private"], *tau2.folders])
+            benchmark = self._benchmark or load(experiment)
+            confinement = confinement_of(experiment, Path(setup["folder"]), [*setup["private"], *benchmark.folders])
             per_simulation = experiment.fresh_host == PER_SIMULATION
             agents = _agent_files(setup["agents"], experiment)
             hosts = Hosts(agents, experiment.agent_timeout_s, confinement, per_simulation, setup["layers"])
             try:
-                self._answer_all(tau2, hosts, experiment, setup["threads"], _answers(experiment, setup["llm_cache"]))
+                answers = _answers(experiment, setup["llm_cache"])
+                self._answer_all(benchmark, hosts, experiment, setup["threads"], answers)
             finally:
                 hosts.close()
         except UserError as error:
             self._channel.send({"user_error": str(error)})
 
     def _answer_all(
-        self, tau2: Tau2, hosts: Hosts, experiment: Experiment, threads: int, answers: Answers | None
+        self, benchmark: Benchmark, hosts: Hosts, experiment: Experiment, threads: int, answers: Answers | None
     ) -> None:
         pool, providers = ThreadPoolExecutor(threads), Providers(self._say_limited)
-        simulator = Simulator(tau2, experiment, hosts, providers, answers)
+        simulator = Simulator(benchmark, experiment, hosts, providers, answers)
         threading.Thread(target=self._beat, daemon=True).start()
         while (message := self._channel.receive()) is not None:
             if "facts" in message:
-                facts = asdict(tau2.facts(message["facts"])) | {"layers": hosts.layers()}
-                self._channel.send({"facts": facts})
+                facts = asdict(benchmark.facts(message["facts"]))
+                here = {"layers": hosts.layers(), "folders": benchmark.folders}
+                self._channel.send({"facts": facts | here})
+            elif "provide" in message:
+                benchmark.provide()
+                self._channel.send({"provide": True})
             elif "agents" in message:
                 hosts.use(_agent_files(message["agents"], experiment))
             elif "limited" in message:
@@ -444,11 +453,12 @@ class Worker:
             elif "unpriced" in message:
                 self._channel.send({"unpriced": [model for model in message["unpriced"] if not has_price(model)]})
             elif "leaks" in message:
-                secrets = Secrets.of(tau2.material(message["leaks"]))
+                secrets = Secrets.of(benchmark.material(message["leaks"]))
                 found = scan(message["before"], message["after"], secrets)
                 self._channel.send({"leaks": [[leak.line, leak.text, leak.what] for leak in found]})
             elif "published" in message:
-                self._channel.send({"published": tau2.published(message["published"], message["tasks"])})
+                published = benchmark.published(message["published"], message["tasks"])
+                self._channel.send({"published": published})
             else:
                 pool.submit(self._run, simulator, message)
 

@@ -188,6 +188,8 @@ def _checks(info: Json) -> list[str]:
         lines.append(f"- {_met(check['met'])} {assertion['env_type']}: {call} is {assertion['assert_value']}")
     for check in info.get("nl_assertions") or []:
         lines.append(f"- {_met(check['met'])} {check['nl_assertion']} ({check['justification']})")
+    for check in info.get("checks") or []:  # of a benchmark of one's own
+        lines.append(f"- {_met(check['met'])} {check['what']}" + (f" ({check['why']})" if check["why"] else ""))
     return lines
 
 

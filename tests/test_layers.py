@@ -36,7 +36,8 @@ LAYERS = (
     {"comparison", "learnings", "revealing", "trials", "watch"},  # L1
     {"providers"},  # L2, for the gateway
     {"gateway", "host", "tau"},  # L2
-    {"offline", "replay"},  # L3
+    {"offline", "own_benchmark", "replay"},  # L3
+    {"benchmarks"},  # L3, whichever it is
     {"worker"},  # L4
     {"nursery"},  # L4, forks workers
     {"executor", "measure"},  # L5
