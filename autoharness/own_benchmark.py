@@ -145,7 +145,7 @@ class Runner(Protocol):
     version: str
     policy: str
     tools: Sequence[Json]
-    data: Sequence[Path]
+    data: Sequence[Path | str]
 
     def provide_data(self) -> None: ...
     def splits(self) -> Mapping[str, Sequence[str]]: ...
@@ -204,7 +204,7 @@ class OwnBenchmark:
     @property
     def folders(self) -> list[str]:
         """What no agent is to read: its code and its data."""
-        return [str(path.absolute()) for path in [*_sources(self._module), *self._runner.data]]
+        return [str(path.absolute()) for path in [*_sources(self._module), *map(Path, self._runner.data)]]
 
     def material(self, domain: str) -> Json:
         """What an edit must not give away; see `Secrets.of`."""
@@ -213,7 +213,7 @@ class OwnBenchmark:
         return {"databases": {}, "tasks": tasks, "policy": self._runner.policy, "tools": list(self._runner.tools)}
 
     def published(self, domain: str, task_ids: list[str]) -> Json:
-        raise UserError(f"a results file of tau2's own holds tau2's tasks, and {self._name} has others")
+        raise UserError(f"{self._name} is no part of tau2")
 
     def converse(
         self,
@@ -267,6 +267,11 @@ class OwnBenchmark:
         for name in ("train", "test"):
             if not splits.get(name):
                 raise UserError(f"benchmark: splits() of {self._name} gives no {name} tasks")
+        for name, ids in splits.items():
+            if len(set(ids)) < len(ids):
+                raise UserError(f"benchmark: splits() of {self._name} has a task of {name} twice")
+        if both := set(splits["train"]) & set(splits["test"]):
+            raise UserError(f"benchmark: test and train have {min(both)!r} in common in splits() of {self._name}")
         if not isinstance(self._runner.policy, str) or not isinstance(self._runner.version, str):
             raise UserError(f"benchmark: policy and version of {self._name} must be texts")
 
@@ -275,7 +280,7 @@ class OwnBenchmark:
         for path in _sources(self._module):
             inside = sorted(path.rglob("*.py")) if path.is_dir() else [path]
             yield from ((f"code/{one.relative_to(path.parent)}", one) for one in inside)
-        for path in self._runner.data:
+        for path in map(Path, self._runner.data):
             inside = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
             yield from ((f"data/{one.relative_to(path.parent)}", one) for one in inside)
 
@@ -330,9 +335,7 @@ def _sha256(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise UserError(
-            f"benchmark: {path}: {error.strerror}: is it there, and does provide_data() make it?"
-        ) from error
+        raise UserError(f"benchmark: {path}: {error.strerror}; python prepare.py calls provide_data()") from error
 
 
 def _sound(result: Any) -> Result:

@@ -119,7 +119,7 @@ class BenchmarkRunner:
     """What the agent is told of its job."""
     tools: Sequence[Json] = ()
     """What it may call, each as OpenAI writes it: {"type": "function", "function": {"name", "parameters", ...}}."""
-    data: Sequence[Path] = ()
+    data: Sequence[Path | str] = ()
     """Files and folders that rewards depend on. No agent may read them."""
 
     def __init__(

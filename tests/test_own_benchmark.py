@@ -1,0 +1,399 @@
+"""A benchmark of one's own: the worked example through the commands, and whose fault what goes wrong is."""
+
+import itertools
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checkout import Checkout
+from conftest import ROOT, TEMPLATE
+from llm_server import Fault, LLMServer, assistant, tool_call
+
+from autoharness.config import Experiment, from_settings
+from autoharness.errors import UserError
+from autoharness.host import AgentFile
+from autoharness.measure import Measure
+from autoharness.own_benchmark import OwnBenchmark
+from autoharness.results import Outcome, Status, Trial
+from autoharness.worker import Hosts, Simulator, confinement_of
+
+DOC = (ROOT / "docs" / "your-benchmark.md").read_text()
+CONFIG = 'benchmark: "shop_questions:ShopQuestions"\nagent_model: offline/clerk\nmax_concurrency: 2\nmax_trials: 2\n'
+
+SUMS = '''
+from benchmark import BenchmarkRunner, Check, Result, Simulation, Step
+
+def _add(a, b):
+    if a is None:
+        raise ValueError("a number is missing")
+    return a + b
+
+class Sums(BenchmarkRunner):
+    """Sums of two numbers."""
+
+    policy = "Add."
+    tools = ({"type": "function", "function": {"name": "add", "parameters": {"type": "object", "properties": {}}}},)
+
+    def splits(self):
+        return {"train": ["1", "2"], "test": ["3"]}
+
+    def simulate(self, simulation):
+        said = simulation.ask(f"1 + {simulation.task_id}?", {"add": _add})
+        right = said == str(1 + int(simulation.task_id))
+        return Result(float(right), [Check("the sum is right", right, f"said {said}")])
+'''
+
+_names = itertools.count()
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., OwnBenchmark]]:
+    """Loads a class from a module in the root, which is the working folder."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "benchmark.py").write_text((ROOT / "benchmark.py").read_text())
+    monkeypatch.syspath_prepend(str(ROOT))
+    before = set(sys.modules)
+
+    def make(source: str = SUMS, name: str = "Sums", **settings: Any) -> OwnBenchmark:
+        module = f"sums_{next(_names)}"
+        (tmp_path / f"{module}.py").write_text(source)
+        return OwnBenchmark(from_settings({"benchmark": f"{module}:{name}", "agent_model": "openai/m"} | settings))
+
+    yield make
+    for name in set(sys.modules) - before:
+        if name.startswith("sums_"):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def run(own: Callable[..., OwnBenchmark], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Runs one trial in a real agent host, against a server that answers as the test says."""
+    opened: list[Any] = []
+
+    def once(reply: Any, source: str = SUMS, agent: str = TEMPLATE, **settings: Any) -> Outcome:
+        server = LLMServer(reply if callable(reply) else lambda request: reply).__enter__()
+        opened.append(server)
+        monkeypatch.setenv("OPENAI_API_BASE", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "the-key")
+        benchmark = own(source)
+        experiment = Experiment(
+            **{"agent_model": "openai/m", "domain": "Sums", "llm_retries": 0, "simulation_retries": 0} | settings
+        )
+        confinement = confinement_of(experiment, tmp_path, benchmark.folders)
+        hosts = Hosts({"": AgentFile(agent, "openai/m", None)}, experiment.agent_timeout_s, confinement)
+        opened.append(hosts)
+        return Simulator(benchmark, experiment, hosts).run(Trial("2", 0, 7), diagnose=True)
+
+    yield once
+    for one in reversed(opened):
+        one.close() if isinstance(one, Hosts) else one.__exit__(None, None, None)
+
+
+# -- the worked example --
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """The page's own code in a checkout where prepare was run."""
+    checkout = Checkout.make(tmp_path_factory.mktemp("shop"), CONFIG)
+    (found,) = re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
+    (checkout.root / "shop_questions.py").write_text(found)
+    checkout.commit()
+    done = checkout.run("prepare.py")
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^baseline: 0\.\d+  \(\d+/16 passed, 0 infra errors\)", done.stdout, re.MULTILINE)
+    return checkout
+
+
+def test_the_example_is_prepared_as_a_benchmark_that_comes_along(shop: Checkout) -> None:
+    check = shop.run("prepare.py", "--check")
+    assert check.returncode == 0, check.stdout
+    assert "ok    data: shop_questions 1, 1 files, as prepare found them" in check.stdout
+    program = (shop.root / "PROGRAM.md").read_text()
+    assert "Questions about the orders of a small shop." in program and "tau2" not in program
+    assert "`generate` raises `MalformedToolCall`" in program
+
+
+def test_the_example_has_traces_that_say_what_was_checked(shop: Checkout) -> None:
+    traces = [path.read_text() for path in (shop.root / "workspace/traces/baseline").glob("*/trace.md")]
+    assert len(traces) == 24
+    scored = [trace for trace in traces if "agent_error" not in trace]
+    assert scored and all("met: the right answer was handed in (handed in: [" in trace for trace in scored)
+
+
+def test_the_gate_judges_an_edit_of_the_examples_agent(shop: Checkout, tmp_path: Path) -> None:
+    checkout = shop.copy(tmp_path / "own")
+    text = checkout.agent.read_text()
+    lines = (
+        "Before you end, check that every request is done.",
+        "Never guess an identifier; look it up first.",
+        "Hand over to a human agent only as a last resort.",
+    )
+    checkout.agent.write_text(text.replace("provided below.\n", "provided below.\n" + "\n".join(lines) + "\n", 1))
+    judged = checkout.run("gating.py")
+    assert judged.returncode in (0, 1), judged.stderr
+    assert re.search(r"^verdict: (accepted|rejected)", judged.stdout, re.MULTILINE)
+    assert checkout.run("report.py").returncode == 0
+    assert "the right answer was handed in" in (checkout.root / "workspace/report.html").read_text()
+
+
+def test_an_edit_that_copies_a_question_is_refused(shop: Checkout, tmp_path: Path) -> None:
+    checkout = shop.copy(tmp_path / "own")
+    with checkout.agent.open("a") as agent:
+        agent.write('\nKNOWN = {"What was the smallest order from Lugano in May?": "1"}\n')
+    judged = checkout.run("gating.py")
+    assert judged.returncode == 1 and "carries" in judged.stdout
+
+
+def test_held_out_questions_stay_hidden(shop: Checkout) -> None:
+    done = shop.run("benchmark.py", "--split", "test")
+    assert done.returncode == 0 and "held_out: 16 tasks" in done.stdout and "PASS" not in done.stdout
+
+
+def test_tau2s_own_results_file_is_not_for_it(shop: Checkout) -> None:
+    done = shop.run("report.py", "--export", "tau2")
+    assert done.returncode == 3 and "tau2" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_from_python_it_is_run_by_its_class(shop: Checkout) -> None:
+    script = shop.root / "script.py"
+    script.write_text(
+        "from shop_questions import ShopQuestions\n"
+        "runner = ShopQuestions(agent_model='offline/faultless-clerk', split='train')\n"
+        "print(runner.val_score(runner.run(['0', '1'])))\n"
+    )
+    done = shop.run("script.py")
+    script.unlink()
+    assert done.stdout.strip() == "1.0", done.stderr
+
+
+# -- whose fault it is --
+
+
+def test_the_right_answer_scores_and_its_checks_are_kept(run: Any) -> None:
+    outcome = run(assistant("3"))
+    assert (outcome.status, outcome.reward, outcome.termination) == (Status.PASSED, 1.0, "finished")
+    assert outcome.reward_info["checks"] == [{"what": "the sum is right", "met": True, "why": "said 3"}]
+    assert [message["role"] for message in outcome.messages] == ["user", "assistant"]
+    assert outcome.usage["agent"].calls == 1
+
+
+def test_the_agent_is_given_policy_tools_and_the_trials_seed(run: Any) -> None:
+    asked: list[dict[str, Any]] = []
+    run(lambda request: asked.append(request) or assistant("3"))
+    assert "Add." in asked[0]["messages"][0]["content"] and asked[0]["seed"] == 7
+    assert asked[0]["tools"][0]["function"]["name"] == "add"
+
+
+def _calling(*calls: Any) -> Callable[[Any], Any]:
+    """Answers with these tool calls one after the other, and then with what the last one gave."""
+
+    def reply(request: Any) -> Any:
+        done = sum(message["role"] == "tool" for message in request["messages"])
+        return assistant(None, [calls[done]]) if done < len(calls) else assistant(request["messages"][-1]["content"])
+
+    return reply
+
+
+def test_tools_run_and_their_failures_are_told_to_the_agent(run: Any) -> None:
+    assert run(_calling(tool_call("add", {"a": 1, "b": 2}))).reward == 1.0
+    calls = [tool_call("subtract", {}), tool_call("add", {"c": 1}), tool_call("add", {"a": None, "b": 1})]
+    outcome = run(_calling(*calls))
+    results = [message["content"] for message in outcome.messages if message["role"] == "tool"]
+    assert results[0] == "Error: there is no tool 'subtract'"
+    assert "unexpected keyword argument 'c'" in results[1]
+    assert results[2] == "Error: a number is missing"
+    assert (outcome.status, outcome.reward) == (Status.FAILED, 0.0)
+
+
+def test_tool_calls_of_one_message_are_answered_together(run: Any) -> None:
+    both = [tool_call("add", {"a": 1, "b": 2}), tool_call("add", {"a": 2, "b": 2})]
+
+    def reply(request: Any) -> Any:
+        told = [message["content"] for message in request["messages"] if message["role"] == "tool"]
+        return assistant(told[0]) if len(told) == 2 else assistant(None, both)
+
+    assert run(reply).reward == 1.0
+
+
+@pytest.mark.parametrize(
+    ("settings", "termination"), [({"max_steps": 5}, "max_steps"), ({"max_errors": 2}, "too_many_errors")]
+)
+def test_a_limit_ends_the_conversation_with_0(run: Any, settings: Any, termination: str) -> None:
+    outcome = run(lambda request: assistant(None, [tool_call("add", {})]), **settings)
+    assert (outcome.status, outcome.reward, outcome.termination) == (Status.FAILED, 0.0, termination)
+
+
+def _swallowing() -> str:
+    head, tail = SUMS.split("        said = simulation.ask", 1)
+    asks_once = "try:\n            simulation.ask('once', {})\n        "
+    catches = "except BaseException:\n            return Result(1.0)\n        "
+    return f"{head}        {asks_once}{catches}said = simulation.ask{tail}"
+
+
+def test_a_benchmark_that_catches_everything_does_not_save_the_agent(run: Any) -> None:
+    outcome = run(assistant(None, [tool_call("add", "{no JSON")]), source=_swallowing())
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+    assert run(lambda _: assistant(None, [tool_call("add", {})]), source=_swallowing(), max_steps=4).reward == 0.0
+
+
+def test_nor_does_it_make_an_outage_the_agents_failure(run: Any) -> None:
+    outcome = run(Fault(503), source=_swallowing())
+    assert (outcome.status, outcome.reward) == (Status.PROVIDER_ERROR, None)
+
+
+@pytest.mark.parametrize(
+    ("result", "says"),
+    [
+        ("Result(1.5)", "reward 1.5"),
+        ("Result(float('nan'))", "reward nan"),
+        ("1.0", "returned float, not Result"),
+        ("{}['no']", "KeyError"),
+    ],
+    ids=["above-1", "nan", "no-result", "a-bug"],
+)
+def test_what_goes_wrong_in_the_benchmark_itself_is_no_score(run: Any, result: str, says: str) -> None:
+    outcome = run(assistant("3"), source=SUMS.replace("Result(float(right)", f"{result} or Result(float(right)"))
+    assert (outcome.status, outcome.reward) == (Status.ENVIRONMENT_ERROR, None)
+    assert says in outcome.detail and len(outcome.messages) == 2
+
+
+def test_a_crash_of_the_agents_code_scores_0(run: Any) -> None:
+    crash = TEMPLATE.replace(
+        "        if isinstance(message, MultiToolMessage):", "        raise OSError('no')\n        if 1:"
+    )
+    outcome = run(assistant("3"), agent=crash)
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+
+
+def test_user_and_judge_are_asked_through_the_gateway(run: Any) -> None:
+    asks = SUMS.replace(
+        "        right = said",
+        "        said = simulation.complete('judge', [{'role': 'user', 'content': said}], temperature=0.5)\n"
+        "        right = said",
+    )
+    outcome = run(lambda request: assistant("3" if request.get("temperature") == 0.5 else "hm"), source=asks)
+    assert outcome.reward == 1.0
+    assert (outcome.usage["agent"].calls, outcome.usage["judge"].calls) == (1, 1)
+
+
+def test_the_agent_cannot_read_the_benchmark(run: Any, tmp_path: Path) -> None:
+    """Wherever it lies: its file stands among what no rule opens."""
+    spy = TEMPLATE.replace(
+        "        if isinstance(message, MultiToolMessage):",
+        f"        import glob\n        open(glob.glob({str(tmp_path)!r} + '/sums_*.py')[0])\n        if 1:",
+    )
+    outcome = run(assistant("3"), agent=spy)
+    assert outcome.status == Status.AGENT_ERROR and (
+        "PermissionError" in outcome.detail or "IndexError" in outcome.detail
+    )
+
+
+# -- what stands in the configuration --
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "says"),
+    [
+        ("", "Sums", "has no subclass of BenchmarkRunner that is called Sums"),
+        ("Sums = 3", "Sums", "has no subclass of BenchmarkRunner that is called Sums"),
+        ("import no_such_thing", "Sums", "importing sums_"),
+        (SUMS.replace("def splits", "def split"), "Sums", "defines no splits()"),
+        (SUMS.replace("def simulate", "def run"), "Sums", "defines no simulate()"),
+    ],
+    ids=["empty", "no-class", "import-fails", "no-splits", "no-simulate"],
+)
+def test_a_class_that_cannot_be_used_is_one_clear_line(own: Any, source: str, name: str, says: str) -> None:
+    with pytest.raises(UserError) as error:
+        own(source, name)
+    assert says in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('"test": ["3"]', '"valid": ["3"]', "gives no test tasks"),
+        ('{"train": ["1", "2"], "test": ["3"]}', "[]", "splits() of sums_"),
+        ('"test": ["3"]', '"test": ["2"]', "test and train have"),
+        ('"test": ["3"]', '"test": ["3", "3"]', "twice"),
+        ('policy = "Add."', "policy = 3", "must be texts"),
+        ('policy = "Add."', 'data = ("nowhere.db",)\n    policy = "Add."', "nowhere.db"),
+    ],
+    ids=["no-test", "no-mapping", "overlap", "twice", "policy", "no-data"],
+)
+def test_what_a_class_says_of_itself_is_checked(own: Any, old: str, new: str, says: str) -> None:
+    with pytest.raises(UserError) as error:
+        own(SUMS.replace(old, new)).facts("Sums")
+    assert says in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_domain_is_tau2s_alone() -> None:
+    with pytest.raises(UserError, match="domain: sums:Sums has no domains: take it out"):
+        from_settings({"benchmark": "sums:Sums", "domain": "retail"})
+    assert from_settings({"benchmark": "my.sums:Sums"}).domain == "Sums"
+
+
+def test_a_package_offers_its_benchmark_by_name(own: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "site"
+    (package / "sums_pack").mkdir(parents=True)
+    (package / "sums_pack" / "__init__.py").write_text("")
+    (package / "sums_pack" / "more.py").write_text("ONE = 1\n")
+    (package / "sums_pack" / "bench.py").write_text(SUMS)
+    (package / "sums_pack-1.dist-info").mkdir()
+    (package / "sums_pack-1.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: sums-pack\nVersion: 1\n"
+    )
+    points = "[auto_harness.benchmarks]\nsums = sums_pack.bench:Sums\n"
+    (package / "sums_pack-1.dist-info" / "entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(str(package))
+    with pytest.raises(UserError, match="did you mean 'sums'"):
+        from_settings({"benchmark": "sumz"})
+    benchmark = OwnBenchmark(from_settings({"benchmark": "sums"}))
+    facts = benchmark.facts("sums")
+    assert (facts.flavour, facts.version) == ("sums", "1")
+    assert set(facts.data_files) == {f"code/sums_pack/{name}.py" for name in ("__init__", "bench", "more")}
+    assert benchmark.folders == [str(package / "sums_pack")]
+
+
+def test_scores_compare_only_under_the_same_code_version_and_data(own: Any, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "numbers.json").write_text("[1]")
+
+    def measure(source: str) -> str:
+        benchmark = own(source.replace('policy = "Add."', 'policy = "Add."\n    data = ("data",)'))
+        facts = benchmark.facts("Sums")
+        facts.data_files["code"] = facts.data_files.pop(next(one for one in facts.data_files if "sums_" in one))
+        named = {"flavour": "sums", "version": facts.version, "data_checksum": json.dumps(facts.data_files)}
+        known = {**named, "splits": facts.splits, "layers": {}}
+        return Measure(from_settings({"benchmark": "sums:Sums", "agent_model": "m"}), known).id
+
+    first = measure(SUMS)
+    assert measure(SUMS) == first
+    assert measure(SUMS.replace("1 + int", "2 + int")) != first
+    assert measure(SUMS.replace('policy = "Add."', 'version = "2"\n    policy = "Add."')) != first
+    (tmp_path / "data" / "numbers.json").write_text("[2]")
+    assert measure(SUMS) != first
+
+
+def test_prepare_has_the_benchmark_fetch_its_data(tmp_path: Path) -> None:
+    fetching = SUMS.replace(
+        "    def splits",
+        "    data = ('fetched.txt',)\n\n    def provide_data(self):\n        open('fetched.txt', 'w').close()\n\n"
+        "    def reference(self, task_id):\n        return []\n\n    def splits",
+    )
+    checkout = Checkout.make(tmp_path, "benchmark: sums:Sums\nagent_model: offline/clerk\n")
+    (checkout.root / "sums.py").write_text(fetching)
+    checkout.commit()
+    before = checkout.run("benchmark.py")
+    assert before.returncode == 3 and "fetched.txt: No such file or directory; python prepare.py" in before.stderr
+    assert checkout.run("prepare.py").returncode == 0
+    assert checkout.run("benchmark.py").returncode == 0
+
+
+def test_without_a_reference_the_offline_model_says_so(own: Any) -> None:
+    with pytest.raises(UserError, match=r"has no reference\(\): the offline model cannot play it"):
+        own().script("Sums", "1")
