@@ -116,10 +116,10 @@ def live_part(present: Now) -> str:
 
 def _headline(view: View) -> Json:
     overview = view.overview
-    row, confirmation = overview.baseline.row, overview.confirmation
+    row, confirmation, experiment = overview.baseline.row, overview.confirmation, Experiment(**overview.settings)
     costs = Costs.of(overview, view.trials, view.tasks, view.store)
     return {
-        "user_model": Experiment(**overview.settings).model_of("user"),
+        "user_model": experiment.model_of("user") if experiment.on_tau2 else "",  # who knows whether it is asked
         "simulated": SIMULATED if row.simulated else "",
         "ratchet": overview.settings.get("gate") == RATCHET,
         "baseline": score_of(overview.baseline),
