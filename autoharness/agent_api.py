@@ -13,11 +13,14 @@ with a score of 0, as does an exception that you do not catch.
 """
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from autoharness.strict_json import loads_object
+
+_CHAT_PATH = "/v1/chat/completions"
 
 
 @dataclass
@@ -217,8 +220,63 @@ def _no_gateway(request: dict[str, Any]) -> dict[str, Any]:
     raise RequestRefused("generate() works inside the agent host only; try your edit with: python benchmark.py")
 
 
+def openai_options(asynchronous: bool = False) -> dict[str, Any]:
+    """Arguments of `openai.OpenAI` (or AsyncOpenAI), and of what takes the same: it then asks what `generate` asks.
+
+    base_url, api_key, http_client, max_retries. The client is one of httpx that uses no network and no setting, and
+    serves any number of threads and event loops. A request that is refused raises openai.BadRequestError.
+    """
+    import httpx  # comes with OpenAI's package
+
+    client = httpx.AsyncClient if asynchronous else httpx.Client
+    transport = httpx.MockTransport(lambda request: _http_response(httpx, request))
+    return {
+        "base_url": "http://gateway/v1",
+        "api_key": "none",
+        "http_client": client(transport=transport),
+        "max_retries": 0,  # the gateway retries
+    }
+
+
+def _http_response(httpx: Any, request: Any) -> Any:
+    status, document = _answer_openai(request.url.path, request.content, _complete)
+    return httpx.Response(status, json=document)
+
+
+def _answer_openai(
+    path: str, body: bytes, complete: Callable[[dict[str, Any]], dict[str, Any]]
+) -> tuple[int, dict[str, Any]]:
+    """The status and the document with which an OpenAI server would answer. Raises SimulationAborted."""
+    try:
+        if path != _CHAT_PATH:
+            return _openai_error(404, f"there is only {_CHAT_PATH}")
+        request = loads_object(body.decode())
+        if request.pop("stream", False):
+            return _openai_error(400, "the gateway does not stream")
+        completion = complete(_with_system_messages(request))
+    except ValueError as error:
+        return _openai_error(400, f"no request: {error}")
+    except RequestRefused as error:
+        return _openai_error(400, str(error))
+    needed = {"id": "chatcmpl-0", "object": "chat.completion", "created": int(time.time()), "model": ""}
+    return 200, needed | completion
+
+
+def _with_system_messages(request: dict[str, Any]) -> dict[str, Any]:
+    """Clients may say "developer" to a reasoning model. The gateway knows one name for it, whatever the model."""
+    messages = request.get("messages")
+    for message in messages if isinstance(messages, list) else []:
+        if isinstance(message, dict) and message.get("role") == "developer":
+            message["role"] = "system"
+    return request
+
+
+def _openai_error(status: int, message: str) -> tuple[int, dict[str, Any]]:
+    return status, {"error": {"message": message, "type": "invalid_request_error"}}
+
+
 def openai_endpoint() -> tuple[str, str]:
-    """Base URL and API key for a framework that brings its own OpenAI client: it asks what `generate` asks.
+    """Base URL and API key for a framework that takes nothing else; where it takes a client, use `openai_options`.
 
     The key is this simulation's: ask for it where the agent is made, and make a client for each. Raises LLMError
     unless the experiment has agent_base_url: true.

@@ -8,14 +8,13 @@ It runs in the agent host itself and passes each request on through the host's c
 
 import json
 import threading
-import time
 from collections.abc import Callable
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from autoharness import agent_api, strict_json
+from autoharness import agent_api
 
-_PATH = "/v1/chat/completions"
 _LARGEST_BODY = 32 * 1024 * 1024
 
 Complete = Callable[[str, dict[str, Any]], dict[str, Any]]
@@ -45,36 +44,19 @@ class _Handler(BaseHTTPRequestHandler):
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         try:
             body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), _LARGEST_BODY))
-            if self.path != _PATH:
-                self._refuse(404, f"there is only {_PATH}")
-                return
-            request = strict_json.loads_object(body.decode())
-            if request.pop("stream", False):
-                self._refuse(400, "the gateway does not stream")
-            else:
-                self._answer(200, _in_full(self.server.complete(token, request)))
+            self._send(*agent_api._answer_openai(self.path, body, partial(self.server.complete, token)))
         except ValueError as error:
-            self._refuse(400, f"no request: {error}")
-        except agent_api.RequestRefused as error:
-            self._refuse(400, str(error))
+            self._send(*agent_api._openai_error(400, f"no request: {error}"))
         except agent_api.SimulationAborted as error:
-            self._refuse(403, str(error))  # clients do not try that again
+            self._send(*agent_api._openai_error(403, str(error)))  # clients do not try that again
 
     def log_message(self, *_: object) -> None:
         pass
 
-    def _refuse(self, status: int, message: str) -> None:
-        self._answer(status, {"error": {"message": message, "type": "invalid_request_error"}})
-
-    def _answer(self, status: int, document: dict[str, Any]) -> None:
+    def _send(self, status: int, document: dict[str, Any]) -> None:
         body = json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-
-def _in_full(completion: dict[str, Any]) -> dict[str, Any]:
-    """With what clients expect and models of our own leave out."""
-    return {"id": "chatcmpl-0", "object": "chat.completion", "created": int(time.time()), "model": "", **completion}

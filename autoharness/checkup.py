@@ -1,6 +1,7 @@
 """`python prepare.py --check`: what is in order, what is not, and the command that mends it. Asks no LLM."""
 
 import ast
+import importlib.util
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -93,9 +94,19 @@ def _agent_file() -> Check:
         tree = ast.parse(read_agent(AGENT_FILE))
         if not any(isinstance(node, ast.ClassDef) and node.name == "HarnessAgent" for node in tree.body):
             raise UserError("defines no class HarnessAgent")
+        if missing := _not_installed(tree):
+            raise UserError(f"imports {', '.join(missing)}, not installed here: install that (docs/templates.md), or")
         return "there, and Python"
 
     return _try(str(AGENT_FILE), f"{_PREPARE} --reset-agent", look)
+
+
+def _not_installed(tree: ast.Module) -> list[str]:
+    """The packages that the file imports at its top level, and that are not here."""
+    imports = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
+    imports += [node.module for node in tree.body if isinstance(node, ast.ImportFrom) and node.module]
+    packages = sorted({name.partition(".")[0] for name in imports})
+    return [package for package in packages if importlib.util.find_spec(package) is None]
 
 
 def _git() -> Check:

@@ -156,7 +156,9 @@ def _describe(error: BaseException) -> Message:
     """The error in one line, with its place in the agent file."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.endswith("agent.py")]
     place = f"agent.py:{frames[-1].lineno}: " if frames else ""
-    summary = " ".join(traceback.format_exception_only(error)[-1].split())
+    described = traceback.TracebackException(type(error), error, None)
+    described.__notes__ = None  # a framework's words about itself come last, and say less
+    summary = " ".join(list(described.format_exception_only())[-1].split())
     return {"summary": f"{place}{summary}"[:500].encode(errors="backslashreplace").decode()}
 
 

@@ -20,6 +20,7 @@ from autoharness.results import Status, mean
 from autoharness.runner import Bench, BenchmarkRunner, Run
 from autoharness.stats import score_line
 from autoharness.store import Store, default_vault, read_agent, write_json, write_text
+from autoharness.templates import DEFAULT, PACKAGES, check_installed, template_file, template_of
 from autoharness.workspace import (
     WORKSPACE,
     begin_learnings,
@@ -32,7 +33,6 @@ from autoharness.workspace import (
 
 __all__ = ["main", "run_door"]
 
-AGENT_TEMPLATE = Path("agent/templates/tau_bench.py")
 CONFIG_TEMPLATE = Path("experiment_config.yaml.template")
 
 
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
         experiment = resolve({}, options.config).experiment
         if experiment.on_tau2:
             _provide_data(experiment)
-        _reset_agent(store) if options.reset_agent else _install(AGENT_TEMPLATE, AGENT_FILE)
+        _provide_agent(store, options.template, options.reset_agent)
         for line in [*mend(store), *set_aside_edited(Ledger(store))]:
             _say(line)
         return _measure_baseline(experiment, store, options.new_experiment)
@@ -66,7 +66,12 @@ def _parser() -> Parser:
         "--check", action="store_true", help="only say what is in order and what is not; costs nothing"
     )
     parser.add_argument(
-        "--reset-agent", action="store_true", help=f"start {AGENT_FILE} over from its template (kept in the vault)"
+        "--template", choices=list(PACKAGES), help=f"what {AGENT_FILE} starts from (docs/templates.md)"
+    )
+    parser.add_argument(
+        "--reset-agent",
+        action="store_true",
+        help=f"start {AGENT_FILE} over from --template, else from {DEFAULT} (what it was is kept in the vault)",
     )
     parser.add_argument("--new-experiment", action="store_true", help="go on with settings that give other scores")
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"instead of {CONFIG_FILE}")
@@ -89,11 +94,20 @@ def _provide_data(experiment: Experiment) -> None:
     data.fetch(experiment.tau2_data_source, experiment.tau2_data_revision)
 
 
-def _reset_agent(store: Store) -> None:
-    if AGENT_FILE.exists():
-        sha256 = store.keep_agent(read_agent(AGENT_FILE))
-        _say(f"{AGENT_FILE}: what it was is kept as {store.agent_file(sha256)}")
-    write_text(AGENT_FILE, AGENT_TEMPLATE.read_text(encoding="utf-8"))
+def _provide_agent(store: Store, template: str | None, reset: bool) -> None:
+    """Raises UserError rather than replace a file that somebody has edited, and did not ask to have reset."""
+    file = template_file(template or DEFAULT)
+    if template:
+        check_installed(template)
+    if not AGENT_FILE.exists() or not (template or reset):
+        _install(file, AGENT_FILE)
+        return
+    source = read_agent(AGENT_FILE)
+    if not reset and not template_of(source):
+        raise UserError(f"{AGENT_FILE} is edited: add --reset-agent to replace it by {file}; it is kept in the vault")
+    _say(f"{AGENT_FILE}: what it was is kept as {store.agent_file(store.keep_agent(source))}")
+    write_text(AGENT_FILE, file.read_text(encoding="utf-8"))
+    _say(f"{AGENT_FILE}: made from {file}")
 
 
 def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool) -> int:
@@ -113,6 +127,7 @@ def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool
         else:
             _say(f"baseline: recorded on {ledger.versions[0].row.time}")
             _accept_evaluator(measure, ledger, store)
+            _compare_template(ledger, store)
     _export(measure, ledger, store)
     if ledger.versions:
         print(f"baseline: {score_line(ledger.versions[0].row.held_out.values())}  ({measure.words})")
@@ -121,6 +136,14 @@ def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool
     if experiment.simulated:
         print(SIMULATED)
     return code
+
+
+def _compare_template(ledger: Ledger, store: Store) -> None:
+    """After a change of template, which measures no new baseline."""
+    source = read_agent(AGENT_FILE)
+    name = template_of(source)
+    if name and store.keep_agent(source) not in {version.row.agent for version in ledger.versions}:
+        _say(f"{AGENT_FILE} is the template {name}, the baseline was another file: the gate takes it as an edit")
 
 
 def _accept_evaluator(measure: Measure, ledger: Ledger, store: Store) -> None:
@@ -153,8 +176,8 @@ def _check_measure(measure: Measure, ledger: Ledger, new_experiment: bool) -> No
 
 def _run_baseline(bench: Bench, ledger: Ledger) -> int:
     train, held_out = bench.measure.train, bench.measure.gate_tasks
-    if AGENT_FILE.read_bytes() != AGENT_TEMPLATE.read_bytes():
-        _say(f"{AGENT_FILE} is not its template: the baseline is that of the file as it is")
+    if not template_of(read_agent(AGENT_FILE)):
+        _say(f"{AGENT_FILE} is none of the templates: the baseline is that of the file as it is")
     _say(f"baseline: {len(train)} train and {len(held_out)} held-out tasks ({bench.measure.words})")
     trials = bench.measure.trials(train, bench.agent) + bench.measure.trials(held_out, bench.agent, FIRST_TRIAL)
     bench.accepted = evaluator.keep(bench.store)

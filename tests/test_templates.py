@@ -1,0 +1,177 @@
+"""The agent templates: in a confined host each asks what the first one asks, and its framework changes no verdict."""
+
+import functools
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+from llm_server import Fault, LLMServer, assistant, tool_call
+from provider import Provider
+
+from autoharness import templates
+from autoharness.config import Experiment
+from autoharness.errors import UserError
+from autoharness.host import AgentFile
+from autoharness.results import Outcome, Status, Trial
+from autoharness.tau import Tau2
+from autoharness.templates import DEFAULT, PACKAGES
+from autoharness.worker import Hosts, Simulator, confinement_of
+
+TASK = "create_task_1"
+MODEL = "openai/solver"
+SOURCES = {name: (ROOT / templates.template_file(name)).read_text() for name in PACKAGES}
+OTHERS = sorted(set(PACKAGES) - {DEFAULT})
+ANOTHER_MODEL = {
+    "openai_sdk": SOURCES["openai_sdk"].replace("model=self.llm", "model='openai/stronger'"),
+    "agent_framework": SOURCES["agent_framework"].replace("    llm,\n", "    'openai/stronger',\n"),
+    "langgraph": SOURCES["langgraph"].replace("model=llm", "model='openai/stronger'"),
+}
+
+Json = dict[str, Any]
+Simulate = Callable[..., Simulator]
+each_framework = pytest.mark.parametrize("name", OTHERS)
+
+
+@pytest.fixture(scope="module")
+def hosts(tau2: Tau2, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    """Confined as by default, one for each agent file, shared by all tests: frameworks take a second to import."""
+    folder = tmp_path_factory.mktemp("hosts")
+    files = SOURCES | {f"{name}, another model": source for name, source in ANOTHER_MODEL.items()}
+    agents = {name: AgentFile(source, MODEL, None) for name, source in files.items()}
+    made = Hosts(agents, 60, confinement_of(Experiment(domain="mock"), folder, tau2.folders))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def simulator(tau2: Tau2, hosts: Hosts) -> Simulate:
+    def make(**settings: object) -> Simulator:
+        defaults = {"domain": "mock", "agent_model": MODEL, "llm_retries": 0, "simulation_retries": 0}
+        return Simulator(tau2, Experiment(**defaults | settings), hosts)  # type: ignore[arg-type]
+
+    return make
+
+
+@pytest.fixture
+def provider(tau2: Tau2, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Provider, LLMServer]]:
+    provider = Provider(tau2)
+    with LLMServer(provider.reply) as server:
+        monkeypatch.setenv("OPENAI_API_BASE", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "the-key")
+        yield provider, server
+
+
+def run(simulator: Simulator, name: str, task_id: str = TASK, seed: int = 1) -> Outcome:
+    return simulator.run(Trial(task_id, 0, seed, name), diagnose=False)
+
+
+def run_all(simulator: Simulator, name: str, tasks: list[str], seeds: range) -> list[Outcome]:
+    """At once, in one host."""
+    with ThreadPoolExecutor(8) as pool:
+        return list(pool.map(lambda one: run(simulator, name, *one), [(t, seed) for t in tasks for seed in seeds]))
+
+
+@each_framework
+def test_the_llm_is_asked_what_the_first_template_asks_and_every_task_is_solved(
+    tau2: Tau2, provider: tuple[Provider, LLMServer], simulator: Simulate, name: str
+) -> None:
+    """Eight at a time: no conversation has a message of another one, and no client retries or adds an argument."""
+    asked = {}
+    for template in (DEFAULT, name):
+        provider[1].requests.clear()
+        outcomes = run_all(simulator(), template, list(tau2._tasks("mock")), range(2))
+        assert {(one.status, one.reward) for one in outcomes} == {(Status.PASSED, 1.0)}, outcomes[0].detail
+        asked[template] = sorted(json.dumps(one.body, sort_keys=True) for one in provider[1].requests)
+    assert asked[name] == asked[DEFAULT]
+    assert len(asked[name]) > 2 * 2 * len(tau2._tasks("mock"))
+
+
+@pytest.fixture(scope="module")
+def clerk_talks(tau2: Tau2, hosts: Hosts) -> Callable[[str], list[Any]]:
+    """What comes of some tasks of airline, with a clerk that makes mistakes and one of the templates."""
+    tasks = tau2.facts("airline").splits["train"][:8]
+    experiment = Experiment(domain="airline", agent_model="offline/clerk", simulation_retries=0)
+
+    @functools.cache
+    def talk(name: str) -> list[Any]:
+        outcomes = run_all(Simulator(tau2, experiment, hosts), name, tasks, range(2))
+        return [(one.status, one.reward, [_said(message) for message in one.messages]) for one in outcomes]
+
+    return talk
+
+
+def _said(message: Json) -> Any:
+    calls = [(call["name"], call["arguments"]) for call in message.get("tool_calls") or []]
+    return message["role"], message.get("content"), calls
+
+
+@each_framework
+def test_conversations_with_a_model_that_makes_mistakes_are_those_of_the_first_template(
+    clerk_talks: Callable[[str], list[Any]], name: str
+) -> None:
+    """Unknown tools, malformed arguments and empty answers too: the frameworks neither hide nor mend them."""
+    assert clerk_talks(name) == clerk_talks(DEFAULT)
+    assert {status for status, _, _ in clerk_talks(name)} == {Status.PASSED, Status.FAILED, Status.AGENT_ERROR}
+
+
+@each_framework
+def test_an_outage_is_infrastructure_and_no_framework_tries_again(
+    provider: tuple[Provider, LLMServer], simulator: Simulate, name: str
+) -> None:
+    asked = []
+    for template in (DEFAULT, name):
+        provider[1].requests.clear()
+        provider[0].fault, provider[0].after, provider[0].times = Fault(503), 1, 10**6
+        outcome = run(simulator(), template)
+        assert (outcome.status, outcome.reward) == (Status.PROVIDER_ERROR, None), outcome.detail
+        asked.append(len(provider[1].requests))
+    assert asked[0] == asked[1]
+
+
+@each_framework
+@pytest.mark.parametrize("arguments", ['{"user_id": ', '["user_1"]', '{"user_id": NaN}'])
+def test_malformed_tool_arguments_are_the_agents_fault(
+    provider: tuple[Provider, LLMServer], simulator: Simulate, name: str, arguments: str
+) -> None:
+    provider[0].fault = assistant(tool_calls=[tool_call("create_task", arguments)])
+    outcome = run(simulator(), name)
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+    assert "MalformedToolCall" in outcome.detail or arguments != '{"user_id": '
+
+
+@each_framework
+def test_a_refusal_says_why(provider: tuple[Provider, LLMServer], simulator: Simulate, name: str) -> None:
+    """The gateway's words come through the framework's exceptions. Budget, model and effort are not the file's."""
+    outcome = run(simulator(max_llm_calls=1), name)
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+    assert "budget of the simulation spent: 1 LLM calls" in outcome.detail
+    outcome = run(simulator(), f"{name}, another model")
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+    assert "the experiment's model is openai/solver" in outcome.detail
+    outcome = run(simulator(agent_llm_args={"reasoning_effort": "high"}), name)
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+    assert "reasoning effort" in outcome.detail
+
+
+def test_no_network_is_opened_for_a_framework(hosts: Hosts) -> None:
+    assert not {"tcp", "network"} & hosts.layers().keys()
+
+
+def test_a_missing_package_is_one_line_that_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in PACKAGES:
+        templates.check_installed(name)
+    monkeypatch.setitem(PACKAGES, "agent_framework", ("not-to-be-found",))
+    with pytest.raises(UserError, match=r"not-to-be-found .*pip install 'auto-harness\[agent-framework\]'"):
+        templates.check_installed("agent_framework")
+
+
+def test_every_template_is_known_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert {file.stem for file in Path("agent/templates").glob("*.py")} == set(PACKAGES)
+    for name, source in SOURCES.items():
+        assert templates.template_of(source.encode()) == name
+        assert templates.template_of(f"{source}#".encode()) == ""
