@@ -12,6 +12,7 @@ one after the other, since its conversation does.
 """
 
 import contextvars
+import errno
 import importlib.util
 import itertools
 import os
@@ -145,11 +146,18 @@ def _answer(channel: Channel, host: Host, call: Message) -> None:
         channel.send({"id": call["id"], "result": getattr(host, call["call"])(call)})
     except ChannelError:
         os._exit(0)
-    except MemoryError as error:  # others in this process would be out of memory next: they run again elsewhere
-        print(f"out of memory: {_describe(error)['summary']}", file=sys.stderr, flush=True)
-        os._exit(1)
     except BaseException as error:  # also SystemExit: the agent's code may raise anything
+        if what := _used_up(error):  # others in this process would be next: they run again elsewhere
+            print(f"out of {what}: {_describe(error)['summary']}", file=sys.stderr, flush=True)
+            os._exit(1)
         channel.send({"id": call["id"], "error": _describe(error)})
+
+
+def _used_up(error: BaseException) -> str:
+    """What all simulations in this process share, and there is no more of; "" for another error."""
+    if isinstance(error, OSError) and error.errno == errno.EMFILE:
+        return "files"
+    return "memory" if isinstance(error, MemoryError) else ""
 
 
 def _describe(error: BaseException) -> Message:

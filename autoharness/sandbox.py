@@ -36,7 +36,8 @@ Layers = dict[str, str]
 _MEGABYTE = 1024 * 1024
 _MOST_CPU_S = 4 * 3600
 """A backstop, for a host that its worker cannot end any more."""
-_MOST_OPEN_FILES = 256
+_MOST_OPEN_FILES = 1024
+"""An event loop has three, and each simulation that waits for its LLM may have a loop of its own."""
 _LARGEST_FILE_MB = 16
 _NICENESS = 5
 

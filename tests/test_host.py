@@ -88,6 +88,15 @@ def test_a_death_is_told_with_its_last_words(host: Callable[..., Host]) -> None:
     assert not raised.value.hung
 
 
+def test_a_host_without_a_file_to_open_is_dead_so_that_its_simulations_run_again_elsewhere(
+    host: Callable[..., Host],
+) -> None:
+    """Or one of them, or many at once, would make all the others fail."""
+    agents = host("import os\nkept = []\nwhile True:\n    kept.append(open(os.devnull))")
+    with pytest.raises(HostDied, match=r"out of files: .*Too many open files"):
+        agents.call("one", "start", complete, **SETUP)
+
+
 def test_a_hang_is_a_death_that_says_so(host: Callable[..., Host]) -> None:
     agents = host("import time\ntime.sleep(60)", timeout_s=0.3)
     with pytest.raises(HostDied, match="agent_timeout_s") as raised:

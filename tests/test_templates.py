@@ -2,6 +2,7 @@
 
 import functools
 import json
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,7 +15,8 @@ from provider import Provider
 
 from autoharness import templates
 from autoharness.config import Experiment
-from autoharness.errors import UserError
+from autoharness.errors import AgentError, UserError
+from autoharness.gateway import Limits, Session
 from autoharness.host import AgentFile
 from autoharness.results import Outcome, Status, Trial
 from autoharness.tau import Tau2
@@ -24,13 +26,9 @@ from autoharness.worker import Hosts, Simulator, confinement_of
 TASK = "create_task_1"
 MODEL = "openai/solver"
 SOURCES = {name: (ROOT / templates.template_file(name)).read_text() for name in PACKAGES}
+SETUP: dict[str, Any] = {"tools": [], "domain_policy": "", "llm": MODEL, "llm_args": {}, "history": []}
+AT_ONCE = 100
 OTHERS = sorted(set(PACKAGES) - {DEFAULT})
-ANOTHER_MODEL = {
-    "openai_sdk": SOURCES["openai_sdk"].replace("model=self.llm", "model='openai/stronger'"),
-    "agent_framework": SOURCES["agent_framework"].replace("    llm,\n", "    'openai/stronger',\n"),
-    "langgraph": SOURCES["langgraph"].replace("model=llm", "model='openai/stronger'"),
-}
-
 Json = dict[str, Any]
 Simulate = Callable[..., Simulator]
 each_framework = pytest.mark.parametrize("name", OTHERS)
@@ -40,8 +38,7 @@ each_framework = pytest.mark.parametrize("name", OTHERS)
 def hosts(tau2: Tau2, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     """Confined as by default, one for each agent file, shared by all tests: frameworks take a second to import."""
     folder = tmp_path_factory.mktemp("hosts")
-    files = SOURCES | {f"{name}, another model": source for name, source in ANOTHER_MODEL.items()}
-    agents = {name: AgentFile(source, MODEL, None) for name, source in files.items()}
+    agents = {name: AgentFile(source, MODEL, None) for name, source in SOURCES.items()}
     made = Hosts(agents, 60, confinement_of(Experiment(domain="mock"), folder, tau2.folders))
     yield made
     made.close()
@@ -119,6 +116,26 @@ def test_conversations_with_a_model_that_makes_mistakes_are_those_of_the_first_t
 
 
 @each_framework
+def test_a_hundred_conversations_may_wait_for_their_llm_in_one_host(hosts: Hosts, name: str) -> None:
+    """Whatever a framework has open meanwhile, such as an event loop."""
+    everybody = threading.Barrier(AT_ONCE, timeout=60)
+
+    def complete(request: Json) -> Json:
+        everybody.wait()
+        return {"choices": [{"message": {"role": "assistant", "content": request["messages"][-1]["content"]}}]}
+
+    def converse(number: int) -> str:
+        with hosts.host(name, held_out=True) as host:
+            host.call(str(number), "start", complete, **SETUP)
+            said = host.call(str(number), "next", complete, message={"role": "user", "content": f"I am {number}"})
+            host.forget(str(number))
+        return str(said["content"])
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        assert list(pool.map(converse, range(AT_ONCE))) == [f"I am {number}" for number in range(AT_ONCE)]
+
+
+@each_framework
 def test_an_outage_is_infrastructure_and_no_framework_tries_again(
     provider: tuple[Provider, LLMServer], simulator: Simulate, name: str
 ) -> None:
@@ -145,16 +162,28 @@ def test_malformed_tool_arguments_are_the_agents_fault(
 
 @each_framework
 def test_a_refusal_says_why(provider: tuple[Provider, LLMServer], simulator: Simulate, name: str) -> None:
-    """The gateway's words come through the framework's exceptions. Budget, model and effort are not the file's."""
-    outcome = run(simulator(max_llm_calls=1), name)
-    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
-    assert "budget of the simulation spent: 1 LLM calls" in outcome.detail
-    outcome = run(simulator(), f"{name}, another model")
-    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
-    assert "the experiment's model is openai/solver" in outcome.detail
-    outcome = run(simulator(agent_llm_args={"reasoning_effort": "high"}), name)
-    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
-    assert "reasoning effort" in outcome.detail
+    """The gateway's words come through the framework's exceptions. Budget and effort are not the agent file's."""
+    for settings, words in (
+        ({"max_llm_calls": 1}, "budget of the simulation spent: 1 LLM calls"),
+        ({"agent_llm_args": {"reasoning_effort": "high"}}, "reasoning effort is not set, and it is fixed"),
+    ):
+        outcome = run(simulator(**settings), name)
+        assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+        assert words in outcome.detail
+
+
+@each_framework
+def test_another_model_is_refused(hosts: Hosts, name: str) -> None:
+    session = Session({}, MODEL, None, Limits(10, None, 0))
+
+    def complete(request: Json) -> Json:
+        return session.complete_for_agent(request, dict)
+
+    with hosts.host(name, held_out=True) as host:
+        host.call("one", "start", complete, **SETUP | {"llm": "openai/stronger"})
+        with pytest.raises(AgentError, match="the experiment's model is openai/solver, not 'openai/stronger'"):
+            host.call("one", "next", complete, message={"role": "user", "content": "Hi"})
+        host.forget("one")
 
 
 def test_no_network_is_opened_for_a_framework(hosts: Hosts) -> None:
