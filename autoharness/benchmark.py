@@ -4,11 +4,12 @@ import json
 import sys
 from collections import defaultdict
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from autoharness.cli import Parser, run_door
-from autoharness.config import SIMULATED, Experiment, Resolved, resolve
+from autoharness.config import SIMULATED, Experiment, Resolved, read_value, resolve
 from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
 from autoharness.holdout import Shown, shown
 from autoharness.ledger import Ledger
@@ -32,7 +33,7 @@ _RERUN = {"failed": _FAILED, "errors": set(Status) - EVALUATED, "all": set(Statu
 def main(arguments: list[str]) -> int:
     """The exit code: 0 every task was evaluated, 2 infrastructure kept some from it."""
     options = _parser().parse_args(arguments)
-    resolved = resolve(_settings(options), options.config)
+    resolved = resolve(_settings(options), options.config, options.set)
     named = _read_ids(options.task_ids) if options.task_ids else None
     if options.dry_run:
         return _dry_run(resolved, options.json)
@@ -71,13 +72,18 @@ def _parser() -> Parser:
     parser.add_argument("--num-tasks", type=_count, metavar="N", help="run the first N of the tasks")
     parser.add_argument("--domain", help="airline, retail, telecom, mock, telecom-workflow")
     parser.add_argument("--split", help="train, test, base or another split of the domain")
-    parser.add_argument("--trials", type=int, metavar="N", help="run every task N times, each with a seed of its own")
     parser.add_argument(
-        "--concurrency", type=int, dest="max_concurrency", metavar="N", help="conversations in flight"
+        "--trials", "--num-trials", type=int, metavar="N", help="run every task N times, each with a seed of its own"
+    )
+    parser.add_argument(
+        *("--concurrency", "--max-concurrency"),
+        dest="max_concurrency",
+        type=int,
+        metavar="N",
+        help="conversations in flight",
     )
     parser.add_argument("--max-steps", type=int, metavar="N", help="end a conversation after N steps")
-    parser.add_argument("--agent-model", metavar="MODEL", help="a litellm model, or replay/FILE")
-    parser.add_argument("--user-model", metavar="MODEL", help="the user simulator's; the agent's where not given")
+    _add_models(parser)
     parser.add_argument("--reasoning-effort", metavar="EFFORT")
     parser.add_argument("--seed", type=int, metavar="N", help="root of the trial seeds")
     parser.add_argument(
@@ -86,7 +92,7 @@ def _parser() -> Parser:
         metavar="P",
         help="score this share of the simulations once more on tau2's plain path",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="instead of experiment_config.yaml")
+    parser.add_settings()
     parser.add_argument("--dry-run", action="store_true", help="print the resolved experiment and run nothing")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument(
@@ -95,6 +101,22 @@ def _parser() -> Parser:
         help="show single results of held-out tasks; this is recorded",
     )
     return parser
+
+
+def _add_models(parser: Parser) -> None:
+    """Each by our name and by tau2's own."""
+    kinds = {
+        "agent": "a litellm model, or replay/FILE",
+        "user": "the user simulator's; the agent's where not given",
+        "judge": "the judge's; the user simulator's where not given",
+    }
+    for role, what in kinds.items():
+        parser.add_argument(f"--{role}-model", f"--{role}-llm", dest=f"{role}_model", metavar="MODEL", help=what)
+        parser.add_argument(f"--{role}-url", metavar="URL", help="where it is asked; speaks OpenAI's protocol")
+        parser.add_argument(f"--{role}-api-key-name", metavar="NAME", help="the variable with the key to that server")
+    for option in ("--agent-llm-args", "--user-llm-args"):
+        as_json = partial(read_value, source=option)
+        parser.add_argument(option, type=as_json, metavar="JSON", help="such as '{\"temperature\": 0.2}'")
 
 
 def _count(text: str) -> int:

@@ -4,13 +4,14 @@ import ast
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autoharness import data, evaluator
 from autoharness.config import AGENT_FILE, CONFIG_FILE, Experiment, resolve
+from autoharness.endpoints import Endpoint
 from autoharness.errors import UserError
 from autoharness.ledger import Ledger
 from autoharness.measure import Measure
@@ -39,19 +40,19 @@ class Check:
         return f"{'ok   ' if self.ok else 'FAIL '} {self.name}: {self.detail}" + ("" if self.ok else f"; {self.mend}")
 
 
-def checkup(config: Path | None) -> list[Check]:
+def checkup(config: Path | None, assignments: Sequence[str] | None = None) -> list[Check]:
     """Every part that can be looked at; what depends on a part that is not in order is left out."""
-    return list(_checks(config))
+    return list(_checks(config, assignments))
 
 
-def _checks(config: Path | None) -> Iterator[Check]:
+def _checks(config: Path | None, assignments: Sequence[str] | None) -> Iterator[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Check("python", sys.version_info >= _OLDEST_PYTHON, version, "use Python 3.11 or newer")
     yield _agent_file()
     yield _git()
     yield (vault := _try("vault", "export AUTOHARNESS_VAULT=FOLDER", lambda: str(Store(default_vault()).folder)))
-    yield (settings := _config(config))
-    experiment = resolve({}, config).experiment if settings.ok else Experiment()
+    yield (settings := _config(config, assignments))
+    experiment = resolve({}, config, assignments).experiment if settings.ok else Experiment()
     installed = list(_installed()) if experiment.on_tau2 else []
     yield from installed
     if settings.ok and vault.ok and all(check.ok for check in installed):
@@ -78,7 +79,8 @@ def _experiment(experiment: Experiment) -> Iterator[Check]:
     yield _program(measure)
     yield Check("isolation", True, "; ".join([measure.isolation, *measure.not_enforced]))
     for role in ("agent", "user", "judge"):
-        yield _model(role, experiment.model_of(role), missing)
+        model, endpoint = experiment.model_of(role), experiment.endpoint_of(role)
+        yield _server(role, model, endpoint) if endpoint else _model(role, model, missing)
     yield _workspace()
     yield _baseline(measure)
     yield _evaluator(measure)
@@ -136,13 +138,13 @@ def _program(measure: Measure) -> Check:
     return _try(str(PROGRAM_FILE), _PREPARE, look)
 
 
-def _config(config: Path | None) -> Check:
+def _config(config: Path | None, assignments: Sequence[str] | None) -> Check:
     path = config or CONFIG_FILE
     if not path.exists():
         return Check("config", False, f"{path} is missing", _PREPARE)
 
     def look() -> str:
-        resolve({}, config)
+        resolve({}, config, assignments)
         return str(path)
 
     return _try("config", f"edit {path}", look)
@@ -173,6 +175,14 @@ def _model(role: str, model: str, missing: dict[str, str]) -> Check:
         return Check(f"{role} model", True, model)
     variable = what.split(" or ")[0]
     return Check(f"{role} model", False, f"{model}: {what} is not set", f"echo '{variable}=...' >> .env")
+
+
+def _server(role: str, model: str, endpoint: Endpoint) -> Check:
+    """Whether it answers is not asked."""
+    if not endpoint.lacks_key:
+        return Check(f"{role} model", True, f"{model} at {endpoint}")
+    mend = f"echo '{endpoint.key_name}=...' >> .env"
+    return Check(f"{role} model", False, f"{model} at {endpoint.url}: {endpoint.key_name} is not set", mend)
 
 
 def _workspace() -> Check:

@@ -5,6 +5,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from autoharness.errors import (
@@ -25,6 +26,16 @@ _OF_PROVIDERS = ("_API_KEY", "_API_BASE")
 
 class Parser(argparse.ArgumentParser):
     """argparse, with exit code 3 for misuse: 2 means that infrastructure failed."""
+
+    def add_settings(self, of: str = "") -> None:
+        """Where the experiment's settings come from. `of`: what it belongs to, such as "of --confirm, "."""
+        self.add_argument("--config", type=Path, metavar="FILE", help=f"{of}instead of experiment_config.yaml")
+        self.add_argument(
+            "--set",
+            action="append",
+            metavar="NAME=VALUE",
+            help=f"{of}any setting, as the file has it, such as trials=4; may be repeated",
+        )
 
     def error(self, message: str) -> NoReturn:
         self.exit(EXIT_MISUSE, f"{self.prog}: {message} (see --help)\n")

@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,20 +71,34 @@ class CodingAgent:
     uses_network: bool = True
     reads: Callable[[Experiment], list[str]] = lambda experiment: []
     """Further files that it has to read."""
+    withheld: frozenset[str | None] = frozenset()
+    """Variables that are another's keys."""
 
     def needs(self, variable: str) -> bool:
         """Whether it is given this variable of the environment."""
-        return bool(re.fullmatch(f"(?:{self.keys})|(?:{self.addresses})", variable)) if self.keys else False
+        if not self.keys or variable in self.withheld:
+            return False
+        return bool(re.fullmatch(f"(?:{self.keys})|(?:{self.addresses})", variable))
 
     @property
     def key_names(self) -> list[str]:
         """The variables with keys that are set."""
-        names = (name for name, value in os.environ.items() if value and self.keys)
+        names = (name for name, value in os.environ.items() if value and self.keys and name not in self.withheld)
         return sorted(name for name in names if re.fullmatch(self.keys, name))
 
 
 def chosen(experiment: Experiment) -> CodingAgent:
-    """The experiment's coding agent; where none is named the first that is installed. Raises UserError."""
+    """The experiment's coding agent; where none is named the first that is installed. Raises UserError.
+
+    Of the keys to servers of one's own it is given none, but for a variable that its one provider's key is in.
+    """
+    agent = _chosen(experiment)
+    if agent.keys != _PROVIDERS:
+        return agent
+    return replace(agent, withheld=frozenset(one.key_name for one in experiment.endpoints.values()))
+
+
+def _chosen(experiment: Experiment) -> CodingAgent:
     if experiment.coding_agent_command is not None:
         return _custom(experiment.coding_agent_command)
     if experiment.coding_agent is not None:
@@ -396,8 +410,9 @@ AGENTS["aider"] = CodingAgent(
 
 def _mini_model(experiment: Experiment) -> str:
     model = experiment.coding_model or experiment.agent_model
-    if experiment.coding_model is None and model.startswith((OFFLINE, "replay/")):
-        raise UserError(f"coding_model: mini needs a model of its own, since agent_model is {model}")
+    if experiment.coding_model is None and (experiment.agent_url or model.startswith((OFFLINE, "replay/"))):
+        where = " on a server of its own" if experiment.agent_url else ""
+        raise UserError(f"coding_model: mini needs a model of its own, since agent_model is {model}{where}")
     return model
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from autoharness.endpoints import Endpoint, base_url, is_variable
 from autoharness.errors import UserError
 
 CONFIG_FILE = Path("experiment_config.yaml")
@@ -37,6 +38,8 @@ SEQUENTIAL, RATCHET = "sequential", "ratchet"
 
 SANDBOX, REQUIRED, PROCESS, NONE = "sandbox", "required", "process", "none"
 PER_WORKER, PER_SIMULATION = "per_worker", "per_simulation"
+BY_TAU2, PER_ROLE = "tau2", "per_role"
+ROLES = ("agent", "user", "judge")
 
 CODING_AGENTS = ("claude", "codex", "opencode", "gemini", "aider", "mini", "scripted")
 
@@ -45,8 +48,15 @@ BENCHMARKS = "auto_harness.benchmarks"
 """The entry points by which an installed package offers a benchmark."""
 _CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 _NOT_SUPPORTED_YET = ("terminal-bench", "bird-interact")
-_SECRETS = ("api_key", "access_key", "access_key_id", "session_token", "ad_token", "credentials", "password")
+_SECRETS = (
+    *("api_key", "api-key", "access_key", "access_key_id", "session_token", "ad_token", "credentials", "password"),
+    "authorization",
+)
 """How the names of arguments end that are no settings."""
+_ADDRESSES = ("base_url", "api_base")
+"""Arguments that would send a model's requests, and a key, somewhere else."""
+_BELOW = {"user": "agent", "judge": "user"}
+"""Whose model and endpoint a role has that has none of its own."""
 _ENVIRONMENT = {"agent_model": "AGENT_MODEL"}
 
 
@@ -78,12 +88,24 @@ class Experiment:
     """The user simulator's; the agent's model where not set."""
     judge_model: str | None = None
     """For rewards that need a judge; the user simulator's model where not set."""
+    agent_url: str | None = None
+    """Of a server that speaks OpenAI's protocol (docs/endpoints.md): the model's name is sent to it as it is."""
+    agent_api_key_name: str | None = None
+    """The environment variable with the key to that server, where it asks for one."""
+    user_url: str | None = None
+    """The user simulator's; the agent's where neither this nor user_model is set."""
+    user_api_key_name: str | None = None
+    judge_url: str | None = None
+    """The judge's; the user simulator's where neither this nor judge_model is set."""
+    judge_api_key_name: str | None = None
     reasoning_effort: str | None = None
     agent_llm_args: dict[str, Any] = field(default_factory=lambda: {"temperature": 0.0})
     """Given to the agent, which may change them: a harness can choose its own temperature."""
     user_llm_args: dict[str, Any] = field(default_factory=lambda: {"temperature": 0.0})
     seed: int = 300
     """Root of the trial seeds, derived as tau2 derives them."""
+    seeds: str = BY_TAU2
+    """Which seed a model is asked with: the trial's, or one that is its role's and its task's own."""
     trials: int = 1
     max_concurrency: int = 3
     """Conversations in flight, over all workers."""
@@ -182,11 +204,30 @@ class Experiment:
         user_model = self.user_model or self.agent_model
         return {"agent": self.agent_model, "user": user_model, "judge": self.judge_model or user_model}[role]
 
+    def endpoint_of(self, role: str) -> Endpoint | None:
+        """Where the model of a role is asked; None where litellm knows that by its name."""
+        url = getattr(self, f"{role}_url")
+        if url:
+            return Endpoint(url, getattr(self, f"{role}_api_key_name"))
+        falls_back = role in _BELOW and getattr(self, f"{role}_model") is None
+        return self.endpoint_of(_BELOW[role]) if falls_back else None
+
+    @property
+    def endpoints(self) -> dict[str, Endpoint]:
+        """Of those roles that have one."""
+        found = {role: self.endpoint_of(role) for role in ROLES}
+        return {role: endpoint for role, endpoint in found.items() if endpoint}
+
     @property
     def provider_models(self) -> set[str]:
         """Its models that are asked over the network: neither recordings nor programs of ours."""
-        models = {self.model_of(role) for role in ("agent", "user", "judge")}
+        models = {self.model_of(role) for role in ROLES}
         return {model for model in models if not model.startswith((OFFLINE, REPLAY))}
+
+    @property
+    def models_by_name(self) -> set[str]:
+        """Those of them that litellm finds a provider for, by their names alone."""
+        return {self.model_of(role) for role in ROLES if not self.endpoint_of(role)} & self.provider_models
 
 
 _TYPES = get_type_hints(Experiment)
@@ -221,9 +262,13 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_without_gain": (1, _LARGEST),
 }
 
+_URLS = {f"{role}_url" for role in ROLES}
+_KEY_NAMES = {f"{role}_api_key_name" for role in ROLES}
+_LLM_ARGS = "_llm_args"
 _CHOICES = {
     "executor": ("local", "ray"),
     "llm_cache": ("off", "train", "all"),
+    "seeds": (BY_TAU2, PER_ROLE),
     "gate": (SEQUENTIAL, RATCHET),
     "isolation": (SANDBOX, REQUIRED, PROCESS, NONE),
     "fresh_host": (PER_WORKER, PER_SIMULATION),
@@ -239,14 +284,37 @@ class Resolved:
     sources: dict[str, str]
 
 
-def resolve(command_line: Mapping[str, Any], file: Path | None = None) -> Resolved:
+def resolve(
+    command_line: Mapping[str, Any], file: Path | None = None, assignments: Sequence[str] | None = None
+) -> Resolved:
     """Merge the four sources. `command_line` holds what was typed: a value of None was not.
 
-    `file` must exist where it is named; the default file may be missing. Raises UserError.
+    `file` must exist where it is named; the default file may be missing. `assignments`: settings by any name, each as
+    NAME=VALUE; an empty value is the default, whatever the file says. Raises UserError.
     """
     path = file or CONFIG_FILE
     from_file = read_file(path) if file or path.exists() else {}
-    return _merge([_environment(), (str(path), from_file), ("command line", command_line)])
+    assigned = _assigned(assignments or ())
+    twice = [name for name in assigned if command_line.get(name) is not None]
+    if twice:
+        raise UserError(f"command line: {twice[0]} is given twice")
+    unset = {name for name, value in assigned.items() if value is None}
+    below = [_environment(), (str(path), from_file)]
+    kept = [(source, {name: one[name] for name in one if name not in unset}) for source, one in below]
+    return _merge([*kept, ("command line", {**command_line, **assigned})])
+
+
+def _assigned(assignments: Sequence[str]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        option = f"--set {' '.join(name.split())[:40]}"
+        if not equals:
+            raise UserError(f"{option}: expected NAME=VALUE, such as --set trials=4")
+        if name in values:
+            raise UserError(f"{option} is given twice")
+        values[name] = read_value(text, option)
+    return values
 
 
 def from_settings(settings: Mapping[str, Any]) -> Experiment:
@@ -270,6 +338,7 @@ def _merge(layers: list[tuple[str, Mapping[str, Any]]]) -> Resolved:
                 values[name], sources[name] = checked, source
     experiment = _with_domain(Experiment(**values), sources)
     _check_offline(experiment, sources)
+    _check_endpoints(experiment, sources)
     return Resolved(experiment, sources)
 
 
@@ -295,22 +364,40 @@ def _check_offline(experiment: Experiment, sources: Mapping[str, str]) -> None:
             raise UserError(f"{place}{name}: {model} does not play with agent_model {experiment.agent_model}")
 
 
+def _check_endpoints(experiment: Experiment, sources: Mapping[str, str]) -> None:
+    """A key belongs to a server, and a server to a model that is asked over the network."""
+    for role in ROLES:
+        url, key_name, model = f"{role}_url", f"{role}_api_key_name", experiment.model_of(role)
+        if getattr(experiment, url) is None:
+            if getattr(experiment, key_name) is not None:
+                raise UserError(f"{_place(sources[key_name])}{key_name}: set {url} too, whose key it is")
+        elif model.startswith((OFFLINE, REPLAY)):
+            no_url = f"take it out, or add --set {url}= to the command"
+            raise UserError(f"{_place(sources[url])}{url}: {model} is asked on no server: {no_url}")
+
+
 def read_file(path: Path) -> dict[str, Any]:
     """The settings in a configuration file. Raises UserError."""
-    import yaml
-
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = read_value(path.read_bytes(), str(path))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; start from: cp experiment_config.yaml.template {path}") from error
-    except Exception as error:  # besides its own errors, yaml raises what int() or date() raise for a value
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())[:200]}") from error
     if settings is None:
         return {}
     if not isinstance(settings, dict):
         raise UserError(f"{path}: expected lines of the form 'setting: value', not {settings!r:.40}")
     _check_benchmark(settings.get("benchmark"), str(path))  # first: another benchmark has other settings
     return settings
+
+
+def read_value(text: str | bytes, source: str) -> Any:
+    """YAML, and so JSON too. Raises UserError."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text.decode() if isinstance(text, bytes) else text)
+    except Exception as error:  # besides its own errors, yaml raises what int() or date() raise for a value
+        raise UserError(f"{source}: not YAML: {' '.join(str(error).split())[:200]}") from error
 
 
 def check_choice(name: str, value: str, choices: Sequence[str], source: str = "") -> None:
@@ -351,6 +438,11 @@ def _checked(name: str, value: Any, source: str) -> Any:
         raise UserError(f"{_place(source)}{name} must be a list of words, not {value!r:.80}")
     if isinstance(value, dict):
         _check_no_secret(name, value, source)
+    if name in _URLS:
+        return _checked_url(name, value, source)
+    if name in _KEY_NAMES and not is_variable(value):
+        what = "the name of an environment variable, in capitals, such as MY_API_KEY"
+        raise UserError(f"{_place(source)}{name} must be {what}; the key itself belongs into .env")
     if name == "prices":
         _check_prices(value, source)
     if name in _CHOICES:
@@ -360,9 +452,21 @@ def _checked(name: str, value: Any, source: str) -> Any:
 
 def _check_no_secret(name: str, value: Mapping[str, Any], source: str) -> None:
     """Settings stand in every record, report and export."""
-    for argument in value:
-        if argument.endswith(_SECRETS):
+    for argument, inner in value.items():
+        if argument.lower().endswith(_SECRETS):
             raise UserError(f"{_place(source)}{name}: {argument} would be written down everywhere: put it into .env")
+        if name.endswith(_LLM_ARGS) and argument in _ADDRESSES:
+            role = name.removesuffix(_LLM_ARGS)
+            raise UserError(f"{_place(source)}{name}: {argument}: set {role}_url instead (docs/endpoints.md)")
+        if isinstance(inner, dict):
+            _check_no_secret(name, inner, source)
+
+
+def _checked_url(name: str, value: str, source: str) -> str:
+    try:
+        return base_url(value)
+    except ValueError as error:
+        raise UserError(f"{_place(source)}{name} {error}") from None
 
 
 def _check_prices(prices: Mapping[str, Any], source: str) -> None:

@@ -11,7 +11,6 @@ The first that says no ends it. Nothing that was run before is run again.
 import sys
 from argparse import Namespace
 from dataclasses import replace
-from pathlib import Path
 
 from autoharness import evaluator
 from autoharness.cli import Parser, run_door
@@ -38,7 +37,7 @@ _MOST_LEAKS_SHOWN = 20
 def main(arguments: list[str]) -> int:
     """The exit code: 0 accepted, 1 rejected, 2 undecided. Raises UserError, Interrupted."""
     options = _parser().parse_args(arguments)
-    experiment = resolve({}, options.config).experiment
+    experiment = resolve({}, options.config, options.set).experiment
     store = Store(default_vault())
     with store.lock():
         code = _command(options, experiment, store)
@@ -56,7 +55,7 @@ def _parser() -> Parser:
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--null", action="store_true", help="run the kept version against itself: the noise floor")
     only.add_argument("--plan", action="store_true", help="what the gate could find, at which cost; runs nothing")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="instead of experiment_config.yaml")
+    parser.add_settings()
     return parser
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from autoharness.config import OFFLINE, PER_SIMULATION, RATCHET, REPLAY, SANDBOX, SEQUENTIAL, Experiment
+from autoharness.config import OFFLINE, PER_ROLE, PER_SIMULATION, RATCHET, REPLAY, SANDBOX, SEQUENTIAL, Experiment
 from autoharness.errors import UserError
 from autoharness.offline import fingerprint
 from autoharness.replay import checksum
@@ -50,6 +50,11 @@ class Measure:
             ],
             "isolation": [self.isolation, experiment.agent_memory_mb],
         }
+        if experiment.endpoints:
+            servers = {role: endpoint.url for role, endpoint in experiment.endpoints.items()}
+            self._common_key["endpoints"] = servers  # another server may serve another model by the same name
+        if experiment.seeds == PER_ROLE:
+            self._common_key["seeds"] = [PER_ROLE, experiment.seed]
         if experiment.llm_cache != "off":
             self._common_key["llm_cache"] = experiment.llm_cache  # both sides of a comparison use it, or none
 

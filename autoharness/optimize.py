@@ -8,7 +8,6 @@ import signal
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -17,6 +16,7 @@ from autoharness.cli import Parser, run_door
 from autoharness.coder import Coder
 from autoharness.coding_agents import SCRIPTED, chosen
 from autoharness.config import SIMULATED, Experiment, resolve
+from autoharness.endpoints import check_keys
 from autoharness.errors import EXIT_INTERRUPTED, Interrupted, Outage, UserError
 from autoharness.executor import LocalExecutor
 from autoharness.iterations import ACCEPTED, Iterations
@@ -26,6 +26,7 @@ from autoharness.measure import Measure
 from autoharness.program import python_command
 from autoharness.record import check_repository
 from autoharness.runner import BenchmarkRunner
+from autoharness.scrub import guard
 from autoharness.spending import spent
 from autoharness.stats import score_line
 from autoharness.status import (
@@ -59,7 +60,8 @@ def main(arguments: list[str]) -> int:
     if options.watch:
         return watch(store)
     settings = {name: getattr(options, name) for name in _OF_THE_LOOP}
-    experiment = resolve(settings, options.config).experiment
+    experiment = resolve(settings, options.config, options.set).experiment
+    guard(experiment.endpoints.values())
     with store.lock(), store.lock(LOOP_LOCK), Stop() as stop, BenchmarkRunner.of(experiment).workers() as workers:
         clean_up(store)
         note_limits(store, {name: getattr(experiment, name) for name in _LIMITS})
@@ -131,7 +133,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--coding-model", metavar="MODEL", help="as the coding agent names it")
     parser.add_argument("--no-waiting", action="store_true", help="where infrastructure fails, give up at once")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="instead of experiment_config.yaml")
+    parser.add_settings()
     return parser
 
 
@@ -142,6 +144,7 @@ def _patience_s(options: Namespace) -> Sequence[float]:
 def _ready(experiment: Experiment, store: Store, workers: LocalExecutor) -> Measure:
     """The measure. Raises UserError where something is missing that the night would trip over."""
     check_repository()
+    check_keys(experiment.endpoints)
     look = BenchmarkRunner.of(experiment).look(workers)
     for model, what in look.missing_keys.items():
         raise UserError(f"no key for {model}: {what} is not set; put it into .env")

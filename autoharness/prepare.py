@@ -12,6 +12,7 @@ from autoharness.checkup import checkup
 from autoharness.cli import Parser, run_door
 from autoharness.config import AGENT_FILE, CONFIG_FILE, SIMULATED, Experiment, resolve
 from autoharness.contest import FIRST_TRIAL, looks_of, run_trials, unfinished
+from autoharness.endpoints import check_keys
 from autoharness.errors import EXIT_MISUSE, EXIT_UNDECIDED, UserError
 from autoharness.ledger import Baseline, Evaluator, Ledger, mend
 from autoharness.measure import Measure
@@ -40,14 +41,14 @@ def main(arguments: list[str]) -> int:
     """The exit code: 0 prepared, 2 infrastructure kept the baseline from being complete, 3 misuse."""
     options = _parser().parse_args(arguments)
     if options.check:
-        checks = checkup(options.config)
+        checks = checkup(options.config, options.set)
         print("\n".join(check.line for check in checks))
         return 0 if all(check.ok for check in checks) else EXIT_MISUSE
     store = Store(default_vault())
     with store.lock():
         if not options.config:
             _install(CONFIG_TEMPLATE, CONFIG_FILE)
-        experiment = resolve({}, options.config).experiment
+        experiment = resolve({}, options.config, options.set).experiment
         if experiment.on_tau2:
             _provide_data(experiment)
         _provide_agent(store, options.template, options.reset_agent)
@@ -74,7 +75,7 @@ def _parser() -> Parser:
         help=f"start {AGENT_FILE} over from --template, else from {DEFAULT} (what it was is kept in the vault)",
     )
     parser.add_argument("--new-experiment", action="store_true", help="go on with settings that give other scores")
-    parser.add_argument("--config", type=Path, metavar="FILE", help=f"instead of {CONFIG_FILE}")
+    parser.add_settings()
     return parser
 
 
@@ -117,6 +118,7 @@ def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool
         look = runner.look(workers)
         measure = look.measure
         compose(measure.facts["about"])
+        check_keys(experiment.endpoints)
         for model, what in look.missing_keys.items():
             raise UserError(f"no key for {model}: {what} is not set; put it into .env")
         ledger, code = Ledger(store, measure.id), 0

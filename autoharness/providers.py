@@ -9,12 +9,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import cache, partial
 from typing import Any, Protocol
 
 from autoharness.config import litellm_prices
+from autoharness.endpoints import Endpoint
 from autoharness.results import Usage
-from autoharness.scrub import one_line, scrubbed, without_whole_keys
+from autoharness.scrub import guard, one_line, scrubbed, without_whole_keys
 from autoharness.throttle import Throttle, pause_after
 
 Request = dict[str, Any]
@@ -23,6 +25,8 @@ Response = dict[str, Any]
 _NOT_WORTH_A_RETRY = frozenset({400, 401, 403, 404, 413, 422})
 TIMED_OUT = 408
 _TOO_MANY = 429
+_OPENAI = "openai"
+"""litellm's provider that sends the name behind the slash, whatever it is, to an address of one's own."""
 _MORE_TRIES = 8
 """Than `retries`, of a call that meets the rate limit while others pass."""
 _PATIENCE_S = 24.0
@@ -55,7 +59,8 @@ class Model(Protocol):
 class LiteLLM:
     """A provider's model, through litellm."""
 
-    def __init__(self, model: str, timeout_s: float) -> None:
+    def __init__(self, model: str, timeout_s: float, endpoint: Endpoint | None = None) -> None:
+        """`endpoint`: the server to ask; None: that of the model's provider, as litellm knows it."""
         import litellm  # seconds of import: only where a provider is really asked
 
         from autoharness.lean import Lean
@@ -63,7 +68,9 @@ class LiteLLM:
         litellm.drop_params = True
         litellm.suppress_debug_info = True
         self._litellm = litellm
-        self._model = model
+        guard([endpoint] if endpoint else [])
+        self._endpoint = endpoint
+        self._model = f"{_OPENAI}/{model}" if endpoint else model
         self._timeout_s = timeout_s
         self._complete = Lean(_http_client(), self._completion, self._read)
 
@@ -89,8 +96,9 @@ class LiteLLM:
     def _completion(self, request: Request) -> Response:
         # an effort that the provider does not know is an error, not a setting that is silently dropped
         kept = ["reasoning_effort"] if "reasoning_effort" in request else None
+        where = {"api_base": self._endpoint.url, "api_key": self._endpoint.key} if self._endpoint else {}
         response = self._litellm.completion(
-            **{**request, "model": self._model},
+            **{**request, "model": self._model, **where},
             timeout=self._timeout_s,
             max_retries=0,
             num_retries=0,
@@ -107,7 +115,7 @@ class LiteLLM:
 
         model, provider, _, _ = self._litellm.get_llm_provider(self._model)
         empty = self._litellm.ModelResponse()
-        if provider != "openai":
+        if provider != _OPENAI:
             empty.model = f"{provider}/{model}"
         dumped = ChatCompletion.construct(**body).model_dump()  # what its OpenAI client makes of it
         response = convert_to_model_response_object(response_object=dumped, model_response_object=empty)
@@ -191,17 +199,19 @@ class Providers:
     """The models that this process asks through litellm, each behind its throttle."""
 
     def __init__(self, on_limit: Callable[[str, float], None] = lambda model, pause_s: None) -> None:
-        """`on_limit`: told of each model whose rate limit is met, and of the pause in seconds."""
+        """`on_limit`: told of each model whose rate limit is met, with its server, and of the pause in seconds."""
         self._on_limit = on_limit
         self._models: dict[str, tuple[Model, Throttle]] = {}
         self._lock = threading.Lock()
 
-    def model(self, name: str, timeout_s: float, retries: int) -> Model:
+    def model(self, name: str, timeout_s: float, retries: int, endpoint: Endpoint | None = None) -> Model:
+        """The same name on another server, or with another key, is another model."""
+        called = f"{name} at {endpoint}" if endpoint else name
         with self._lock:
-            if name not in self._models:
-                throttle = Throttle(partial(self._on_limit, name))
-                self._models[name] = Throttled(LiteLLM(name, timeout_s), throttle, retries), throttle
-            return self._models[name][0]
+            if called not in self._models:
+                throttle = Throttle(partial(self._on_limit, called))
+                self._models[called] = Throttled(LiteLLM(name, timeout_s, endpoint), throttle, retries), throttle
+            return self._models[called][0]
 
     def pause(self, name: str, pause_s: float) -> None:
         """Another worker has met the limit."""
@@ -230,18 +240,20 @@ def set_prices(prices: Mapping[str, Mapping[str, float]]) -> None:
     import litellm
 
     litellm.suppress_debug_info = True
-    litellm.register_model(litellm_prices(prices))
+    on_servers = {f"{_OPENAI}/{model}": price for model, price in prices.items()}
+    litellm.register_model({**litellm_prices(on_servers), **litellm_prices(prices)})
 
 
 def has_price(model: str) -> bool:
-    """Whether litellm knows what a token of it costs."""
+    """Whether litellm knows what a token of it costs, be it asked by that name or on a server of one's own."""
     import litellm
 
-    try:
-        known = litellm.get_model_info(model)
-    except Exception:  # litellm's errors have no common base
-        return False
-    return None not in (known.get("input_cost_per_token"), known.get("output_cost_per_token"))
+    for name in (model, f"{_OPENAI}/{model}"):
+        with suppress(Exception):  # litellm's errors have no common base
+            known = litellm.get_model_info(name)
+            if None not in (known.get("input_cost_per_token"), known.get("output_cost_per_token")):
+                return True
+    return False
 
 
 def usage_of(response: Response, latency_s: float) -> Usage:

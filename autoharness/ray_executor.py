@@ -64,7 +64,8 @@ class RayExecutor(LocalExecutor):
         actor = self._actor.options(num_cpus=1, max_concurrency=_CALLS_AT_ONCE, scheduling_strategy="SPREAD").remote()
         try:
             node, facts = self._ray.get(
-                actor.start.remote(_environment(), self._experiment.to_json()), timeout=_LONGEST_START_S
+                actor.start.remote(_environment(self._experiment), self._experiment.to_json()),
+                timeout=_LONGEST_START_S,
             )
         except self._ray.exceptions.GetTimeoutError:
             raise SetupError(f"ray: no worker within {_LONGEST_START_S:g} s: no processor is free") from None
@@ -213,10 +214,13 @@ def _silence(ray: Any) -> None:
         ray._private.worker.print_to_stdstream = lambda *args, **kwargs: None
 
 
-def _environment() -> dict[str, str]:
+def _environment(experiment: Experiment) -> dict[str, str]:
     """The providers' keys and addresses."""
+    named = {endpoint.key_name for endpoint in experiment.endpoints.values()}
     return {
-        name: value for name, value in os.environ.items() if name.endswith(_ENDINGS) or name.startswith(_BEGINNINGS)
+        name: value
+        for name, value in os.environ.items()
+        if name.endswith(_ENDINGS) or name.startswith(_BEGINNINGS) or name in named
     }
 
 

@@ -44,6 +44,7 @@ _OPTIONS = {
     "version": {"--export"},
     "reveal_held_out": {_THE_PAGE, "--serve", "--export"},
     "config": {"--confirm"},
+    "set": {"--confirm"},
 }
 """What each of these options goes with."""
 
@@ -56,7 +57,7 @@ def main(arguments: list[str]) -> int:
     if options.verify:
         return verify(store)
     if options.confirm:
-        return _confirm(options.config, store)
+        return _confirm(options, store)
     if options.diff:
         _show_diff(options.diff, store)
     elif options.compare:
@@ -101,7 +102,7 @@ def _parser() -> Parser:
         action="store_true",
         help="of the page, --serve and --export: held-out tasks too; this is counted, and later headlines say so",
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="of --confirm, instead of experiment_config.yaml")
+    parser.add_settings("of --confirm, ")
     return parser
 
 
@@ -178,9 +179,9 @@ def _side(name: str, tried: Mapping[str, Attempt], overview: Overview) -> _Side:
     return _Side(version.name, version.row.agent)
 
 
-def _confirm(config: Path | None, store: Store) -> int:
+def _confirm(options: Namespace, store: Store) -> int:
     with store.lock():
-        return confirm(resolve({}, config).experiment, store)
+        return confirm(resolve({}, options.config, options.set).experiment, store)
 
 
 def _compared(one: Version, other: Version, ledger: Ledger) -> list[str]:

@@ -20,6 +20,7 @@ from typing import Any, Self
 from autoharness import evaluator, templates
 from autoharness.budget import RunBudget
 from autoharness.config import AGENT_FILE, BENCHMARK, REQUIRED, Experiment, check_choice, from_settings
+from autoharness.endpoints import check_keys
 from autoharness.errors import RunLimitReached, UserError
 from autoharness.executor import LocalExecutor
 from autoharness.ledger import Ledger
@@ -232,12 +233,12 @@ class BenchmarkRunner:
 
     def look(self, workers: LocalExecutor | None = None) -> "LookedAt":
         """`measure()`, and what is missing of the experiment's models. Raises UserError."""
-        providers = sorted(self.experiment.provider_models)
+        providers, by_name = sorted(self.experiment.provider_models), sorted(self.experiment.models_by_name)
         with nullcontext(workers) if workers else self._asking() as executor:
             measure = self._measure(executor, self._held_out_before())
             if not providers:
                 return LookedAt(measure, {}, [])
-            return LookedAt(measure, executor.missing_keys(providers), executor.unpriced(providers))
+            return LookedAt(measure, executor.missing_keys(by_name), executor.unpriced(providers))
 
     @contextmanager
     def _asking(self) -> Iterator[LocalExecutor]:
@@ -356,6 +357,7 @@ class Bench:
         self._check_confirm_split(trials, command, reveal)
         outcomes = _Outcomes(self.store, {trial: self.measure.key(trial) for trial in trials})
         if outcomes.missing:
+            check_keys(self.experiment.endpoints)
             self._check_evaluator()
         self._note_holdout({trial.task_id for trial in trials}, command, reveal)
         hidden = set() if reveal else self.measure.held_out

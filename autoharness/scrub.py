@@ -1,13 +1,15 @@
 """Takes keys and addresses of providers out of texts that leave the worker: agents and their traces see those.
 
 Providers repeat the key that they refuse, whole or with its middle masked, and errors name the address. What is known
-of both is what the environment holds.
+of both is what the environment holds, in variables with such names or in those that an experiment names.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
+
+from autoharness.endpoints import Endpoint
 
 _KEYS = ("_KEY", "_TOKEN", "_SECRET")
 _ADDRESSES = ("_API_BASE", "_BASE_URL", "_ENDPOINT")
@@ -15,14 +17,21 @@ _PART_CHARS = 8
 """A part of a key that is this long is as good as the key."""
 _WHOLE_KEY_CHARS = 16
 """What is shorter could be a word of the conversation."""
+_guarded: list[Endpoint] = []
+
+
+def guard(endpoints: Iterable[Endpoint]) -> None:
+    """Take their keys and addresses out too, from now on, whatever the variables are called."""
+    _guarded.extend(endpoint for endpoint in endpoints if endpoint not in _guarded)
 
 
 def scrubbed(text: str) -> str:
     """The text of an error, with ($NAME) in place of keys, of long parts of them, and of addresses."""
-    for name, value in _values(_ADDRESSES):
+    known = [(value, f"(${name})") for name, value in _values(_ADDRESSES)]
+    for value, instead in [*known, *((endpoint.url, "(server)") for endpoint in _guarded)]:
         for address in (value, urlsplit(value).netloc):
-            text = text.replace(address, f"(${name})") if len(address) >= _PART_CHARS else text
-    for name, value in _values(_KEYS):
+            text = text.replace(address, instead) if len(address) >= _PART_CHARS else text
+    for name, value in _keys():
         text = _without_parts(text, value, f"(${name})")
     return text
 
@@ -34,7 +43,7 @@ def addresses() -> dict[str, str]:
 
 def without_whole_keys(value: Any) -> Any:
     """A JSON value, with ($NAME) in place of whole keys: what a model says is not changed for less."""
-    keys = {key: f"(${name})" for name, key in _values(_KEYS) if len(key) >= _WHOLE_KEY_CHARS}
+    keys = {key: f"(${name})" for name, key in _keys() if len(key) >= _WHOLE_KEY_CHARS}
     return _replaced(value, keys) if keys else value
 
 
@@ -57,6 +66,12 @@ def printable(text: str) -> str:
 def one_line(text: str, most: int = 300) -> str:
     """The beginning of a text, printable, on one line."""
     return printable(" ".join(text[: 4 * most].encode(errors="backslashreplace").decode().split()))[:most]
+
+
+def _keys() -> Iterator[tuple[str, str]]:
+    yield from _values(_KEYS)
+    names = {endpoint.key_name for endpoint in _guarded if endpoint.key_name}
+    yield from ((name, os.environ[name]) for name in sorted(names) if os.environ.get(name))
 
 
 def _values(endings: tuple[str, ...]) -> Iterator[tuple[str, str]]:

@@ -41,7 +41,7 @@ from autoharness import agent_api, databases, offline
 from autoharness.answers import Answers
 from autoharness.benchmarks import Benchmark, Finished, load
 from autoharness.channel import Channel, Message, connect
-from autoharness.config import OFFLINE, PER_SIMULATION, REPLAY, Experiment
+from autoharness.config import OFFLINE, PER_ROLE, PER_SIMULATION, REPLAY, Experiment
 from autoharness.errors import (
     AgentError,
     AgentTimeout,
@@ -65,6 +65,7 @@ from autoharness.providers import Model, Providers, Request, Response, has_price
 from autoharness.replay import Replay
 from autoharness.results import PLAINLY, VERIFIED, Outcome, Status, Trial, Usage, digest, passed
 from autoharness.scrub import addresses
+from autoharness.seeds import Seeded, role_seed
 from autoharness.tau import Json, Limits
 
 BEAT_S = 5.0
@@ -339,7 +340,9 @@ class Simulator:
         settings = self._experiment
         kept = self._answers if settings.llm_cache == "all" or train else None
         names = {role: settings.model_of(role) for role in (AGENT, USER, JUDGE)}
-        asked_in = digest([settings.domain, trial.task_id, trial.number, trial.seed, names, addresses()])
+        servers = addresses() | {role: endpoint.url for role, endpoint in settings.endpoints.items()}
+        seeds = [settings.seeds, settings.seed] if settings.seeds == PER_ROLE else []
+        asked_in = digest([settings.domain, trial.task_id, trial.number, trial.seed, names, servers, *seeds])
         models = {role: self._model(role, trial) for role in (AGENT, USER, JUDGE)}
         limits = LLMLimits(
             settings.max_llm_calls,
@@ -358,7 +361,13 @@ class Simulator:
         if name.startswith(OFFLINE):
             script = self._benchmark.script(self._experiment.domain, trial.task_id)
             return offline.model(role, name, script, trial.seed)
-        return self._providers.model(name, self._experiment.llm_timeout_s, self._experiment.llm_retries)
+        settings = self._experiment
+        endpoint = settings.endpoint_of(role)
+        model = self._providers.model(name, settings.llm_timeout_s, settings.llm_retries, endpoint)
+        if settings.seeds != PER_ROLE:
+            return model
+        seed = role_seed(settings.seed, trial.task_id, trial.number, role)
+        return Seeded(model, trial.seed, seed, always=role != AGENT)
 
 
 def _counted(of_simulation: float | None, *of_all: float | None) -> frozenset[str]:

@@ -283,15 +283,23 @@ def _is_alive(pid: int) -> bool:
 def test_a_dry_run_says_where_each_value_came_from_and_runs_nothing(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (checkout / "experiment_config.yaml").write_text("domain: airline\nmax_concurrency: 7\nagent_model: gpt-4.1\n")
+    written = "domain: airline\nmax_concurrency: 7\nagent_model: gpt-4.1\nuser_model: gpt-4.1\n"
+    (checkout / "experiment_config.yaml").write_text(written)
     monkeypatch.setenv("AGENT_MODEL", "openai/from-the-environment")
-    done = benchmark("--dry-run", "--concurrency", "9")
+    tau2s = ["--user-llm", "llama", "--user-llm-args", '{"temperature": 0.7}']
+    server = ["--user-url", "http://127.0.0.1:8000/v1/chat/completions", "--user-api-key", "LOCAL_KEY"]
+    done = benchmark("--dry-run", "--concurrency", "9", "--set", "max_errors=4", *tau2s, *server)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert 'domain: "airline"  (experiment_config.yaml)' in lines
     assert "max_concurrency: 9  (command line)" in lines
     assert 'agent_model: "gpt-4.1"  (experiment_config.yaml)' in lines
     assert "seed: 300  (default)" in lines
+    assert "max_errors: 4  (command line)" in lines
+    assert 'user_model: "llama"  (command line)' in lines
+    assert 'user_llm_args: {"temperature": 0.7}  (command line)' in lines
+    assert 'user_url: "http://127.0.0.1:8000/v1"  (command line)' in lines
+    assert 'user_api_key_name: "LOCAL_KEY"  (command line)' in lines
     assert "splits: train 30, test 20, base 50" in lines
     assert not (Path(os.environ["AUTOHARNESS_VAULT"]) / "holdout.jsonl").exists()
     assert not (checkout / "workspace").exists()
@@ -304,6 +312,9 @@ MISUSE = {
     "no-such-list": (["--domain", "mock", "--task-ids", "@nothing.txt"], "nothing.txt"),
     "no-such-config": (["--config", "nothing.yaml"], "experiment_config.yaml.template"),
     "no-such-recording": (["--domain", "mock", "--agent-model", "replay/nothing.json"], "nothing.json"),
+    "unknown-setting": (["--set", "domian=mock"], "did you mean 'domain'?"),
+    "no-json": (["--agent-llm-args", "{"], "--agent-llm-args: not YAML"),
+    "address-with-a-password": (["--agent-url", "http://me:pw@host/v1"], "agent_url has a user or a password in it"),
     "no-count": (["--num-tasks", "0"], "--num-tasks"),
     "no-trials": (["--trials", "0"], "trials must be at least 1"),
     "unknown-flag": (["--trails", "3"], "--trails"),

@@ -55,6 +55,66 @@ def test_the_nearest_source_wins(
     assert (resolved.experiment.agent_model, resolved.sources["agent_model"]) == (model, source)
 
 
+def test_any_setting_can_be_typed_by_its_name() -> None:
+    CONFIG_FILE.write_text("domain: airline\ntrials: 3\n")
+    typed = [
+        "trials=4",
+        "agent_llm_args={temperature: 0.2}",
+        "user_url=http://h:1/v1",
+        "coding_agent_args=[--a, b=c]",
+    ]
+    resolved = resolve({"max_steps": 9}, assignments=typed)
+    assert resolved.experiment == from_settings(
+        {
+            "domain": "airline",
+            "trials": 4,
+            "max_steps": 9,
+            "agent_llm_args": {"temperature": 0.2},
+            "user_url": "http://h:1/v1",
+            "coding_agent_args": ["--a", "b=c"],
+        }
+    )
+    assert {name for name, source in resolved.sources.items() if source == "command line"} == {
+        *("trials", "max_steps", "agent_llm_args", "user_url", "coding_agent_args")
+    }
+
+
+@pytest.mark.parametrize("empty", ["user_model=", "user_model=null", "user_model=~"])
+def test_an_empty_value_is_the_default_whatever_the_file_says(empty: str) -> None:
+    CONFIG_FILE.write_text("user_model: written\nagent_model: written\n")
+    resolved = resolve({}, assignments=[empty])
+    assert (resolved.experiment.user_model, resolved.sources["user_model"]) == (None, "default")
+    assert resolved.experiment.agent_model == "written"
+
+
+@pytest.mark.parametrize(
+    ("assignments", "message"),
+    [
+        (["domian=retail"], "command line: unknown setting 'domian'; did you mean 'domain'?"),
+        (["domian="], "command line: unknown setting 'domian'; did you mean 'domain'?"),
+        (["trials=two"], "command line: trials must be int, not 'two'"),
+        (["trials"], "--set trials: expected NAME=VALUE, such as --set trials=4"),
+        (["trials=1", "trials=2"], "--set trials is given twice"),
+        (["max_steps=1"], "command line: max_steps is given twice"),
+        (["seed=[1"], "--set seed: not YAML: "),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistake_in_what_is_typed_is_one_line(assignments: list[str], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        resolve({"max_steps": 9}, assignments=assignments)
+    assert _message(error).startswith(message)
+
+
+@settings(deadline=None)
+@given(st.lists(st.text() | st.builds("{}={}".format, st.sampled_from(NAMES), st.text()), max_size=3))
+def test_whatever_is_typed_is_an_experiment_or_one_line(assignments: list[str]) -> None:
+    try:
+        resolve({}, assignments=assignments)
+    except UserError as error:
+        assert "\n" not in str(error)
+
+
 def test_every_setting_has_a_source_of_its_own() -> None:
     CONFIG_FILE.write_text("domain: airline\n")
     sources = resolve({"trials": 2}).sources
@@ -106,7 +166,7 @@ def test_the_user_has_the_agents_model_and_the_judge_the_users_unless_they_are_n
     ("text", "expected"),
     [
         ("domian: retail", "unknown setting 'domian'; did you mean 'domain'?"),
-        ("zzz: 1", "unknown setting 'zzz'; there is agent_base_url, agent_llm_args"),
+        ("zzz: 1", "unknown setting 'zzz'; there is agent_api_key_name, agent_base_url"),
         ("1: 1", "unknown setting '1'"),
         ("trials: two", "trials must be int, not 'two'"),
         ("trials: true", "trials must be int, not True"),

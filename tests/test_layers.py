@@ -14,6 +14,7 @@ PACKAGE = "autoharness"
 LAYERS = (
     {"imports"},  # L0: loaded before everything else
     {"__init__", "errors", "strict_json"},  # L0: the rest of L0 may import these
+    {"endpoints"},  # L0, a part of the settings
     {"agent_api", "agent_request", "channel", "config", "literals", "mistakes", "results", "scrub"},  # L0
     {"cli"},  # L0, prints
     {"databases", "lean", "postponed", "seccomp", "throttle", "tool_bounds", "toolkits"},  # L0
@@ -36,7 +37,7 @@ LAYERS = (
     {"comparison", "learnings", "revealing", "trials", "watch"},  # L1
     {"providers"},  # L2, for the gateway
     {"gateway", "host", "tau"},  # L2
-    {"offline", "own_benchmark", "replay"},  # L3
+    {"offline", "own_benchmark", "replay", "seeds"},  # L3
     {"benchmarks"},  # L3, whichever it is
     {"worker"},  # L4
     {"nursery"},  # L4, forks workers
