@@ -3,22 +3,21 @@
 import json
 import sys
 from collections import defaultdict
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from autoharness.cli import Parser, run_door
-from autoharness.config import SIMULATED, Experiment, Resolved, read_value, resolve
+from autoharness.config import Experiment, Resolved, read_value, resolve
 from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
-from autoharness.holdout import Shown, shown
 from autoharness.ledger import Ledger
 from autoharness.measure import Measure
 from autoharness.own_benchmark import Check, Result, Simulation
-from autoharness.results import EVALUATED, PLAINLY, VERIFIED, Outcome, Status, natural_order, passed, rewards_by_task
+from autoharness.results import EVALUATED, PLAINLY, VERIFIED, Status, rewards_by_task
 from autoharness.runner import Bench, BenchmarkRunner, Run, TauBenchRunner, last_statuses
+from autoharness.scorecard import Scorecard
 from autoharness.scrub import one_line
-from autoharness.stats import score_line
 from autoharness.store import Store, default_vault
 from autoharness.tasks import Step
 from autoharness.terminal import dashboard
@@ -27,7 +26,11 @@ from autoharness.workspace import Changes, export_train_results
 __all__ = ["BenchmarkRunner", "Check", "Result", "Simulation", "Step", "TauBenchRunner", "main", "run_door"]
 
 _FAILED = {Status.FAILED, Status.AGENT_ERROR, Status.TIMED_OUT}
-_RERUN = {"failed": _FAILED, "errors": set(Status) - EVALUATED, "all": set(Status) - {Status.PASSED}}
+_RERUN = {str(status): {status} for status in Status} | {
+    "failed": _FAILED,
+    "errors": set(Status) - EVALUATED,
+    "all": set(Status) - {Status.PASSED},
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -44,10 +47,9 @@ def main(arguments: list[str]) -> int:
         task_ids = _choose(options, named, bench.measure)
         run = bench.run(task_ids, "benchmark.py", options.reveal_held_out)
         changes = _export(run, bench)
-    result = shown(run.rewards, bench.measure.held_out_splits, options.reveal_held_out)
+    card = Scorecard.of(run, bench.measure, changes, options.reveal_held_out)
     _explain(run, set() if options.reveal_held_out else bench.measure.held_out)
-    show = _as_json if options.json else _as_text
-    print(show(run, result, changes, bench.measure))
+    print(json.dumps(card.to_json(), indent=1) if options.json else "\n".join(card.lines))
     if run.interrupted:
         left = run.planned - len(run.outcomes)
         print(f"interrupted: {left} simulations are left; the same command runs them", file=sys.stderr)
@@ -67,7 +69,8 @@ def _parser() -> Parser:
         nargs="?",
         const="all",
         choices=list(_RERUN),
-        help="run what failed last time, had errors, or both",
+        metavar="HOW",
+        help="run what failed last time, had errors (`errors`), both, or ended with a status such as judge_error",
     )
     parser.add_argument("--num-tasks", type=_count, metavar="N", help="run the first N of the tasks")
     parser.add_argument("--domain", help="airline, retail, telecom, mock, telecom-workflow")
@@ -219,41 +222,3 @@ def _explain(run: Run, hidden: set[str]) -> None:
         counts = f"{same} simulations {VERIFIED}, {otherwise} did not and were run on it"
         print(f"[benchmark] {counts}", file=sys.stderr)
     print(f"[benchmark] log: {run.folder}", file=sys.stderr)
-
-
-def _as_text(run: Run, result: Shown, changes: Changes | None, measure: Measure) -> str:
-    scored = result.scored or not result.withheld
-    lines = [f"val_score: {score_line(result.scored.values())}"] if scored else []
-    if result.withheld:
-        lines.append(f"held_out: {result.withheld} tasks were run; a part of a held-out split shows no score")
-    elif result.held_out:
-        lines.append(f"held_out: {result.held_out} tasks")
-    lines += changes.lines if changes else []
-    lines += [_line(task_id, result.rewards[task_id]) for task_id in sorted(result.rewards, key=natural_order)]
-    lines.append(f"isolation: {measure.isolation}")
-    return "\n".join([*lines, SIMULATED] if measure.experiment.simulated else lines)
-
-
-def _line(task_id: str, reward: float | None) -> str:
-    if reward is None:
-        return f"  INFRA_ERR  {task_id}: N/A"
-    return f"  {'PASS' if passed(reward) else 'FAIL'}  {task_id}: {reward:.2f}"
-
-
-def _as_json(run: Run, result: Shown, changes: Changes | None, measure: Measure) -> str:
-    statuses: dict[str, list[Outcome]] = defaultdict(list)
-    for outcome in run.outcomes:
-        if outcome.trial.task_id in result.rewards:
-            statuses[outcome.trial.task_id].append(outcome)
-    document = {
-        "val_score": result.val_score,
-        "results": result.rewards,
-        "statuses": {task_id: [str(one.status) for one in outcomes] for task_id, outcomes in statuses.items()},
-        "held_out": {"tasks": result.held_out, "withheld": result.withheld},
-        "changes": asdict(changes) if changes else None,
-        "isolation": measure.isolation,
-        "layers": measure.facts["layers"],
-        "simulated": measure.experiment.simulated,
-        "cost_usd": sum(outcome.cost_usd for outcome in run.outcomes),
-    }
-    return json.dumps(document, indent=1)

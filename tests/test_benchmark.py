@@ -73,6 +73,7 @@ def test_a_recording_gives_its_rewards_in_lines_that_grep_finds(checkout: Path) 
             f"  {'FAIL' if task_id == '20' else 'PASS'}  {task_id}: {float(task_id != '20'):.2f}"
             for task_id in RECORDED
         ),
+        "statuses: passed 4, failed 1",
     ]
     results = json.loads((checkout / "workspace/train_results.json").read_text())
     assert results["split"] == "train"
@@ -131,6 +132,18 @@ def test_infrastructure_errors_are_none_and_run_again(checkout: Path, serve: Cal
     assert benchmark(*command, "--failed").returncode == 3
 
 
+def test_what_ended_with_a_status_is_run_again_by_its_name(checkout: Path, serve: Callable[..., LLMServer]) -> None:
+    broken = [True]
+    serve(lambda request: Fault(401) if broken[0] and "Meeting" in str(request) else None)
+    command = ["--domain", "mock", "--agent-model", "openai/solver"]
+    first = benchmark(*command, "--task-ids", "create_task_1")
+    assert "statuses: user_error 1" in first.stdout.splitlines()
+    broken[0] = False
+    assert "nothing to run again" in benchmark(*command, "--failed", "judge_error").stderr
+    again = benchmark(*command, "--failed", "user_error")
+    assert said(again)[1:] == ["  PASS  create_task_1: 1.00", "statuses: passed 1"]
+
+
 def _mock_ids() -> list[str]:
     from tau2.registry import registry
 
@@ -143,7 +156,7 @@ def test_held_out_results_are_not_shown(checkout: Path, serve: Callable[..., LLM
     command = ["--domain", "mock", "--agent-model", "openai/solver"]
     held_out = tau2.facts("mock").splits["test"]
     whole = benchmark(*command, "--split", "test")
-    assert said(whole)[1:] == [f"held_out: {len(held_out)} tasks"]
+    assert said(whole)[1:] == [f"held_out: {len(held_out)} tasks", f"statuses: passed {len(held_out)}"]
     assert whole.stdout.startswith("val_score: ")
     part = benchmark(*command, "--task-ids", held_out[0])
     assert said(part) == WITHHELD
@@ -318,6 +331,7 @@ MISUSE = {
     "no-count": (["--num-tasks", "0"], "--num-tasks"),
     "no-trials": (["--trials", "0"], "trials must be at least 1"),
     "unknown-flag": (["--trails", "3"], "--trails"),
+    "unknown-status": (["--domain", "mock", "--failed", "judge_eror"], "'judge_error'"),
     "nothing-failed": (["--domain", "mock", "--failed"], "nothing to run again"),
 }
 

@@ -20,7 +20,7 @@ LAYERS = (
     {"databases", "lean", "postponed", "seccomp", "throttle", "tool_bounds", "toolkits"},  # L0
     {"answers", "budget", "data", "holdout", "landlock", "leaks", "progress", "templates"},  # L1
     {"sequential", "stats", "store", "tasks"},  # L1
-    {"live", "watchdog"},  # L1
+    {"live", "repeats", "watchdog"},  # L1
     {
         "coding_agents",
         "evaluator",
@@ -44,7 +44,7 @@ LAYERS = (
     {"executor", "measure"},  # L5
     {"ray_executor"},  # L5, where the workers are elsewhere
     {"runner"},  # L6
-    {"checkup", "contest", "screen", "tables", "tau2_results"},  # L7, for prepare, the gate, the loop and exports
+    {"checkup", "contest", "scorecard", "screen", "tables", "tau2_results"},  # L7, for whoever runs trials
     {"audit", "confirm", "overview", "planning"},  # L7, for gate and report
     {"conversations", "costs", "exports", "plots", "task_map", "terminal"},  # L7, what a person looks at
     {"page"},  # L7

@@ -1,0 +1,99 @@
+"""What `benchmark.py` prints of a run: as lines that grep finds, and as JSON.
+
+All figures are over the tasks that the printed mean is over (`holdout`): of a part of a held-out split there is
+none. What a single held-out task took to run stays hidden with its result.
+"""
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from autoharness.config import SIMULATED
+from autoharness.holdout import Shown, shown
+from autoharness.measure import Measure
+from autoharness.repeats import Repeats
+from autoharness.results import Outcome, Rewards, Status, by_task, natural_order, passed
+from autoharness.runner import Run
+from autoharness.stats import score_line
+from autoharness.workspace import Changes
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Scorecard:
+    """The part of a run that may be shown."""
+
+    run: Run
+    measure: Measure
+    result: Shown
+    changes: Changes | None
+
+    @classmethod
+    def of(cls, run: Run, measure: Measure, changes: Changes | None, reveal: bool) -> "Scorecard":
+        rewards = run.rewards if reveal else _without_unfinished(run, measure)
+        return cls(run, measure, shown(rewards, measure.held_out_splits, reveal), changes)
+
+    @cached_property
+    def scored(self) -> list[Outcome]:
+        """The simulations that the printed figures are over."""
+        return [outcome for outcome in self.run.outcomes if outcome.trial.task_id in self.result.scored]
+
+    @cached_property
+    def repeats(self) -> Repeats:
+        return Repeats.of(self.scored, self.measure.experiment.trials)
+
+    @cached_property
+    def statuses(self) -> dict[str, int]:
+        counts = Counter(outcome.status for outcome in self.scored)
+        return {str(status): counts[status] for status in Status if counts[status]}
+
+    @property
+    def lines(self) -> list[str]:
+        result = self.result
+        lines = []
+        if result.scored or not result.withheld:
+            lines += [f"val_score: {score_line(result.scored.values())}", *self.repeats.lines]
+        if result.withheld:
+            lines.append(f"held_out: {result.withheld} tasks were run; a part of a held-out split shows no score")
+        elif result.held_out:
+            lines.append(f"held_out: {result.held_out} tasks")
+        lines += self.changes.lines if self.changes else []
+        lines += [_line(task_id, result.rewards[task_id]) for task_id in sorted(result.rewards, key=natural_order)]
+        lines += [f"statuses: {_counts(self.statuses)}"] if self.statuses else []
+        lines.append(f"isolation: {self.measure.isolation}")
+        return [*lines, SIMULATED] if self.measure.experiment.simulated else lines
+
+    def to_json(self) -> Json:
+        result, named = self.result, [one for one in self.run.outcomes if one.trial.task_id in self.result.rewards]
+        return {
+            "val_score": result.val_score,
+            **self.repeats.to_json(),
+            "results": result.rewards,
+            "statuses": by_task((one.trial.task_id, str(one.status)) for one in named),
+            "status_counts": self.statuses,
+            "held_out": {"tasks": result.held_out, "withheld": result.withheld},
+            "changes": asdict(self.changes) if self.changes else None,
+            "isolation": self.measure.isolation,
+            "layers": self.measure.facts["layers"],
+            "simulated": self.measure.experiment.simulated,
+            "cost_usd": sum(outcome.cost_usd for outcome in self.run.outcomes),
+        }
+
+
+def _without_unfinished(run: Run, measure: Measure) -> Rewards:
+    """A mean over some of the trials of held-out tasks, beside one over fewer, would tell how a single one ended."""
+    trials = by_task((outcome.trial.task_id, outcome) for outcome in run.outcomes)
+    unfinished = {task_id for task_id in measure.held_out if len(trials.get(task_id, [])) < measure.experiment.trials}
+    return {task_id: reward for task_id, reward in run.rewards.items() if task_id not in unfinished}
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _line(task_id: str, reward: float | None) -> str:
+    if reward is None:
+        return f"  INFRA_ERR  {task_id}: N/A"
+    return f"  {'PASS' if passed(reward) else 'FAIL'}  {task_id}: {reward:.2f}"

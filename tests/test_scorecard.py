@@ -1,0 +1,85 @@
+"""What is printed of a run: for grep, as JSON, and no more of held-out tasks than their means."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autoharness.config import Experiment
+from autoharness.measure import Measure
+from autoharness.results import Outcome, Status, Trial
+from autoharness.runner import Run
+from autoharness.scorecard import Scorecard
+
+TRAIN, TEST = ["1", "2"], ["hidden-3", "hidden-4"]
+KINDS = {
+    "p": (Status.PASSED, 1.0),
+    "f": (Status.FAILED, 0.0),
+    "a": (Status.AGENT_ERROR, 0.0),
+    "?": (Status.JUDGE_ERROR, None),
+}
+
+
+def card(trials: dict[str, str], planned: int = 2, interrupted: bool = False, reveal: bool = False) -> Scorecard:
+    """`trials`: for each task how its trials ended."""
+    facts: dict[str, Any] = {
+        **{"flavour": "f", "version": "v", "data_checksum": "c", "layers": {}},
+        "splits": {"train": TRAIN, "test": TEST, "base": [*TRAIN, *TEST]},
+    }
+    measure = Measure(Experiment(domain="mock", agent_model="gpt-5.4", trials=planned), facts)
+    outcomes = [
+        Outcome(Trial(task_id, number, number), *KINDS[how])
+        for task_id, hows in trials.items()
+        for number, how in enumerate(hows)
+    ]
+    return Scorecard.of(Run(outcomes, Path(), interrupted, planned * len(trials), 0), measure, None, reveal)
+
+
+def test_several_trials_have_their_powers_and_their_statuses() -> None:
+    assert card({"1": "pp", "2": "pa"}).lines == [
+        "val_score: 0.7500  (1/2 passed, 0 infra errors), 95 % interval 0.20 to 0.97",
+        "pass^1: 0.7500  (2 tasks)",
+        "pass^2: 0.5000  (2 tasks)",
+        "pass@1: 0.7500  (2 tasks)",
+        "pass@2: 1.0000  (2 tasks)",
+        "  PASS  1: 1.00",
+        "  FAIL  2: 0.50",
+        "statuses: passed 3, agent_error 1",
+        "isolation: sandbox",
+    ]
+
+
+def test_json_says_the_same() -> None:
+    found = json.loads(json.dumps(card({"1": "p?", "2": "pf"}).to_json()))
+    assert {name: found[name] for name in ("val_score", "pass^1", "pass^2", "pass@1", "pass@2")} == {
+        **{"val_score": 0.75, "pass^1": 0.75, "pass^2": None, "pass@1": 0.75, "pass@2": None}
+    }
+    assert found["status_counts"] == {"passed": 2, "failed": 1, "judge_error": 1}
+    assert found["statuses"] == {"1": ["passed", "judge_error"], "2": ["passed", "failed"]}
+
+
+def test_a_whole_held_out_split_shows_means_and_counts_and_no_task() -> None:
+    lines = card(dict(zip(TEST, ["pf", "pp"], strict=True))).lines
+    assert "pass^2: 0.5000  (2 tasks)" in lines and "statuses: passed 3, failed 1" in lines
+    assert "hidden" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("trials", [{TEST[0]: "pf"}, {TEST[0]: "pf", TEST[1]: "p"}], ids=["a-part", "broken-off"])
+def test_a_part_of_a_held_out_split_shows_nothing(trials: dict[str, str]) -> None:
+    """Neither does a whole one whose trials were broken off: with one trial more its mean would tell that one."""
+    found = card(trials, interrupted=True)
+    withheld, isolation = found.lines
+    assert withheld.startswith("held_out: ") and withheld.endswith("shows no score")
+    assert isolation == "isolation: sandbox"
+    assert {found.to_json()[name] for name in ("val_score", "pass^1", "pass@2")} == {None}
+    assert found.to_json()["status_counts"] == {}
+
+
+def test_beside_it_train_tasks_have_their_own_figures() -> None:
+    lines = card({"1": "pf", TEST[0]: "pp"}).lines
+    assert "pass^2: 0.0000  (1 tasks)" in lines and "statuses: passed 1, failed 1" in lines
+
+
+def test_a_reveal_shows_single_results() -> None:
+    assert f"  FAIL  {TEST[0]}: 0.50" in card({TEST[0]: "pf"}, reveal=True).lines
