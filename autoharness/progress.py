@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any, TextIO
 
-from autoharness.results import Outcome, passed
+from autoharness.results import Outcome, Usage, dollars, passed
 
 _LINE_EVERY_S = 30.0
+_HELD_OUT = "held out"
 
 
 class Progress:
-    """Passed, failed, errors, cost and time left. Of held-out tasks it shows only that they are done."""
+    """Passed, failed, errors, cost by role and time left. Of held-out tasks it shows only that they are done."""
 
     def __init__(self, stream: TextIO | None = None, shown: bool = True) -> None:
         """`shown`: False where something else shows the same: then it only counts."""
@@ -28,8 +29,8 @@ class Progress:
         if self._shown:
             self.say(f"{'at most ' if at_most else ''}{total} simulations: {what}")
         self._counts: Counter[str] = Counter()
-        self._cost_usd = 0.0
-        self._uncosted_calls = 0
+        self._used: dict[str, Usage] = {}
+        """By role; of held-out tasks as one: whom one of them asked, and how much, could tell how it ended."""
         self._bar: Any = None
         self.total, self._held_out = total, set(held_out)
         self._reused = len(known)
@@ -43,8 +44,9 @@ class Progress:
 
     def add(self, outcome: Outcome) -> None:
         self._count(outcome)
-        self._cost_usd += outcome.cost_usd
-        self._uncosted_calls += sum(usage.uncosted_calls for usage in outcome.usage.values())
+        for role, usage in outcome.usage.items():
+            role = _HELD_OUT if outcome.trial.task_id in self._held_out else role
+            self._used[role] = self._used.get(role, Usage()) + usage
         if self._bar:
             self._bar.update(self._task, advance=1, facts=self.facts)
         elif self._shown and self._line_is_due():
@@ -56,16 +58,15 @@ class Progress:
 
     @property
     def facts(self) -> str:
-        """Such as `passed 7, failed 4, errors 1, $0.1234`."""
+        """Such as `passed 7, failed 4, errors 1, $0.1234 (agent $0.1000, user $0.0234)`."""
         counts = [
-            f"{name} {self._counts[name]}"
-            for name in ("passed", "failed", "held out", "errors")
-            if self._counts[name]
+            f"{name} {self._counts[name]}" for name in ("passed", "failed", _HELD_OUT, "errors") if self._counts[name]
         ]
-        cost = f"${self._cost_usd:.4f}" + (
-            f" + {self._uncosted_calls} calls of unknown price" if self._uncosted_calls else ""
-        )
-        return ", ".join([*counts, cost])
+        roles = [
+            f"{role} {dollars(used)}" for role, used in self._used.items() if used.cost_usd or used.uncosted_calls
+        ]
+        cost = dollars(sum(self._used.values(), Usage()))
+        return ", ".join([*counts, f"{cost} ({', '.join(roles)})" if roles else cost])
 
     @property
     def done(self) -> int:
@@ -75,7 +76,7 @@ class Progress:
         if outcome.reward is None:
             self._counts["errors"] += 1
         elif outcome.trial.task_id in self._held_out:
-            self._counts["held out"] += 1
+            self._counts[_HELD_OUT] += 1
         else:
             self._counts["passed" if passed(outcome.reward) else "failed"] += 1
 

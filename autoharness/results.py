@@ -120,6 +120,21 @@ class Outcome:
         return sum(usage.cost_usd for usage in self.usage.values())
 
 
+def usage_by_role(outcomes: Iterable[Outcome]) -> dict[str, Usage]:
+    """What the LLM calls of these simulations used, by role; without roles that made none."""
+    found = dict.fromkeys(ROLES, Usage())
+    for outcome in outcomes:
+        for role, usage in outcome.usage.items():
+            found[role] = found.get(role, Usage()) + usage
+    return {role: usage for role, usage in found.items() if usage != Usage()}
+
+
+def dollars(usage: Usage) -> str:
+    """Such as "$0.1234", or "$0.1234 + 3 calls of unknown price"."""
+    unknown = f" + {usage.uncosted_calls} calls of unknown price" if usage.uncosted_calls else ""
+    return f"${usage.cost_usd:.4f}{unknown}"
+
+
 def known_cost(usages: Iterable[Usage]) -> float | None:
     """In US dollars; None where some call's model has no known price."""
     usages = list(usages)

@@ -13,7 +13,18 @@ from autoharness.config import SIMULATED
 from autoharness.holdout import Shown, shown
 from autoharness.measure import Measure
 from autoharness.repeats import Repeats
-from autoharness.results import Outcome, Rewards, Status, by_task, natural_order, passed
+from autoharness.results import (
+    Outcome,
+    Rewards,
+    Status,
+    Usage,
+    by_task,
+    dollars,
+    known_cost,
+    natural_order,
+    passed,
+    usage_by_role,
+)
 from autoharness.runner import Run
 from autoharness.stats import score_line
 from autoharness.workspace import Changes
@@ -49,6 +60,11 @@ class Scorecard:
         counts = Counter(outcome.status for outcome in self.scored)
         return {str(status): counts[status] for status in Status if counts[status]}
 
+    @cached_property
+    def usage(self) -> dict[str, Usage]:
+        """By role. What the store had is in it: it is what these trials took, whenever they were run."""
+        return usage_by_role(self.scored)
+
     @property
     def lines(self) -> list[str]:
         result = self.result
@@ -62,6 +78,7 @@ class Scorecard:
         lines += self.changes.lines if self.changes else []
         lines += [_line(task_id, result.rewards[task_id]) for task_id in sorted(result.rewards, key=natural_order)]
         lines += [f"statuses: {_counts(self.statuses)}"] if self.statuses else []
+        lines += [_usage_line(self.usage)] if self.usage else []
         lines.append(f"isolation: {self.measure.isolation}")
         return [*lines, SIMULATED] if self.measure.experiment.simulated else lines
 
@@ -78,7 +95,8 @@ class Scorecard:
             "isolation": self.measure.isolation,
             "layers": self.measure.facts["layers"],
             "simulated": self.measure.experiment.simulated,
-            "cost_usd": sum(outcome.cost_usd for outcome in self.run.outcomes),
+            "usage": {role: asdict(used) | {"cost_usd": known_cost([used])} for role, used in self.usage.items()},
+            "cost_usd": known_cost(usage for outcome in self.run.outcomes for usage in outcome.usage.values()),
         }
 
 
@@ -91,6 +109,16 @@ def _without_unfinished(run: Run, measure: Measure) -> Rewards:
 
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _usage_line(usage: dict[str, Usage]) -> str:
+    """Such as "usage: agent 12 calls, 3456 tokens, $0.0012; user 11 calls, 2345 tokens, $0.0008"."""
+    return "usage: " + "; ".join(f"{role} {_used(used)}" for role, used in usage.items())
+
+
+def _used(usage: Usage) -> str:
+    cached = f" and {usage.cached_calls} cached" if usage.cached_calls else ""
+    return f"{usage.calls} calls{cached}, {usage.tokens} tokens, {dollars(usage)}"
 
 
 def _line(task_id: str, reward: float | None) -> str:

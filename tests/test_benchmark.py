@@ -27,9 +27,10 @@ WITHHELD = ["held_out: 1 tasks were run; a part of a held-out split shows no sco
 
 
 def said(done: Any) -> list[str]:
-    """What was printed, but for the isolation, which is the kernel's."""
-    (isolation,) = [line for line in done.stdout.splitlines() if line.startswith("isolation: sandbox")]
-    return [line for line in done.stdout.splitlines() if line != isolation]
+    """What was printed, but for the isolation, which is the kernel's, and the usage."""
+    lines = done.stdout.splitlines()
+    assert sum(line.startswith("isolation: sandbox") for line in lines) == 1
+    return [line for line in lines if not line.startswith(("isolation: ", "usage: "))]
 
 
 @pytest.fixture
@@ -89,6 +90,8 @@ def test_the_same_command_again_runs_nothing(checkout: Path, serve: Callable[...
     command = ["--domain", "mock", "--agent-model", "openai/solver", "--num-tasks", "2"]
     first = benchmark(*command)
     asked = len(server.requests)
+    role = r"{} (\d+) calls, \d+ tokens, \$0\.0000 \+ \1 calls of unknown price"
+    assert re.search(rf"^usage: {role.format('agent')}; {role.replace('1', '2').format('user')}$", first.stdout, re.M)
     again = benchmark(*command)
     assert asked == len(server.requests) > 0
     assert again.stdout == first.stdout

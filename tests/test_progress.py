@@ -47,7 +47,7 @@ def test_200_outcomes_are_told_in_a_handful_of_lines_and_the_last_one_says_it_al
     _, lines = _run([_outcome(str(number), float(number % 4 == 0), 0.001) for number in range(200)])
     assert lines[0] == "[benchmark] 200 simulations: mock, agent clerk"
     assert 5 <= len(lines) <= 15
-    assert lines[-1].startswith("[benchmark] 200/200  passed 50, failed 150, $0.4000, ")
+    assert lines[-1].startswith("[benchmark] 200/200  passed 50, failed 150, $0.4000 (agent $0.2000, user $0.2000), ")
     assert all(line.endswith(" s left") for line in lines[1:])
 
 
@@ -77,12 +77,19 @@ def test_a_run_over_held_out_tasks_alone_shows_nothing_as_passed_or_failed() -> 
 def test_what_the_store_has_is_mentioned_counts_and_costs_nothing() -> None:
     progress, lines = _run([_outcome("a", 1.0, 0.25)], known=[_outcome("b", 1.0, 9.0), _outcome("c", 0.0, 9.0)])
     assert lines[1] == "[benchmark] 2 of 3 simulations are in the store already"
-    assert progress.facts == "passed 2, failed 1, $0.5000"
+    assert progress.facts == "passed 2, failed 1, $0.5000 (agent $0.2500, user $0.2500)"
 
 
 def test_calls_of_unknown_price_are_told_beside_the_cost() -> None:
     progress, _ = _run([_outcome("a", 1.0, 0.25, 2), _outcome("b", 1.0, 0.0, 1)])
-    assert progress.facts == "passed 2, $0.5000 + 3 calls of unknown price"
+    roles = "(agent $0.2500, user $0.2500 + 3 calls of unknown price)"
+    assert progress.facts == f"passed 2, $0.5000 + 3 calls of unknown price {roles}"
+
+
+def test_whom_a_held_out_task_asked_is_not_told() -> None:
+    """A judge that was not asked would tell that the agent broke off."""
+    progress, _ = _run([_outcome("a", 1.0, 0.25), _outcome("b", 1.0, 1.0)], held_out=["b"])
+    assert progress.facts == "passed 1, held out 1, $2.5000 (agent $0.2500, user $0.2500, held out $2.0000)"
 
 
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:

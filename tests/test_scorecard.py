@@ -8,7 +8,7 @@ import pytest
 
 from autoharness.config import Experiment
 from autoharness.measure import Measure
-from autoharness.results import Outcome, Status, Trial
+from autoharness.results import Outcome, Status, Trial, Usage
 from autoharness.runner import Run
 from autoharness.scorecard import Scorecard
 
@@ -19,6 +19,7 @@ KINDS = {
     "a": (Status.AGENT_ERROR, 0.0),
     "?": (Status.JUDGE_ERROR, None),
 }
+USAGE = {"agent": Usage(2, 100, 10, 0.25), "judge": Usage(1, 5, 1, uncosted_calls=1, cached_calls=3)}
 
 
 def card(trials: dict[str, str], planned: int = 2, interrupted: bool = False, reveal: bool = False) -> Scorecard:
@@ -29,7 +30,7 @@ def card(trials: dict[str, str], planned: int = 2, interrupted: bool = False, re
     }
     measure = Measure(Experiment(domain="mock", agent_model="gpt-5.4", trials=planned), facts)
     outcomes = [
-        Outcome(Trial(task_id, number, number), *KINDS[how])
+        Outcome(Trial(task_id, number, number), *KINDS[how], usage=USAGE)
         for task_id, hows in trials.items()
         for number, how in enumerate(hows)
     ]
@@ -46,6 +47,8 @@ def test_several_trials_have_their_powers_and_their_statuses() -> None:
         "  PASS  1: 1.00",
         "  FAIL  2: 0.50",
         "statuses: passed 3, agent_error 1",
+        "usage: agent 8 calls, 440 tokens, $1.0000; "
+        "judge 4 calls and 12 cached, 24 tokens, $0.0000 + 4 calls of unknown price",
         "isolation: sandbox",
     ]
 
@@ -56,6 +59,8 @@ def test_json_says_the_same() -> None:
         **{"val_score": 0.75, "pass^1": 0.75, "pass^2": None, "pass@1": 0.75, "pass@2": None}
     }
     assert found["status_counts"] == {"passed": 2, "failed": 1, "judge_error": 1}
+    assert (found["usage"]["agent"]["cost_usd"], found["usage"]["judge"]["cost_usd"]) == (1.0, None)
+    assert found["cost_usd"] is None, "what is not known is no sum"
     assert found["statuses"] == {"1": ["passed", "judge_error"], "2": ["passed", "failed"]}
 
 
@@ -73,7 +78,7 @@ def test_a_part_of_a_held_out_split_shows_nothing(trials: dict[str, str]) -> Non
     assert withheld.startswith("held_out: ") and withheld.endswith("shows no score")
     assert isolation == "isolation: sandbox"
     assert {found.to_json()[name] for name in ("val_score", "pass^1", "pass@2")} == {None}
-    assert found.to_json()["status_counts"] == {}
+    assert found.to_json()["status_counts"] == found.to_json()["usage"] == {}
 
 
 def test_beside_it_train_tasks_have_their_own_figures() -> None:
