@@ -73,7 +73,7 @@ def _parser() -> Parser:
         help="run what failed last time, had errors (`errors`), both, or ended with a status such as judge_error",
     )
     parser.add_argument("--num-tasks", type=_count, metavar="N", help="run the first N of the tasks")
-    parser.add_argument("--domain", help="airline, retail, telecom, mock, telecom-workflow")
+    parser.add_argument("--domain", help="airline, retail, telecom, mock, telecom-workflow, banking_knowledge")
     parser.add_argument("--split", help="train, test, base or another split of the domain")
     parser.add_argument(
         "--trials", "--num-trials", type=int, metavar="N", help="run every task N times, each with a seed of its own"

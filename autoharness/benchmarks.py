@@ -46,4 +46,4 @@ class Benchmark(Protocol):
 
 def load(experiment: Experiment) -> Benchmark:
     """The experiment's benchmark. Raises UserError where it cannot be had."""
-    return Tau2() if experiment.on_tau2 else OwnBenchmark(experiment)
+    return Tau2(experiment) if experiment.on_tau2 else OwnBenchmark(experiment)

@@ -43,6 +43,12 @@ ROLES = ("agent", "user", "judge")
 
 CODING_AGENTS = ("claude", "codex", "opencode", "gemini", "aider", "mini", "scripted")
 
+HARNESS, STOCK, SOLO, ORACLE = "harness", "llm_agent", "llm_agent_solo", "llm_agent_gt"
+"""Who plays the agent: our agent file, or a control, an agent of tau2's own by tau2's name for it."""
+
+BANKING = "banking_knowledge"
+RETRIEVAL = ("no_knowledge", "full_kb", "golden_retrieval", "grep_only", "bm25", "bm25_grep")
+
 BENCHMARK = "tau-bench"
 BENCHMARKS = "auto_harness.benchmarks"
 """The entry points by which an installed package offers a benchmark."""
@@ -98,6 +104,10 @@ class Experiment:
     judge_url: str | None = None
     """The judge's; the user simulator's where neither this nor judge_model is set."""
     judge_api_key_name: str | None = None
+    agent: str = HARNESS
+    """Who plays it; another than the harness is a control, for `benchmark.py` alone."""
+    retrieval_config: str = "bm25"
+    """How the agent of banking_knowledge (tau2-bench 1.0.x) finds its documents; tau2's own default is alltools."""
     reasoning_effort: str | None = None
     agent_llm_args: dict[str, Any] = field(default_factory=lambda: {"temperature": 0.0})
     """Given to the agent, which may change them: a harness can choose its own temperature."""
@@ -273,6 +283,7 @@ _CHOICES = {
     "isolation": (SANDBOX, REQUIRED, PROCESS, NONE),
     "fresh_host": (PER_WORKER, PER_SIMULATION),
     "coding_agent": CODING_AGENTS,
+    "agent": (HARNESS, STOCK, SOLO, ORACLE),
 }
 
 
@@ -445,6 +456,8 @@ def _checked(name: str, value: Any, source: str) -> Any:
         raise UserError(f"{_place(source)}{name} must be {what}; the key itself belongs into .env")
     if name == "prices":
         _check_prices(value, source)
+    if name == "retrieval_config":
+        _check_retrieval(value, source)
     if name in _CHOICES:
         check_choice(name, value, _CHOICES[name], source)
     return value
@@ -467,6 +480,14 @@ def _checked_url(name: str, value: str, source: str) -> str:
         return base_url(value)
     except ValueError as error:
         raise UserError(f"{_place(source)}{name} {error}") from None
+
+
+def _check_retrieval(value: str, source: str) -> None:
+    """What asks an embedding service or a reranker goes past the gateway; a shell runs beside keys and answers."""
+    if value not in RETRIEVAL:
+        why = "embeddings, rerankers and shells pass by the gateway or the sandbox"
+        offered = ", ".join(RETRIEVAL)
+        raise UserError(f"{_place(source)}retrieval_config: {value!r} is not offered ({why}); there is {offered}")
 
 
 def _check_prices(prices: Mapping[str, Any], source: str) -> None:

@@ -7,7 +7,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from autoharness.config import OFFLINE, PER_ROLE, PER_SIMULATION, RATCHET, REPLAY, SANDBOX, SEQUENTIAL, Experiment
+from autoharness.config import (
+    BANKING,
+    OFFLINE,
+    PER_ROLE,
+    PER_SIMULATION,
+    RATCHET,
+    REPLAY,
+    SANDBOX,
+    SEQUENTIAL,
+    Experiment,
+)
 from autoharness.errors import UserError
 from autoharness.offline import fingerprint
 from autoharness.replay import checksum
@@ -57,6 +67,7 @@ class Measure:
             self._common_key["seeds"] = [PER_ROLE, experiment.seed]
         if experiment.llm_cache != "off":
             self._common_key["llm_cache"] = experiment.llm_cache  # both sides of a comparison use it, or none
+        self._common_key |= _further(experiment)
 
     @property
     def installed(self) -> str:
@@ -134,6 +145,14 @@ class Measure:
         """All that the outcome of a trial depends on."""
         own = {"agent": trial.agent, "task": trial.task_id, "trial": trial.number, "seed": trial.seed}
         return self._common_key | own
+
+
+def _further(experiment: Experiment) -> Json:
+    """Settings that came later: named where they are not at their defaults, so that older keys stay what they are."""
+    further: Json = {}
+    if experiment.domain == BANKING:
+        further["retrieval_config"] = experiment.retrieval_config
+    return further
 
 
 def _isolation(experiment: Experiment, layers: dict[str, str]) -> str:

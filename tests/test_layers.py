@@ -36,6 +36,7 @@ LAYERS = (
     {"blame", "diagnosis", "status"},  # L1, in words
     {"comparison", "learnings", "revealing", "trials", "watch"},  # L1
     {"providers"},  # L2, for the gateway
+    {"tau2_flavours"},  # L2, for tau
     {"gateway", "host", "tau"},  # L2
     {"offline", "own_benchmark", "replay", "seeds"},  # L3
     {"benchmarks"},  # L3, whichever it is
@@ -66,7 +67,8 @@ CHILD_IMPORTS = {
     "strict_json",
     "tau2_standin",
 }
-ONLY_IN = {"tau2": {"tau"}, "litellm": {"nursery", "providers"}}
+# tau drives tau2; tau2_flavours holds what its two packages do otherwise, which tau alone asks
+ONLY_IN = {"tau2": {"tau", "tau2_flavours"}, "litellm": {"nursery", "providers"}}
 HEAVY = {
     "dotenv",
     "git",
