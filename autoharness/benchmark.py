@@ -36,7 +36,7 @@ _RERUN = {str(status): {status} for status in Status} | {
 def main(arguments: list[str]) -> int:
     """The exit code: 0 every task was evaluated, 2 infrastructure kept some from it."""
     options = _parser().parse_args(arguments)
-    resolved = resolve(_settings(options), options.config, options.set)
+    resolved = resolve(_settings(options), options.config, options.set, controls=True)
     named = _read_ids(options.task_ids) if options.task_ids else None
     if options.dry_run:
         return _dry_run(resolved, options.json)
@@ -86,6 +86,7 @@ def _parser() -> Parser:
         help="conversations in flight",
     )
     parser.add_argument("--max-steps", type=int, metavar="N", help="end a conversation after N steps")
+    parser.add_argument("--agent", help="a control in the harness's place: llm_agent, llm_agent_solo, llm_agent_gt")
     _add_models(parser)
     parser.add_argument("--reasoning-effort", metavar="EFFORT")
     parser.add_argument("--seed", type=int, metavar="N", help="root of the trial seeds")
@@ -165,7 +166,7 @@ def _failed_before(kind: str, experiment: Experiment, candidates: list[str], hid
             "what infrastructure failed is tried again by itself"
         )
     candidates = [task_id for task_id in candidates if task_id not in hidden]
-    statuses = last_statuses(Store(default_vault()), experiment.domain)
+    statuses = last_statuses(Store(default_vault()), experiment)
     failed = [task_id for task_id in candidates if statuses.get(task_id, set()) & _RERUN[kind]]
     if not failed:
         raise UserError(

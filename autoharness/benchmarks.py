@@ -5,7 +5,8 @@ from typing import Any, Protocol
 from autoharness.config import Experiment
 from autoharness.own_benchmark import OwnBenchmark
 from autoharness.tasks import DomainFacts, Script
-from autoharness.tau import AgentLink, Complete, Limits, Tau2
+from autoharness.tau import Limits, Tau2
+from autoharness.tau2_llm import AgentLink, Complete
 
 Json = dict[str, Any]
 
@@ -35,7 +36,7 @@ class Benchmark(Protocol):
         task_id: str,
         seed: int,
         limits: Limits,
-        link: AgentLink,
+        link: AgentLink | None,
         complete: Complete,
         user_args: Json,
     ) -> Finished: ...

@@ -296,12 +296,16 @@ class Resolved:
 
 
 def resolve(
-    command_line: Mapping[str, Any], file: Path | None = None, assignments: Sequence[str] | None = None
+    command_line: Mapping[str, Any],
+    file: Path | None = None,
+    assignments: Sequence[str] | None = None,
+    controls: bool = False,
 ) -> Resolved:
     """Merge the four sources. `command_line` holds what was typed: a value of None was not.
 
     `file` must exist where it is named; the default file may be missing. `assignments`: settings by any name, each as
-    NAME=VALUE; an empty value is the default, whatever the file says. Raises UserError.
+    NAME=VALUE; an empty value is the default, whatever the file says. `controls`: whether the command can run another
+    agent than the harness. Raises UserError.
     """
     path = file or CONFIG_FILE
     from_file = read_file(path) if file or path.exists() else {}
@@ -312,7 +316,12 @@ def resolve(
     unset = {name for name, value in assigned.items() if value is None}
     below = [_environment(), (str(path), from_file)]
     kept = [(source, {name: one[name] for name in one if name not in unset}) for source, one in below]
-    return _merge([*kept, ("command line", {**command_line, **assigned})])
+    resolved = _merge([*kept, ("command line", {**command_line, **assigned})])
+    agent = resolved.experiment.agent
+    if agent != HARNESS and not controls:
+        run = f"run it with benchmark.py --agent {agent}"
+        raise UserError(f"{_place(resolved.sources['agent'])}agent: {agent} is a control: take it out, and {run}")
+    return resolved
 
 
 def _assigned(assignments: Sequence[str]) -> dict[str, Any]:
@@ -358,6 +367,8 @@ def _with_domain(experiment: Experiment, sources: Mapping[str, str]) -> Experime
     if experiment.on_tau2:
         return experiment
     name = experiment.benchmark.rpartition(":")[2]
+    if experiment.agent != HARNESS:
+        raise UserError(f"{_place(sources['agent'])}agent: {experiment.agent} is tau2's, and plays its tasks alone")
     if sources["domain"] != "default" and experiment.domain != name:
         raise UserError(f"{_place(sources['domain'])}domain: {experiment.benchmark} has no domains: take it out")
     return replace(experiment, domain=name)
@@ -365,6 +376,8 @@ def _with_domain(experiment: Experiment, sources: Mapping[str, str]) -> Experime
 
 def _check_offline(experiment: Experiment, sources: Mapping[str, str]) -> None:
     """The offline models play with each other alone, each its own role."""
+    if experiment.simulated and experiment.agent == SOLO:
+        raise UserError(f"agent: {SOLO} needs a real model: {experiment.agent_model} talks to a customer")
     for name, known in _OFFLINE_ROLES.items():
         model, place = getattr(experiment, name), _place(sources[name])
         if model is None:

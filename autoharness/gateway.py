@@ -104,11 +104,14 @@ class Session:
             self._answers = {key: answers for key, answers in self._answers.items() if not key.startswith(JUDGE)}
 
     def complete(self, role: str, request: Request) -> Response:
-        """Answer the user simulator or the judge. Raises InfrastructureError of the role's kind.
+        """Answer the user simulator, the judge, or a control. Raises InfrastructureError of the role's kind.
 
+        What a control asks is what an untouched agent asks, by definition.
         Raises AgentError where it is the agent's words that the provider does not take: too long, or refused in a
         request that passes with other words in their place. Or an agent could void the tasks that it fails.
         """
+        if role == AGENT:
+            return self.complete_for_agent(request, lambda: self._checked(request))
         try:
             return self._ask(role, request)
         except ProviderFault as fault:

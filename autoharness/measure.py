@@ -9,6 +9,7 @@ from typing import Any
 
 from autoharness.config import (
     BANKING,
+    HARNESS,
     OFFLINE,
     PER_ROLE,
     PER_SIMULATION,
@@ -36,11 +37,12 @@ class Measure:
 
         `hidden_before`: tasks that were held out under other settings.
         """
-        self._hidden_before = set(hidden_before)
+        suitable = facts.get("suitable")
+        self._hidden_before = set(hidden_before) & set(hidden_before if suitable is None else suitable)
         self.experiment = experiment
         self.facts = facts
-        self.splits = _with_cut(facts["splits"], experiment)
-        """The ids of each split, in order."""
+        self.splits = _suitable(_with_cut(facts["splits"], experiment), suitable)
+        """The ids of each split, in order; those that the experiment's agent can run."""
         self.benchmark = {name: facts[name] for name in ("flavour", "version", "data_checksum")}
         self.kind = "tau2" if experiment.on_tau2 else "benchmark"
         self.isolation = _isolation(experiment, facts["layers"])
@@ -150,6 +152,8 @@ class Measure:
 def _further(experiment: Experiment) -> Json:
     """Settings that came later: named where they are not at their defaults, so that older keys stay what they are."""
     further: Json = {}
+    if experiment.agent != HARNESS:
+        further["control"] = experiment.agent
     if experiment.domain == BANKING:
         further["retrieval_config"] = experiment.retrieval_config
     return further
@@ -176,6 +180,13 @@ def _with_cut(splits: dict[str, list[str]], experiment: Experiment) -> dict[str,
     rest = set(splits["train"]) - chosen
     cut = {"train": in_order(splits["train"], rest), experiment.gate_split: in_order(splits["train"], chosen)}
     return splits | cut
+
+
+def _suitable(splits: dict[str, list[str]], suitable: list[str] | None) -> dict[str, list[str]]:
+    """After the cut: what is held out is so for a control too."""
+    if suitable is None:
+        return splits
+    return {name: in_order(ids, set(suitable)) for name, ids in splits.items()}
 
 
 @cache

@@ -18,7 +18,8 @@ from autoharness.config import BENCHMARKS, Experiment
 from autoharness.errors import AutoHarnessError, EvaluationError, SimulationError, UserError
 from autoharness.results import FINISHED
 from autoharness.tasks import DomainFacts, Script, Step
-from autoharness.tau import AgentLink, Complete, Limits
+from autoharness.tau import Limits
+from autoharness.tau2_llm import AgentLink, Complete
 
 Json = dict[str, Any]
 
@@ -221,11 +222,12 @@ class OwnBenchmark:
         task_id: str,
         seed: int,
         limits: Limits,
-        link: AgentLink,
+        link: AgentLink | None,
         complete: Complete,
         user_args: Json,
     ) -> Conversation:
         """Run one simulation to its end. Raises SimulationError."""
+        assert link, "controls are tau2's own"
         simulation = Simulation(self._runner, task_id, seed, limits, link, complete, user_args)
         try:
             result = self._result(simulation)

@@ -19,7 +19,7 @@ from typing import Any, Self
 
 from autoharness import evaluator, templates
 from autoharness.budget import RunBudget
-from autoharness.config import AGENT_FILE, BENCHMARK, REQUIRED, Experiment, check_choice, from_settings
+from autoharness.config import AGENT_FILE, BENCHMARK, HARNESS, REQUIRED, Experiment, check_choice, from_settings
 from autoharness.endpoints import check_keys
 from autoharness.errors import RunLimitReached, UserError
 from autoharness.executor import LocalExecutor
@@ -263,6 +263,8 @@ class BenchmarkRunner:
         return measure
 
     def _agent_source(self) -> str:
+        if self.experiment.agent != HARNESS:
+            return f"# {self.experiment.agent}: a control, tau2's own agent\n"
         try:
             return read_agent(self._agent_file).decode()  # not read_text: line ends are part of its hash
         except (OSError, UnicodeDecodeError) as error:
@@ -407,7 +409,9 @@ class Bench:
             evaluator.check(self.store, self.accepted)
 
     def export(self, run: Run) -> list[Outcome]:
-        """Leave the train part of a run where the coding agent reads it; returns its outcomes."""
+        """Leave the train part of a run where the coding agent reads it; returns its outcomes. Not a control's."""
+        if self.experiment.agent != HARNESS:
+            return []
         export_domain(self.measure.facts["policy"], self.measure.facts["tools"])
         outcomes = [outcome for outcome in run.outcomes if outcome.trial.task_id in self.measure.train]
         export_traces(outcomes)
@@ -433,11 +437,14 @@ class Bench:
         chosen = list(dict.fromkeys(splits[self.experiment.split] if task_ids is None else task_ids))
         for task_id in chosen:
             if task_id not in known:
-                raise UserError(f"task {task_id!r} is not one of the {len(known)} tasks of {self.experiment.domain}")
+                whose = "" if self.experiment.agent == HARNESS else f" that {self.experiment.agent} can run"
+                tasks = f"the {len(known)} tasks of {self.experiment.domain}{whose}"
+                raise UserError(f"task {task_id!r} is not one of {tasks}")
         return chosen
 
     def _headline(self) -> str:
-        models = " and ".join(f"{role} {self.experiment.model_of(role)}" for role in ("agent", "user"))
+        control = "" if self.experiment.agent == HARNESS else f", control {self.experiment.agent}"
+        models = " and ".join(f"{role} {self.experiment.model_of(role)}" for role in ("agent", "user")) + control
         return f"{self.experiment.domain} of {self.measure.installed}, {models}, isolation {self.measure.isolation}"
 
     def _check_confirm_split(self, trials: list[Trial], command: str, reveal: bool) -> None:
@@ -490,11 +497,12 @@ def executor_of(experiment: Experiment, agents: Mapping[str, str], log_folder: P
     return RayExecutor(experiment, agents, log_folder)
 
 
-def last_statuses(store: Store, domain: str) -> dict[str, set[str]]:
-    """For each task of the domain that was ever run: the statuses of its trials in its newest run."""
+def last_statuses(store: Store, experiment: Experiment) -> dict[str, set[str]]:
+    """For each task of the domain that the agent was ever run on: the statuses of its trials in its newest run."""
     newest: dict[str, set[str]] = {}
     for run in store.runs():
-        if run["experiment"]["domain"] == domain:
+        settings = run["experiment"]
+        if settings["domain"] == experiment.domain and settings.get("agent", HARNESS) == experiment.agent:
             statuses: dict[str, set[str]] = {}
             for outcome in run["outcomes"]:
                 if outcome.get("agent", run["agent"]) == run["agent"]:  # a gate runs the incumbent beside it

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
-from autoharness.config import SIMULATED
+from autoharness.config import HARNESS, SIMULATED
 from autoharness.holdout import Shown, shown
 from autoharness.measure import Measure
 from autoharness.repeats import Repeats
@@ -79,6 +79,8 @@ class Scorecard:
         lines += [_line(task_id, result.rewards[task_id]) for task_id in sorted(result.rewards, key=natural_order)]
         lines += [f"statuses: {_counts(self.statuses)}"] if self.statuses else []
         lines += [_usage_line(self.usage)] if self.usage else []
+        if self.measure.experiment.agent != HARNESS:
+            lines.append(f"control: {self.measure.experiment.agent}  (an agent of tau2's own, not the harness)")
         lines.append(f"isolation: {self.measure.isolation}")
         return [*lines, SIMULATED] if self.measure.experiment.simulated else lines
 
@@ -86,6 +88,7 @@ class Scorecard:
         result, named = self.result, [one for one in self.run.outcomes if one.trial.task_id in self.result.rewards]
         return {
             "val_score": result.val_score,
+            "agent": self.measure.experiment.agent,
             **self.repeats.to_json(),
             "results": result.rewards,
             "statuses": by_task((one.trial.task_id, str(one.status)) for one in named),

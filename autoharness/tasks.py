@@ -27,6 +27,8 @@ class DomainFacts:
     """What a coding agent is told of a benchmark of one's own."""
     data_checksum: str = ""
     """Over `data_files`."""
+    suitable: list[str] | None = None
+    """The tasks that the experiment's agent can run; None: all."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data_checksum", digest(self.data_files))

@@ -13,19 +13,17 @@ import copy
 import hashlib
 import importlib.metadata
 import importlib.util
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, cached_property, wraps
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from autoharness import databases, tool_bounds, toolkits
-from autoharness.config import Experiment, check_choice
+from autoharness import controls, databases, tau2_llm, tool_bounds, toolkits
+from autoharness.config import HARNESS, ORACLE, SOLO, Experiment, check_choice
 from autoharness.errors import (
     AgentError,
     AutoHarnessError,
@@ -33,28 +31,17 @@ from autoharness.errors import (
     JudgeError,
     SetupError,
     SimulationError,
+    UserError,
 )
 from autoharness.postponed import postponed
 from autoharness.tasks import UNWRITTEN, DomainFacts, Script, Step, cut, in_order
 from autoharness.tau2_flavours import Nvidia, Sierra
+from autoharness.tau2_llm import AgentLink, Complete, Running, asked_by, running
 
 AGENT_NAME = "custom_agent"
 _MOST_DIFFERENCES = 100
 
 Json = dict[str, Any]
-
-
-class AgentLink(Protocol):
-    """The agent of one simulation, wherever it runs. Both raise SimulationError."""
-
-    def start(self, tools: list[Json], domain_policy: str, llm_args: Json, history: list[Json]) -> None: ...
-
-    def next(self, message: Json) -> Json:
-        """{"content": str | None, "tool_calls": [{"id", "name", "arguments"}], "cost_usd": float}: the answer."""
-
-
-Complete = Callable[[str, Json], Json]
-"""Answers a chat completion request for a role ("user" or "judge"). Raises InfrastructureError."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +69,6 @@ class Conversation:
         return str(self.simulation.termination_reason.value)
 
 
-@dataclass
-class _Running:
-    link: AgentLink
-    complete: Complete
-
-
-_running: ContextVar[_Running] = ContextVar("running")
-
-
 class Tau2:
     """The installed tau2. Make one for each process; its methods may be called from many threads."""
 
@@ -112,7 +90,7 @@ class Tau2:
         self._flavour.register(AGENT_NAME, _proxy_class())
         self._tasks = cache(self._load_tasks)
         self._experiment = experiment or Experiment()
-        _route_llm_calls()
+        tau2_llm.route()
         _let_assertions_fail()
         _change_environments()
 
@@ -154,6 +132,7 @@ class Tau2:
     def _find_facts(self, domain: str) -> DomainFacts:
         check_choice("domain", domain, self.domains)
         try:
+            suitable = self._suitable(domain)
             environment = self._environment(domain)
             splits = self._splits(domain)
         except FileNotFoundError as error:
@@ -166,7 +145,23 @@ class Tau2:
             splits=splits,
             policy=environment.get_policy(),
             tools=[tool.openai_schema for tool in environment.get_tools()],
+            suitable=suitable,
         )
+
+    def _suitable(self, domain: str) -> list[str] | None:
+        """The tasks that the experiment's agent can run, where it is one that tau2 does not give all; else None.
+
+        Raises UserError where there are none.
+        """
+        if self._experiment.agent not in (SOLO, ORACLE):
+            return None
+        from tau2.agent.llm_agent import LLMGTAgent, LLMSoloAgent
+
+        agent = LLMSoloAgent if self._experiment.agent == SOLO else LLMGTAgent
+        suitable = [task_id for task_id, task in self._tasks(domain).items() if agent.check_valid_task(task)]
+        if not suitable:
+            raise UserError(f"agent: {self._experiment.agent} can run no task of {domain}: none has what it needs")
+        return suitable
 
     @property
     def folders(self) -> list[str]:
@@ -212,15 +207,16 @@ class Tau2:
         task_id: str,
         seed: int,
         limits: Limits,
-        link: AgentLink,
+        link: AgentLink | None,
         complete: Complete,
         user_args: Json,
     ) -> Conversation:
-        """Run one conversation to its end. Raises SimulationError."""
+        """Run one conversation to its end. `link`: None for a control. Raises SimulationError."""
         task = self._tasks(domain)[task_id]
-        with _simulation(_Running(link, complete)), _as_evaluation_error("tau2's environment"):
+        link = link or _NoAgent()
+        with asked_by(Running(link, complete)), _as_evaluation_error("tau2's environment"):
             orchestrator = self._orchestrator(domain, task, seed, limits, user_args)
-        with _simulation(_Running(link, complete)), _keeping_messages(orchestrator):
+        with asked_by(Running(link, complete)), _keeping_messages(orchestrator):
             simulation = orchestrator.run()
         return Conversation(task, orchestrator.environment, simulation)
 
@@ -229,29 +225,37 @@ class Tau2:
         from tau2.orchestrator.orchestrator import Orchestrator
 
         environment = self._environment(domain, task)
-        agent = self._flavour.agent(
-            AGENT_NAME,
-            task,
-            tools=environment.get_tools(),
-            domain_policy=environment.get_policy(),
-            llm="agent",
-            llm_args={},
-        )
-        user = self._registry.get_user_constructor("user_simulator")(
-            tools=self._flavour.user_tools(environment, task),
-            instructions=str(task.user_scenario),
-            llm="user",
-            llm_args=user_args,
-        )
         return Orchestrator(
             domain=domain,
-            agent=agent,
-            user=user,
+            agent=self._agent(environment, task),
+            user=self._user(environment, task, user_args),
             environment=environment,
             task=task,
             max_steps=limits.max_steps,
             max_errors=limits.max_errors,
             seed=seed,
+            solo_mode=self._experiment.agent == SOLO,
+        )
+
+    def _agent(self, environment: Any, task: Any) -> Any:
+        """The proxy of the harness, or a control."""
+        name, tools = self._experiment.agent, environment.get_tools()
+        if name == SOLO and environment.user_tools:
+            tools += environment.get_user_tools()
+        made_with: Json = {"tools": tools, "domain_policy": environment.get_policy(), "llm": "agent"}
+        if name == HARNESS:
+            return self._flavour.agent(AGENT_NAME, task, **made_with, llm_args={})
+        args = dict(self._experiment.agent_llm_args)
+        return controls.blamed(self._flavour.agent(name, task, **made_with, llm_args=args), name)
+
+    def _user(self, environment: Any, task: Any, user_args: Json) -> Any:
+        if self._experiment.agent == SOLO:
+            return self._registry.get_user_constructor("dummy_user")()
+        return self._registry.get_user_constructor("user_simulator")(
+            tools=self._flavour.user_tools(environment, task),
+            instructions=str(task.user_scenario),
+            llm="user",
+            llm_args=user_args,
         )
 
     def evaluate(self, domain: str, conversation: Conversation, complete: Complete) -> Json:
@@ -262,7 +266,7 @@ class Tau2:
             asked.append(role)
             return complete(role, request)
 
-        with _simulation(_Running(_NoAgent(), complete_and_count)):
+        with asked_by(Running(_NoAgent(), complete_and_count)):
             try:
                 with _as_evaluation_error("tau2's evaluator"):
                     reward_info = self._flavour.evaluate(
@@ -357,10 +361,10 @@ def _proxy_class() -> Any:
         def get_init_state(self, message_history: list[Any] | None = None) -> None:
             schemas = [tool.openai_schema for tool in self.tools]
             history = [_to_wire(message) for message in message_history or []]
-            _running.get().link.start(schemas, self.domain_policy, dict(self.llm_args), history)
+            running.get().link.start(schemas, self.domain_policy, dict(self.llm_args), history)
 
         def generate_next_message(self, message: Any, state: None) -> tuple[Any, None]:
-            reply = _running.get().link.next(_to_wire(message))
+            reply = running.get().link.next(_to_wire(message))
             try:
                 calls = [ToolCall(**call) for call in reply["tool_calls"]]
                 answer = AssistantMessage(
@@ -380,13 +384,13 @@ def _proxy_class() -> Any:
 
 
 class _NoAgent:
-    """The conversation is over: nobody asks the agent any more."""
+    """Nobody asks an agent host: the conversation is over, or a control has it."""
 
     def start(self, tools: list[Json], domain_policy: str, llm_args: Json, history: list[Json]) -> None:
-        raise EvaluationError("tau2's evaluator started the agent")
+        raise EvaluationError("tau2 started an agent where there is none")
 
     def next(self, message: Json) -> Json:
-        raise EvaluationError("tau2's evaluator asked the agent")
+        raise EvaluationError("tau2 asked an agent where there is none")
 
 
 def _change_environments() -> None:
@@ -399,15 +403,6 @@ def _change_environments() -> None:
     tool_bounds.install(Environment)
     databases.install(DB, toolkit.ToolKitBase)
     toolkits.install(toolkit, Tool)
-
-
-def _route_llm_calls() -> None:
-    """Where tau2 asks an LLM itself - as user simulator, as judge - it now asks the simulation's gateway session."""
-    from tau2.evaluator import evaluator_nl_assertions
-    from tau2.user import user_simulator
-
-    user_simulator.generate = _generate_for("user")
-    evaluator_nl_assertions.generate = _generate_for("judge")
 
 
 def _let_assertions_fail() -> None:
@@ -426,40 +421,6 @@ def _let_assertions_fail() -> None:
             return False
 
     Environment.run_env_assertion = run_env_assertion
-
-
-def _generate_for(role: str) -> Callable[..., Any]:
-    """What tau2's `generate` does, through the gateway."""
-    from tau2.data_model.message import AssistantMessage, ToolCall
-    from tau2.utils.llm_utils import to_litellm_messages
-
-    def generate(model: str, messages: list[Any], tools: list[Any] | None = None, **llm_args: Any) -> Any:
-        arguments = {key: value for key, value in llm_args.items() if key not in ("call_name", "num_retries")}
-        request = {"messages": to_litellm_messages(messages), **arguments}
-        if tools:
-            request |= {"tools": [tool.openai_schema for tool in tools], "tool_choice": "auto"}
-        completion = _running.get().complete(role, request)
-        message = completion["choices"][0]["message"]
-        calls = [_tool_call(call, ToolCall) for call in message.get("tool_calls") or []]
-        content, cost, usage = message.get("content"), completion.get("cost_usd"), completion.get("usage")
-        return AssistantMessage(role="assistant", content=content, tool_calls=calls or None, cost=cost, usage=usage)
-
-    return generate
-
-
-def _tool_call(call: Json, tool_call_class: Any) -> Any:
-    function = call["function"]
-    arguments = json.loads(function.get("arguments") or "{}")
-    return tool_call_class(id=call.get("id") or "", name=function["name"], arguments=arguments)
-
-
-@contextmanager
-def _simulation(running: _Running) -> Iterator[None]:
-    token = _running.set(running)
-    try:
-        yield
-    finally:
-        _running.reset(token)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from typing import Any
 
 from autoharness.config import BANKING, SOLO, Experiment
-from autoharness.errors import SetupError
+from autoharness.errors import SetupError, UserError
 
 Json = dict[str, Any]
 
@@ -27,6 +27,10 @@ class _Flavour:
         except ModuleNotFoundError as error:
             package = (error.name or "").replace("_", "-")
             raise SetupError(f"{domain} needs a package that is not installed: pip install {package}") from error
+        except ValueError as error:
+            if solo:  # it says that the domain has no such mode
+                raise UserError(f"agent: {SOLO}: {error}") from error
+            raise
 
 
 class Nvidia(_Flavour):

@@ -41,7 +41,7 @@ from autoharness import agent_api, databases, offline
 from autoharness.answers import Answers
 from autoharness.benchmarks import Benchmark, Finished, load
 from autoharness.channel import Channel, Message, connect
-from autoharness.config import OFFLINE, PER_ROLE, PER_SIMULATION, REPLAY, Experiment
+from autoharness.config import HARNESS, OFFLINE, PER_ROLE, PER_SIMULATION, REPLAY, Experiment
 from autoharness.errors import (
     AgentError,
     AgentTimeout,
@@ -263,7 +263,12 @@ class Simulator:
             return outcome, isinstance(error, InfrastructureError) and error.retryable
 
     def _simulate_somewhere(self, trial: Trial, session: Session, diagnose: bool, notes: list[str]) -> Outcome:
-        """In the shared host; alone in a fresh one where that dies, since any simulation in it may have killed it."""
+        """In the shared host; alone in a fresh one where that dies, since any simulation in it may have killed it.
+
+        A control needs none.
+        """
+        if self._experiment.agent != HARNESS:
+            return self._simulate(trial, session, diagnose, None, notes)
         try:
             with self._hosts.host(trial.agent, held_out=not diagnose) as host:
                 return self._simulate(trial, session, diagnose, host, notes)
@@ -275,7 +280,9 @@ class Simulator:
             except HostDied as death:
                 raise (AgentTimeout if death.hung else AgentError)(str(death)) from death
 
-    def _simulate(self, trial: Trial, session: Session, diagnose: bool, host: Host, notes: list[str]) -> Outcome:
+    def _simulate(
+        self, trial: Trial, session: Session, diagnose: bool, host: Host | None, notes: list[str]
+    ) -> Outcome:
         """On shared databases; on tau2's plain path where that went wrong, which pays for no LLM call again."""
         try:
             with databases.watch():
@@ -285,11 +292,12 @@ class Simulator:
         with databases.plain():
             return self._converse(trial, session, diagnose, host)
 
-    def _converse(self, trial: Trial, session: Session, diagnose: bool, host: Host) -> Outcome:
+    def _converse(self, trial: Trial, session: Session, diagnose: bool, host: Host | None) -> Outcome:
         settings = self._experiment
         session.begin_attempt()
         name = secrets.token_hex(16)  # the agent asks in it: not to be guessed, and no word about the task
-        link = AgentInHost(host, session, name, settings.agent_model, dict(settings.agent_llm_args))
+        llm_args = dict(settings.agent_llm_args)
+        link = AgentInHost(host, session, name, settings.agent_model, llm_args) if host else None
         limits = Limits(settings.max_steps, settings.max_errors)
         try:
             conversation = self._benchmark.converse(
@@ -302,7 +310,8 @@ class Simulator:
                 settings.user_llm_args,
             )
         finally:
-            host.forget(name)
+            if host:
+                host.forget(name)
         return self._scored(trial, conversation, session, diagnose)
 
     def _scored(self, trial: Trial, conversation: Finished, session: Session, diagnose: bool) -> Outcome:

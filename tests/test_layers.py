@@ -17,7 +17,7 @@ LAYERS = (
     {"endpoints"},  # L0, a part of the settings
     {"agent_api", "agent_request", "channel", "config", "literals", "mistakes", "results", "scrub"},  # L0
     {"cli"},  # L0, prints
-    {"databases", "lean", "postponed", "seccomp", "throttle", "tool_bounds", "toolkits"},  # L0
+    {"controls", "databases", "lean", "postponed", "seccomp", "throttle", "tool_bounds", "toolkits"},  # L0
     {"answers", "budget", "data", "holdout", "landlock", "leaks", "progress", "templates"},  # L1
     {"sequential", "stats", "store", "tasks"},  # L1
     {"live", "repeats", "watchdog"},  # L1
@@ -36,7 +36,7 @@ LAYERS = (
     {"blame", "diagnosis", "status"},  # L1, in words
     {"comparison", "learnings", "revealing", "trials", "watch"},  # L1
     {"providers"},  # L2, for the gateway
-    {"tau2_flavours"},  # L2, for tau
+    {"tau2_flavours", "tau2_llm"},  # L2, for tau
     {"gateway", "host", "tau"},  # L2
     {"offline", "own_benchmark", "replay", "seeds"},  # L3
     {"benchmarks"},  # L3, whichever it is
@@ -67,8 +67,8 @@ CHILD_IMPORTS = {
     "strict_json",
     "tau2_standin",
 }
-# tau drives tau2; tau2_flavours holds what its two packages do otherwise, which tau alone asks
-ONLY_IN = {"tau2": {"tau", "tau2_flavours"}, "litellm": {"nursery", "providers"}}
+# tau drives tau2. Two modules are for tau alone: what tau2's two packages do otherwise, and where tau2 asks an LLM
+ONLY_IN = {"tau2": {"tau", "tau2_flavours", "tau2_llm"}, "litellm": {"nursery", "providers"}}
 HEAVY = {
     "dotenv",
     "git",

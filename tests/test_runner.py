@@ -12,6 +12,7 @@ from llm_server import LLMServer
 from reference_actions import WITHOUT_EFFECT, changing_actions
 from solver import Solver
 
+from autoharness.config import Experiment
 from autoharness.errors import UserError
 from autoharness.ledger import Baseline, Ledger
 from autoharness.results import Trial
@@ -153,8 +154,8 @@ def test_the_newest_run_of_each_task_counts(tmp_path: Path) -> None:
         rows = [{"task": task_id, "status": status} for task_id, status in outcomes.items()]
         document = {"experiment": {"domain": "retail"}, "agent": "a", "outcomes": rows, "number": number}
         (run / "run-001.json").write_text(json.dumps(document))
-    assert last_statuses(store, "retail") == {"1": {"passed"}, "2": {"failed"}}
-    assert last_statuses(store, "airline") == {}
+    assert last_statuses(store, Experiment(domain="retail")) == {"1": {"passed"}, "2": {"failed"}}
+    assert last_statuses(store, Experiment(domain="airline")) == {}
 
 
 def test_what_was_held_out_under_other_settings_stays_hidden_from_whoever_asks(tmp_path: Path, tau2: Tau2) -> None:
