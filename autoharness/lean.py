@@ -1,8 +1,8 @@
 """The lean path to OpenAI-compatible endpoints: what litellm sends and reads, without what it does around that.
 
 Of a call's processor time litellm and the OpenAI client take most, to look through messages and tools that are fine.
-So litellm makes the first call of each kind (the same model, the same arguments but for the messages, messages of the
-same shapes) and is looked at from below, in the HTTP client. If the messages went out as they were given, further
+So litellm makes the first call of each kind (the same model, the same arguments but for messages and seed, messages
+of the same shapes) and is looked at from below, in the HTTP client. If those two went out as they were given, further
 calls of that kind are put together from what it sent, and their answers are read as its own functions read them.
 
 litellm stays the judge. What is no plain answer (another status, a body that does not parse, a broken connection) is
@@ -31,6 +31,7 @@ _MOST_KINDS = 500
 _CHECKED_EVERY = 100
 _SUFFIX = "/chat/completions"
 _NOT_LET_IN = (401, 403)
+_OF_ONE_CALL = ("messages", "seed")
 
 
 @dataclass
@@ -98,7 +99,7 @@ class _Kind:
     headers: dict[str, str]
     extensions: Any
     arguments: Json
-    """Of the body: all but the messages."""
+    """Of the body: all but what belongs to one call."""
     shapes: set[str] = field(default_factory=set)
     """Of messages that litellm sent as they were given."""
     calls: int = 0
@@ -119,24 +120,24 @@ class Lean:
 
     def __call__(self, request: Json) -> Json:
         """Raises what litellm raises."""
-        arguments = {key: value for key, value in request.items() if key != "messages"}
-        name = exact_digest(arguments)
         messages = _without_empty(request["messages"])
+        (own,) = _without_empty([{"messages": messages, "seed": request.get("seed")}])
+        name = exact_digest([_of_all(request), _shape(own.get("seed"))])
         shapes = set(map(_shape, messages))
         kind = self._kinds.get(name)
         if kind is None or not shapes <= kind.shapes:
-            return self._learn(name, request, messages, shapes)
-        came = self._send(kind, messages)
+            return self._learn(name, request, own, shapes)
+        came = self._send(kind, own)
         if came.response is not None and came.response.status_code in _NOT_LET_IN:
             self._kinds.pop(name, None)  # the key may have been renewed since
-            return self._learn(name, request, messages, shapes)
+            return self._learn(name, request, own, shapes)
         answer = self._answer(came)
         kind.calls += 1
         if answer is None or kind.calls % _CHECKED_EVERY == 0:
             return self._check(name, request, came, answer)
         return answer
 
-    def _learn(self, name: str, request: Json, messages: list[Json], shapes: set[str]) -> Json:
+    def _learn(self, name: str, request: Json, own: Json, shapes: set[str]) -> Json:
         known = self._kinds.get(name, _UNKNOWN)
         if known is None:
             return self._whole(request)
@@ -150,10 +151,11 @@ class Lean:
         if not sent.url.path.endswith(_SUFFIX) or body is None or self._answer(exchange) != answer:
             self._keep(name, None)
             return answer
-        arguments = {key: value for key, value in body.items() if key != "messages"}
+        arguments = _of_all(body)
         kind = _Kind(sent.url, _headers(sent), dict(sent.extensions), arguments, shapes | known.shapes)
         same = known is _UNKNOWN or _text(arguments) == _text(known.arguments)
-        self._keep(name, kind if same and _text(body.get("messages")) == _text(messages) else None)
+        as_given = all(_text(body.get(key)) == _text(value) for key, value in own.items())
+        self._keep(name, kind if same and as_given else None)
         return answer
 
     def _keep(self, name: str, kind: _Kind | None) -> None:
@@ -161,8 +163,8 @@ class Lean:
             self._kinds.clear()  # an agent that asks otherwise each time
         self._kinds[name] = kind
 
-    def _send(self, kind: _Kind, messages: list[Json]) -> Exchange:
-        content = json.dumps({**kind.arguments, "messages": messages}, separators=(",", ":")).encode()
+    def _send(self, kind: _Kind, own: Json) -> Exchange:
+        content = json.dumps({**kind.arguments, **own}, separators=(",", ":")).encode()
         request = httpx.Request("POST", kind.url, headers=kind.headers, content=content, extensions=kind.extensions)
         try:
             return Exchange(request, self._client.send(request))
@@ -192,6 +194,10 @@ class Lean:
         elif sent.url != came.request.url or _headers(sent) != _headers(came.request):
             self._kinds.pop(name, None)  # a new key, another address: it is learned again
         return whole
+
+
+def _of_all(request: Json) -> Json:
+    return {key: value for key, value in request.items() if key not in _OF_ONE_CALL}
 
 
 def _headers(request: httpx.Request) -> dict[str, str]:

@@ -37,7 +37,7 @@ ARGUMENTS = st.fixed_dictionaries(
         "temperature": st.sampled_from([0.0, 0.7]),
         "tools": st.just(TOOLS),
         "tool_choice": st.sampled_from(["auto", "required"]),
-        "seed": st.just(3),
+        "seed": st.sampled_from([0, 3, 2**31 - 1, None]),
         "max_tokens": st.just(100),
         "reasoning_effort": st.just("low"),
         "response_format": st.just({"type": "json_object"}),
@@ -185,13 +185,14 @@ def test_a_server_that_is_gone_is_read_as_litellm_reads_it(monkeypatch: pytest.M
     assert isinstance(found, list) and found == ask(Whole("openai/m"), REQUEST)
 
 
-def test_further_calls_of_a_kind_do_not_pass_through_the_whole_of_litellm() -> None:
+def test_further_calls_of_a_kind_do_not_pass_through_the_whole_of_litellm(server: LLMServer) -> None:
     lean = Counting()
     for number in range(50):
-        ask(lean, {"messages": [*REQUEST["messages"], {"role": "user", "content": f"And {number}?"}]})
+        ask(lean, {"messages": [*REQUEST["messages"], {"role": "user", "content": f"And {number}?"}], "seed": number})
     assert lean.whole == 1
-    ask(lean, {**REQUEST, "temperature": 0.5})
-    ask(lean, {"messages": [*REQUEST["messages"], {"role": "assistant", "content": "Yes."}]})
+    assert [one.body["seed"] for one in server.requests[-50:]] == list(range(50))
+    ask(lean, {**REQUEST, "seed": 3, "temperature": 0.5})
+    ask(lean, {"messages": [*REQUEST["messages"], {"role": "assistant", "content": "Yes."}], "seed": 3})
     assert lean.whole == 3  # other arguments, and a message of another shape
 
 
