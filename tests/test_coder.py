@@ -36,12 +36,14 @@ def worktree(tmp_path: Path) -> Worktree:
     return made
 
 
-def _run(worktree: Worktree, program: str, *arguments: str, timeout_s: float = 30.0) -> tuple[Ran, str]:
+def _run(
+    worktree: Worktree, program: str, *arguments: str, timeout_s: float = 30.0, **settings: str
+) -> tuple[Ran, str]:
     """Have this Python program in a coding agent's place; returns how it ended, and what it printed."""
     file = worktree.scratch / "agent.py"
     file.write_text(program)
     command = [sys.executable, str(file), *arguments]
-    experiment = Experiment(coding_agent_command=command, coding_agent_timeout_s=timeout_s)
+    experiment = Experiment(coding_agent_command=command, coding_agent_timeout_s=timeout_s, **settings)  # type: ignore[arg-type]
     transcript = worktree.folder / "transcript.txt"
     ran = Coder(chosen(experiment), experiment).edit(worktree, transcript, 7)
     return ran, transcript.read_text()
@@ -127,6 +129,15 @@ def test_it_is_given_its_provider_and_nothing_else_of_the_environment(
     assert environment["OPENAI_API_BASE"] == "http://127.0.0.1:9/v1"
     assert environment["GROQ_API_KEY"] == "($GROQ_API_KEY)", "the transcript has no keys"
     assert not {"AUTOHARNESS_VAULT", "DATABASE_PASSWORD", "PYTHONPATH"} & environment.keys()
+
+
+def test_it_is_not_given_the_key_to_a_server_of_ones_own(worktree: Worktree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROQ_API_KEY", SECRET)
+    monkeypatch.setenv("MY_API_KEY", "another-key")
+    server = {"agent_model": "m", "agent_url": "http://h/v1", "agent_api_key_name": "MY_API_KEY"}
+    _, printed = _run(worktree, "import json, os; print(json.dumps(dict(os.environ)))", **server)
+    environment = json.loads(printed)
+    assert "GROQ_API_KEY" in environment and "MY_API_KEY" not in environment
 
 
 FORKS = """

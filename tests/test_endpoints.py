@@ -27,6 +27,7 @@ from autoharness.ray_executor import _environment
 from autoharness.results import Outcome, Status, Trial
 from autoharness.runner import TauBenchRunner
 from autoharness.scrub import scrubbed, without_whole_keys
+from autoharness.seeds import role_seed
 from autoharness.tau import Tau2
 from autoharness.worker import Simulator
 
@@ -177,6 +178,19 @@ def test_each_role_is_asked_on_its_own_server_with_its_own_key(
     assert asked(servers[0]) == {(f"Bearer {KEYS['AGENT_PASS']}", model)}
     assert asked(servers[1]) == {(f"Bearer {KEYS['USER_PASS']}", model)}
     assert all("<scenario>" in json.dumps(one.body) for one in servers[1].requests)
+
+
+def test_the_judge_is_asked_on_its_own_server(servers: list[LLMServer], simulator: MakeSimulator) -> None:
+    """With a seed of its own where that is wanted. Few tasks have a judge, so it is asked as tau2 would ask it."""
+    where = {"agent_model": "m", "agent_url": servers[0].url, "agent_api_key_name": "AGENT_PASS"}
+    judge = {"judge_model": "j", "judge_url": servers[1].url, "judge_api_key_name": "USER_PASS"}
+    servers[1].reply = lambda request: assistant("Met.")
+    trial = Trial(TASK, 0, 626729)
+    for seeds in ("tau2", "per_role"):
+        session = simulator(**where, **judge, seeds=seeds)._session(trial, True)
+        session.complete("judge", {"messages": MESSAGES})
+    assert asked(servers[1]) == {(f"Bearer {KEYS['USER_PASS']}", "j")} and not servers[0].requests
+    assert [one.body.get("seed") for one in servers[1].requests] == [None, role_seed(300, TASK, 0, "judge")]
 
 
 def test_a_server_without_a_key_is_not_sent_another_ones(servers: list[LLMServer], simulator: MakeSimulator) -> None:
