@@ -41,16 +41,16 @@ def test_an_edited_agent_stays_unless_it_is_to_be_reset_and_then_it_is_kept(prep
 
 
 def test_another_template_takes_the_place_of_a_template_and_of_an_edit_only_if_asked(prepared: Checkout) -> None:
-    chosen = prepared.run("prepare.py", "--template", "langgraph")
+    chosen = prepared.run("prepare.py", "--template", "openai_sdk")
     assert chosen.returncode == 0
-    assert prepared.agent.read_text() == (ROOT / "agent/templates/langgraph.py").read_text()
+    assert prepared.agent.read_text() == (ROOT / "agent/templates/openai_sdk.py").read_text()
     assert TEMPLATE in [path.read_text() for path in (prepared.vault / "agents").iterdir()]
-    assert "is the template langgraph, the baseline was another file" in chosen.stderr
+    assert "is the template openai_sdk, the baseline was another file" in chosen.stderr
     prepared.agent.write_text(edited := prepared.agent.read_text() + "# mine\n")
-    refused = prepared.run("prepare.py", "--template", "openai_sdk")
+    refused = prepared.run("prepare.py", "--template", "tau_bench")
     assert (refused.returncode, prepared.agent.read_text()) == (3, edited)
     assert refused.stderr.splitlines()[-1] == (
-        "error: agent/agent.py is edited: add --reset-agent to replace it by agent/templates/openai_sdk.py; "
+        "error: agent/agent.py is edited: add --reset-agent to replace it by agent/templates/tau_bench.py; "
         "it is kept in the vault"
     )
     assert prepared.run("prepare.py", "--template", "openai_sdk", "--reset-agent").returncode == 0
