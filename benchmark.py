@@ -7,9 +7,7 @@ if __name__ == "__main__":
     import autoharness
 
     autoharness.begin()
-from autoharness.benchmark import BenchmarkRunner, Check, Result, Simulation, Step, TauBenchRunner, main, run_door
-
-__all__ = ["BenchmarkRunner", "Check", "Result", "Simulation", "Step", "TauBenchRunner"]
+from autoharness.benchmark import *  # noqa: F403  what its __all__ names can be imported from here
 
 if __name__ == "__main__":
-    run_door(main)
+    run_door(main)  # noqa: F405

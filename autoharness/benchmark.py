@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from autoharness.callbacks import Callback
 from autoharness.cli import Parser, run_door
 from autoharness.config import Experiment, Resolved, read_value, resolve
 from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
 from autoharness.ledger import Ledger
 from autoharness.measure import Measure
 from autoharness.own_benchmark import Check, Result, Simulation
-from autoharness.results import EVALUATED, PLAINLY, VERIFIED, Status, rewards_by_task
+from autoharness.results import EVALUATED, PLAINLY, VERIFIED, Outcome, Status, Trial, rewards_by_task
 from autoharness.runner import Bench, BenchmarkRunner, Run, TauBenchRunner, last_statuses
 from autoharness.scorecard import Scorecard
 from autoharness.scrub import one_line
@@ -23,7 +24,19 @@ from autoharness.tasks import Step
 from autoharness.terminal import dashboard
 from autoharness.workspace import Changes, export_train_results
 
-__all__ = ["BenchmarkRunner", "Check", "Result", "Simulation", "Step", "TauBenchRunner", "main", "run_door"]
+__all__ = [
+    "BenchmarkRunner",
+    "Callback",
+    "Check",
+    "Outcome",
+    "Result",
+    "Simulation",
+    "Step",
+    "TauBenchRunner",
+    "Trial",
+    "main",
+    "run_door",
+]
 
 _FAILED = {Status.FAILED, Status.AGENT_ERROR, Status.TIMED_OUT}
 _RERUN = {str(status): {status} for status in Status} | {

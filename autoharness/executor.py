@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -67,15 +67,11 @@ class Watch(Protocol):
     def limited(self, model: str, pause_s: float) -> None:
         """The model's provider says that there are too many calls."""
 
+    @property
+    def wants_messages(self) -> bool: ...
 
-class _Nobody:
-    """Watches nothing."""
-
-    def begun(self, trial: Trial) -> None:
-        pass
-
-    def limited(self, model: str, pause_s: float) -> None:
-        pass
+    def said(self, trial: Trial, place: int, message: Message) -> None:
+        """A message of a conversation that is under way; its place counts from 0."""
 
 
 class _Nursery:
@@ -139,7 +135,7 @@ class LocalExecutor:
         self._looked = 0.0
         """When it was last looked whether workers are heard of."""
         self._last_yielded: Outcome | None = None
-        self._watch: Watch = _Nobody()
+        self._watches: Sequence[Watch] = ()
         self._inbox: queue.SimpleQueue[tuple[_Worker, Message | None]] = queue.SimpleQueue()
 
     def __enter__(self) -> "LocalExecutor":
@@ -214,7 +210,7 @@ class LocalExecutor:
         diagnose: set[str],
         enough: Callable[[], bool] = lambda: False,
         has_room: Callable[[int], bool] = lambda in_flight: True,
-        watch: Watch | None = None,
+        watches: Sequence[Watch] = (),
     ) -> Iterator[Outcome]:
         """Run the trials in this order; yields each outcome as it comes.
 
@@ -223,7 +219,7 @@ class LocalExecutor:
         where none is in flight and there is no room, the run ends. Raises UserError for a mistake that only a worker
         can see.
         """
-        self._last_yielded, self._watch = None, watch or _Nobody()
+        self._last_yielded, self._watches = None, watches
         waiting = deque(_Job(trial) for trial in trials)
         workers = min(self._most_workers(), self._experiment.max_concurrency, len(trials))
         while len(self._workers) < workers:
@@ -247,7 +243,10 @@ class LocalExecutor:
             self._raise_user_error(message)
             if "limited" in message:
                 self._tell_others(worker, message)
-                self._watch.limited(message["limited"], message["pause_s"])
+                for watch in self._watches:
+                    watch.limited(message["limited"], message["pause_s"])
+            if "said" in message and message["job"] in worker.jobs:
+                self._pass_on(worker.jobs[message["job"]].trial, message)
             if "outcome" in message:
                 del worker.jobs[message["job"]]
                 self._last_yielded = Outcome.from_json(message["outcome"])
@@ -278,12 +277,19 @@ class LocalExecutor:
                 "run": asdict(job.trial),
                 "job": self._started,
                 "diagnose": job.trial.task_id in diagnose,
+                "say": any(watch.wants_messages for watch in self._watches),
             }
             try:
                 worker.channel.send(message)
             except ChannelError:
                 return  # its reader reports the death, and the job waits again
-            self._watch.begun(job.trial)
+            for watch in self._watches:
+                watch.begun(job.trial)
+
+    def _pass_on(self, trial: Trial, message: Message) -> None:
+        for watch in self._watches:
+            if watch.wants_messages:
+                watch.said(trial, message["place"], message["said"])
 
     def _tell_others(self, sender: _Worker, message: Message) -> None:
         for worker in self._workers:

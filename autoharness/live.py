@@ -89,6 +89,13 @@ class Live:
         self._rate_limits[model] = RateLimit(before.times + 1, pause_s, now())
         self._note()
 
+    @property
+    def wants_messages(self) -> bool:
+        return False
+
+    def said(self, trial: Trial, place: int, message: dict[str, Any]) -> None:
+        pass
+
     def _note(self) -> None:
         shown = {trial: since for trial, since in self._in_flight.items() if trial.task_id not in self._held_out}
         going = Going(

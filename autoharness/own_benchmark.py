@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from autoharness import overheard
 from autoharness.config import BENCHMARKS, Experiment
 from autoharness.errors import AutoHarnessError, EvaluationError, SimulationError, UserError
 from autoharness.results import FINISHED
@@ -135,6 +136,7 @@ class Simulation:
         return message
 
     def _keep(self, message: Json) -> None:
+        overheard.say(len(self.messages), message)
         self.messages.append(message)
         if len(self.messages) > self._limits.max_steps:
             raise _Ended("max_steps")

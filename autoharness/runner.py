@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from autoharness import evaluator, templates
 from autoharness.budget import RunBudget
+from autoharness.callbacks import Callback, Told
 from autoharness.config import AGENT_FILE, BENCHMARK, HARNESS, REQUIRED, Experiment, check_choice, from_settings
 from autoharness.endpoints import check_keys
 from autoharness.errors import RunLimitReached, UserError
@@ -133,6 +134,7 @@ class BenchmarkRunner:
         agent_file: Path = AGENT_FILE,
         store: Store | None = None,
         progress: Progress | None = None,
+        callbacks: Sequence[Callback] = (),
         **settings: Any,
     ) -> None:
         """`settings`: of `experiment_config.yaml`, such as agent_model="gpt-5.4", split="test". Raises UserError."""
@@ -141,6 +143,7 @@ class BenchmarkRunner:
         self._agent_file = agent_file
         self._store = store
         self._progress = progress or Progress()
+        self._callbacks = callbacks
         self._budget: RunBudget | None = None
 
     @classmethod
@@ -150,11 +153,13 @@ class BenchmarkRunner:
         agent_file: Path = AGENT_FILE,
         budget: RunBudget | None = None,
         progress: Progress | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> Self:
         """A runner for an experiment that is resolved already. `budget`: where another one than its own bounds it."""
         runner = cls.__new__(cls)  # nothing is left to resolve
         runner.experiment, runner._agent_file = experiment, agent_file
         runner._store, runner._progress, runner._budget = None, progress or Progress(), budget
+        runner._callbacks = callbacks
         return runner
 
     @abstractmethod
@@ -189,13 +194,18 @@ class BenchmarkRunner:
 
         `task_ids`: the tasks to run; None runs the whole split. With several trials a task's reward is the mean over
         those that were evaluated. Raises UserError for an unknown task, RunLimitReached where a limit max_run_* ends
-        it, KeyboardInterrupt after Ctrl-C: what was finished is in the store.
+        it, KeyboardInterrupt after Ctrl-C: what was finished is in the store; and what a callback raised.
         """
+        return rewards_by_task(self.run_trials(task_ids))
+
+    def run_trials(self, task_ids: list[str] | None = None) -> list[Outcome]:
+        """As `run`, with a record for each trial: task, number and seed, status, reward and its checks, conversation,
+        usage by role, times, and what went wrong."""
         with self.open() as bench:
             run = bench.run(task_ids, "python", reveal=True)  # whoever calls sees every single result
         if run.interrupted:
             raise KeyboardInterrupt
-        return run.rewards
+        return run.outcomes
 
     @contextmanager
     def workers(self) -> Iterator[LocalExecutor]:
@@ -224,7 +234,7 @@ class BenchmarkRunner:
             measure = self._measure(executor, self._held_out_before())
             self._progress.say(*measure.not_enforced)
             budget = self._budget or RunBudget(self.experiment)
-            yield Bench(measure, agent, store, executor, folder, self._progress, budget)
+            yield Bench(measure, agent, store, executor, folder, self._progress, budget, self._callbacks)
 
     def measure(self) -> Measure:
         """The experiment on the installed tau2: nothing is run, nothing is kept. Raises UserError."""
@@ -294,6 +304,7 @@ class TauBenchRunner(BenchmarkRunner):
         agent_file: Path = AGENT_FILE,
         store: Store | None = None,
         progress: Progress | None = None,
+        callbacks: Sequence[Callback] = (),
         **settings: Any,
     ) -> None:
         named = {
@@ -306,7 +317,9 @@ class TauBenchRunner(BenchmarkRunner):
             "reasoning_effort": reasoning_effort,
             "user_model": user_model,
         }
-        super().__init__(agent_file=agent_file, store=store, progress=progress, **named | settings)
+        super().__init__(
+            agent_file=agent_file, store=store, progress=progress, callbacks=callbacks, **named | settings
+        )
 
     def splits(self) -> Mapping[str, Sequence[str]]:
         """tau2's, of the domain."""
@@ -328,6 +341,7 @@ class Bench:
         folder: Path,
         progress: Progress,
         budget: RunBudget,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.measure = measure
         self.experiment = measure.experiment
@@ -341,6 +355,7 @@ class Bench:
         self._progress = progress
         self._runs = 0
         self._budget = budget
+        self._callbacks = callbacks
 
     def run(self, task_ids: list[str] | None, command: str, reveal: bool = False) -> Run:
         """Run the tasks, or the experiment's split. Raises UserError for an unknown task. See `run_trials`."""
@@ -354,7 +369,7 @@ class Bench:
         `command` and `reveal` are noted where held-out tasks are run. `enough` looks at the outcomes so far and
         says whether the others are still needed. Raises RunLimitReached where others are needed and the command's
         budget is spent: nothing is to be concluded from a part of them. Raises UserError where the evaluator
-        is not the accepted one.
+        is not the accepted one, and in the end what a callback raised.
         """
         self._check_confirm_split(trials, command, reveal)
         outcomes = _Outcomes(self.store, {trial: self.measure.key(trial) for trial in trials})
@@ -365,6 +380,10 @@ class Bench:
         hidden = set() if reveal else self.measure.held_out
         known = len(outcomes.all)
         self._progress.begin(self._headline(), len(trials), outcomes.all, hidden, at_most=enough is not None)
+        told = Told(self._callbacks, trials)
+        told.run_starts()
+        for outcome in outcomes.all:
+            told.ended(outcome)
         interrupted = False
         missing = outcomes.missing if enough else longest_first(outcomes.missing, self.store, self.experiment.domain)
         never_named = self.measure.held_out
@@ -376,26 +395,31 @@ class Bench:
                     diagnose=set(self.measure.train),
                     enough=lambda: bool(self._budget.reached or (enough and enough(outcomes.all))),
                     has_room=self._budget.has_room,
-                    watch=live,
+                    watches=[live, told],
                 ):
                     self._take(outcome, outcomes)
                     self._budget.add(outcome)
                     self._progress.add(outcome)
                     live.ended(outcome.trial)
+                    told.ended(outcome)
         except KeyboardInterrupt:
             interrupted = True
             for outcome in self._executor.finished():
                 if outcome.trial not in outcomes:
                     self._take(outcome, outcomes)
                     self._budget.add(outcome)
+                    told.ended(outcome)
         finally:
             self._progress.end()
             self._runs += 1
             write_json(self._folder / f"run-{self._runs:03}.json", self._record(outcomes.all))
+            told.run_ends(outcomes.all)
         left = 0 if interrupted or (enough and enough(outcomes.all)) else len(outcomes.missing)
         if left and (reached := self._budget.reached):
             most = "up to " if enough else ""
             raise RunLimitReached(f"{reached}; {most}{left} simulations are left. {_NOTHING_LOST}", reached)
+        if told.failure and not interrupted:
+            raise told.failure
         return Run(outcomes.all, self._folder, interrupted, len(trials), len(outcomes.all) - known)
 
     def _take(self, outcome: Outcome, outcomes: _Outcomes) -> None:

@@ -22,7 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from autoharness import controls, databases, tau2_llm, tool_bounds, toolkits
+from autoharness import controls, databases, overheard, tau2_llm, tool_bounds, toolkits
 from autoharness.config import HARNESS, ORACLE, SOLO, Experiment, check_choice
 from autoharness.errors import (
     AgentError,
@@ -217,6 +217,7 @@ class Tau2:
         with asked_by(Running(link, complete)), _as_evaluation_error("tau2's environment"):
             orchestrator = self._orchestrator(domain, task, seed, limits, user_args)
         with asked_by(Running(link, complete)), _keeping_messages(orchestrator):
+            overheard.follow(orchestrator, _dump)
             simulation = orchestrator.run()
         return Conversation(task, orchestrator.environment, simulation)
 

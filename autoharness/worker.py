@@ -7,9 +7,10 @@ Messages in:  {"setup": {experiment, agents: {SHA256: source}, threads, folder, 
               {"facts": DOMAIN}  {"keys": MODELS}  {"provide": True}
               {"leaks": DOMAIN, "before": agent source, "after": agent source}
               {"published": DOMAIN, "tasks": task ids}
-              {"run": Trial, "job", "diagnose"}
+              {"run": Trial, "job", "diagnose", "say"}
               {"limited": MODEL, "pause_s"}: another worker has met its rate limit
 Messages out: {"pid"}  {"facts": ...}  {"keys": ...}  {"leaks": [[line, text, what], ...]}  {"published": ...}
+              {"job", "place", "said"}: a message of a conversation, where "say" asked for them
               {"job", "outcome"}  {"user_error": one line}  {"limited": MODEL, "pause_s"}
               {"beat"}: every few seconds, as long as it is not stuck
 """
@@ -26,6 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +39,7 @@ if __name__ == "__main__":
     del sys.path[0]
     autoharness.begin()
 
-from autoharness import agent_api, databases, offline
+from autoharness import agent_api, databases, offline, overheard
 from autoharness.answers import Answers
 from autoharness.benchmarks import Benchmark, Finished, load
 from autoharness.channel import Channel, Message, connect
@@ -491,9 +493,10 @@ class Worker:
                 time.sleep(BEAT_S)
 
     def _run(self, simulator: Simulator, message: Message) -> None:
-        trial = Trial(**message["run"])
+        trial, hear = Trial(**message["run"]), partial(self._say, message["job"]) if message["say"] else None
         try:
-            outcome = simulator.run(trial, message["diagnose"])
+            with overheard.by(hear):
+                outcome = simulator.run(trial, message["diagnose"])
         except UserError as error:
             self._channel.send({"user_error": str(error)})
             return
@@ -504,6 +507,11 @@ class Worker:
             )
         with suppress(ChannelError):  # the door is gone, and this process is about to be
             self._send(message["job"], outcome)
+
+    def _say(self, job: int, place: int, said: Json) -> None:
+        """Whoever watches does without what cannot be sent."""
+        with suppress(ChannelError, ValueError, TypeError):
+            self._channel.send({"job": job, "place": place, "said": said})
 
     def _send(self, job: int, outcome: Outcome) -> None:
         """The door waits for an outcome of every job: one that cannot be sent is replaced by one that says so.
