@@ -8,11 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from autoharness import matrix
+from autoharness.budget import RunBudget
 from autoharness.callbacks import Callback
 from autoharness.cli import Parser, run_door
-from autoharness.config import Experiment, Resolved, read_value, resolve
+from autoharness.config import Experiment, read_value
 from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
 from autoharness.ledger import Ledger
+from autoharness.matrix import Cell
 from autoharness.measure import Measure
 from autoharness.own_benchmark import Check, Result, Simulation
 from autoharness.results import EVALUATED, PLAINLY, VERIFIED, Outcome, Status, Trial, rewards_by_task
@@ -22,6 +25,7 @@ from autoharness.scrub import one_line
 from autoharness.store import Store, default_vault
 from autoharness.tasks import Step
 from autoharness.terminal import dashboard
+from autoharness.transcript import Transcript
 from autoharness.workspace import Changes, export_train_results
 
 __all__ = [
@@ -49,25 +53,65 @@ _RERUN = {str(status): {status} for status in Status} | {
 def main(arguments: list[str]) -> int:
     """The exit code: 0 every task was evaluated, 2 infrastructure kept some from it."""
     options = _parser().parse_args(arguments)
-    resolved = resolve(_settings(options), options.config, options.set, controls=True)
+    domains = options.domain or []
+    cells = matrix.cells(options.matrix, _settings(options), options.config, options.set, domains)
     named = _read_ids(options.task_ids) if options.task_ids else None
+    if len(cells) > 1 or options.matrix:
+        return _run_all(cells, options, named)
     if options.dry_run:
-        return _dry_run(resolved, options.json)
+        return _dry_run(cells, options.json)
+    card = _run(cells[0].experiment, options, named)
+    print(json.dumps(card.to_json(), indent=1) if options.json else "\n".join(card.lines))
+    return _exit_code([card.run])
+
+
+def _run(experiment: Experiment, options: Any, named: list[str] | None, budget: RunBudget | None = None) -> Scorecard:
+    """One run. `budget`: of a command that has several; `workspace/` is for one that has this one alone."""
+    callbacks = [Transcript()] if options.verbose else []
     with (
         dashboard(Store(default_vault())) as progress,
-        BenchmarkRunner.of(resolved.experiment, progress=progress).open() as bench,
+        BenchmarkRunner.of(experiment, budget=budget, progress=progress, callbacks=callbacks).open() as bench,
     ):
         task_ids = _choose(options, named, bench.measure)
         run = bench.run(task_ids, "benchmark.py", options.reveal_held_out)
-        changes = _export(run, bench)
-    card = Scorecard.of(run, bench.measure, changes, options.reveal_held_out)
+        changes = None if budget else _export(run, bench)
     _explain(run, set() if options.reveal_held_out else bench.measure.held_out)
-    print(json.dumps(card.to_json(), indent=1) if options.json else "\n".join(card.lines))
-    if run.interrupted:
-        left = run.planned - len(run.outcomes)
+    return Scorecard.of(run, bench.measure, changes, options.reveal_held_out)
+
+
+def _run_all(cells: list[Cell], options: Any, named: list[str] | None) -> int:
+    """Several runs, one after the other: each prints its results as it ends, and there is a table of all."""
+    if options.failed and options.matrix:
+        raise UserError("--failed looks at the last run, and does not go with --matrix")
+    if named and len({cell.experiment.domain for cell in cells}) > 1:
+        raise UserError("--task-ids: the runs are of several domains, and each has other tasks")
+    if options.dry_run:
+        return _dry_run(cells, options.json)
+    for cell in cells:  # before anything is paid for
+        _choose(options, named, BenchmarkRunner.of(cell.experiment).measure())
+    done: list[tuple[Cell, Scorecard]] = []
+    budget = RunBudget(cells[0].experiment)
+    try:
+        for cell in cells:
+            card = _run(cell.experiment, options, named, budget)
+            done.append((cell, card))
+            if not options.json:
+                print("\n".join([*cell.lines, *card.lines, ""]), flush=True)
+            if card.run.interrupted:
+                break
+    finally:
+        if done:
+            document = json.dumps(matrix.as_json(done, cells), indent=1) if options.json else ""
+            print(document or "\n".join(matrix.lines(done, cells)))
+    return _exit_code([card.run for _, card in done])
+
+
+def _exit_code(runs: list[Run]) -> int:
+    if runs[-1].interrupted:
+        left = runs[-1].planned - len(runs[-1].outcomes)
         print(f"interrupted: {left} simulations are left; the same command runs them", file=sys.stderr)
         return EXIT_INTERRUPTED
-    return EXIT_UNDECIDED if any(outcome.reward is None for outcome in run.outcomes) else 0
+    return EXIT_UNDECIDED if any(outcome.reward is None for run in runs for outcome in run.outcomes) else 0
 
 
 def _parser() -> Parser:
@@ -86,7 +130,11 @@ def _parser() -> Parser:
         help="run what failed last time, had errors (`errors`), both, or ended with a status such as judge_error",
     )
     parser.add_argument("--num-tasks", type=_count, metavar="N", help="run the first N of the tasks")
-    parser.add_argument("--domain", help="airline, retail, telecom, mock, telecom-workflow, banking_knowledge")
+    parser.add_argument(
+        "--domain",
+        nargs="+",
+        help="one or several: airline, retail, telecom, mock, telecom-workflow, banking_knowledge",
+    )
     parser.add_argument("--split", help="train, test, base or another split of the domain")
     parser.add_argument(
         "--trials", "--num-trials", type=int, metavar="N", help="run every task N times, each with a seed of its own"
@@ -110,6 +158,13 @@ def _parser() -> Parser:
         help="score this share of the simulations once more on tau2's plain path",
     )
     parser.add_settings()
+    parser.add_argument(
+        "--matrix",
+        type=Path,
+        metavar="FILE",
+        help="every combination of the settings in FILE, such as agent_model: [a, b]",
+    )
+    parser.add_argument("--verbose", action="store_true", help="show the conversations as they happen")
     parser.add_argument("--dry-run", action="store_true", help="print the resolved experiment and run nothing")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument(
@@ -144,7 +199,9 @@ def _count(text: str) -> int:
 
 
 def _settings(options: Any) -> dict[str, Any]:
-    return {field.name: getattr(options, field.name, None) for field in fields(Experiment)}
+    """What was typed, but for `--domain`, which may name several."""
+    names = {field.name for field in fields(Experiment)} - {"domain"}
+    return {name: getattr(options, name, None) for name in names}
 
 
 def _choose(options: Any, named: list[str] | None, measure: Measure) -> list[str] | None:
@@ -155,6 +212,11 @@ def _choose(options: Any, named: list[str] | None, measure: Measure) -> list[str
         candidates = _failed_before(options.failed, measure.experiment, candidates, hidden)
     if options.num_tasks:
         candidates = candidates[: options.num_tasks]
+    if options.verbose and not options.reveal_held_out and (hidden := measure.held_out & set(candidates)):
+        raise UserError(
+            f"--verbose shows conversations, and {len(hidden)} of these tasks are held out: take another split, or "
+            "add --reveal-held-out, which is recorded"
+        )
     return candidates if named is not None or options.failed or options.num_tasks else None
 
 
@@ -183,24 +245,36 @@ def _failed_before(kind: str, experiment: Experiment, candidates: list[str], hid
     failed = [task_id for task_id in candidates if statuses.get(task_id, set()) & _RERUN[kind]]
     if not failed:
         raise UserError(
-            f"--failed {kind}: nothing to run again: no task of {experiment.split} ended so in its last run"
+            f"--failed {kind}: nothing to run again: no task of {experiment.domain} {experiment.split} ended so in "
+            "its last run"
         )
     return failed
 
 
-def _dry_run(resolved: Resolved, as_json: bool) -> int:
-    settings = resolved.experiment.to_json()
-    measure = BenchmarkRunner.of(resolved.experiment).measure()
-    sizes = {name: len(ids) for name, ids in measure.splits.items()}
+def _dry_run(cells: list[Cell], as_json: bool) -> int:
+    measures = [BenchmarkRunner.of(cell.experiment).measure() for cell in cells]
     if as_json:
-        document = {"experiment": settings, "sources": resolved.sources, measure.kind: measure.benchmark}
-        print(json.dumps({**document, "splits": sizes}, indent=1))
-        return 0
-    for name, value in settings.items():
-        print(f"{name}: {json.dumps(value)}  ({resolved.sources[name]})")
-    print(f"{measure.kind}: {measure.installed}, data {measure.benchmark['data_checksum'][:12]}")
-    print(f"splits: {', '.join(f'{name} {size}' for name, size in sizes.items())}")
+        documents = [_resolved_json(*one) for one in zip(cells, measures, strict=True)]
+        print(json.dumps(documents if len(cells) > 1 else documents[0], indent=1))
+    else:
+        texts = ["\n".join(_resolved_lines(*one)) for one in zip(cells, measures, strict=True)]
+        print("\n\n".join(texts))
     return 0
+
+
+def _resolved_json(cell: Cell, measure: Measure) -> dict[str, Any]:
+    sizes = {name: len(ids) for name, ids in measure.splits.items()}
+    settings = {"experiment": cell.experiment.to_json(), "sources": cell.resolved.sources}
+    return {**settings, measure.kind: measure.benchmark, "splits": sizes}
+
+
+def _resolved_lines(cell: Cell, measure: Measure) -> list[str]:
+    settings = cell.experiment.to_json().items()
+    return [
+        *(f"{name}: {json.dumps(value)}  ({cell.resolved.sources[name]})" for name, value in settings),
+        f"{measure.kind}: {measure.installed}, data {measure.benchmark['data_checksum'][:12]}",
+        f"splits: {', '.join(f'{name} {len(ids)}' for name, ids in measure.splits.items())}",
+    ]
 
 
 def _export(run: Run, bench: Bench) -> Changes | None:

@@ -300,12 +300,13 @@ def resolve(
     file: Path | None = None,
     assignments: Sequence[str] | None = None,
     controls: bool = False,
+    cell: tuple[str, Mapping[str, Any]] = ("", {}),
 ) -> Resolved:
     """Merge the four sources. `command_line` holds what was typed: a value of None was not.
 
     `file` must exist where it is named; the default file may be missing. `assignments`: settings by any name, each as
     NAME=VALUE; an empty value is the default, whatever the file says. `controls`: whether the command can run another
-    agent than the harness. Raises UserError.
+    agent than the harness. `cell`: the settings of one run of several, and where they stand. Raises UserError.
     """
     path = file or CONFIG_FILE
     from_file = read_file(path) if file or path.exists() else {}
@@ -316,7 +317,7 @@ def resolve(
     unset = {name for name, value in assigned.items() if value is None}
     below = [_environment(), (str(path), from_file)]
     kept = [(source, {name: one[name] for name in one if name not in unset}) for source, one in below]
-    resolved = _merge([*kept, ("command line", {**command_line, **assigned})])
+    resolved = _merge([*kept, cell, ("command line", {**command_line, **assigned})])
     agent = resolved.experiment.agent
     if agent != HARNESS and not controls:
         run = f"run it with benchmark.py --agent {agent}"

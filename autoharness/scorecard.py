@@ -66,6 +66,11 @@ class Scorecard:
         return usage_by_role(self.scored)
 
     @property
+    def cost_usd(self) -> float | None:
+        """None where a price is unknown."""
+        return known_cost(self.usage.values())
+
+    @property
     def lines(self) -> list[str]:
         result = self.result
         lines = []

@@ -177,6 +177,12 @@ def render_trace(outcome: Outcome) -> str:
     )
 
 
+def what_was_checked(outcome: Outcome) -> list[str]:
+    """A line for each check of the reward, each reference call, and each difference of the final database."""
+    info = outcome.reward_info
+    return [*_checks(info), *_actions(info), *_differences(outcome.database_diff)]
+
+
 def _checks(info: Json) -> list[str]:
     """The parts of the reward, then one line for each check."""
     lines = [f"- {basis}: {reward:g}" for basis, reward in (info.get("reward_breakdown") or {}).items()]

@@ -51,7 +51,7 @@ LAYERS = (
     {"ray_executor"},  # L5, where the workers are elsewhere
     {"runner"},  # L6
     {"checkup", "contest", "scorecard", "screen", "tables", "tau2_results"},  # L7, for whoever runs trials
-    {"audit", "confirm", "overview", "planning"},  # L7, for gate and report
+    {"audit", "confirm", "matrix", "overview", "planning", "transcript"},  # L7, for gate, report and benchmark
     {"conversations", "costs", "exports", "plots", "task_map", "terminal"},  # L7, what a person looks at
     {"page"},  # L7
     {"server"},  # L7

@@ -41,14 +41,6 @@ def published(name: str) -> dict[str, float]:
 
 
 @pytest.mark.skipif(not RECORDINGS.exists(), reason="the published recordings are not beside this checkout")
-@pytest.mark.parametrize("domain", ["airline", "retail", "telecom"])
-def test_published_conversations_score_as_published(runner: Any, domain: str) -> None:
-    name = f"{domain}-test-ft-gpt-4.1"
-    rewards = runner(domain, f"replay/{RECORDINGS / name}.json", split="test").run()
-    assert rewards == published(name)
-
-
-@pytest.mark.skipif(not RECORDINGS.exists(), reason="the published recordings are not beside this checkout")
 def test_a_conversation_that_leaves_its_recording_says_where(runner: Any) -> None:
     """In three tasks of this file a tool words its error otherwise today; the other 47 score as published."""
     name = "airline-base-gpt-oss-120b"
