@@ -17,13 +17,8 @@ LAYERS = (
     {"endpoints"},  # L0, a part of the settings
     {"agent_api", "agent_request", "channel", "config", "literals", "mistakes", "results", "scrub"},  # L0
     {"cli"},  # L0, prints
-<<<<<<< HEAD
-    {"controls", "databases", "lean", "postponed", "seccomp", "throttle", "tool_bounds", "toolkits"},  # L0
-    {"answers", "budget", "data", "holdout", "landlock", "leaks", "progress", "templates"},  # L1
-=======
-    {"databases", "lean", "overheard", "postponed", "seccomp", "throttle", "tool_bounds", "toolkits"},  # L0
+    {"controls", "databases", "lean", "overheard", "postponed", "seccomp", "throttle", "tool_bounds", "toolkits"},  # L0
     {"answers", "budget", "callbacks", "data", "holdout", "landlock", "leaks", "progress", "templates"},  # L1
->>>>>>> c76c92c (Callbacks for run, task, trial and message from Python, and run_trials() with a record for each trial; what a callback raises costs no trial)
     {"sequential", "stats", "store", "tasks"},  # L1
     {"live", "repeats", "watchdog"},  # L1
     {
