@@ -106,6 +106,8 @@ class Experiment:
     judge_api_key_name: str | None = None
     agent: str = HARNESS
     """Who plays it; another than the harness is a control, for `benchmark.py` alone."""
+    user: str | None = None
+    """A user simulator of one's own, such as "users:Impatient": a class in a module (docs/tau2.md)."""
     retrieval_config: str = "bm25"
     """How the agent of banking_knowledge (tau2-bench 1.0.x) finds its documents; tau2's own default is alltools."""
     reasoning_effort: str | None = None
@@ -377,6 +379,8 @@ def _with_domain(experiment: Experiment, sources: Mapping[str, str]) -> Experime
 
 def _check_offline(experiment: Experiment, sources: Mapping[str, str]) -> None:
     """The offline models play with each other alone, each its own role."""
+    if experiment.user and experiment.agent == SOLO:
+        raise UserError(f"user: {experiment.user}: {SOLO} talks to nobody")
     if experiment.simulated and experiment.agent == SOLO:
         raise UserError(f"agent: {SOLO} needs a real model: {experiment.agent_model} talks to a customer")
     for name, known in _OFFLINE_ROLES.items():
@@ -470,6 +474,10 @@ def _checked(name: str, value: Any, source: str) -> Any:
         raise UserError(f"{_place(source)}{name} must be {what}; the key itself belongs into .env")
     if name == "prices":
         _check_prices(value, source)
+    if name == "user" and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", value):
+        raise UserError(
+            f"{_place(source)}user: must be such as 'users:Impatient', a class in a module, not {value!r:.80}"
+        )
     if name == "retrieval_config":
         _check_retrieval(value, source)
     if name in _CHOICES:

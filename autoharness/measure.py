@@ -69,7 +69,7 @@ class Measure:
             self._common_key["seeds"] = [PER_ROLE, experiment.seed]
         if experiment.llm_cache != "off":
             self._common_key["llm_cache"] = experiment.llm_cache  # both sides of a comparison use it, or none
-        self._common_key |= _further(experiment)
+        self._common_key |= _further(experiment, facts)
 
     @property
     def installed(self) -> str:
@@ -149,11 +149,13 @@ class Measure:
         return self._common_key | own
 
 
-def _further(experiment: Experiment) -> Json:
+def _further(experiment: Experiment, facts: Json) -> Json:
     """Settings that came later: named where they are not at their defaults, so that older keys stay what they are."""
     further: Json = {}
     if experiment.agent != HARNESS:
         further["control"] = experiment.agent
+    if experiment.user:
+        further["user"] = [experiment.user, facts["user_sha256"]]
     if experiment.domain == BANKING:
         further["retrieval_config"] = experiment.retrieval_config
     return further

@@ -29,6 +29,8 @@ class DomainFacts:
     """Over `data_files`."""
     suitable: list[str] | None = None
     """The tasks that the experiment's agent can run; None: all."""
+    user_sha256: str = ""
+    """Of the file of one's own user simulator."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data_checksum", digest(self.data_files))

@@ -22,7 +22,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from autoharness import controls, databases, overheard, tau2_llm, tool_bounds, toolkits
+from autoharness import controls, databases, overheard, own_user, tau2_llm, tool_bounds, toolkits
 from autoharness.config import HARNESS, ORACLE, SOLO, Experiment, check_choice
 from autoharness.errors import (
     AgentError,
@@ -32,6 +32,7 @@ from autoharness.errors import (
     SetupError,
     SimulationError,
     UserError,
+    UserSimulatorError,
 )
 from autoharness.postponed import postponed
 from autoharness.tasks import UNWRITTEN, DomainFacts, Script, Step, cut, in_order
@@ -99,7 +100,8 @@ class Tau2:
         if experiment == self._experiment:
             return self
         other = copy.copy(self)
-        other.__dict__.pop("_facts", None)
+        for name in ("_facts", "_own_user"):
+            other.__dict__.pop(name, None)
         other._experiment = experiment
         return other
 
@@ -135,6 +137,8 @@ class Tau2:
             suitable = self._suitable(domain)
             environment = self._environment(domain)
             splits = self._splits(domain)
+            if self._experiment.user:
+                self._check_user(environment, next(iter(self._tasks(domain).values())))
         except FileNotFoundError as error:
             raise SetupError(f"tau2's data has no {error.filename}: python prepare.py fetches it") from error
         return DomainFacts(
@@ -146,6 +150,7 @@ class Tau2:
             policy=environment.get_policy(),
             tools=[tool.openai_schema for tool in environment.get_tools()],
             suitable=suitable,
+            user_sha256=self._own_user.sha256 if self._own_user else "",
         )
 
     def _suitable(self, domain: str) -> list[str] | None:
@@ -250,14 +255,33 @@ class Tau2:
         return controls.blamed(self._flavour.agent(name, task, **made_with, llm_args=args), name)
 
     def _user(self, environment: Any, task: Any, user_args: Json) -> Any:
+        """Raises UserSimulatorError where one's own cannot be made."""
         if self._experiment.agent == SOLO:
             return self._registry.get_user_constructor("dummy_user")()
-        return self._registry.get_user_constructor("user_simulator")(
-            tools=self._flavour.user_tools(environment, task),
-            instructions=str(task.user_scenario),
-            llm="user",
-            llm_args=user_args,
-        )
+        made_with: Json = {"tools": self._flavour.user_tools(environment, task), "llm": "user", "llm_args": user_args}
+        made_with["instructions"] = str(task.user_scenario)
+        if not self._own_user:
+            return self._registry.get_user_constructor("user_simulator")(**made_with)
+        spec = str(self._experiment.user)
+        try:
+            return own_user.blamed(self._own_user.cls(**made_with), spec)
+        except Exception as error:
+            why = own_user.in_short(error)
+            raise UserSimulatorError(
+                f"{spec} cannot be made as tau2 makes its own: {why}", retryable=False
+            ) from error
+
+    @cached_property
+    def _own_user(self) -> own_user.OwnUser | None:
+        """Raises UserError."""
+        return own_user.load(self._experiment.user) if self._experiment.user else None
+
+    def _check_user(self, environment: Any, task: Any) -> None:
+        """Raises UserError where one's own user simulator cannot be made: before anything is run."""
+        try:
+            self._user(environment, task, {})
+        except UserSimulatorError as error:
+            raise UserError(f"user: {error}") from error
 
     def evaluate(self, domain: str, conversation: Conversation, complete: Complete) -> Json:
         """tau2's RewardInfo for the conversation. Raises EvaluationError, or JudgeError for a judge's failure."""

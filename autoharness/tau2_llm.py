@@ -45,7 +45,9 @@ def route() -> None:
     from tau2.agent import llm_agent
     from tau2.evaluator import evaluator_nl_assertions
     from tau2.user import user_simulator
+    from tau2.utils import llm_utils
 
+    llm_utils.generate = _generate_for("user")  # where a user simulator of one's own looks for it
     llm_agent.generate = _generate_for("agent")
     user_simulator.generate = _generate_for("user")
     evaluator_nl_assertions.generate = _generate_for("judge")
