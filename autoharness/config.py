@@ -151,6 +151,9 @@ class Experiment:
     """For the agent's code, all simulations of one process together."""
     agent_timeout_s: float = 60.0
     """For the agent's own code in one turn; waiting for the LLM does not count."""
+    timeout_s: float | None = None
+    """For the agent's own code and the tools that it calls, in one conversation; waiting for LLMs and the user
+    simulator does not count."""
     llm_timeout_s: float = 300.0
     """For one LLM call."""
     llm_retries: int = 5
@@ -259,6 +262,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "verify_sample": (0, 1),
     "agent_timeout_s": (0.1, _LARGEST),
     "agent_memory_mb": (256, _LARGEST),
+    "timeout_s": (0.1, _LARGEST),
     "llm_timeout_s": (0.1, _LARGEST),
     "max_simulation_cost_usd": (0, _LARGEST),
     "max_simulation_tokens": (1, _LARGEST),

@@ -142,6 +142,7 @@ class Host:
         self._waiting_bytes: Counter[str] = Counter()
         self._over = 0
         self._own_code_s = 0.0
+        self._spent_s: dict[str, float] = {}
         self._death = ""
         self._hung = False
         self._output = ""
@@ -182,16 +183,22 @@ class Host:
             with self._changed:
                 del self._calls[number]
                 self._own_code_s += pending.clock.spent_s()
+                self._spent_s[simulation] = self.own_code_s(simulation) + pending.clock.spent_s()
         if failure:
             raise failure[0]
         if "error" in answer:
             raise AgentError(_error_summary(answer["error"]))
         return answer.get("result")
 
+    def own_code_s(self, simulation: str) -> float:
+        """The time that its agent's own code has used so far, in calls that are over."""
+        return self._spent_s.get(simulation, 0.0)
+
     def forget(self, simulation: str) -> None:
         """The simulation is over: its agent is dropped, and what still asks in its name is refused."""
         self._over += 1
         self._completes.pop(simulation, None)
+        self._spent_s.pop(simulation, None)
         with suppress(HostDied):
             self._send({"id": -1, "call": "stop", "simulation": simulation})
 

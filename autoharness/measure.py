@@ -154,6 +154,8 @@ def _further(experiment: Experiment, facts: Json) -> Json:
     further: Json = {}
     if experiment.agent != HARNESS:
         further["control"] = experiment.agent
+    if experiment.timeout_s is not None:
+        further["timeout_s"] = experiment.timeout_s
     if experiment.user:
         further["user"] = [experiment.user, facts["user_sha256"]]
     if experiment.domain == BANKING:

@@ -38,6 +38,7 @@ from autoharness.postponed import postponed
 from autoharness.tasks import UNWRITTEN, DomainFacts, Script, Step, cut, in_order
 from autoharness.tau2_flavours import Nvidia, Sierra
 from autoharness.tau2_llm import AgentLink, Complete, Running, asked_by, running
+from autoharness.time_limit import put_on
 
 AGENT_NAME = "custom_agent"
 _MOST_DIFFERENCES = 100
@@ -218,10 +219,12 @@ class Tau2:
     ) -> Conversation:
         """Run one conversation to its end. `link`: None for a control. Raises SimulationError."""
         task = self._tasks(domain)[task_id]
-        link = link or _NoAgent()
-        with asked_by(Running(link, complete)), _as_evaluation_error("tau2's environment"):
+        current = Running(link or _NoAgent(), complete)
+        with asked_by(current), _as_evaluation_error("tau2's environment"):
             orchestrator = self._orchestrator(domain, task, seed, limits, user_args)
-        with asked_by(Running(link, complete)), _keeping_messages(orchestrator):
+        if self._experiment.timeout_s is not None:
+            put_on(orchestrator, self._experiment.timeout_s, lambda: current.waited_s + current.link.waited_s)
+        with asked_by(current), _keeping_messages(orchestrator):
             overheard.follow(orchestrator, _dump)
             simulation = orchestrator.run()
         return Conversation(task, orchestrator.environment, simulation)
@@ -410,6 +413,8 @@ def _proxy_class() -> Any:
 
 class _NoAgent:
     """Nobody asks an agent host: the conversation is over, or a control has it."""
+
+    waited_s = 0.0
 
     def start(self, tools: list[Json], domain_policy: str, llm_args: Json, history: list[Json]) -> None:
         raise EvaluationError("tau2 started an agent where there is none")

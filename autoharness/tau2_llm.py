@@ -5,6 +5,7 @@ process. Which session that asks is a matter of the simulation that runs on the 
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,6 +19,9 @@ Json = dict[str, Any]
 
 class AgentLink(Protocol):
     """The agent of one simulation, wherever it runs. Both raise SimulationError."""
+
+    waited_s: float
+    """How long it has waited for its LLM so far."""
 
     def start(self, tools: list[Json], domain_policy: str, llm_args: Json, history: list[Json]) -> None: ...
 
@@ -35,6 +39,8 @@ class Running:
 
     link: AgentLink
     complete: Complete
+    waited_s: float = 0.0
+    """How long a control has waited for its LLM so far."""
 
 
 running: ContextVar[Running] = ContextVar("running")
@@ -65,7 +71,10 @@ def _generate_for(role: str) -> Callable[..., Any]:
         request = {"messages": controls.plain(chat) if role == "agent" else chat, **arguments}
         if tools:
             request |= {"tools": [tool.openai_schema for tool in tools], "tool_choice": choice}
+        started = time.monotonic()
         completion = running.get().complete(role, request)
+        if role == "agent":
+            running.get().waited_s += time.monotonic() - started
         message = completion["choices"][0]["message"]
         calls = [_tool_call(call, ToolCall) for call in message.get("tool_calls") or []]
         content, cost, usage = message.get("content"), completion.get("cost_usd"), completion.get("usage")

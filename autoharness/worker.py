@@ -169,6 +169,7 @@ class AgentInHost:
         self._llm_args = llm_args
         self._conversation: list[Any] = []
         self._pristine: Request = {}
+        self.waited_s = 0.0
 
     def start(self, tools: list[Json], domain_policy: str, llm_args: Json, history: list[Json]) -> None:
         self._llm_args |= llm_args
@@ -195,7 +196,10 @@ class AgentInHost:
         self._conversation += messages
 
     def _call(self, call: str, **arguments: Any) -> Any:
-        return self._host.call(self._name, call, self._complete, **arguments)
+        started, spent_s = time.monotonic(), self._host.own_code_s(self._name)
+        result = self._host.call(self._name, call, self._complete, **arguments)
+        self.waited_s += time.monotonic() - started - (self._host.own_code_s(self._name) - spent_s)
+        return result
 
     def _complete(self, request: Request) -> Response:
         return self._session.complete_for_agent(request, self._pristine_request)
