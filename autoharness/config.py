@@ -114,6 +114,8 @@ class Experiment:
     agent_llm_args: dict[str, Any] = field(default_factory=lambda: {"temperature": 0.0})
     """Given to the agent, which may change them: a harness can choose its own temperature."""
     user_llm_args: dict[str, Any] = field(default_factory=lambda: {"temperature": 0.0})
+    judge_llm_args: dict[str, Any] | None = None
+    """Those that tau2 asks its judge with where not set: {temperature: 0.0}."""
     seed: int = 300
     """Root of the trial seeds, derived as tau2 derives them."""
     seeds: str = BY_TAU2

@@ -294,7 +294,7 @@ class Tau2:
             asked.append(role)
             return complete(role, request)
 
-        with asked_by(Running(_NoAgent(), complete_and_count)):
+        with asked_by(Running(_NoAgent(), complete_and_count, self._experiment.judge_llm_args)):
             try:
                 with _as_evaluation_error("tau2's evaluator"):
                     reward_info = self._flavour.evaluate(

@@ -39,6 +39,8 @@ class Running:
 
     link: AgentLink
     complete: Complete
+    judge_args: Json | None = None
+    """In place of those that tau2 asks its judge with."""
     waited_s: float = 0.0
     """How long a control has waited for its LLM so far."""
 
@@ -67,6 +69,8 @@ def _generate_for(role: str) -> Callable[..., Any]:
     def generate(model: str, messages: list[Any], tools: list[Any] | None = None, **llm_args: Any) -> Any:
         arguments = {key: value for key, value in llm_args.items() if key not in ("call_name", "num_retries")}
         choice = arguments.pop("tool_choice", None) or "auto"
+        if role == "judge" and (others := running.get().judge_args) is not None:
+            arguments = others
         chat = to_litellm_messages(messages)
         request = {"messages": controls.plain(chat) if role == "agent" else chat, **arguments}
         if tools:

