@@ -164,6 +164,8 @@ class Experiment:
     """Further tries of a simulation that infrastructure failed."""
     verify_sample: float = 0.0
     """The share of simulations that are scored once more on tau2's plain path, without shared databases."""
+    replay_tolerance: bool = False
+    """Whether tau2's replay of a conversation passes over harmless differences in answers (docs/tau2.md)."""
     llm_cache: str = "off"
     """Whether answers of LLM calls are kept, in "train" tasks or in "all": agent files that ask the same are answered
     alike."""

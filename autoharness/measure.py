@@ -156,6 +156,8 @@ def _further(experiment: Experiment, facts: Json) -> Json:
         further["control"] = experiment.agent
     if experiment.timeout_s is not None:
         further["timeout_s"] = experiment.timeout_s
+    if experiment.replay_tolerance:
+        further["replay_tolerance"] = True
     if experiment.judge_llm_args is not None:
         further["judge_llm_args"] = experiment.judge_llm_args
     if experiment.user:

@@ -10,7 +10,7 @@ import importlib.metadata
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -164,6 +164,8 @@ class Conversation:
     messages: list[Json]
     termination: str
     result: Result
+    notes: list[str] = field(default_factory=list)
+    """None: what a reader ought to know stands among the checks."""
 
 
 class OwnBenchmark:

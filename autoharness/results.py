@@ -18,6 +18,9 @@ PLAINLY = "run once more on tau2's plain path"
 
 FINISHED = "finished"
 """How a simulation of a benchmark of one's own ends that no limit ended."""
+REPLAYED_OTHERWISE = "replayed otherwise, harmless"
+"""How the note of one begins in which `replay_tolerance` passed over a difference."""
+
 ROLES = ("agent", "user", "judge")
 """Whose LLM calls a simulation has."""
 

@@ -14,6 +14,7 @@ from autoharness.holdout import Shown, shown
 from autoharness.measure import Measure
 from autoharness.repeats import Repeats
 from autoharness.results import (
+    REPLAYED_OTHERWISE,
     Outcome,
     Rewards,
     Status,
@@ -86,6 +87,9 @@ class Scorecard:
         lines += [_usage_line(self.usage)] if self.usage else []
         if self.measure.experiment.agent != HARNESS:
             lines.append(f"control: {self.measure.experiment.agent}  (an agent of tau2's own, not the harness)")
+        if self.measure.experiment.replay_tolerance:
+            differed = sum(any(note.startswith(REPLAYED_OTHERWISE) for note in one.notes) for one in self.scored)
+            lines.append(f"replay_tolerance: {differed} simulations were replayed with harmless differences")
         lines.append(f"isolation: {self.measure.isolation}")
         return [*lines, SIMULATED] if self.measure.experiment.simulated else lines
 

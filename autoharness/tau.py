@@ -16,13 +16,22 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property, wraps
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from autoharness import controls, databases, overheard, own_user, tau2_llm, tool_bounds, toolkits
+from autoharness import (
+    controls,
+    databases,
+    lenient_replay,
+    overheard,
+    own_user,
+    tau2_llm,
+    tool_bounds,
+    toolkits,
+)
 from autoharness.config import HARNESS, ORACLE, SOLO, Experiment, check_choice
 from autoharness.errors import (
     AgentError,
@@ -61,6 +70,8 @@ class Conversation:
     task: Any
     environment: Any
     simulation: Any
+    notes: list[str] = field(default_factory=list)
+    """What a reader of its reward ought to know."""
 
     @property
     def messages(self) -> list[Json]:
@@ -296,7 +307,8 @@ class Tau2:
 
         with asked_by(Running(_NoAgent(), complete_and_count, self._experiment.judge_llm_args)):
             try:
-                with _as_evaluation_error("tau2's evaluator"):
+                tolerating = lenient_replay.tolerating(self._experiment.replay_tolerance)
+                with _as_evaluation_error("tau2's evaluator"), tolerating as conversation.notes:
                     reward_info = self._flavour.evaluate(
                         domain, self._experiment, conversation.task, conversation.simulation
                     )
@@ -431,6 +443,7 @@ def _change_environments() -> None:
     from tau2.environment.tool import Tool
 
     tool_bounds.install(Environment)
+    lenient_replay.install(Environment)
     databases.install(DB, toolkit.ToolKitBase)
     toolkits.install(toolkit, Tool)
 

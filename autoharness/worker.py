@@ -337,7 +337,7 @@ class Simulator:
             database_diff=self._benchmark.database_diff(domain, conversation)
             if diagnose and not passed(reward)
             else [],
-            notes=[VERIFIED] if verified else [],
+            notes=[*conversation.notes, *([VERIFIED] if verified else [])],
         )
 
     def _verify(self, conversation: Finished, reward_info: Json, session: Session) -> None:
