@@ -5,22 +5,22 @@ it always is, in a host of its own; the class talks to it through a `Simulation`
 """
 
 import hashlib
-import importlib
 import importlib.metadata
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from autoharness import overheard
+from autoharness import overheard, own_class
 from autoharness.config import BENCHMARKS, Experiment
 from autoharness.errors import AutoHarnessError, EvaluationError, SimulationError, UserError
 from autoharness.results import FINISHED
 from autoharness.tasks import DomainFacts, Script, Step
 from autoharness.tau import Limits
 from autoharness.tau2_llm import AgentLink, Complete
+
+_NEEDED = ("splits", "simulate")
 
 Json = dict[str, Any]
 
@@ -175,10 +175,10 @@ class OwnBenchmark:
         """Raises UserError where there is no such class."""
         self._name = experiment.benchmark
         cls = _load(self._name)
-        for hook in ("splits", "simulate"):
+        for hook in _NEEDED:
             if getattr(getattr(cls, hook), "__isabstractmethod__", False):
                 raise UserError(f"benchmark: {self._name} defines no {hook}(): see docs/your-benchmark.md")
-        self._module = sys.modules[cls.__module__]
+        self._code = own_class.files_of(cls)
         self._runner: Runner = cls.of(experiment)
         self._about = cls.__doc__ or ""
 
@@ -209,7 +209,7 @@ class OwnBenchmark:
     @property
     def folders(self) -> list[str]:
         """What no agent is to read: its code and its data."""
-        return [str(path.absolute()) for path in [*_sources(self._module), *map(Path, self._runner.data)]]
+        return [str(path.absolute()) for path in [*self._code, *map(Path, self._runner.data)]]
 
     def material(self, domain: str) -> Json:
         """What an edit must not give away; see `Secrets.of`."""
@@ -249,8 +249,7 @@ class OwnBenchmark:
         except Exception as error:
             if simulation.ended:
                 raise simulation.ended from None
-            why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            raise EvaluationError(f"{self._name} raised {why}") from error
+            raise EvaluationError(f"{self._name} raised {own_class.in_short(error)}") from error
         if simulation.ended:
             raise simulation.ended
         return result
@@ -283,7 +282,7 @@ class OwnBenchmark:
 
     def _files(self) -> Iterator[tuple[str, Path]]:
         """All that decides what a reward is, with a name for each."""
-        for path in _sources(self._module):
+        for path in self._code:
             inside = sorted(path.rglob("*.py")) if path.is_dir() else [path]
             yield from ((f"code/{one.relative_to(path.parent)}", one) for one in inside)
         for path in map(Path, self._runner.data):
@@ -298,43 +297,16 @@ class OwnBenchmark:
         except AutoHarnessError:
             raise
         except Exception as error:
-            summary = " ".join(str(error).split())[:300]
-            raise UserError(f"benchmark: {what} of {self._name} raised {type(error).__name__}: {summary}") from error
+            raise UserError(f"benchmark: {what} of {self._name} raised {own_class.in_short(error)}") from error
 
 
 def _load(name: str) -> Any:
     """The class behind module:Class, or behind an entry point. Raises UserError."""
-    points = [point for point in importlib.metadata.entry_points(group=BENCHMARKS) if point.name == name]
-    module, _, attribute = (points[0].value if points else name).partition(":")
-    with _root_last():
-        try:
-            found = getattr(importlib.import_module(module), attribute, None)
-        except Exception as error:
-            why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            raise UserError(f"benchmark: {name}: importing {module} raised {why}") from error
-    if not isinstance(found, type) or not hasattr(found, "of"):
-        raise UserError(f"benchmark: {module} has no subclass of BenchmarkRunner that is called {attribute}")
-    return found
-
-
-@contextmanager
-def _root_last() -> Iterator[None]:
-    """The checkout's root on the path, behind all that is installed: nothing there stands in for a library."""
-    root = str(Path.cwd())
-    sys.path.append(root)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):
-            sys.path.remove(root)
-
-
-def _sources(module: Any) -> list[Path]:
-    """The files of a module; the folder of its package, where it is in one."""
-    top = sys.modules.get(module.__name__.partition(".")[0])
-    file = getattr(top, "__file__", None) or module.__file__
-    path = Path(file)
-    return [path.parent if path.name == "__init__.py" else path]
+    points = [point.value for point in importlib.metadata.entry_points(group=BENCHMARKS) if point.name == name]
+    cls = own_class.load("benchmark", points[0] if points else name)
+    if not all(hasattr(cls, method) for method in ("of", *_NEEDED)):
+        raise UserError(f"benchmark: {name} is no subclass of BenchmarkRunner")
+    return cls
 
 
 def _sha256(path: Path) -> str:

@@ -27,6 +27,7 @@ from autoharness import (
     databases,
     lenient_replay,
     overheard,
+    own_class,
     own_user,
     tau2_llm,
     tool_bounds,
@@ -280,7 +281,7 @@ class Tau2:
         try:
             return own_user.blamed(self._own_user.cls(**made_with), spec)
         except Exception as error:
-            why = own_user.in_short(error)
+            why = own_class.in_short(error)
             raise UserSimulatorError(
                 f"{spec} cannot be made as tau2 makes its own: {why}", retryable=False
             ) from error

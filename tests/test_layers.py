@@ -17,8 +17,8 @@ LAYERS = (
     {"endpoints"},  # L0, a part of the settings
     {"agent_api", "agent_request", "channel", "config", "literals", "mistakes", "results", "scrub"},  # L0
     {"cli"},  # L0, prints
-    {"controls", "databases", "lean", "overheard", "own_user", "postponed"} | {"seccomp", "throttle"},  # L0
-    {"lenient_replay", "time_limit", "tool_bounds", "toolkits"},  # L0, for tau
+    {"controls", "databases", "lean", "overheard", "own_class", "postponed"} | {"seccomp", "throttle"},  # L0
+    {"lenient_replay", "own_user", "time_limit", "tool_bounds", "toolkits"},  # L0, for tau
     {"answers", "budget", "callbacks", "data", "holdout", "landlock", "leaks", "progress", "templates"},  # L1
     {"sequential", "stats", "store", "tasks"},  # L1
     {"live", "repeats", "watchdog"},  # L1

@@ -2,7 +2,10 @@
 
 import itertools
 import json
+import os
+import py_compile
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -299,13 +302,17 @@ def test_the_agent_cannot_read_the_benchmark(run: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "name", "says"),
     [
-        ("", "Sums", "has no subclass of BenchmarkRunner that is called Sums"),
-        ("Sums = 3", "Sums", "has no subclass of BenchmarkRunner that is called Sums"),
-        ("import no_such_thing", "Sums", "importing sums_"),
+        ("", "Sums", "has no class Sums"),
+        ("Sums = 3", "Sums", "has no class Sums"),
+        ("class Sum: pass", "Sums", "has no class Sums; did you mean Sum?"),
+        ("class Sums: pass", "Sums", "is no subclass of BenchmarkRunner"),
+        ("import no_such_thing", "Sums", "cannot be imported: No module named 'no_such_thing'"),
+        ("def (", "Sums", "cannot be imported: SyntaxError"),
+        ("exit('enough')", "Sums", "cannot be imported: SystemExit: enough"),
         (SUMS.replace("def splits", "def split"), "Sums", "defines no splits()"),
         (SUMS.replace("def simulate", "def run"), "Sums", "defines no simulate()"),
     ],
-    ids=["empty", "no-class", "import-fails", "no-splits", "no-simulate"],
+    ids=["empty", "3", "nearly", "another", "import-fails", "no-python", "exit", "no-splits", "no-simulate"],
 )
 def test_a_class_that_cannot_be_used_is_one_clear_line(own: Any, source: str, name: str, says: str) -> None:
     with pytest.raises(UserError) as error:
@@ -397,3 +404,24 @@ def test_prepare_has_the_benchmark_fetch_its_data(tmp_path: Path) -> None:
 def test_without_a_reference_the_offline_model_says_so(own: Any) -> None:
     with pytest.raises(UserError, match=r"has no reference\(\): the offline model cannot play it"):
         own().script("Sums", "1")
+
+
+def test_bytecode_that_lies_around_is_not_believed(own: Any, tmp_path: Path) -> None:
+    """It may say that it was made from this very source."""
+    own()
+    module = max(tmp_path.glob("sums_*.py"))
+    module.write_text(SUMS.replace('"Add."', '"Bad."'))
+    stamp = module.stat().st_mtime
+    py_compile.compile(str(module), doraise=True)
+    module.write_text(SUMS)
+    os.utime(module, (stamp, stamp))
+    benchmark = OwnBenchmark(from_settings({"benchmark": f"{module.stem}:Sums", "agent_model": "openai/m"}))
+    assert benchmark.facts("Sums").policy == "Add."
+    believed = subprocess.run(
+        [sys.executable, "-c", f"import {module.stem}; print({module.stem}.Sums.policy)"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+    )
+    assert believed.stdout.strip() == "Bad.", believed.stderr  # by whoever imports it as usual
