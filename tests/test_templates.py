@@ -24,6 +24,7 @@ from autoharness.templates import DEFAULT, PACKAGES
 from autoharness.worker import Hosts, Simulator, confinement_of
 
 TASK = "create_task_1"
+SOLVED = (TASK, "update_task_1", "update_task_with_message_history", "impossible_task_1")
 MODEL = "openai/solver"
 SOURCES = {name: (ROOT / templates.template_file(name)).read_text() for name in PACKAGES}
 SETUP: dict[str, Any] = {"tools": [], "domain_policy": "", "llm": MODEL, "llm_args": {}, "history": []}
@@ -88,18 +89,20 @@ def run_all(simulator: Simulator, name: str, tasks: list[str], seeds: range) -> 
 
 
 @each_framework
-def test_the_llm_is_asked_what_the_first_template_asks_and_every_task_is_solved(
+def test_the_llm_is_asked_what_the_first_template_asks_and_tasks_are_solved(
     tau2: Tau2, provider: tuple[Provider, LLMServer], simulator: Simulate, name: str
 ) -> None:
     """Eight at a time: no conversation has a message of another one, and no client retries or adds an argument."""
-    asked = {}
+    asked, ended, tasks = {}, {}, tau2.facts("mock").splits["base"]
     for template in (DEFAULT, name):
         provider[1].requests.clear()
-        outcomes = run_all(simulator(), template, list(tau2._tasks("mock")), range(2))
-        assert {(one.status, one.reward) for one in outcomes} == {(Status.PASSED, 1.0)}, outcomes[0].detail
+        outcomes = run_all(simulator(), template, tasks, range(2))
+        ended[template] = [(one.trial.task_id, one.trial.seed, one.status, one.reward) for one in outcomes]
         asked[template] = sorted(json.dumps(one.body, sort_keys=True) for one in provider[1].requests)
     assert asked[name] == asked[DEFAULT]
-    assert len(asked[name]) > 2 * 2 * len(tau2._tasks("mock"))
+    assert ended[name] == ended[DEFAULT]
+    assert {(task_id, seed, Status.PASSED, 1.0) for task_id in SOLVED for seed in range(2)} <= set(ended[name])
+    assert len(asked[name]) > 2 * 2 * len(tasks)
 
 
 @pytest.fixture(scope="module")
