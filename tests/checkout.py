@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,12 @@ class Checkout:
         return subprocess.run(
             command, cwd=self.root, env=os.environ | ours | environment, capture_output=True, text=True
         )
+
+    def type(self, line: str) -> subprocess.CompletedProcess[str]:
+        """A command as documents have it: `python benchmark.py --trials 2`."""
+        python, *words = shlex.split(line)
+        assert python == "python"
+        return self.run(*words)
 
     def git(self, *arguments: str) -> str:
         identity = ["-c", "user.name=somebody", "-c", "user.email=somebody@localhost"]
