@@ -22,6 +22,7 @@ from autoharness.budget import RunBudget
 from autoharness.callbacks import Callback, Told
 from autoharness.config import AGENT_FILE, BENCHMARK, HARNESS, REQUIRED, Experiment, check_choice, from_settings
 from autoharness.endpoints import check_keys
+from autoharness.environment import environment
 from autoharness.errors import RunLimitReached, UserError
 from autoharness.executor import LocalExecutor
 from autoharness.ledger import Ledger
@@ -412,6 +413,8 @@ class Bench:
         finally:
             self._progress.end()
             self._runs += 1
+            if self._runs == 1:
+                write_json(self._folder / "environment.json", environment())
             write_json(self._folder / f"run-{self._runs:03}.json", self._record(outcomes.all))
             told.run_ends(outcomes.all)
         left = 0 if interrupted or (enough and enough(outcomes.all)) else len(outcomes.missing)

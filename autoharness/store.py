@@ -3,6 +3,7 @@
     trials/KEY.json      one evaluated simulation; KEY is the digest of all that its outcome depends on
     agents/SHA256.py     the agent files that were run
     runs/TIME-PID/       run-001.json ... (resolved settings, versions, outcomes by task), worker logs
+                         environment.json (the system and every package)
     holdout.jsonl        one line for each run over held-out tasks
     ledger.jsonl         what was measured and decided (`ledger`)
     evaluators/SHA256.json  the code that measured and decided (`evaluator`)

@@ -14,7 +14,7 @@ PACKAGE = "autoharness"
 LAYERS = (
     {"imports"},  # L0: loaded before everything else
     {"__init__", "errors", "strict_json"},  # L0: the rest of L0 may import these
-    {"endpoints"},  # L0, a part of the settings
+    {"endpoints", "environment"},  # L0: a part of the settings; what a run was made on
     {"agent_api", "agent_request", "channel", "config", "literals", "mistakes", "results", "scrub"},  # L0
     {"cli"},  # L0, prints
     {"controls", "databases", "lean", "overheard", "own_class", "postponed"} | {"seccomp", "throttle"},  # L0
