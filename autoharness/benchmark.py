@@ -76,7 +76,12 @@ def _run(experiment: Experiment, options: Any, named: list[str] | None, budget: 
         run = bench.run(task_ids, "benchmark.py", options.reveal_held_out)
         changes = None if budget else _export(run, bench)
     _explain(run, set() if options.reveal_held_out else bench.measure.held_out)
-    return Scorecard.of(run, bench.measure, changes, options.reveal_held_out)
+    card = Scorecard.of(run, bench.measure, changes, options.reveal_held_out)
+    if card.not_comparable:
+        print(
+            f"[benchmark] not comparable with published scores: {'; '.join(card.not_comparable)}", file=sys.stderr
+        )
+    return card
 
 
 def _run_all(cells: list[Cell], options: Any, named: list[str] | None) -> int:

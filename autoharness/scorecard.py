@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from autoharness.comparable import reasons
 from autoharness.config import HARNESS, SIMULATED
 from autoharness.holdout import Shown, shown
 from autoharness.measure import Measure
@@ -61,6 +62,11 @@ class Scorecard:
         counts = Counter(outcome.status for outcome in self.scored)
         return {str(status): counts[status] for status in Status if counts[status]}
 
+    @property
+    def not_comparable(self) -> list[str]:
+        """Why its mean is not to be held against published ones."""
+        return reasons(self.measure, self.run.outcomes)
+
     @cached_property
     def usage(self) -> dict[str, Usage]:
         """By role. What the store had is in it: it is what these trials took, whenever they were run."""
@@ -107,6 +113,7 @@ class Scorecard:
             "isolation": self.measure.isolation,
             "layers": self.measure.facts["layers"],
             "simulated": self.measure.experiment.simulated,
+            "not_comparable": self.not_comparable,
             "usage": {role: asdict(used) | {"cost_usd": known_cost([used])} for role, used in self.usage.items()},
             "cost_usd": known_cost(usage for outcome in self.run.outcomes for usage in outcome.usage.values()),
         }

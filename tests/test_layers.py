@@ -46,7 +46,8 @@ LAYERS = (
     {"executor", "measure"},  # L5
     {"ray_executor"},  # L5, where the workers are elsewhere
     {"runner"},  # L6
-    {"checkup", "contest", "scorecard", "screen", "tables", "tau2_results"},  # L7, for whoever runs trials
+    {"checkup", "comparable", "contest", "screen", "tables", "tau2_results"},  # L7, for whoever runs trials
+    {"scorecard"},  # L7, for benchmark and matrix
     {"audit", "confirm", "matrix", "overview", "planning", "transcript"},  # L7, for gate, report and benchmark
     {"conversations", "costs", "exports", "plots", "task_map", "terminal"},  # L7, what a person looks at
     {"page"},  # L7
