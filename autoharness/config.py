@@ -250,6 +250,7 @@ class Experiment:
 
 
 _TYPES = get_type_hints(Experiment)
+_NOT_FOR_TEXT = ("hallucination_retries",)
 _LARGEST = 10**12
 _MILLION = 1_000_000
 _RANGES: dict[str, tuple[float, float]] = {
@@ -455,6 +456,8 @@ def _check_benchmark(value: Any, source: str) -> None:
 
 
 def _checked(name: str, value: Any, source: str) -> Any:
+    if name in _NOT_FOR_TEXT:
+        raise UserError(f"{_place(source)}{name}: tau2 has it for voice alone, and here all conversations are text")
     if name not in _TYPES:
         raise UserError(f"{_place(source)}unknown setting {str(name)!r}{_nearest(str(name), list(_TYPES))}")
     if value is None:

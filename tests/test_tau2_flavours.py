@@ -64,6 +64,20 @@ def test_the_agent_searches_the_documents(tau2: Tau2) -> None:
     assert {"KB_search", "grep"} <= {tool["function"]["name"] for tool in tools}
 
 
+def test_tau2_looks_for_hallucinations_in_voice_alone(tau2: Tau2) -> None:
+    """Why there is no such setting: in a text conversation it would do nothing."""
+    with pytest.raises(UserError, match="hallucination_retries: tau2 has it for voice alone"):
+        from_settings({"hallucination_retries": 3})
+    if tau2.facts("mock").flavour != "tau2-bench":
+        return  # the other one has no voice
+    from tau2.data_model.simulation import SimulationRun
+    from tau2.evaluator.reviewer import check_hallucination
+
+    text = SimulationRun.model_construct(ticks=None, messages=[])
+    with pytest.raises(ValueError, match="only supported for full-duplex"):
+        check_hallucination(text, task=None)
+
+
 def test_each_retrieval_that_is_offered_is_one_of_tau2s(tau2: Tau2) -> None:
     _banking(tau2)
     from tau2.domains.banking_knowledge.retrieval import get_all_variant_names
