@@ -215,7 +215,7 @@ class Tau2:
             "tasks": [tasks[task_id].model_dump(mode="json") for task_id in task_ids],
             "environment": self._environment(domain).get_info().model_dump(mode="json"),
             "agent": AGENT_NAME,
-            "user": "user_simulator",
+            "user": self._experiment.user or "user_simulator",
             "guidelines": get_global_user_sim_guidelines(),
         }
 

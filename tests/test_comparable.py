@@ -82,8 +82,8 @@ def test_the_published_data_is_known_by_its_checksum(tau2: Tau2) -> None:
 
 
 def test_a_command_says_it_once(prepared: Checkout) -> None:
-    done = prepared.run("benchmark.py", "--json", "--max-steps", "50")
+    done = prepared.run("benchmark.py", "--json", "--max-steps", "50", "--num-tasks", "1")
     why = json.loads(done.stdout)["not_comparable"]
     lines = [line for line in done.stderr.splitlines() if "not comparable with published scores" in line]
     assert lines == [f"[benchmark] not comparable with published scores: {'; '.join(why)}"]
-    assert {"split train, not base", "max_steps 50, not 200", "the models are simulated"} <= set(why)
+    assert {"max_steps 50, not 200", "the models are simulated"} <= set(why)

@@ -203,9 +203,7 @@ def test_it_runs_from_the_command_line_and_another_version_runs_anew(prepared: C
     config.write_text(f'{config.read_text()}user: "users:Loud"\n')
     for word in ("LISTEN", "HEAR"):
         (prepared.root / "users.py").write_text(LOUD.replace("LISTEN", word))
-        done = prepared.run("benchmark.py", "--concurrency", "4")
+        done = prepared.run("benchmark.py", "--num-tasks", "1")
         assert done.returncode == 0, done.stderr
         assert f"{word}! " in words()
     assert "LISTEN! " not in words()
-    gated = prepared.run("gating.py")
-    assert gated.returncode == 3, "its baseline is of another measure"
