@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from autoharness import evaluator
-from autoharness.config import RATCHET, from_settings
+from autoharness.config import RATCHET
 from autoharness.contest import policy_of
 from autoharness.errors import UserError
 from autoharness.ledger import Confirmation, Evaluator, Gate, Ledger, Look, Measured, Record, Row, settled_looks
 from autoharness.policy import Side, Verdict
 from autoharness.results import digest, mean, passed
+from autoharness.settings import from_settings
 from autoharness.store import Store
 from autoharness.suite import Record as SuiteRecord
 from autoharness.suite import SuiteVerdict, floor, veto, veto_after_checks

@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from autoharness import matrix
+from autoharness.bench import Bench, Run, last_statuses
 from autoharness.budget import RunBudget
 from autoharness.callbacks import Callback
 from autoharness.cli import Parser, run_door
-from autoharness.config import Experiment, read_value
+from autoharness.config import Experiment
 from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
 from autoharness.ledger import Ledger
 from autoharness.matrix import Cell
 from autoharness.measure import Measure
 from autoharness.own_benchmark import Check, Result, Simulation
 from autoharness.results import EVALUATED, PLAINLY, VERIFIED, Outcome, Status, Trial, rewards_by_task
-from autoharness.runner import Bench, BenchmarkRunner, Run, TauBenchRunner, last_statuses
+from autoharness.runner import BenchmarkRunner, TauBenchRunner
 from autoharness.scorecard import Scorecard
 from autoharness.scrub import one_line
+from autoharness.settings import read_value
 from autoharness.store import Store, default_vault
 from autoharness.tasks import Step
 from autoharness.terminal import dashboard
@@ -78,9 +80,7 @@ def _run(experiment: Experiment, options: Any, named: list[str] | None, budget: 
     _explain(run, set() if options.reveal_held_out else bench.measure.held_out)
     card = Scorecard.of(run, bench.measure, changes, options.reveal_held_out)
     if card.not_comparable:
-        print(
-            f"[benchmark] not comparable with published scores: {'; '.join(card.not_comparable)}", file=sys.stderr
-        )
+        print(f"[benchmark] not comparable with published scores: {'; '.join(card.not_comparable)}", file=sys.stderr)
     return card
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from autoharness import data, evaluator
-from autoharness.config import AGENT_FILE, CONFIG_FILE, Experiment, resolve
+from autoharness.config import AGENT_FILE, CONFIG_FILE, Experiment
 from autoharness.endpoints import Endpoint
 from autoharness.errors import UserError
 from autoharness.ledger import Ledger
 from autoharness.measure import Measure
 from autoharness.program import PROGRAM_FILE, composed, python_command
 from autoharness.runner import BenchmarkRunner
+from autoharness.settings import resolve
 from autoharness.store import Store, default_vault, read_agent
 from autoharness.tau import check_installed
 from autoharness.workspace import WORKSPACE

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from autoharness import evaluator
+from autoharness.bench import CONFIRM, Bench
 from autoharness.comparison import Comparison, sides_of
 from autoharness.config import SIMULATED, Experiment
 from autoharness.contest import is_void, looks_of, run_trials
 from autoharness.errors import EXIT_UNDECIDED, UserError
 from autoharness.ledger import Confirmation, Ledger, Version, reveal_lines
 from autoharness.results import passed
-from autoharness.runner import CONFIRM, Bench, BenchmarkRunner
+from autoharness.runner import BenchmarkRunner
 from autoharness.stats import mean_interval, pass_at_k, pass_hat_k
 from autoharness.store import Store
 

@@ -4,12 +4,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from itertools import takewhile
 
+from autoharness.bench import Bench, Enough, Run
 from autoharness.config import RATCHET, Experiment
 from autoharness.errors import Interrupted
 from autoharness.ledger import Gate, Ledger, Look, Version
 from autoharness.policy import VOID, Decision, Policy, Ratchet, Request, Seen, Sequential, Side
 from autoharness.results import Outcome, Rewards, Status, Trial, digest, settled_rewards
-from autoharness.runner import Bench, Enough, Run
 
 COMMAND = "gating.py"
 FIRST_TRIAL = 1000

@@ -13,8 +13,9 @@ from argparse import Namespace
 from dataclasses import replace
 
 from autoharness import evaluator
+from autoharness.bench import Bench, Run
 from autoharness.cli import Parser, run_door
-from autoharness.config import AGENT_FILE, RATCHET, SIMULATED, Experiment, resolve
+from autoharness.config import AGENT_FILE, RATCHET, SIMULATED, Experiment
 from autoharness.contest import COMMAND, FIRST_TRIAL, Answer, ask, looks_of, opened, policy_of, run_trials, score
 from autoharness.errors import EXIT_UNDECIDED, UserError
 from autoharness.ledger import Gate, Ledger, reveal_lines, settled_looks
@@ -22,7 +23,8 @@ from autoharness.planning import null, plan
 from autoharness.policy import Side, Verdict
 from autoharness.program import python_command
 from autoharness.results import Rewards, Trial, mean, natural_order, passed
-from autoharness.runner import Bench, BenchmarkRunner, Run
+from autoharness.runner import BenchmarkRunner
+from autoharness.settings import resolve
 from autoharness.stats import score_line
 from autoharness.store import Store, default_vault
 from autoharness.suite import PROMOTION_TRIALS, SuiteVerdict, floor, veto, veto_after_checks

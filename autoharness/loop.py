@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from autoharness.bench import Bench
 from autoharness.coder import Coder
 from autoharness.config import AGENT_FILE, Experiment
 from autoharness.contest import COMMAND, is_void, run_trials
@@ -36,7 +37,7 @@ from autoharness.progress import Progress
 from autoharness.proposal import Proposer, lay_out
 from autoharness.record import record
 from autoharness.results import Outcome, Rewards, Trial, passed, settled_rewards
-from autoharness.runner import Bench, BenchmarkRunner
+from autoharness.runner import BenchmarkRunner
 from autoharness.screen import claim_trials, claimed, claims, smoke_refusal, smoke_trials
 from autoharness.scrub import one_line
 from autoharness.spending import LoopBudget, spent

@@ -18,10 +18,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from autoharness.config import SIMULATED, Experiment, Resolved, check_choice, read_file, resolve
+from autoharness.config import SIMULATED, Experiment, check_choice
 from autoharness.errors import UserError
 from autoharness.results import mean, passed
 from autoharness.scorecard import Scorecard
+from autoharness.settings import Resolved, read_file, resolve
 from autoharness.stats import mean_interval
 
 _RUNS = "runs"

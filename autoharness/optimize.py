@@ -15,7 +15,7 @@ from autoharness import evaluator
 from autoharness.cli import Parser, run_door
 from autoharness.coder import Coder
 from autoharness.coding_agents import SCRIPTED, chosen
-from autoharness.config import SIMULATED, Experiment, resolve
+from autoharness.config import SIMULATED, Experiment
 from autoharness.endpoints import check_keys
 from autoharness.errors import EXIT_INTERRUPTED, Interrupted, Outage, UserError
 from autoharness.executor import LocalExecutor
@@ -27,6 +27,7 @@ from autoharness.program import python_command
 from autoharness.record import check_repository
 from autoharness.runner import BenchmarkRunner
 from autoharness.scrub import guard
+from autoharness.settings import resolve
 from autoharness.spending import spent
 from autoharness.stats import score_line
 from autoharness.status import (

@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 from autoharness import data, evaluator
+from autoharness.bench import Bench, Run
 from autoharness.checkup import checkup
 from autoharness.cli import Parser, run_door
-from autoharness.config import AGENT_FILE, CONFIG_FILE, SIMULATED, Experiment, resolve
+from autoharness.config import AGENT_FILE, CONFIG_FILE, SIMULATED, Experiment
 from autoharness.contest import FIRST_TRIAL, looks_of, run_trials, unfinished
 from autoharness.endpoints import check_keys
 from autoharness.errors import EXIT_MISUSE, EXIT_UNDECIDED, UserError
@@ -18,7 +19,8 @@ from autoharness.ledger import Baseline, Evaluator, Ledger, mend
 from autoharness.measure import Measure
 from autoharness.program import PROGRAM_FILE, compose, python_command
 from autoharness.results import Status, mean
-from autoharness.runner import Bench, BenchmarkRunner, Run
+from autoharness.runner import BenchmarkRunner
+from autoharness.settings import resolve
 from autoharness.stats import score_line
 from autoharness.store import Store, default_vault, read_agent, write_json, write_text
 from autoharness.templates import DEFAULT, PACKAGES, check_installed, template_file, template_of

@@ -18,7 +18,7 @@ from pathlib import Path
 from autoharness.audit import verify
 from autoharness.cli import Parser, run_door
 from autoharness.comparison import Comparison, Score
-from autoharness.config import SIMULATED, resolve
+from autoharness.config import SIMULATED
 from autoharness.confirm import confirm
 from autoharness.errors import UserError
 from autoharness.exports import NAMES, Wanted, export
@@ -28,6 +28,7 @@ from autoharness.page import View, page
 from autoharness.revealing import Reveal, place_of
 from autoharness.scrub import printable
 from autoharness.server import Server
+from autoharness.settings import resolve
 from autoharness.store import Store, default_vault, write_text
 from autoharness.trials import Trials
 from autoharness.workspace import Changes

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
+from autoharness.bench import Run
 from autoharness.comparable import reasons
 from autoharness.config import HARNESS, SIMULATED
 from autoharness.holdout import Shown, shown
@@ -27,7 +28,6 @@ from autoharness.results import (
     passed,
     usage_by_role,
 )
-from autoharness.runner import Run
 from autoharness.stats import score_line
 from autoharness.workspace import Changes
 

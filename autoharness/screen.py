@@ -13,8 +13,8 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from autoharness.bench import Bench
 from autoharness.results import EVALUATED, Outcome, Rewards, Status, Trial, passed, settled_rewards
-from autoharness.runner import Bench
 from autoharness.scrub import without_whole_keys
 
 SMOKE_TASKS = 2

@@ -233,9 +233,10 @@ def profile(arguments: argparse.Namespace) -> None:
     from autoharness import providers
     from autoharness.config import Experiment
     from autoharness.host import AgentFile
+    from autoharness.hosts import Hosts, confinement_of
     from autoharness.results import Trial
     from autoharness.tau import Tau2
-    from autoharness.worker import Hosts, Simulator, confinement_of
+    from autoharness.worker import Simulator
 
     providers.LiteLLM.__call__ = lambda self, request: self._complete(request)  # type: ignore[method-assign]
     for domain in arguments.domains:

@@ -157,8 +157,8 @@ def run_tau2(settings: Json) -> Iterator[Json]:
 def run_ours(settings: Json) -> Iterator[Json]:
     os.environ |= {"OPENAI_API_BASE": settings["url"], "OPENAI_API_KEY": "none"}
     os.chdir(ROOT)
-    from autoharness.config import from_settings
     from autoharness.runner import TauBenchRunner
+    from autoharness.settings import from_settings
 
     with tempfile.TemporaryDirectory() as vault:
         os.environ["AUTOHARNESS_VAULT"] = vault

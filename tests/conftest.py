@@ -25,8 +25,9 @@ from solver import Solver  # noqa: E402
 
 from autoharness.config import PER_SIMULATION, Experiment  # noqa: E402
 from autoharness.host import AgentFile  # noqa: E402
+from autoharness.hosts import Hosts, confinement_of  # noqa: E402
 from autoharness.tau import Tau2  # noqa: E402
-from autoharness.worker import Hosts, Simulator, confinement_of  # noqa: E402
+from autoharness.worker import Simulator  # noqa: E402
 
 TEMPLATE = (ROOT / "agent" / "templates" / "tau_bench.py").read_text()
 

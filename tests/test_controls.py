@@ -10,10 +10,11 @@ from checkout import Checkout
 from llm_server import Fault, LLMServer, assistant, tool_call
 from provider import INFRASTRUCTURE, Provider
 
-from autoharness.config import HARNESS, ORACLE, SOLO, STOCK, Experiment, from_settings, resolve
+from autoharness.config import HARNESS, ORACLE, SOLO, STOCK, Experiment
 from autoharness.errors import UserError
 from autoharness.measure import Measure
 from autoharness.results import Outcome, Status, Trial
+from autoharness.settings import from_settings, resolve
 from autoharness.tau import Tau2
 from autoharness.worker import Simulator
 

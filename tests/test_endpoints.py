@@ -18,7 +18,7 @@ from solver import Solver
 
 from autoharness.checkup import _server
 from autoharness.coding_agents import AGENTS, chosen
-from autoharness.config import Experiment, from_settings
+from autoharness.config import Experiment
 from autoharness.endpoints import Endpoint, base_url, check_keys
 from autoharness.errors import UserError
 from autoharness.measure import Measure
@@ -28,6 +28,7 @@ from autoharness.results import Outcome, Status, Trial
 from autoharness.runner import TauBenchRunner
 from autoharness.scrub import scrubbed, without_whole_keys
 from autoharness.seeds import role_seed
+from autoharness.settings import from_settings
 from autoharness.tau import Tau2
 from autoharness.worker import Simulator
 

@@ -16,7 +16,7 @@ LAYERS = (
     {"__init__", "errors", "strict_json"},  # L0: the rest of L0 may import these
     {"endpoints", "environment"},  # L0: a part of the settings; what a run was made on
     {"agent_api", "agent_request", "channel", "config", "literals", "mistakes", "results", "scrub"},  # L0
-    {"cli"},  # L0, prints
+    {"cli", "settings"},  # L0: prints; makes an experiment of what was typed
     {"controls", "databases", "lean", "overheard", "own_class", "postponed"} | {"seccomp", "throttle"},  # L0
     {"lenient_replay", "own_user", "time_limit", "tool_bounds", "toolkits"},  # L0, for tau
     {"answers", "budget", "callbacks", "data", "holdout", "landlock", "leaks", "progress", "templates"},  # L1
@@ -41,11 +41,13 @@ LAYERS = (
     {"gateway", "host", "tau"},  # L2
     {"offline", "own_benchmark", "replay", "seeds"},  # L3
     {"benchmarks"},  # L3, whichever it is
+    {"hosts"},  # L4, for the worker
     {"worker"},  # L4
     {"nursery"},  # L4, forks workers
     {"executor", "measure"},  # L5
     {"ray_executor"},  # L5, where the workers are elsewhere
-    {"runner"},  # L6
+    {"bench"},  # L6
+    {"runner"},  # L6, which has one
     {"checkup", "comparable", "contest", "screen", "tables", "tau2_results"},  # L7, for whoever runs trials
     {"scorecard"},  # L7, for benchmark and matrix
     {"audit", "confirm", "matrix", "overview", "planning", "transcript"},  # L7, for gate, report and benchmark

@@ -16,13 +16,15 @@ from checkout import Checkout
 from conftest import ROOT, TEMPLATE
 from llm_server import Fault, LLMServer, assistant, tool_call
 
-from autoharness.config import Experiment, from_settings
+from autoharness.config import Experiment
 from autoharness.errors import UserError
 from autoharness.host import AgentFile
+from autoharness.hosts import Hosts, confinement_of
 from autoharness.measure import Measure
 from autoharness.own_benchmark import OwnBenchmark
 from autoharness.results import Outcome, Status, Trial
-from autoharness.worker import Hosts, Simulator, confinement_of
+from autoharness.settings import from_settings
+from autoharness.worker import Simulator
 
 DOC = (ROOT / "docs" / "your-benchmark.md").read_text()
 CONFIG = 'benchmark: "shop_questions:ShopQuestions"\nagent_model: offline/clerk\nmax_concurrency: 2\nmax_trials: 2\n'

@@ -12,10 +12,11 @@ from llm_server import LLMServer
 from provider import Provider
 
 from autoharness import own_user
-from autoharness.config import Experiment, from_settings
+from autoharness.config import Experiment
 from autoharness.errors import UserError
 from autoharness.measure import Measure
 from autoharness.results import Outcome, Status, Trial
+from autoharness.settings import from_settings
 from autoharness.tau import Tau2
 
 MODEL = "openai/solver"

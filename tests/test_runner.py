@@ -12,11 +12,12 @@ from llm_server import LLMServer
 from reference_actions import WITHOUT_EFFECT, changing_actions
 from solver import Solver
 
+from autoharness.bench import last_statuses, longest_first
 from autoharness.config import Experiment
 from autoharness.errors import UserError
 from autoharness.ledger import Baseline, Ledger
 from autoharness.results import Trial
-from autoharness.runner import BenchmarkRunner, TauBenchRunner, last_statuses, longest_first
+from autoharness.runner import BenchmarkRunner, TauBenchRunner
 from autoharness.store import Store, write_json
 from autoharness.tau import Tau2
 

@@ -15,8 +15,9 @@ from llm_server import LLMServer, assistant
 from autoharness import landlock
 from autoharness.errors import AgentError, HostDied, HostFailed
 from autoharness.host import AgentFile, Confinement, Host
+from autoharness.hosts import Hosts
 from autoharness.results import Trial
-from autoharness.worker import Hosts, Simulator
+from autoharness.worker import Simulator
 
 SETUP: dict[str, Any] = {"tools": [], "domain_policy": "Be kind.", "llm": "m", "llm_args": {}, "history": []}
 HELLO = {"role": "user", "content": "Hello"}

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from autoharness.bench import Run
 from autoharness.config import Experiment
 from autoharness.measure import Measure
 from autoharness.results import Outcome, Status, Trial, Usage
-from autoharness.runner import Run
 from autoharness.scorecard import Scorecard
 
 TRAIN, TEST = ["1", "2"], ["hidden-3", "hidden-4"]

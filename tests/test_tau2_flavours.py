@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from autoharness.config import BANKING, RETRIEVAL, Experiment, from_settings
+from autoharness.config import BANKING, RETRIEVAL, Experiment
 from autoharness.errors import SetupError, UserError
 from autoharness.measure import Measure
 from autoharness.results import Status, Trial
+from autoharness.settings import from_settings
 from autoharness.tau import Tau2
 
 HAS_BM25 = importlib.util.find_spec("rank_bm25") is not None

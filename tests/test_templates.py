@@ -18,10 +18,11 @@ from autoharness.config import Experiment
 from autoharness.errors import AgentError, UserError
 from autoharness.gateway import Limits, Session
 from autoharness.host import AgentFile
+from autoharness.hosts import Hosts, confinement_of
 from autoharness.results import Outcome, Status, Trial
 from autoharness.tau import Tau2
 from autoharness.templates import DEFAULT, PACKAGES
-from autoharness.worker import Hosts, Simulator, confinement_of
+from autoharness.worker import Simulator
 
 TASK = "create_task_1"
 SOLVED = (TASK, "update_task_1", "update_task_with_message_history", "impossible_task_1")

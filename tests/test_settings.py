@@ -8,9 +8,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoharness.config import CONFIG_FILE, Experiment, from_settings, resolve
+from autoharness.config import CONFIG_FILE, Experiment
 from autoharness.contest import FIRST_TRIAL
 from autoharness.errors import UserError
+from autoharness.settings import from_settings, resolve
 
 NAMES = sorted(Experiment.__dataclass_fields__)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.dates()
