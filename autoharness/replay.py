@@ -5,7 +5,8 @@ FILE is a results file of either flavour: one JSON file, or (tau2-bench 1.0.x) a
 
 A recording has an answer only as long as the conversation goes as recorded. What reaches a role since its last
 message - the other side's words, the tools' results - is compared with the recording; at the first difference the
-model fails and says where, since an answer to something else would make up a score.
+model fails and says where, since an answer to something else would make up a score. With `replay_tolerance` a tool
+that failed then and fails now may word its error otherwise, as another version of a library does.
 """
 
 import hashlib
@@ -21,6 +22,9 @@ from autoharness.errors import UserError
 from autoharness.gateway import AGENT, JUDGE
 from autoharness.providers import ProviderFault, Request, Response
 
+_ERROR = "Error"
+"""How tau2 begins what a failed call answers."""
+
 Json = dict[str, Any]
 
 
@@ -35,8 +39,9 @@ class LeftTheRecording(ProviderFault):
 class Replay:
     """One role of one recorded conversation."""
 
-    def __init__(self, path: Path, task_id: str, trial: int, role: str) -> None:
+    def __init__(self, path: Path, task_id: str, trial: int, role: str, tolerant: bool = False) -> None:
         """`role` is "agent", "user" or "judge". Raises UserError where the file is no results file."""
+        self._tolerant = tolerant
         self._role = role
         self._speaker = "assistant" if role == AGENT else "user"
         self._recorded = recorded_in(path).get((task_id, trial))
@@ -61,8 +66,12 @@ class Replay:
         if len(heard) != len(expected):
             raise LeftTheRecording(f"{place}: {len(expected)} messages came before it, now {len(heard)}")
         for now, recorded in zip(heard, expected, strict=True):
-            if not _same(now.get("content"), recorded.get("content")):
+            if not _same(now.get("content"), recorded.get("content")) and not self._failed_both_times(now, recorded):
                 raise LeftTheRecording(f"{place}: {_difference(now, recorded)}")
+
+    def _failed_both_times(self, now: Json, recorded: Json) -> bool:
+        fails_now = str(now.get("content")).startswith(_ERROR)
+        return self._tolerant and recorded["role"] == "tool" and bool(recorded.get("error")) and fails_now
 
 
 def _heard(messages: list[Json]) -> list[Json]:

@@ -285,7 +285,8 @@ class Simulator:
     def _model(self, role: str, trial: Trial) -> Model:
         name = self._experiment.model_of(role)
         if name.startswith(REPLAY):
-            return Replay(Path(name.removeprefix(REPLAY)), trial.task_id, trial.number, role)
+            recording, tolerant = Path(name.removeprefix(REPLAY)), self._experiment.replay_tolerance
+            return Replay(recording, trial.task_id, trial.number, role, tolerant)
         if name.startswith(OFFLINE):
             script = self._benchmark.script(self._experiment.domain, trial.task_id)
             return offline.model(role, name, script, trial.seed)

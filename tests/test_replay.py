@@ -186,6 +186,35 @@ def test_a_difference_deep_in_a_long_text_is_shown_from_shortly_before_it(tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("then", "now", "tolerant", "goes_on"),
+    [
+        ("Error: pydantic 2.12 says no", "Error: pydantic 2.14 says no", True, True),
+        ("Error: pydantic 2.12 says no", "Error: pydantic 2.14 says no", False, False),
+        ("Error: pydantic 2.12 says no", "done", True, False),
+        ("done", "Error: pydantic 2.14 says no", True, False),
+        ("done", "done, otherwise", True, False),
+    ],
+    ids=["both-fail", "not-tolerant", "fails-no-more", "fails-now", "another-answer"],
+)
+def test_with_tolerance_a_tool_may_word_its_error_otherwise(
+    then: str, now: str, tolerant: bool, goes_on: bool, tmp_path: Path
+) -> None:
+    """And nothing else: what it answers decides what the recorded agent did next."""
+    messages = deepcopy(CONVERSATION)
+    place = next(index for index, message in enumerate(messages) if message["role"] == "tool")
+    messages[place] |= {"content": then, "error": then.startswith("Error")}
+    replay = Replay(_file(tmp_path, messages), TASK, 0, "agent", tolerant)
+    messages[place] = messages[place] | {"content": now}
+    after = next(index for index in range(place, len(messages)) if messages[index]["role"] == "assistant")
+    request = {"messages": _chat(messages[:after], "agent")}
+    if goes_on:
+        assert replay(request)["choices"]
+        return
+    with pytest.raises(LeftTheRecording):
+        replay(request)
+
+
+@pytest.mark.parametrize(
     ("chat", "counts"),
     [
         (
