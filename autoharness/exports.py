@@ -4,6 +4,7 @@
     jsonl    one line for each simulation, with everything: key, outcome, conversation
     xlsx     a ranking of the kept versions, the simulations, and every turn
     tau2     a results file of tau2's own, of one version
+    nemo     a results.yml of NVIDIA's NeMo Evaluator, of one version: means alone
 
 Train tasks alone, and of held-out splits what every report shows: means and counts. With --reveal-held-out a file
 has held-out tasks too. That is counted before anything is written, so that every later verdict and headline says so,
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoharness import nemo_results
 from autoharness.config import SIMULATED
 from autoharness.errors import UserError
 from autoharness.iterations import Iterations
@@ -27,13 +29,19 @@ from autoharness.overview import Overview
 from autoharness.results import by_task, known_cost, mean, passed, rewards_by_task
 from autoharness.revealing import Reveal, place_of
 from autoharness.stats import mean_interval, pass_hat_k
-from autoharness.store import Store, replacing, write_json
-from autoharness.tables import Row, Simulation, check_openpyxl, write_csv, write_workbook
+from autoharness.store import Store, replacing, write_json, write_text
+from autoharness.tables import Json, Row, Simulation, check_openpyxl, write_csv, write_workbook
 from autoharness.tau2_results import chosen, results_of
 from autoharness.trials import Kept, Trials, train_tasks
 
-TAU2 = "tau2"
-NAMES = {TAU2: "results.tau2.json", "xlsx": "export.xlsx", "csv": "export.csv", "jsonl": "export.jsonl"}
+TAU2, NEMO = "tau2", "nemo"
+NAMES = {
+    TAU2: "results.tau2.json",
+    NEMO: "results.yml",
+    "xlsx": "export.xlsx",
+    "csv": "export.csv",
+    "jsonl": "export.jsonl",
+}
 """The kinds of file, and what each is called where nobody names it."""
 
 
@@ -44,12 +52,14 @@ class Wanted:
     kind: str
     output: Path | None = None
     version: str | None = None
-    """A kept version; None for all that was tried, in a tau2 file for the best one."""
+    """A kept version; None for all that was tried, in a file of one version for the best one."""
     reveal: bool = False
 
 
 def export(wanted: Wanted, store: Store) -> int:
     """Writes the file and says where. Raises UserError."""
+    if wanted.kind == NEMO and wanted.reveal:
+        raise UserError("--export nemo holds means alone: --reveal-held-out has nothing to show there")
     path = place_of(wanted.output, NAMES[wanted.kind], store, wanted.reveal)
     overview = Overview.of(store)
     ledger = overview.ledger
@@ -66,10 +76,12 @@ def export(wanted: Wanted, store: Store) -> int:
     Reveal(f"report.py --export {wanted.kind}", store).count(tasks - train, ledger)
     if wanted.kind == TAU2:
         write_json(path, results)
+    elif wanted.kind == NEMO:
+        _write_yaml(path, nemo_results.results_of(version, kept, train))
     else:
         named = [(overview.names.get(one.outcome.trial.agent, "").removeprefix("the "), one) for one in kept]
         _write_rows(wanted.kind, path, [Simulation(run, *one) for run, one in enumerate(named, 1)], store)
-    whose = f", of {version.name}" if wanted.version or wanted.kind == TAU2 else ""
+    whose = f", of {version.name}" if wanted.version or wanted.kind in (TAU2, NEMO) else ""
     print(f"exported: {path}  ({len(kept)} simulations of {len(tasks)} tasks, {len(tasks - train)} held out{whose})")
     if version.row.simulated:
         print(SIMULATED)
@@ -79,9 +91,15 @@ def export(wanted: Wanted, store: Store) -> int:
 def _of(version: Version, kept: list[Kept], wanted: Wanted) -> list[Kept]:
     """All trials, or those of the version alone."""
     own = [one for one in kept if one.outcome.trial.agent == version.row.agent]
-    if wanted.kind == TAU2:
+    if wanted.kind in (TAU2, NEMO):
         return chosen(version, own)
     return own if wanted.version else kept
+
+
+def _write_yaml(path: Path, document: Json) -> None:
+    import yaml
+
+    write_text(path, yaml.safe_dump(document, sort_keys=False))
 
 
 def _write_rows(kind: str, path: Path, simulations: list[Simulation], store: Store) -> None:

@@ -6,7 +6,7 @@ without that task the mean would be one over those that happened to go well. tau
 stop at the fewest trials that any task has; here the missing ones are named.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autoharness.results import Outcome, by_task, mean, passed
@@ -28,7 +28,11 @@ class Repeats:
 
     @classmethod
     def of(cls, outcomes: Iterable[Outcome], trials: int) -> "Repeats":
-        found = by_task((outcome.trial.task_id, outcome.reward) for outcome in outcomes)
+        return cls.of_rewards(by_task((outcome.trial.task_id, outcome.reward) for outcome in outcomes), trials)
+
+    @classmethod
+    def of_rewards(cls, found: Mapping[str, Sequence[float | None]], trials: int) -> "Repeats":
+        """`found`: by task id, the rewards of its trials."""
         counts = [
             (sum(map(passed, rewards)), sum(reward is not None for reward in rewards)) for rewards in found.values()
         ]

@@ -6,7 +6,7 @@
 --compare A B   two kept versions of the agent, in the same held-out tasks
 --confirm       baseline against best, on trials that no verdict has looked at
 --verify        every verdict again, from the trials in the vault
---export KIND   the trials for other programs: csv, jsonl, xlsx, or a results file of tau2's own
+--export KIND   the trials for other programs: csv, jsonl, xlsx, a results file of tau2's own or of NeMo's
 """
 
 import sys

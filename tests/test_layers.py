@@ -48,7 +48,7 @@ LAYERS = (
     {"ray_executor"},  # L5, where the workers are elsewhere
     {"bench"},  # L6
     {"runner"},  # L6, which has one
-    {"checkup", "comparable", "contest", "screen", "tables", "tau2_results"},  # L7, for whoever runs trials
+    {"checkup", "comparable", "contest", "nemo_results", "screen", "tables", "tau2_results"},  # L7, for commands
     {"scorecard"},  # L7, for benchmark and matrix
     {"audit", "confirm", "matrix", "overview", "planning", "transcript"},  # L7, for gate, report and benchmark
     {"conversations", "costs", "exports", "plots", "task_map", "terminal"},  # L7, what a person looks at
