@@ -12,7 +12,7 @@ from typing import Any
 from autoharness import evaluator, templates
 from autoharness.budget import RunBudget
 from autoharness.callbacks import Callback, Told
-from autoharness.config import HARNESS, Experiment
+from autoharness.config import BENCHMARK, HARNESS, Experiment
 from autoharness.endpoints import check_keys
 from autoharness.environment import environment
 from autoharness.errors import RunLimitReached, UserError
@@ -147,7 +147,7 @@ class Bench:
         for outcome in outcomes.all:
             told.ended(outcome)
         interrupted = False
-        missing = outcomes.missing if enough else longest_first(outcomes.missing, self.store, self.experiment.domain)
+        missing = outcomes.missing if enough else longest_first(outcomes.missing, self.store, self.experiment)
         never_named = self.measure.held_out
         live = Live(self._folder, self._progress, self._headline(), never_named, at_most=enough is not None)
         try:
@@ -280,8 +280,7 @@ def last_statuses(store: Store, experiment: Experiment) -> dict[str, set[str]]:
     """For each task of the domain that the agent was ever run on: the statuses of its trials in its newest run."""
     newest: dict[str, set[str]] = {}
     for run in store.runs():
-        settings = run["experiment"]
-        if settings["domain"] == experiment.domain and settings.get("agent", HARNESS) == experiment.agent:
+        if _same_tasks(run, experiment) and run["experiment"].get("agent", HARNESS) == experiment.agent:
             statuses: dict[str, set[str]] = {}
             for outcome in run["outcomes"]:
                 if outcome.get("agent", run["agent"]) == run["agent"]:  # a gate runs the incumbent beside it
@@ -290,14 +289,21 @@ def last_statuses(store: Store, experiment: Experiment) -> dict[str, set[str]]:
     return newest
 
 
-def longest_first(trials: list[Trial], store: Store, domain: str) -> list[Trial]:
+def _same_tasks(run: Json, experiment: Experiment) -> bool:
+    settings = run["experiment"]
+    return bool(
+        settings["domain"] == experiment.domain and settings.get("benchmark", BENCHMARK) == experiment.benchmark
+    )
+
+
+def longest_first(trials: list[Trial], store: Store, experiment: Experiment) -> list[Trial]:
     """Those whose task took the most LLM calls before; what was never run may be the longest.
 
     Or a long conversation that is begun last would have the whole run wait for it.
     """
     calls: dict[str, float] = {}
     for run in store.runs(newest=_RUNS_LOOKED_AT):
-        if run["experiment"]["domain"] == domain:
+        if _same_tasks(run, experiment):
             calls |= {one["task"]: one["llm_calls"] for one in run["outcomes"] if "llm_calls" in one}
     return sorted(trials, key=lambda trial: -calls.get(trial.task_id, math.inf))
 

@@ -18,12 +18,12 @@ from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
 from autoharness.ledger import Ledger
 from autoharness.matrix import Cell
 from autoharness.measure import Measure
-from autoharness.own_benchmark import Check, Result, Simulation
 from autoharness.results import EVALUATED, PLAINLY, VERIFIED, Outcome, Status, Trial, rewards_by_task
 from autoharness.runner import BenchmarkRunner, TauBenchRunner
 from autoharness.scorecard import Scorecard
 from autoharness.scrub import one_line
 from autoharness.settings import read_value
+from autoharness.simulation import Check, Result, Simulation
 from autoharness.store import Store, default_vault
 from autoharness.tasks import Step
 from autoharness.terminal import dashboard

@@ -15,6 +15,7 @@ from autoharness.errors import UserError
 _PATH = "/chat/completions"
 _NO_KEY = "none"
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+_AWS_KEY = re.compile(r"A[A-Z]{3}[A-Z0-9]{16}")
 _USUAL_PORTS = {"http": 80, "https": 443}
 
 
@@ -72,4 +73,4 @@ def base_url(text: str) -> str:
 
 def is_variable(text: str) -> bool:
     """Whether it can be the name of a variable: whoever puts the key itself there is told so."""
-    return bool(_VARIABLE.fullmatch(text))
+    return bool(_VARIABLE.fullmatch(text)) and not _AWS_KEY.fullmatch(text)

@@ -33,6 +33,7 @@ from autoharness.store import default_vault
 LLM_CACHE = "llm-cache"
 """The folder in the vault."""
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
+_IN_WORKER = "AUTOHARNESS_IN_WORKER"
 _MOST_TRIES = 3
 _NURSERY = Path(__file__).resolve().with_name("nursery.py")
 _LONGEST_SILENCE_S = 60.0
@@ -78,13 +79,16 @@ class _Nursery:
     """The process that forks workers, as the door sees it."""
 
     def __init__(self, experiment: Experiment, log: Path) -> None:
+        """Raises UserError in a worker: code of one's own there would start workers that start workers."""
+        if os.environ.get(_IN_WORKER):
+            raise UserError("a simulation cannot run a benchmark: splits() and simulate() are called in its workers")
         self.log = log
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, log.open("wb") as output:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", str(_NURSERY), str(theirs.fileno()), START_METHOD],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, **data.environment(), "PYTHONPATH": python_path()},
+                env={**os.environ, **data.environment(), "PYTHONPATH": python_path(), _IN_WORKER: "yes"},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -6,140 +6,31 @@ it always is, in a host of its own; the class talks to it through a `Simulation`
 
 import hashlib
 import importlib.metadata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from autoharness import overheard, own_class
-from autoharness.config import BENCHMARKS, Experiment
+from autoharness import own_class, strict_json
+from autoharness.config import BENCHMARK, BENCHMARKS, Experiment
 from autoharness.errors import AutoHarnessError, EvaluationError, SimulationError, UserError
 from autoharness.results import FINISHED
+from autoharness.scrub import one_line, scrubbed
+from autoharness.simulation import Check, Ended, Result, Simulation, sendable
 from autoharness.tasks import DomainFacts, Script, Step
 from autoharness.tau import Limits
 from autoharness.tau2_llm import AgentLink, Complete
 
+_OURS = "autoharness.runner"
 _NEEDED = ("splits", "simulate")
+_LONGEST_CHECK_CHARS = 4000
 
 Json = dict[str, Any]
 
-Tool = Callable[..., Any]
-"""What a tool call does: takes the call's arguments, returns what the agent is told."""
 
-
-@dataclass(frozen=True)
-class Check:
-    """Something that a reward rests on. Traces and the report show it beside the conversation."""
-
-    what: str
-    met: bool
-    why: str = ""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a simulation came to."""
-
-    reward: float
-    """In [0, 1]; 1 is passed."""
-    checks: Sequence[Check] = ()
-
-
-class _Ended(Exception):
-    """A limit of the experiment ends the conversation."""
-
-
-class Simulation:
-    """One trial of one task: its conversation with the agent, and the other LLMs that it may ask."""
-
-    def __init__(
-        self,
-        runner: "Runner",
-        task_id: str,
-        seed: int,
-        limits: Limits,
-        link: AgentLink,
-        complete: Complete,
-        user_args: Json,
-    ) -> None:
-        self.task_id = task_id
-        self.seed = seed
-        """Of this trial: whatever is drawn by chance is to be drawn from it."""
-        self.messages: list[Json] = []
-        """The conversation so far, as traces have it: role, content, tool_calls."""
-        self.ended: Exception | None = None
-        """A failure or a limit: nothing that the benchmark returns counts any more."""
-        self._runner = runner
-        self._limits = limits
-        self._link = link
-        self._complete = complete
-        self._user_args = user_args
-        self._errors = 0
-
-    def ask(self, text: str, tools: Mapping[str, Tool] | None = None) -> str:
-        """Say something to the agent, run the tools that it calls, and return what it answers in the end.
-
-        A tool that raises an exception, or is not there, tells the agent so. `max_steps` messages and `max_errors`
-        such failures end the simulation, with reward 0. Nothing bounds how long a tool takes: what an agent writes
-        into its arguments is meant to break it.
-        """
-        with self._noting_its_end():
-            if not self.messages:
-                self._link.start(list(self._runner.tools), self._runner.policy, {"seed": self.seed}, [])
-            message: Json = {"role": "user", "content": text, "tool_calls": None}
-            self._keep(message)
-            while True:
-                reply = self._link.next(message)
-                calls = [{**call, "requestor": "assistant"} for call in reply["tool_calls"]]
-                said = {"role": "assistant", "content": reply["content"], "tool_calls": calls or None}
-                self._keep({**said, "cost": reply["cost_usd"]})
-                if not calls:
-                    return str(reply["content"])
-                results = [self._call(call, tools or {}) for call in calls]
-                message = results[0] if len(results) == 1 else {"role": "tool", "tool_messages": results}
-
-    def complete(self, role: str, messages: list[Json], **arguments: Any) -> str:
-        """What the LLM of "user" or "judge" says to these messages of a chat completion; metered and retried."""
-        given = {**(self._user_args if role == "user" else {}), **arguments}
-        with self._noting_its_end():
-            answer = self._complete(role, {"messages": messages, **given})
-        return str(answer["choices"][0]["message"].get("content") or "")
-
-    @contextmanager
-    def _noting_its_end(self) -> Iterator[None]:
-        """What ended it stands, whatever the benchmark makes of the exception."""
-        if self.ended:
-            raise self.ended
-        try:
-            yield
-        except (AutoHarnessError, _Ended) as end:
-            self.ended = end
-            raise
-
-    def _call(self, call: Json, tools: Mapping[str, Tool]) -> Json:
-        name, failed = call["name"], True
-        if name not in tools:
-            content = f"Error: there is no tool {name!r}"
-        else:
-            try:
-                content, failed = str(tools[name](**call["arguments"])), False
-            except AutoHarnessError:
-                raise
-            except Exception as error:
-                content = f"Error: {error}"
-        message = {"role": "tool", "id": call["id"], "content": content, "error": failed, "requestor": "assistant"}
-        self._keep(message)
-        self._errors += failed
-        if self._errors >= self._limits.max_errors:
-            raise _Ended("too_many_errors")
-        return message
-
-    def _keep(self, message: Json) -> None:
-        overheard.say(len(self.messages), message)
-        self.messages.append(message)
-        if len(self.messages) > self._limits.max_steps:
-            raise _Ended("max_steps")
+class _Wrong(Exception):
+    """What a class says of itself makes no sense."""
 
 
 class Runner(Protocol):
@@ -179,6 +70,8 @@ class OwnBenchmark:
             if getattr(getattr(cls, hook), "__isabstractmethod__", False):
                 raise UserError(f"benchmark: {self._name} defines no {hook}(): see docs/your-benchmark.md")
         self._code = own_class.files_of(cls)
+        with self._as_mistake("a class attribute"):
+            self._data = _paths(cls.data)
         self._runner: Runner = cls.of(experiment)
         self._about = cls.__doc__ or ""
 
@@ -193,23 +86,25 @@ class OwnBenchmark:
     def facts(self, domain: str) -> DomainFacts:
         """Raises UserError where what the class says of itself makes no sense."""
         with self._as_mistake("splits()"):
-            splits = {str(name): [str(one) for one in ids] for name, ids in self._runner.splits().items()}
-        self._check_splits(splits)
-        return DomainFacts(
-            domain=domain,
-            flavour=self._name.partition(":")[0],
-            version=self._runner.version,
-            data_files={name: _sha256(path) for name, path in self._files()},
-            splits=splits,
-            policy=self._runner.policy,
-            tools=[dict(tool) for tool in self._runner.tools],
-            about=self._about,
-        )
+            splits = {name: _ids(name, ids) for name, ids in self._runner.splits().items()}
+            _check_splits(splits)
+        with self._as_mistake("a class attribute"):
+            _check_texts(self._runner)
+            return DomainFacts(
+                domain=domain,
+                flavour=self._name.partition(":")[0],
+                version=self._runner.version,
+                data_files={name: _sha256(path) for name, path in self._files()},
+                splits=splits,
+                policy=self._runner.policy,
+                tools=[dict(tool) for tool in self._runner.tools],
+                about=sendable(self._about),
+            )
 
     @property
     def folders(self) -> list[str]:
         """What no agent is to read: its code and its data."""
-        return [str(path.absolute()) for path in [*self._code, *map(Path, self._runner.data)]]
+        return [str(path.absolute()) for path in [*self._code, *self._data]]
 
     def material(self, domain: str) -> Json:
         """What an edit must not give away; see `Secrets.of`."""
@@ -232,10 +127,11 @@ class OwnBenchmark:
     ) -> Conversation:
         """Run one simulation to its end. Raises SimulationError."""
         assert link, "controls are tau2's own"
-        simulation = Simulation(self._runner, task_id, seed, limits, link, complete, user_args)
+        policy, tools = self._runner.policy, self._runner.tools
+        simulation = Simulation(task_id, seed, policy, tools, limits, link, complete, user_args)
         try:
             result = self._result(simulation)
-        except _Ended as end:
+        except Ended as end:
             return Conversation(simulation.messages, str(end), Result(0.0))
         except SimulationError as error:
             error.messages = tuple(simulation.messages)
@@ -246,7 +142,7 @@ class OwnBenchmark:
         """Raises what ended the simulation, EvaluationError where the benchmark itself went wrong."""
         try:
             result = _sound(self._runner.simulate(simulation))
-        except Exception as error:
+        except own_class.STOPS as error:
             if simulation.ended:
                 raise simulation.ended from None
             raise EvaluationError(f"{self._name} raised {own_class.in_short(error)}") from error
@@ -268,26 +164,14 @@ class OwnBenchmark:
             steps = tuple(self._runner.reference(task_id))
         return Script(domain, task_id, self._runner.policy, "", steps, ())
 
-    def _check_splits(self, splits: Mapping[str, list[str]]) -> None:
-        for name in ("train", "test"):
-            if not splits.get(name):
-                raise UserError(f"benchmark: splits() of {self._name} gives no {name} tasks")
-        for name, ids in splits.items():
-            if len(set(ids)) < len(ids):
-                raise UserError(f"benchmark: splits() of {self._name} has a task of {name} twice")
-        if both := set(splits["train"]) & set(splits["test"]):
-            raise UserError(f"benchmark: test and train have {min(both)!r} in common in splits() of {self._name}")
-        if not isinstance(self._runner.policy, str) or not isinstance(self._runner.version, str):
-            raise UserError(f"benchmark: policy and version of {self._name} must be texts")
-
     def _files(self) -> Iterator[tuple[str, Path]]:
         """All that decides what a reward is, with a name for each."""
         for path in self._code:
             inside = sorted(path.rglob("*.py")) if path.is_dir() else [path]
             yield from ((f"code/{one.relative_to(path.parent)}", one) for one in inside)
-        for path in map(Path, self._runner.data):
+        for path in self._data:
             inside = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
-            yield from ((f"data/{one.relative_to(path.parent)}", one) for one in inside)
+            yield from ((f"data/{one}", one) for one in inside)
 
     @contextmanager
     def _as_mistake(self, what: str) -> Iterator[None]:
@@ -296,7 +180,9 @@ class OwnBenchmark:
             yield
         except AutoHarnessError:
             raise
-        except Exception as error:
+        except _Wrong as wrong:
+            raise UserError(f"benchmark: {what} of {self._name}: {one_line(str(wrong))}") from None
+        except own_class.STOPS as error:
             raise UserError(f"benchmark: {what} of {self._name} raised {own_class.in_short(error)}") from error
 
 
@@ -306,7 +192,54 @@ def _load(name: str) -> Any:
     cls = own_class.load("benchmark", points[0] if points else name)
     if not all(hasattr(cls, method) for method in ("of", *_NEEDED)):
         raise UserError(f"benchmark: {name} is no subclass of BenchmarkRunner")
+    if _OURS in (cls.splits.__module__, cls.simulate.__module__) and not _is_missing(cls.splits, cls.simulate):
+        raise UserError(f"benchmark: {name} runs tau2's tasks: set benchmark: {BENCHMARK}")
+    if own_class.is_loose(cls):
+        raise UserError(
+            f"benchmark: {name} is one installed file: put it into the checkout's root, or into a package"
+        )
     return cls
+
+
+def _is_missing(*hooks: Any) -> bool:
+    return any(getattr(hook, "__isabstractmethod__", False) for hook in hooks)
+
+
+def _paths(data: Any) -> list[Path]:
+    if not isinstance(data, list | tuple) or not all(isinstance(one, str | Path) for one in data):
+        raise _Wrong(f"data is a list of paths, not {data!r:.80}")
+    return [Path(one) for one in data]
+
+
+def _ids(split: Any, ids: Any) -> list[str]:
+    if not isinstance(split, str) or isinstance(ids, str | bytes):
+        raise _Wrong(f"each split is a name with a list of task ids, not {split!r:.40}: {ids!r:.40}")
+    found = list(ids)
+    for one in found:
+        if not isinstance(one, str) or not one.isprintable() or one != one.strip() or not one:
+            raise _Wrong(f"a task id is a text that can be printed, not {one!r:.40}")
+    return found
+
+
+def _check_splits(splits: Mapping[str, list[str]]) -> None:
+    for name in ("train", "test"):
+        if not splits.get(name):
+            raise _Wrong(f"there are no {name} tasks")
+    for name, ids in splits.items():
+        if len(set(ids)) < len(ids):
+            raise _Wrong(f"a task of {name} is in it twice")
+    if both := set(splits["train"]) & set(splits["test"]):
+        raise _Wrong(f"test and train have {min(both)!r} in common")
+
+
+def _check_texts(runner: Runner) -> None:
+    """Raises what other processes would raise later, where nobody sees whose mistake it is."""
+    if not isinstance(runner.policy, str) or not isinstance(runner.version, str):
+        raise _Wrong("policy and version are texts")
+    for tool in runner.tools:
+        if not isinstance(tool, dict) or not isinstance(tool.get("function", {}).get("name"), str):
+            raise _Wrong(f"a tool is such as {{'type': 'function', 'function': {{'name': ...}}}}, not {tool!r:.60}")
+    strict_json.dumps({"policy": runner.policy, "tools": list(runner.tools)})
 
 
 def _sha256(path: Path) -> str:
@@ -323,5 +256,9 @@ def _sound(result: Any) -> Result:
     reward = float(result.reward)
     if not 0 <= reward <= 1:
         raise ValueError(f"simulate() gave reward {reward}: it lies in [0, 1]")
-    checks = [Check(str(one.what), bool(one.met), str(one.why)) for one in result.checks]
+    checks = [Check(_short(one.what), bool(one.met), _short(one.why)) for one in result.checks]
     return Result(reward, checks)
+
+
+def _short(text: Any) -> str:
+    return sendable(scrubbed(str(text)[:_LONGEST_CHECK_CHARS]))

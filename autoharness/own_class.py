@@ -17,8 +17,12 @@ from typing import Any
 
 from autoharness.config import AGENT_FILE
 from autoharness.errors import UserError
+from autoharness.scrub import scrubbed
 
 _DOOR = "benchmark"
+_FROM_ROOT = "autoharness_own_"
+STOPS = (Exception, SystemExit, KeyboardInterrupt)
+"""What code of one's own may raise: a command-line library that it uses ends the process on bad input."""
 
 
 class _Source(SourceFileLoader):
@@ -50,9 +54,18 @@ def files_of(cls: Any) -> list[Path]:
     return [path.parent if path.name == "__init__.py" else path] if path else []
 
 
+def is_loose(cls: Any) -> bool:
+    """Whether it comes from one installed file. What lies beside that belongs to others, and nobody could say what of
+    it a score depends on."""
+    return not cls.__module__.startswith(_FROM_ROOT) and any(path.is_file() for path in files_of(cls))
+
+
 def in_short(error: BaseException) -> str:
-    """In one line."""
-    said = " ".join(str(error).split())
+    """In one line, without keys: a client's error may have one in it."""
+    try:
+        said = " ".join(scrubbed(str(error)).split())
+    except Exception:  # whatever it is, it has no words
+        said = "(it cannot be printed)"
     return f"{type(error).__name__}: {said:.300}"
 
 
@@ -69,7 +82,7 @@ def _from_root(name: str, file: Path) -> ModuleType:
     door = Path(f"{_DOOR}.py")
     if _DOOR not in sys.modules and door.exists():
         _executed(_DOOR, door)  # what is promised to be imported from it
-    return _executed(f"autoharness_own_{name}", file)
+    return _executed(f"{_FROM_ROOT}{name}", file)
 
 
 def _executed(known: str, file: Path) -> ModuleType:
@@ -89,5 +102,5 @@ def _imported(setting: str, name: str, load_module: Callable[[], ModuleType]) ->
             where = "neither here nor among the installed ones"
             raise UserError(f"{setting}: there is no module {name}: {where}") from error
         raise UserError(f"{setting}: {name} cannot be imported: {error}") from error
-    except (Exception, SystemExit) as error:
+    except STOPS as error:
         raise UserError(f"{setting}: {name} cannot be imported: {in_short(error)}") from error

@@ -57,7 +57,7 @@ def _blamed(method: Callable[..., Any], spec: str, checked: bool) -> Callable[..
                 message.validate()
         except AutoHarnessError:
             raise
-        except Exception as error:
+        except own_class.STOPS as error:
             raise UserSimulatorError(f"{spec} raised {own_class.in_short(error)}") from error
         return result
 

@@ -58,7 +58,7 @@ class Progress:
 
     @property
     def facts(self) -> str:
-        """Such as `passed 7, failed 4, errors 1, $0.1234 (agent $0.1000, user $0.0234)`."""
+        """Such as `passed 7, failed 4, errors 1, $0.1234 (agent $0.1000, user $0.0234)`; of one role no more."""
         counts = [
             f"{name} {self._counts[name]}" for name in ("passed", "failed", _HELD_OUT, "errors") if self._counts[name]
         ]
@@ -66,7 +66,8 @@ class Progress:
             f"{role} {dollars(used)}" for role, used in self._used.items() if used.cost_usd or used.uncosted_calls
         ]
         cost = dollars(sum(self._used.values(), Usage()))
-        return ", ".join([*counts, f"{cost} ({', '.join(roles)})" if roles else cost])
+        several = len(roles) > 1 and any(used.cost_usd for used in self._used.values())
+        return ", ".join([*counts, f"{cost} ({', '.join(roles)})" if several else cost])
 
     @property
     def done(self) -> int:

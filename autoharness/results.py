@@ -133,7 +133,9 @@ def usage_by_role(outcomes: Iterable[Outcome]) -> dict[str, Usage]:
 
 
 def dollars(usage: Usage) -> str:
-    """Such as "$0.1234", or "$0.1234 + 3 calls of unknown price"."""
+    """Such as "$0.1234", or "$0.1234 + 3 calls of unknown price", or "price unknown"."""
+    if usage.uncosted_calls and not usage.cost_usd:
+        return "price unknown"
     unknown = f" + {usage.uncosted_calls} calls of unknown price" if usage.uncosted_calls else ""
     return f"${usage.cost_usd:.4f}{unknown}"
 

@@ -21,10 +21,10 @@ from autoharness.errors import UserError
 from autoharness.executor import LocalExecutor
 from autoharness.ledger import Ledger
 from autoharness.measure import Measure
-from autoharness.own_benchmark import Result, Simulation
 from autoharness.progress import Progress
 from autoharness.results import Outcome, mean, rewards_by_task
 from autoharness.settings import from_settings
+from autoharness.simulation import Result, Simulation
 from autoharness.store import Store, default_vault, read_agent, remove_tree
 from autoharness.tasks import Step
 

@@ -271,6 +271,8 @@ def _checked(name: str, value: Any, source: str) -> Any:
     kinds = _kinds(name)
     if type(value) is int and float in kinds:
         value = float(value) if abs(value) < _LARGEST else math.inf
+    if isinstance(value, dict) and dict in kinds and not _is_plain(value):
+        raise UserError(f"{place(source)}{name}: names must be texts, and values what JSON has, not {value!r:.80}")
     if type(value) not in kinds or not _is_plain(value):
         wanted = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in kinds)
         raise UserError(f"{place(source)}{name} must be {wanted}, not {value!r:.80}")

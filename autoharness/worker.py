@@ -406,7 +406,7 @@ class Worker:
         except UserError as error:
             self._channel.send({"user_error": str(error)})
             return
-        except Exception:  # a bug of ours: it must not score, and must not be lost
+        except BaseException:  # a bug of ours, or code that ends its thread: it must not score, and must not be lost
             traceback.print_exc()
             outcome = Outcome(
                 trial, Status.SETUP_ERROR, None, f"bug in auto-harness: {traceback.format_exc(limit=-1)}"

@@ -90,7 +90,7 @@ def test_the_same_command_again_runs_nothing(checkout: Path, serve: Callable[...
     command = ["--domain", "mock", "--agent-model", "openai/solver", "--num-tasks", "2"]
     first = benchmark(*command)
     asked = len(server.requests)
-    role = r"{} (\d+) calls, \d+ tokens, \$0\.0000 \+ \1 calls of unknown price"
+    role = r"{} \d+ calls, \d+ tokens, price unknown"
     assert re.search(rf"^usage: {role.format('agent')}; {role.replace('1', '2').format('user')}$", first.stdout, re.M)
     again = benchmark(*command)
     assert asked == len(server.requests) > 0

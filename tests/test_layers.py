@@ -39,7 +39,8 @@ LAYERS = (
     {"providers"},  # L2, for the gateway
     {"tau2_flavours", "tau2_llm"},  # L2, for tau
     {"gateway", "host", "tau"},  # L2
-    {"offline", "own_benchmark", "replay", "seeds"},  # L3
+    {"offline", "replay", "seeds", "simulation"},  # L3
+    {"own_benchmark"},  # L3, which runs simulations
     {"benchmarks"},  # L3, whichever it is
     {"hosts"},  # L4, for the worker
     {"worker"},  # L4

@@ -83,7 +83,7 @@ def run(own: Callable[..., OwnBenchmark], tmp_path: Path, monkeypatch: pytest.Mo
         server = LLMServer(reply if callable(reply) else lambda request: reply).__enter__()
         opened.append(server)
         monkeypatch.setenv("OPENAI_API_BASE", server.url)
-        monkeypatch.setenv("OPENAI_API_KEY", "the-key")
+        monkeypatch.setenv("OPENAI_API_KEY", "the-key-of-this-test")
         benchmark = own(source)
         experiment = Experiment(
             **{"agent_model": "openai/m", "domain": "Sums", "llm_retries": 0, "simulation_retries": 0} | settings
@@ -298,7 +298,75 @@ def test_the_agent_cannot_read_the_benchmark(run: Any, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("place", ["a + b", "right = said"], ids=["tool", "simulate"])
+def test_code_that_ends_its_process_does_not_hang_the_run(run: Any, place: str) -> None:
+    """As command-line libraries do on bad input, which the agent may have written."""
+    ending = SUMS.replace(place, f"exit('bad input') or {place}" if place == "a + b" else f"exit('no'); {place}")
+    outcome = run(_calling(tool_call("add", {"a": 1, "b": 2})), source=ending)
+    if place == "a + b":
+        assert outcome.status == Status.FAILED and outcome.messages[2]["content"] == "Error: bad input"
+    else:
+        assert outcome.status == Status.ENVIRONMENT_ERROR and "SystemExit: no" in outcome.detail
+
+
+def test_no_key_is_in_what_a_benchmark_raises(run: Any) -> None:
+    key = "__import__('os').environ['OPENAI_API_KEY']"
+    leaking = SUMS.replace("right = said", f"raise ValueError('wrong key: ' + {key}); right = said")
+    assert run(assistant("3"), source=leaking).detail.endswith("wrong key: ($OPENAI_API_KEY)")
+    outcome = run(_calling(tool_call("add", {"a": 1, "b": 2})), source=SUMS.replace("a + b", f"open({key})"))
+    assert "the-key" not in str(outcome.messages) and "($OPENAI_API_KEY)" in str(outcome.messages)
+
+
+def test_what_cannot_be_sent_is_not_taken_for_the_agents_failure(run: Any) -> None:
+    outcome = run(assistant("3"), source=SUMS.replace('f"1 + {simulation.task_id}?"', "None"))
+    assert outcome.status == Status.ENVIRONMENT_ERROR and "the agent is told a text, not NoneType" in outcome.detail
+    odd = SUMS.replace("a + b", r"'\ud800' * 300000").replace('f"said {said}"', r"'\udfff' * 10000")
+    called = tool_call("add", {"a": 1, "b": 2})
+
+    def reply(request: Any) -> Any:
+        return assistant("hm") if request["messages"][-1]["role"] == "tool" else assistant(None, [called])
+
+    outcome = run(reply, source=odd)
+    content = outcome.messages[2]["content"]
+    assert outcome.status == Status.FAILED
+    assert content.startswith("???") and content.endswith("(100000 more characters)")
+    assert outcome.reward_info["checks"][0]["why"] == "?" * 4000
+    json.dumps(outcome.to_json(), ensure_ascii=False).encode()
+
+
 # -- what stands in the configuration --
+
+
+def test_tau2s_own_runner_is_no_benchmark_of_ones_own(own: Any) -> None:
+    """Its splits() would start workers, which would start workers."""
+    with pytest.raises(UserError, match="runs tau2's tasks: set benchmark: tau-bench"):
+        own("from benchmark import TauBenchRunner\n\nclass Sums(TauBenchRunner):\n    pass\n")
+
+
+def test_a_class_that_runs_itself_is_stopped(tmp_path: Path) -> None:
+    checkout = Checkout.make(tmp_path, "benchmark: sums:Sums\nagent_model: offline/clerk\n")
+    itself = SUMS.replace('return {"train"', 'self.measure(); return {"train"')
+    (checkout.root / "sums.py").write_text(itself)
+    done = checkout.run("benchmark.py")
+    assert done.returncode == 3 and "a simulation cannot run a benchmark" in done.stderr
+
+
+def test_one_installed_file_is_refused(own: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bytecode and whatever it imports beside it would be open to the agent, and no part of the key."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sums_alone.py").write_text(SUMS)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    with pytest.raises(UserError, match="is one installed file"):
+        OwnBenchmark(from_settings({"benchmark": "sums_alone:Sums"}))
+
+
+def test_each_file_of_its_data_counts(own: Any, tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "tasks.json").write_text(folder)
+    paths = 'data = ("one/tasks.json", "two/tasks.json")'
+    facts = own(SUMS.replace('policy = "Add."', f'policy = "Add."\n    {paths}')).facts("Sums")
+    assert {"data/one/tasks.json", "data/two/tasks.json"} < set(facts.data_files)
 
 
 @pytest.mark.parametrize(
@@ -325,16 +393,31 @@ def test_a_class_that_cannot_be_used_is_one_clear_line(own: Any, source: str, na
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('"test": ["3"]', '"valid": ["3"]', "gives no test tasks"),
+        ('"test": ["3"]', '"valid": ["3"]', "there are no test tasks"),
         ('{"train": ["1", "2"], "test": ["3"]}', "[]", "splits() of sums_"),
         ('"test": ["3"]', '"test": ["2"]', "test and train have"),
         ('"test": ["3"]', '"test": ["3", "3"]', "twice"),
-        ('policy = "Add."', "policy = 3", "must be texts"),
+        ('policy = "Add."', "policy = 3", "policy and version are texts"),
         ('policy = "Add."', 'data = ("nowhere.db",)\n    policy = "Add."', "nowhere.db"),
+        (
+            'policy = "Add."',
+            'data = "numbers.json"\n    policy = "Add."',
+            "data is a list of paths, not 'numbers.json'",
+        ),
+        ('"test": ["3"]', '"test": [3]', "a task id is a text that can be printed, not 3"),
+        ('"test": ["3"]', r'"test": ["3\nval_score: 1.0"]', "a task id is a text that can be printed"),
+        ('"test": ["3"]', '"test": "3"', "each split is a name with a list of task ids"),
+        ("tools = (", 'tools = ("add",); other = (', "a tool is "),
+        ('policy = "Add."', r'policy = "\ud800"', "surrogates not allowed"),
+        ('return {"train"', 'exit(1); return {"train"', "raised SystemExit: 1"),
     ],
-    ids=["no-test", "no-mapping", "overlap", "twice", "policy", "no-data"],
+    ids=[
+        *("no-test", "no-mapping", "overlap", "twice", "policy", "no-data", "one-path", "number", "lines", "text"),
+        *("tools", "half-a-character", "exit"),
+    ],
 )
 def test_what_a_class_says_of_itself_is_checked(own: Any, old: str, new: str, says: str) -> None:
+    assert old in SUMS
     with pytest.raises(UserError) as error:
         own(SUMS.replace(old, new)).facts("Sums")
     assert says in str(error.value) and "\n" not in str(error.value)

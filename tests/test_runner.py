@@ -168,4 +168,4 @@ def test_what_took_the_most_llm_calls_is_begun_first(tmp_path: Path) -> None:
         write_json(store.new_run() / f"run-{number:03}.json", run)
     write_json(store.new_run() / "run-001.json", {"experiment": {"domain": "retail"}, "outcomes": [{"task": "a"}]})
     trials = [Trial(task, number, 1) for number in range(2) for task in "abcd"]
-    assert "".join(trial.task_id for trial in longest_first(trials, store, "mock")) == "ddbbccaa"
+    assert "".join(trial.task_id for trial in longest_first(trials, store, Experiment(domain="mock"))) == "ddbbccaa"
