@@ -14,7 +14,7 @@ from autoharness.budget import RunBudget
 from autoharness.callbacks import Callback, Told
 from autoharness.config import BENCHMARK, HARNESS, Experiment
 from autoharness.endpoints import check_keys
-from autoharness.environment import environment
+from autoharness.environment import environment, system
 from autoharness.errors import RunLimitReached, UserError
 from autoharness.executor import LocalExecutor
 from autoharness.ledger import Ledger
@@ -259,6 +259,7 @@ class Bench:
             "agent": self.agent,
             self.measure.kind: self.measure.benchmark,
             "python": platform.python_version(),
+            "system": system(),
             "packages": _versions(),
             "git_commit": _git_commit(),
             "outcomes": [

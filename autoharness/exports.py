@@ -1,10 +1,10 @@
 """`python report.py --export KIND`: the trials of the newest measure, for other programs.
 
-    csv      one line for each simulation
-    jsonl    one line for each simulation, with everything: key, outcome, conversation
-    xlsx     a ranking of the kept versions, the simulations, and every turn
-    tau2     a results file of tau2's own, of one version
-    nemo     a results.yml of NVIDIA's NeMo Evaluator, of one version: means alone
+    csv          one line for each simulation
+    jsonl        one line for each simulation, with everything: key, outcome, conversation
+    xlsx         a ranking of the kept versions, the simulations, and every turn
+    tau2         a results file of tau2's own, of one version
+    results.yml  as NVIDIA's NeMo Evaluator writes it, of one version: means alone
 
 Train tasks alone, and of held-out splits what every report shows: means and counts. With --reveal-held-out a file
 has held-out tasks too. That is counted before anything is written, so that every later verdict and headline says so,
@@ -34,7 +34,7 @@ from autoharness.tables import Json, Row, Simulation, check_openpyxl, write_csv,
 from autoharness.tau2_results import chosen, results_of
 from autoharness.trials import Kept, Trials, train_tasks
 
-TAU2, NEMO = "tau2", "nemo"
+TAU2, NEMO = "tau2", "results.yml"
 NAMES = {
     TAU2: "results.tau2.json",
     NEMO: "results.yml",
@@ -59,7 +59,7 @@ class Wanted:
 def export(wanted: Wanted, store: Store) -> int:
     """Writes the file and says where. Raises UserError."""
     if wanted.kind == NEMO and wanted.reveal:
-        raise UserError("--export nemo holds means alone: --reveal-held-out has nothing to show there")
+        raise UserError("--export results.yml holds means alone: --reveal-held-out has nothing to show there")
     path = place_of(wanted.output, NAMES[wanted.kind], store, wanted.reveal)
     overview = Overview.of(store)
     ledger = overview.ledger

@@ -1,4 +1,4 @@
-"""`report.py --export nemo`: a `results.yml` as NVIDIA's NeMo Evaluator writes it, of one version of the agent.
+"""`report.py --export results.yml`: as NVIDIA's NeMo Evaluator writes it, of one version of the agent.
 
     results: tasks: tau2_bench_DOMAIN        the held-out split: the version's score
                     tau2_bench_DOMAIN_train  its train tasks, where it was run on all: fewer are no fair sample

@@ -42,4 +42,6 @@ def test_it_lies_beside_every_run(prepared: Checkout) -> None:
     runs = {path.parent for path in prepared.vault.glob("runs/*/run-001.json")}
     assert runs
     for run in runs:
-        assert json.loads((run / "environment.json").read_text())["packages"]["litellm"]
+        beside = json.loads((run / "environment.json").read_text())
+        assert beside["packages"]["litellm"]
+        assert json.loads((run / "run-001.json").read_text())["system"] == beside["system"]

