@@ -113,7 +113,7 @@ class Tau2:
         if experiment == self._experiment:
             return self
         other = copy.copy(self)
-        for name in ("_facts", "_own_user"):
+        for name in ("_facts", "_own_user", "_policy_and_changing_tools"):  # what follows from the experiment
             other.__dict__.pop(name, None)
         other._experiment = experiment
         return other
