@@ -51,8 +51,7 @@ def install(environment_class: Any) -> None:
         finally:
             del self._recorded
 
-    @wraps(respond_in)
-    def get_response(self: Any, call: Any) -> Any:
+    def get_response(self: Any, call: Any) -> Any:  # not `wraps`: who wraps it next must not unwrap it
         response = respond_in(self, call)
         notes, recorded = _tolerated.get(), getattr(self, "_recorded", None)
         if notes is None or recorded is None:

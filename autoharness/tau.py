@@ -443,8 +443,8 @@ def _change_environments() -> None:
     from tau2.environment.environment import Environment
     from tau2.environment.tool import Tool
 
-    tool_bounds.install(Environment)
     lenient_replay.install(Environment)
+    tool_bounds.install(Environment)  # around it
     databases.install(DB, toolkit.ToolKitBase)
     toolkits.install(toolkit, Tool)
 

@@ -72,6 +72,7 @@ def tolerant(tau2: Tau2) -> Tau2:
 @pytest.fixture
 def talk(tolerant: Tau2) -> Callable[..., Conversation]:
     """A conversation in which an agent does what is wanted, and makes these calls."""
+    Tau2()  # a second one in the process changes nothing
 
     def talk(*calls: tuple[str, Json]) -> Conversation:
         return tolerant.converse("mock", TASK, 1, Limits(50, 10), _Agent(WANTED, *calls), _customer, {})
