@@ -47,8 +47,7 @@ def test_several_trials_have_their_powers_and_their_statuses() -> None:
         "  PASS  1: 1.00",
         "  FAIL  2: 0.50",
         "statuses: passed 3, agent_error 1",
-        "usage: agent 8 calls, 440 tokens, $1.0000; "
-        "judge 4 calls and 12 cached, 24 tokens, price unknown",
+        "usage: agent 8 calls, 440 tokens, $1.0000; judge 4 calls and 12 cached, 24 tokens, price unknown",
         "isolation: sandbox",
     ]
 
