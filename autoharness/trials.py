@@ -49,18 +49,23 @@ class Trials:
         """By the name of its file; None for one that cannot be read."""
 
     def of(self, ledger: Ledger) -> list[Kept]:
-        """Those of the ledger's measure, of whatever agent file and task; in the order of tasks and trials."""
+        """Those of the ledger's measure, of whatever agent file and task; by task, trial and agent file."""
         names = {path.name for path in self._folder.glob("*.json")}
         for name in names - self._known.keys():
             self._known[name] = _read(self._folder / name)
         measured = self._measured(ledger)
         mine = [kept for name in names if (kept := self._known[name]) and kept.measured == measured]
-        return sorted(mine, key=lambda one: (natural_order(one.outcome.trial.task_id), one.outcome.trial.number))
+        return sorted(mine, key=_place)
 
     def _measured(self, ledger: Ledger) -> str:
         """What the trials of this measure have in common; every row with a score names some."""
         looks = [look for row in ledger.rows if isinstance(row, Measured) for look in row.score_looks]
         return next((kept.measured for look in looks if (kept := self._known.get(f"{look.key}.json"))), "")
+
+
+def _place(kept: Kept) -> tuple[tuple[int, int, str], int, str]:
+    trial = kept.outcome.trial
+    return natural_order(trial.task_id), trial.number, trial.agent
 
 
 def train_tasks(ledger: Ledger, iterations: Iterable[Iteration]) -> list[str]:
