@@ -191,7 +191,7 @@ def _add_models(parser: Parser) -> None:
         parser.add_argument(f"--{role}-model", f"--{role}-llm", dest=f"{role}_model", metavar="MODEL", help=what)
         parser.add_argument(f"--{role}-url", metavar="URL", help="where it is asked; speaks OpenAI's protocol")
         parser.add_argument(f"--{role}-api-key-name", metavar="NAME", help="the variable with the key to that server")
-    for option in ("--agent-llm-args", "--user-llm-args"):
+    for option in ("--agent-llm-args", "--user-llm-args", "--judge-llm-args"):
         as_json = partial(read_value, source=option)
         parser.add_argument(option, type=as_json, metavar="JSON", help="such as '{\"temperature\": 0.2}'")
 
