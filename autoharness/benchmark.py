@@ -153,6 +153,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--max-steps", type=int, metavar="N", help="end a conversation after N steps")
     parser.add_argument("--agent", help="a control in the harness's place: llm_agent, llm_agent_solo, llm_agent_gt")
+    parser.add_argument("--user", metavar="MODULE:CLASS", help="a user simulator of your own (docs/tau2.md)")
     _add_models(parser)
     parser.add_argument("--reasoning-effort", metavar="EFFORT")
     parser.add_argument("--seed", type=int, metavar="N", help="root of the trial seeds")
