@@ -17,6 +17,7 @@ from autoharness.endpoints import check_keys
 from autoharness.environment import environment, system
 from autoharness.errors import RunLimitReached, UserError
 from autoharness.executor import LocalExecutor
+from autoharness.holdout import shown
 from autoharness.ledger import Ledger
 from autoharness.live import Live
 from autoharness.measure import Measure
@@ -141,7 +142,10 @@ class Bench:
         self._note_holdout({trial.task_id for trial in trials}, command, reveal)
         hidden = set() if reveal else self.measure.held_out
         known = len(outcomes.all)
-        self._progress.begin(self._headline(), len(trials), outcomes.all, hidden, at_most=enough is not None)
+        ran = dict.fromkeys(trial.task_id for trial in trials)
+        partly = shown(ran, self.measure.held_out_splits, reveal).withheld > 0
+        at_most = enough is not None
+        self._progress.begin(self._headline(), len(trials), outcomes.all, hidden, at_most, partly)
         told = Told(self._callbacks, trials)
         told.run_starts()
         for outcome in outcomes.all:
@@ -149,7 +153,7 @@ class Bench:
         interrupted = False
         missing = outcomes.missing if enough else longest_first(outcomes.missing, self.store, self.experiment)
         never_named = self.measure.held_out
-        live = Live(self._folder, self._progress, self._headline(), never_named, at_most=enough is not None)
+        live = Live(self._folder, self._progress, self._headline(), never_named, at_most=at_most)
         try:
             with live:
                 for outcome in self._executor.run(

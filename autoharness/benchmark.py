@@ -310,7 +310,7 @@ def _explain(run: Run, hidden: set[str]) -> None:
     for reason, task_ids in reasons.items():
         who = f"{len(task_ids)} simulations" if len(task_ids) > 3 or "(held out)" in reason else ", ".join(task_ids)
         print(f"[benchmark] {who}: {one_line(reason, 1000)}", file=sys.stderr)  # the agent's words may be in it
-    notes = [note for outcome in run.outcomes for note in outcome.notes]
+    notes = [note for outcome in run.outcomes if outcome.trial.task_id not in hidden for note in outcome.notes]
     same, otherwise = notes.count(VERIFIED), sum(note.startswith(PLAINLY) for note in notes)
     if same or otherwise:
         counts = f"{same} simulations {VERIFIED}, {otherwise} did not and were run on it"

@@ -26,8 +26,11 @@ _ONLY_OURS = ("user", "timeout_s", "max_simulation_cost_usd", "max_simulation_to
 """Settings that change a score, and that a published run does not have."""
 
 
-def reasons(measure: Measure, outcomes: Collection[Outcome]) -> list[str]:
-    """One for each fact; empty where nothing speaks against a comparison. `outcomes`: of the run."""
+def reasons(measure: Measure, outcomes: Collection[Outcome], scored: Collection[Outcome]) -> list[str]:
+    """One for each fact; empty where nothing speaks against a comparison. `outcomes`: of the run.
+
+    `scored`: those that its mean is over. How others ended, whether a judge was asked for them, is not told.
+    """
     experiment = measure.experiment
     if not experiment.on_tau2:
         return []
@@ -35,7 +38,7 @@ def reasons(measure: Measure, outcomes: Collection[Outcome]) -> list[str]:
         *_of_tasks(measure, outcomes),
         *_of_settings(experiment),
         *_of_data(measure),
-        *_of_run(experiment, outcomes),
+        *_of_run(experiment, scored),
     ]
 
 

@@ -1,7 +1,7 @@
 """What a run may show. Tasks of a held-out split must not teach whoever edits the agent.
 
     a whole held-out split   its mean and counts, no single results
-    a part of one            nothing but that it was run
+    a part of one            nothing but that it was run; nor anything of a split that shares a task with it
     other tasks              everything
 
 This hides; it does not lock. The trials lie in the vault, which a process of the same account can read.
@@ -36,7 +36,16 @@ def shown(rewards: Mapping[str, float | None], held_out: Collection[Collection[s
     hidden = {task_id for split in held_out for task_id in split if task_id in rewards}
     if reveal:
         return Shown(dict(rewards), dict(rewards), len(hidden), 0)
-    incomplete = {task_id for split in held_out if not set(split) <= set(rewards) for task_id in split}
+    incomplete = _incomplete([set(split) for split in held_out], set(rewards))
     single = {task_id: reward for task_id, reward in rewards.items() if task_id not in hidden}
     scored = {task_id: reward for task_id, reward in rewards.items() if task_id not in incomplete}
     return Shown(single, scored, len(hidden), len(hidden & incomplete))
+
+
+def _incomplete(held_out: list[set[str]], ran: set[str]) -> set[str]:
+    """The tasks that must not be scored. Splits that share a task stand or fall together: or two runs whose splits
+    overlap otherwise would tell by their means how a single task ended."""
+    incomplete = {task_id for split in held_out if not split <= ran for task_id in split}
+    while more := {task_id for split in held_out if split & incomplete for task_id in split} - incomplete:
+        incomplete |= more
+    return incomplete

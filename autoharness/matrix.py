@@ -83,7 +83,7 @@ def cells(
 
 def _read(file: Path) -> list[Json]:
     """The settings of each run. Raises UserError."""
-    if not file.exists():
+    if not file.is_file():
         raise UserError(f"--matrix {file}: there is no such file: lines such as agent_model: [a, b] make one")
     settings = read_file(file)
     together = settings.pop(_RUNS, [{}])

@@ -8,6 +8,7 @@ one exception: what it calls pass@2, pass@3 and so on is pass^2, pass^3, and is 
 population's, as NeMo Evaluator defines it.
 """
 
+import copy
 import math
 from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean, pstdev, stdev
@@ -63,7 +64,7 @@ def results_of(version: Version, trials: Sequence[Kept], tasks: Collection[str])
             },
         },
         "target": {"api_endpoint": {"model_id": experiment.model_of("agent"), "type": "chat"}},
-        "results": {"tasks": shown, "groups": shown},
+        "results": {"tasks": shown, "groups": copy.deepcopy(shown)},
     }
 
 

@@ -65,11 +65,12 @@ class OwnBenchmark:
     def __init__(self, experiment: Experiment) -> None:
         """Raises UserError where there is no such class."""
         self._name = experiment.benchmark
-        cls = _load(self._name)
+        spec = _spec(self._name)
+        cls = _load(self._name, spec)
         for hook in _NEEDED:
             if getattr(getattr(cls, hook), "__isabstractmethod__", False):
                 raise UserError(f"benchmark: {self._name} defines no {hook}(): see docs/your-benchmark.md")
-        self._code = own_class.files_of(cls)
+        self._code = own_class.files_of(spec, cls)
         with self._as_mistake("a class attribute"):
             self._data = _paths(cls.data)
         self._runner: Runner = cls.of(experiment)
@@ -166,9 +167,7 @@ class OwnBenchmark:
 
     def _files(self) -> Iterator[tuple[str, Path]]:
         """All that decides what a reward is, with a name for each."""
-        for path in self._code:
-            inside = sorted(path.rglob("*.py")) if path.is_dir() else [path]
-            yield from ((f"code/{one.relative_to(path.parent)}", one) for one in inside)
+        yield from ((f"code/{name}", file) for name, file in own_class.sources(self._code))
         for path in self._data:
             inside = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
             yield from ((f"data/{one}", one) for one in inside)
@@ -186,10 +185,15 @@ class OwnBenchmark:
             raise UserError(f"benchmark: {what} of {self._name} raised {own_class.in_short(error)}") from error
 
 
-def _load(name: str) -> Any:
-    """The class behind module:Class, or behind an entry point. Raises UserError."""
+def _spec(name: str) -> str:
+    """module:Class, also where `name` is that of an entry point."""
     points = [point.value for point in importlib.metadata.entry_points(group=BENCHMARKS) if point.name == name]
-    cls = own_class.load("benchmark", points[0] if points else name)
+    return points[0] if points else name
+
+
+def _load(name: str, spec: str) -> Any:
+    """Raises UserError where the class is none of a benchmark."""
+    cls = own_class.load("benchmark", spec)
     if not all(hasattr(cls, method) for method in ("of", *_NEEDED)):
         raise UserError(f"benchmark: {name} is no subclass of BenchmarkRunner")
     if _OURS in (cls.splits.__module__, cls.simulate.__module__) and not _is_missing(cls.splits, cls.simulate):

@@ -9,7 +9,7 @@ import difflib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -45,9 +45,20 @@ def load(setting: str, spec: str) -> Any:
     return cls
 
 
-def files_of(cls: Any) -> list[Path]:
-    """Where its code lies: a file, or the folder of its package; nothing where it has none."""
-    module = sys.modules[cls.__module__]
+def files_of(spec: str, cls: Any) -> list[Path]:
+    """Where its code lies: files, and folders of packages; of the module that is named, and of where it gets it."""
+    name = spec.partition(":")[0]
+    modules = [sys.modules.get(f"{_FROM_ROOT}{name}") or sys.modules[name], sys.modules[cls.__module__]]
+    return list(dict.fromkeys(path for module in modules for path in _file_or_package(module)))
+
+
+def sources(paths: Iterable[Path]) -> list[tuple[str, Path]]:
+    """All Python files there, each with a name that does not depend on where the whole lies."""
+    found = [(path, sorted(path.rglob("*.py")) if path.is_dir() else [path]) for path in paths]
+    return [(str(file.relative_to(path.parent)), file) for path, files in found for file in files]
+
+
+def _file_or_package(module: ModuleType) -> list[Path]:
     package = sys.modules.get(module.__name__.partition(".")[0])
     file = getattr(package, "__file__", None) or getattr(module, "__file__", None)
     path = Path(file) if file else None
@@ -57,7 +68,8 @@ def files_of(cls: Any) -> list[Path]:
 def is_loose(cls: Any) -> bool:
     """Whether it comes from one installed file. What lies beside that belongs to others, and nobody could say what of
     it a score depends on."""
-    return not cls.__module__.startswith(_FROM_ROOT) and any(path.is_file() for path in files_of(cls))
+    module = sys.modules[cls.__module__]
+    return not cls.__module__.startswith(_FROM_ROOT) and any(path.is_file() for path in _file_or_package(module))
 
 
 def in_short(error: BaseException) -> str:

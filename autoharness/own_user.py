@@ -4,22 +4,21 @@ What goes wrong in it is the user simulator's failure, never the agent's. Where 
 """
 
 import hashlib
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 from autoharness import own_class
 from autoharness.errors import AutoHarnessError, UserError, UserSimulatorError
+from autoharness.results import digest
 
 _METHODS = ("get_init_state", "generate_next_message", "set_seed", "stop")
 
 
 @dataclass(frozen=True)
 class OwnUser:
-    """The class, and the SHA-256 of its module's file."""
+    """The class, and a digest of its code: of its file, of its whole package where it is in one."""
 
     cls: Any
     sha256: str
@@ -31,13 +30,8 @@ def load(spec: str) -> OwnUser:
     missing = [method for method in _METHODS if not callable(getattr(cls, method, None))]
     if missing:
         raise UserError(f"user: {spec}: no user simulator: it has no {', '.join(missing)}")
-    digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in [_file_of(cls)] if file]
-    return OwnUser(cls, "".join(digests))
-
-
-def _file_of(cls: Any) -> Path | None:
-    file = getattr(sys.modules[cls.__module__], "__file__", None)
-    return Path(file) if file else None
+    files = own_class.sources(own_class.files_of(spec, cls))
+    return OwnUser(cls, digest([[name, hashlib.sha256(file.read_bytes()).hexdigest()] for name, file in files]))
 
 
 def blamed(user: Any, spec: str) -> Any:

@@ -20,11 +20,18 @@ class Progress:
         self._stream, self._shown = stream or sys.stderr, shown
 
     def begin(
-        self, what: str, total: int, known: Collection[Outcome], held_out: Collection[str], at_most: bool = False
+        self,
+        what: str,
+        total: int,
+        known: Collection[Outcome],
+        held_out: Collection[str],
+        at_most: bool = False,
+        partly: bool = False,
     ) -> None:
         """`what` says what is run; `known` are the outcomes that the store already has: they cost nothing now.
 
-        `at_most`: the run may have enough before.
+        `at_most`: the run may have enough before. `partly`: it has held-out tasks and not their whole split, so that
+        what they cost would tell how single ones ended.
         """
         if self._shown:
             self.say(f"{'at most ' if at_most else ''}{total} simulations: {what}")
@@ -32,7 +39,7 @@ class Progress:
         self._used: dict[str, Usage] = {}
         """By role; of held-out tasks as one: whom one of them asked, and how much, could tell how it ended."""
         self._bar: Any = None
-        self.total, self._held_out = total, set(held_out)
+        self.total, self._held_out, self._partly = total, set(held_out), partly
         self._reused = len(known)
         self._started = self._last_line = time.monotonic()
         for outcome in known:
@@ -44,9 +51,11 @@ class Progress:
 
     def add(self, outcome: Outcome) -> None:
         self._count(outcome)
+        held_out = outcome.trial.task_id in self._held_out
         for role, usage in outcome.usage.items():
-            role = _HELD_OUT if outcome.trial.task_id in self._held_out else role
-            self._used[role] = self._used.get(role, Usage()) + usage
+            if not (held_out and self._partly):
+                role = _HELD_OUT if held_out else role
+                self._used[role] = self._used.get(role, Usage()) + usage
         if self._bar:
             self._bar.update(self._task, advance=1, facts=self.facts)
         elif self._shown and self._line_is_due():

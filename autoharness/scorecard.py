@@ -5,7 +5,7 @@ none. What a single held-out task took to run stays hidden with its result.
 """
 
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -46,7 +46,9 @@ class Scorecard:
     @classmethod
     def of(cls, run: Run, measure: Measure, changes: Changes | None, reveal: bool) -> "Scorecard":
         rewards = run.rewards if reveal else _without_unfinished(run, measure)
-        return cls(run, measure, shown(rewards, measure.held_out_splits, reveal), changes)
+        result, dropped = shown(rewards, measure.held_out_splits, reveal), len(run.rewards) - len(rewards)
+        counted = replace(result, held_out=result.held_out + dropped, withheld=result.withheld + dropped)
+        return cls(run, measure, counted, changes)
 
     @cached_property
     def scored(self) -> list[Outcome]:
@@ -65,7 +67,7 @@ class Scorecard:
     @property
     def not_comparable(self) -> list[str]:
         """Why its mean is not to be held against published ones."""
-        return reasons(self.measure, self.run.outcomes)
+        return reasons(self.measure, self.run.outcomes, self.scored)
 
     @cached_property
     def usage(self) -> dict[str, Usage]:
@@ -115,7 +117,7 @@ class Scorecard:
             "simulated": self.measure.experiment.simulated,
             "not_comparable": self.not_comparable,
             "usage": {role: asdict(used) | {"cost_usd": known_cost([used])} for role, used in self.usage.items()},
-            "cost_usd": known_cost(usage for outcome in self.run.outcomes for usage in outcome.usage.values()),
+            "cost_usd": self.cost_usd,
         }
 
 

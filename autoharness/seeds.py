@@ -23,8 +23,8 @@ def role_seed(root: int, task_id: str, trial: int, role: str) -> int:
 class Seeded:
     """A model that is asked with a role's own seed wherever it would be asked with the trial's.
 
-    User simulator and judge are, unless their arguments name a seed. An agent may leave it out, or choose another:
-    that is part of a harness.
+    User simulator and judge are; a seed among the judge's arguments stays, one among the user simulator's tau2 itself
+    replaces by the trial's. An agent may leave it out, or choose another: that is part of a harness.
     """
 
     def __init__(self, model: Model, trial_seed: int, seed: int, always: bool) -> None:

@@ -59,6 +59,8 @@ _SECRETS = (
     "authorization",
 )
 """How the names of arguments end that are no settings."""
+_NOT_ARGUMENTS = ("messages", "model", "tools", "functions", "stream", "n", "custom_llm_provider")
+"""What makes a request another one, beside how it is answered."""
 _ADDRESSES = ("base_url", "api_base")
 """Arguments that would send a model's requests, and a key, somewhere else."""
 _ENVIRONMENT = {"agent_model": "AGENT_MODEL"}
@@ -79,7 +81,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "verify_sample": (0, 1),
     "agent_timeout_s": (0.1, _LARGEST),
     "agent_memory_mb": (256, _LARGEST),
-    "timeout_s": (0.1, _LARGEST),
+    "timeout_s": (10, _LARGEST),
     "llm_timeout_s": (0.1, _LARGEST),
     "max_simulation_cost_usd": (0, _LARGEST),
     "max_simulation_tokens": (1, _LARGEST),
@@ -309,6 +311,8 @@ def _check_no_secret(name: str, value: Mapping[str, Any], source: str) -> None:
     for argument, inner in value.items():
         if argument.lower().endswith(_SECRETS):
             raise UserError(f"{place(source)}{name}: {argument} would be written down everywhere: put it into .env")
+        if name.endswith(_LLM_ARGS) and argument in _NOT_ARGUMENTS:
+            raise UserError(f"{place(source)}{name}: {argument} is not for settings to choose: take it out")
         if name.endswith(_LLM_ARGS) and argument in _ADDRESSES:
             role = name.removesuffix(_LLM_ARGS)
             raise UserError(f"{place(source)}{name}: {argument}: set {role}_url instead (docs/endpoints.md)")

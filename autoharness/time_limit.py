@@ -11,19 +11,24 @@ from typing import Any
 
 from autoharness.errors import AgentTimeout
 
+_USERS = ("get_init_state", "generate_next_message", "set_seed", "stop")
+
 
 def put_on(orchestrator: Any, timeout_s: float, waited_s: Callable[[], float]) -> None:
     """From now on. `waited_s`: how long the agent has waited for its LLM so far. Steps raise AgentTimeout."""
-    step, users_turn = orchestrator.step, orchestrator.user.generate_next_message
+    step, user = orchestrator.step, orchestrator.user
     begun, users_s = time.monotonic(), 0.0
 
-    def generate_next_message(*arguments: Any, **named: Any) -> Any:
-        nonlocal users_s
-        started = time.monotonic()
-        try:
-            return users_turn(*arguments, **named)
-        finally:
-            users_s += time.monotonic() - started
+    def not_counted(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            nonlocal users_s
+            started = time.monotonic()
+            try:
+                return method(*arguments, **named)
+            finally:
+                users_s += time.monotonic() - started
+
+        return call
 
     def limited() -> None:
         step()
@@ -32,5 +37,6 @@ def put_on(orchestrator: Any, timeout_s: float, waited_s: Callable[[], float]) -
         if time.monotonic() - begun - users_s - waited_s() >= timeout_s:
             raise AgentTimeout(f"the agent's code and its tools took over {timeout_s:g} s (timeout_s)")
 
-    orchestrator.user.generate_next_message = generate_next_message
+    for name in _USERS:
+        setattr(user, name, not_counted(getattr(user, name)))
     orchestrator.step = limited

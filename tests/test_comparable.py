@@ -24,7 +24,7 @@ def _why(ran: str = "123", judged: bool = False, lost: int = 0, **settings: Any)
     usage = {"judge": Usage(calls=1)} if judged else {}
     outcomes = [Outcome(Trial(task_id, 0, 1), Status.PASSED, 1.0, usage=usage) for task_id in ran]
     outcomes += [Outcome(Trial(ran[0], 1, 1), Status.PROVIDER_ERROR, None)] * lost
-    return reasons(Measure(experiment, facts | {"user_sha256": "0"}), outcomes)
+    return reasons(Measure(experiment, facts | {"user_sha256": "0"}), outcomes, outcomes)
 
 
 def test_a_run_as_published_has_none() -> None:
@@ -56,6 +56,17 @@ def test_a_run_as_published_has_none() -> None:
 )
 def test_each_fact_is_one_reason(run: dict[str, Any], expected: str) -> None:
     assert _why(**run) == [expected]
+
+
+def test_of_tasks_that_are_not_scored_nothing_is_told_but_that_they_ran() -> None:
+    """tau2 asks its judge where a conversation came to its end: that would tell how a held-out task ended."""
+    facts = {"splits": SPLITS, "layers": {}, "flavour": "tau2-bench", "version": "1.0.1", "user_sha256": ""}
+    measure = Measure(Experiment(domain="airline"), facts | {"data_checksum": f"{DATA['airline']}ab"})
+    judged = Outcome(Trial("1", 0, 1), Status.PASSED, 1.0, usage={"judge": Usage(calls=1)})
+    broken_off = Outcome(Trial("1", 0, 1), Status.AGENT_ERROR, 0.0)
+    told = [reasons(measure, [one], []) for one in (judged, broken_off)]
+    assert told[0] == told[1] == ["1 of the 3 tasks of base"]
+    assert len(reasons(measure, [judged], [judged])) == 2
 
 
 def test_what_counts_as_tau2s_own_is_what_the_installed_tau2_has(tau2: Tau2) -> None:

@@ -40,6 +40,23 @@ def test_all_of_the_held_out_tasks_enter_the_mean(rewards: Rewards, data: st.Dat
     assert (result.held_out, result.withheld) == (len(held_out), 0)
 
 
+@given(REWARDS, st.lists(st.sets(TASKS, min_size=1), max_size=3))
+def test_splits_that_share_a_task_stand_or_fall_together(rewards: Rewards, splits: list[set[str]]) -> None:
+    """Of all tasks that hang together by splits, every one is in the mean, or none."""
+    groups: list[set[str]] = []
+    for split in splits:
+        joined = split.union(*(group for group in groups if group & split))
+        groups = [*(group for group in groups if not group & split), joined]
+    scored = set(shown(rewards, splits, reveal=False).scored)
+    assert all(group <= scored or not group & scored for group in groups)
+    assert {task for group in groups if group <= set(rewards) for task in group} <= scored
+
+
+def test_two_runs_do_not_tell_a_single_task_by_their_means() -> None:
+    rewards: Rewards = {"a": 1.0, "b": 0.0, "c": 1.0}
+    assert shown(rewards, [{"a", "b", "c"}, {"c", "x"}], reveal=False).scored == {}
+
+
 @given(REWARDS, st.sets(TASKS))
 def test_a_person_who_reveals_sees_everything(rewards: Rewards, held_out: set[str]) -> None:
     result = shown(rewards, [held_out], reveal=True)

@@ -196,6 +196,25 @@ def test_it_is_part_of_what_a_score_depends_on_to_the_last_byte(root: Path, tau2
     assert before != key(user="users:Loud")
 
 
+def test_so_is_the_package_that_it_comes_from(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = root / "site" / "users_pack"
+    package.mkdir(parents=True)
+    for name, text in {
+        "__init__": "",
+        "loud": "from users_pack.words import WORD\n" + LOUD,
+        "words": "WORD = 1\n",
+    }.items():
+        (package / f"{name}.py").write_text(text)
+    (root / "mine.py").write_text("from users_pack.loud import Loud\n")
+    monkeypatch.syspath_prepend(str(root / "site"))
+    before = own_user.load("mine:Loud").sha256
+    assert own_user.load("mine:Loud").sha256 == before
+    (package / "words.py").write_text("WORD = 2\n")
+    changed = own_user.load("mine:Loud").sha256
+    (root / "mine.py").write_text("from users_pack.loud import Loud\n\nLoud.PATCHED = True\n")
+    assert len({before, changed, own_user.load("mine:Loud").sha256}) == 3
+
+
 def test_it_runs_from_the_command_line_and_another_version_runs_anew(prepared: Checkout) -> None:
     def words() -> str:
         return "".join(path.read_text() for path in prepared.root.glob("workspace/traces/latest/*/trace.md"))

@@ -92,6 +92,15 @@ def test_whom_a_held_out_task_asked_is_not_told() -> None:
     assert progress.facts == "passed 1, held out 1, $2.5000 (agent $0.2500, user $0.2500, held out $2.0000)"
 
 
+def test_of_a_part_of_the_held_out_tasks_not_even_the_cost_is_told() -> None:
+    stream = io.StringIO()
+    progress = Progress(stream)
+    progress.begin("x", 2, [], ["b"], partly=True)
+    for outcome in (_outcome("a", 1.0, 0.25), _outcome("b", 1.0, 1.0)):
+        progress.add(outcome)
+    assert progress.facts == "passed 1, held out 1, $0.5000 (agent $0.2500, user $0.2500)"
+
+
 def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")

@@ -87,3 +87,14 @@ def test_beside_it_train_tasks_have_their_own_figures() -> None:
 
 def test_a_reveal_shows_single_results() -> None:
     assert f"  FAIL  {TEST[0]}: 0.50" in card({TEST[0]: "pf"}, reveal=True).lines
+
+
+def test_what_a_part_of_the_held_out_tasks_cost_is_not_told() -> None:
+    assert card({"hidden-3": "pp"}).to_json()["cost_usd"] == 0.0
+    assert card({"1": "pp"}).to_json()["cost_usd"] is None
+
+
+def test_held_out_tasks_that_were_broken_off_are_counted_as_withheld() -> None:
+    lines = card({"hidden-3": "p", "hidden-4": "pp"}, interrupted=True).lines
+    assert "held_out: 2 tasks were run; a part of a held-out split shows no score" in lines
+    assert not any("val_score" in line for line in lines)

@@ -24,6 +24,10 @@ import time
 from tau2.user.user_simulator import UserSimulator
 
 class Slow(UserSimulator):
+    def get_init_state(self, message_history=None):
+        time.sleep(0.9)
+        return super().get_init_state(message_history)
+
     def generate_next_message(self, message, state):
         time.sleep(0.5)
         return super().generate_next_message(message, state)
