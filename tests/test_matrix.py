@@ -18,6 +18,7 @@ from autoharness.config import Experiment
 from autoharness.errors import UserError
 from autoharness.matrix import Cell, MacroAverage, cells, macro_averages, table
 from autoharness.store import Store
+from autoharness.tau import Tau2
 
 PUBLISHED = {
     "airline-test-ft-gpt-4.1": "val_score: 0.6500  (13/20 passed, 0 infra errors)",
@@ -27,6 +28,15 @@ PUBLISHED = {
 }
 """The published 0.38 of the last one are 19 of 50: three that failed then are not scored by the tau2 of today."""
 
+ON_TAU2_BENCH = {
+    "airline-test-ft-gpt-4.1": "val_score: 0.5000  (10/20 passed, 0 infra errors)",
+    "retail-test-ft-gpt-4.1": "val_score: 0.8276  (24/29 passed, 11 infra errors)",
+    "airline-base-gpt-oss-120b": "val_score: 0.4255  (20/47 passed, 3 infra errors)",
+}
+"""What differs on 1.0.1. In retail eleven conversations come to a judge, and a recording has no answer of one."""
+OTHER_ACTIONS = {"2", "37", "38", "44"}
+"""Airline tasks whose reference actions 1.0.1 has changed: the conversations have another reward there."""
+
 
 def _cells(settings: Any, folder: Path, typed: Any = None, domains: tuple[str, ...] = ()) -> list[Cell]:
     file = folder / "matrix.yaml"
@@ -35,7 +45,7 @@ def _cells(settings: Any, folder: Path, typed: Any = None, domains: tuple[str, .
 
 
 @pytest.mark.skipif(not RECORDINGS.exists(), reason="the published recordings are not beside this checkout")
-def test_published_conversations_have_their_published_success_rates(tmp_path: Path) -> None:
+def test_published_conversations_have_their_published_success_rates(tmp_path: Path, tau2: Tau2) -> None:
     """Four recordings in one command. Held-out splits show their means alone; the vault has each task's reward."""
     checkout = Checkout.make(tmp_path)
     runs = [
@@ -48,7 +58,8 @@ def test_published_conversations_have_their_published_success_rates(tmp_path: Pa
     done = checkout.run("benchmark.py", "--matrix", str(tmp_path / "rates.yaml"))
     assert done.returncode == 2, done.stderr
     scores = [line.partition(", 95 %")[0] for line in done.stdout.splitlines() if line.startswith("val_score: ")]
-    assert scores == list(PUBLISHED.values())
+    changed = tau2.facts("mock").flavour == "tau2-bench"
+    assert scores == list((PUBLISHED | ON_TAU2_BENCH if changed else PUBLISHED).values())
     rewards = [
         {one["task"]: one["reward"] for one in run["outcomes"] if one["reward"] is not None}
         for run in Store(checkout.vault).runs()
@@ -56,7 +67,8 @@ def test_published_conversations_have_their_published_success_rates(tmp_path: Pa
     for name, found in zip(PUBLISHED, rewards, strict=True):
         simulations = json.loads((RECORDINGS / f"{name}.json").read_text())["simulations"]
         published = {one["task_id"]: one["reward_info"]["reward"] for one in simulations}
-        assert found == {task_id: published[task_id] for task_id in found}
+        other = {task_id for task_id in found if found[task_id] != published[task_id]}
+        assert other <= (OTHER_ACTIONS if changed and name.startswith("airline") else set())
     airline = dict(zip(PUBLISHED, rewards, strict=True))["airline-test-ft-gpt-4.1"]
     shown = re.findall(r"^  (?:PASS|FAIL|INFRA_ERR)  (.*): ", done.stdout, re.M)
     assert len(shown) == 30 and not set(shown) & set(airline), "the last one has airline's train tasks too"
