@@ -153,13 +153,20 @@ def _mock_ids() -> list[str]:
     return [task.id for task in registry.get_tasks_loader("mock")()]
 
 
+def _solved(task_ids: list[str]) -> str:
+    """tau2-bench 1.0.1 has a task that nobody can pass: it asks for what its reference actions do not do, and for the
+    databases that these leave."""
+    impossible = task_ids.count("update_task_with_user_tools")
+    return f"passed {len(task_ids) - impossible}{f', failed {impossible}' if impossible else ''}"
+
+
 def test_held_out_results_are_not_shown(checkout: Path, serve: Callable[..., LLMServer], tau2: Tau2) -> None:
     """A whole held-out split shows its mean; a part of one shows no score; a reveal is recorded."""
     serve()
     command = ["--domain", "mock", "--agent-model", "openai/solver"]
     held_out = tau2.facts("mock").splits["test"]
     whole = benchmark(*command, "--split", "test")
-    assert said(whole)[1:] == [f"held_out: {len(held_out)} tasks", f"statuses: passed {len(held_out)}"]
+    assert said(whole)[1:] == [f"held_out: {len(held_out)} tasks", f"statuses: {_solved(held_out)}"]
     assert whole.stdout.startswith("val_score: ")
     part = benchmark(*command, "--task-ids", held_out[0])
     assert said(part) == WITHHELD
