@@ -80,7 +80,7 @@ def _of_data(measure: Measure) -> Iterator[str]:
 def _of_run(experiment: Experiment, outcomes: Collection[Outcome]) -> Iterator[str]:
     lost = sum(outcome.reward is None for outcome in outcomes)
     if lost:
-        yield f"{lost} simulations without a reward, which the leaderboard counts as failed"
+        yield f"{lost} simulations without a reward: the score is the mean of the others"
     judge, judged = experiment.model_of("judge"), any("judge" in outcome.usage for outcome in outcomes)
     if judged and judge.rpartition("/")[2] != TAU2S_JUDGE:
         yield f"judge {judge}, not {TAU2S_JUDGE}"

