@@ -140,19 +140,32 @@ class Bench:
             check_keys(self.experiment.endpoints)
             self._check_evaluator()
         self._note_holdout({trial.task_id for trial in trials}, command, reveal)
-        hidden = set() if reveal else self.measure.held_out
-        known = len(outcomes.all)
-        ran = dict.fromkeys(trial.task_id for trial in trials)
-        partly = shown(ran, self.measure.held_out_splits, reveal).withheld > 0
-        at_most = enough is not None
-        self._progress.begin(self._headline(), len(trials), outcomes.all, hidden, at_most, partly)
-        told = Told(self._callbacks, trials)
+        known, told = len(outcomes.all), Told(self._callbacks, trials)
+        self._begin(trials, outcomes, reveal, at_most=enough is not None)
         told.run_starts()
         for outcome in outcomes.all:
             told.ended(outcome)
-        interrupted = False
+        try:
+            interrupted = self._run_missing(outcomes, told, enough)
+        finally:
+            self._end(outcomes)
+            told.run_ends(outcomes.all)
+        if not interrupted:
+            self._check_budget(outcomes, enough)
+        if told.failure and not interrupted:
+            raise told.failure
+        return Run(outcomes.all, self._folder, interrupted, len(trials), len(outcomes.all) - known)
+
+    def _begin(self, trials: list[Trial], outcomes: _Outcomes, reveal: bool, at_most: bool) -> None:
+        hidden = set() if reveal else self.measure.held_out
+        ran = dict.fromkeys(trial.task_id for trial in trials)
+        partly = shown(ran, self.measure.held_out_splits, reveal).withheld > 0
+        self._progress.begin(self._headline(), len(trials), outcomes.all, hidden, at_most, partly)
+
+    def _run_missing(self, outcomes: _Outcomes, told: Told, enough: Enough | None) -> bool:
+        """Run what the store does not have; returns whether Ctrl-C ended it."""
         missing = outcomes.missing if enough else longest_first(outcomes.missing, self.store, self.experiment)
-        never_named = self.measure.held_out
+        never_named, at_most = self.measure.held_out, enough is not None
         live = Live(self._folder, self._progress, self._headline(), never_named, at_most=at_most)
         try:
             with live:
@@ -164,36 +177,36 @@ class Bench:
                     watches=[live, told],
                 ):
                     self._take(outcome, outcomes)
-                    self._budget.add(outcome)
                     self._progress.add(outcome)
                     live.ended(outcome.trial)
                     told.ended(outcome)
         except KeyboardInterrupt:
-            interrupted = True
             for outcome in self._executor.finished():
                 if outcome.trial not in outcomes:
                     self._take(outcome, outcomes)
-                    self._budget.add(outcome)
                     told.ended(outcome)
-        finally:
-            self._progress.end()
-            self._runs += 1
-            if self._runs == 1:
-                write_json(self._folder / "environment.json", environment())
-            write_json(self._folder / f"run-{self._runs:03}.json", self._record(outcomes.all))
-            told.run_ends(outcomes.all)
-        left = 0 if interrupted or (enough and enough(outcomes.all)) else len(outcomes.missing)
-        if left and (reached := self._budget.reached):
-            most = "up to " if enough else ""
-            raise RunLimitReached(f"{reached}; {most}{left} simulations are left. {_NOTHING_LOST}", reached)
-        if told.failure and not interrupted:
-            raise told.failure
-        return Run(outcomes.all, self._folder, interrupted, len(trials), len(outcomes.all) - known)
+            return True
+        return False
 
     def _take(self, outcome: Outcome, outcomes: _Outcomes) -> None:
         """Another evaluator may have made this outcome, while the accepted one waited for it."""
         self._check_evaluator()
         outcomes.take(outcome)
+        self._budget.add(outcome)
+
+    def _end(self, outcomes: _Outcomes) -> None:
+        self._progress.end()
+        self._runs += 1
+        if self._runs == 1:
+            write_json(self._folder / "environment.json", environment())
+        write_json(self._folder / f"run-{self._runs:03}.json", self._record(outcomes.all))
+
+    def _check_budget(self, outcomes: _Outcomes, enough: Enough | None) -> None:
+        """Raises RunLimitReached where simulations are left that were needed."""
+        left = 0 if enough and enough(outcomes.all) else len(outcomes.missing)
+        if left and (reached := self._budget.reached):
+            most = "up to " if enough else ""
+            raise RunLimitReached(f"{reached}; {most}{left} simulations are left. {_NOTHING_LOST}", reached)
 
     def _check_evaluator(self) -> None:
         """Raises UserError where it is not the accepted one: what it makes must not be taken for the other's."""

@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from autoharness import matrix
-from autoharness.bench import Bench, Run, last_statuses
+from autoharness.bench import Bench, Run
 from autoharness.budget import RunBudget
 from autoharness.callbacks import Callback
+from autoharness.choosing import RERUN, choose, read_ids
 from autoharness.cli import Parser, run_door
 from autoharness.config import Experiment
+from autoharness.dry_run import dry_run
 from autoharness.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
 from autoharness.ledger import Ledger
 from autoharness.matrix import Cell
-from autoharness.measure import Measure
 from autoharness.results import EVALUATED, PLAINLY, VERIFIED, Outcome, Status, Trial, rewards_by_task
 from autoharness.runner import BenchmarkRunner, TauBenchRunner
 from autoharness.scorecard import Scorecard
@@ -44,24 +45,17 @@ __all__ = [
     "run_door",
 ]
 
-_FAILED = {Status.FAILED, Status.AGENT_ERROR, Status.TIMED_OUT}
-_RERUN = {str(status): {status} for status in Status} | {
-    "failed": _FAILED,
-    "errors": set(Status) - EVALUATED,
-    "all": set(Status) - {Status.PASSED},
-}
-
 
 def main(arguments: list[str]) -> int:
     """The exit code: 0 every task was evaluated, 2 infrastructure kept some from it."""
     options = _parser().parse_args(arguments)
     domains = options.domain or []
     cells = matrix.cells(options.matrix, _settings(options), options.config, options.set, domains)
-    named = _read_ids(options.task_ids) if options.task_ids else None
+    named = read_ids(options.task_ids) if options.task_ids else None
     if len(cells) > 1 or options.matrix:
         return _run_all(cells, options, named)
     if options.dry_run:
-        return _dry_run(cells, options.json)
+        return dry_run(cells, options.json)
     card = _run(cells[0].experiment, options, named)
     print(json.dumps(card.to_json(), indent=1) if options.json else "\n".join(card.lines))
     return _exit_code([card.run])
@@ -74,7 +68,7 @@ def _run(experiment: Experiment, options: Any, named: list[str] | None, budget: 
         dashboard(Store(default_vault())) as progress,
         BenchmarkRunner.of(experiment, budget=budget, progress=progress, callbacks=callbacks).open() as bench,
     ):
-        task_ids = _choose(options, named, bench.measure)
+        task_ids = choose(options, named, bench.measure)
         run = bench.run(task_ids, "benchmark.py", options.reveal_held_out)
         changes = None if budget else _export(run, bench)
     _explain(run, set() if options.reveal_held_out else bench.measure.held_out)
@@ -91,9 +85,9 @@ def _run_all(cells: list[Cell], options: Any, named: list[str] | None) -> int:
     if named and len({cell.experiment.domain for cell in cells}) > 1:
         raise UserError("--task-ids: the runs are of several domains, and each has other tasks")
     if options.dry_run:
-        return _dry_run(cells, options.json)
+        return dry_run(cells, options.json)
     for cell in cells:  # before anything is paid for
-        _choose(options, named, BenchmarkRunner.of(cell.experiment).measure())
+        choose(options, named, BenchmarkRunner.of(cell.experiment).measure())
     done: list[tuple[Cell, Scorecard]] = []
     budget = RunBudget(cells[0].experiment)
     try:
@@ -130,7 +124,7 @@ def _parser() -> Parser:
         "--failed",
         nargs="?",
         const="all",
-        choices=list(_RERUN),
+        choices=list(RERUN),
         metavar="HOW",
         help="run what failed last time, had errors (`errors`), both, or ended with a status such as judge_error",
     )
@@ -208,79 +202,6 @@ def _settings(options: Any) -> dict[str, Any]:
     """What was typed, but for `--domain`, which may name several."""
     names = {field.name for field in fields(Experiment)} - {"domain"}
     return {name: getattr(options, name, None) for name in names}
-
-
-def _choose(options: Any, named: list[str] | None, measure: Measure) -> list[str] | None:
-    """The tasks to run; None for the whole split."""
-    candidates = measure.splits[measure.experiment.split] if named is None else named
-    if options.failed:
-        hidden = set() if options.reveal_held_out else measure.held_out
-        candidates = _failed_before(options.failed, measure.experiment, candidates, hidden)
-    if options.num_tasks:
-        candidates = candidates[: options.num_tasks]
-    if options.verbose and not options.reveal_held_out and (hidden := measure.held_out & set(candidates)):
-        raise UserError(
-            f"--verbose shows conversations, and {len(hidden)} of these tasks are held out: take another split, or "
-            "add --reveal-held-out, which is recorded"
-        )
-    return candidates if named is not None or options.failed or options.num_tasks else None
-
-
-def _read_ids(words: list[str]) -> list[str]:
-    ids: list[str] = []
-    for word in words:
-        if not word.startswith("@"):
-            ids.append(word)
-            continue
-        try:
-            ids += [line.strip() for line in Path(word[1:]).read_text(encoding="utf-8").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"--task-ids {word}: {error}") from error
-    return ids
-
-
-def _failed_before(kind: str, experiment: Experiment, candidates: list[str], hidden: set[str]) -> list[str]:
-    """The candidates that ended so in their newest run. Choosing held-out tasks would tell how each of them ended."""
-    if candidates and set(candidates) <= hidden:
-        raise UserError(
-            f"--failed {kind}: held-out tasks are not chosen by their single results; run the split again: "
-            "what infrastructure failed is tried again by itself"
-        )
-    candidates = [task_id for task_id in candidates if task_id not in hidden]
-    statuses = last_statuses(Store(default_vault()), experiment)
-    failed = [task_id for task_id in candidates if statuses.get(task_id, set()) & _RERUN[kind]]
-    if not failed:
-        raise UserError(
-            f"--failed {kind}: nothing to run again: no task of {experiment.domain} {experiment.split} ended so in "
-            "its last run"
-        )
-    return failed
-
-
-def _dry_run(cells: list[Cell], as_json: bool) -> int:
-    measures = [BenchmarkRunner.of(cell.experiment).measure() for cell in cells]
-    if as_json:
-        documents = [_resolved_json(*one) for one in zip(cells, measures, strict=True)]
-        print(json.dumps(documents if len(cells) > 1 else documents[0], indent=1))
-    else:
-        texts = ["\n".join(_resolved_lines(*one)) for one in zip(cells, measures, strict=True)]
-        print("\n\n".join(texts))
-    return 0
-
-
-def _resolved_json(cell: Cell, measure: Measure) -> dict[str, Any]:
-    sizes = {name: len(ids) for name, ids in measure.splits.items()}
-    settings = {"experiment": cell.experiment.to_json(), "sources": cell.resolved.sources}
-    return {**settings, measure.kind: measure.benchmark, "splits": sizes}
-
-
-def _resolved_lines(cell: Cell, measure: Measure) -> list[str]:
-    settings = cell.experiment.to_json().items()
-    return [
-        *(f"{name}: {json.dumps(value)}  ({cell.resolved.sources[name]})" for name, value in settings),
-        f"{measure.kind}: {measure.installed}, data {measure.benchmark['data_checksum'][:12]}",
-        f"splits: {', '.join(f'{name} {len(ids)}' for name, ids in measure.splits.items())}",
-    ]
 
 
 def _export(run: Run, bench: Bench) -> Changes | None:

@@ -51,9 +51,17 @@ LAYERS = (
     {"runner"},  # L6, which has one
     {"checkup", "comparable", "contest", "nemo_results", "screen", "tables", "tau2_results"},  # L7, for commands
     {"scorecard"},  # L7, for benchmark and matrix
-    {"audit", "confirm", "matrix", "overview", "planning", "transcript"},  # L7, for gate, report and benchmark
+    {
+        "audit",
+        "choosing",
+        "confirm",
+        "matrix",
+        "overview",
+        "planning",
+        "transcript",
+    },  # L7, for gate, report, benchmark
     {"conversations", "costs", "exports", "plots", "task_map", "terminal"},  # L7, what a person looks at
-    {"page"},  # L7
+    {"dry_run", "page"},  # L7
     {"server"},  # L7
     {"benchmark", "gate", "prepare", "proposal", "record", "report"},  # L7
     {"loop"},  # L8
