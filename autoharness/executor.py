@@ -78,7 +78,7 @@ class Watch(Protocol):
 class _Nursery:
     """The process that forks workers, as the door sees it."""
 
-    def __init__(self, experiment: Experiment, log: Path) -> None:
+    def __init__(self, experiment: Experiment, log: Path, simulates: bool) -> None:
         """Raises UserError in a worker: code of one's own there would start workers that start workers."""
         if os.environ.get(_IN_WORKER):
             raise UserError("a simulation cannot run a benchmark: splits() and simulate() are called in its workers")
@@ -95,7 +95,7 @@ class _Nursery:
                 start_new_session=True,  # Ctrl-C is the door's to handle
             )
         with suppress(OSError):  # it died at once: whoever waits for a worker of it finds out
-            self._control.send(json.dumps(experiment.to_json()).encode())
+            self._control.send(json.dumps({"experiment": experiment.to_json(), "simulates": simulates}).encode())
 
     @property
     def alive(self) -> bool:
@@ -126,9 +126,12 @@ def _kill(pid: int) -> None:
 class LocalExecutor:
     """Worker processes on this machine. Use as a context manager: leaving it ends them all."""
 
-    def __init__(self, experiment: Experiment, agents: Mapping[str, str], log_folder: Path) -> None:
-        """`agents`: the agent files that trials name, by SHA-256."""
+    def __init__(
+        self, experiment: Experiment, agents: Mapping[str, str], log_folder: Path, simulates: bool = True
+    ) -> None:
+        """`agents`: the agent files that trials name, by SHA-256. `simulates`: False where it is only asked."""
         self._experiment = experiment
+        self._simulates = simulates
         self._agents = agents
         self._log_folder = log_folder
         self._nursery: _Nursery | None = None
@@ -335,7 +338,7 @@ class LocalExecutor:
     def _hatch(self, log: Path) -> Channel:
         """A new worker's channel."""
         if self._nursery is None or not self._nursery.alive:
-            self._nursery = _Nursery(self._experiment, self._log_folder / "nursery.log")
+            self._nursery = _Nursery(self._experiment, self._log_folder / "nursery.log", self._simulates)
         ours, theirs = socket.socketpair()
         self._nursery.hatch(theirs, log)
         return Channel(ours)

@@ -2,9 +2,9 @@
 
     python -P nursery.py DESCRIPTOR fork|spawn
 
-Packets in, over a Unix socket:  the experiment as JSON, then for each worker {"log": file} with a descriptor: its
-channel to the door. It stays single-threaded, and runs no simulation. When the door is gone, so that its socket is
-closed, it ends the workers that did not end by themselves, and itself.
+Packets in, over a Unix socket:  {experiment, simulates: whether LLMs will be asked}, then for each worker
+{"log": file} with a descriptor: its channel to the door. It stays single-threaded, and runs no simulation. When the
+door is gone, so that its socket is closed, it ends the workers that did not end by themselves, and itself.
 
 `spawn` starts each worker as a program of its own: macOS does not let system libraries live on in a fork.
 """
@@ -52,7 +52,8 @@ class Nursery:
         packet = self._control.recv(_LONGEST_PACKET)
         if not packet:
             return
-        problem = self._warm_up(Experiment(**json.loads(packet))) if self._fork else ""
+        begun = json.loads(packet)
+        problem = self._warm_up(Experiment(**begun["experiment"]), begun["simulates"]) if self._fork else ""
         while True:
             packet, descriptors, _, _ = socket.recv_fds(self._control, _LONGEST_PACKET, 1)
             if not packet:
@@ -67,14 +68,14 @@ class Nursery:
             self._reap()
         self._end_all()
 
-    def _warm_up(self, experiment: Experiment) -> str:
+    def _warm_up(self, experiment: Experiment, simulates: bool) -> str:
         """Load what every worker needs. The problem that none can do anything about, if there is one."""
         try:
             self._benchmark = load(experiment)
             self._benchmark.warm_up(experiment.domain)
         except UserError as error:
             return str(error)
-        if experiment.provider_models:
+        if simulates and experiment.provider_models:
             import litellm  # noqa: F401
         gc.collect()
         gc.freeze()  # or the first collection in each worker would copy what they share

@@ -184,7 +184,10 @@ class BenchmarkRunner:
     @contextmanager
     def _asking(self) -> Iterator[LocalExecutor]:
         """A worker for questions that are no simulations."""
-        with tempfile.TemporaryDirectory() as logs, LocalExecutor(self.experiment, {}, Path(logs)) as executor:
+        with (
+            tempfile.TemporaryDirectory() as logs,
+            LocalExecutor(self.experiment, {}, Path(logs), simulates=False) as executor,
+        ):
             yield executor
 
     def _held_out_before(self) -> set[str]:

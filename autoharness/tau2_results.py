@@ -56,7 +56,7 @@ def _published(experiment: Experiment, trials: list[Kept]) -> Json:
         raise UserError(f"--export tau2: such a file holds tau2's own tasks; {experiment.benchmark} has others")
     task_ids = list(dict.fromkeys(kept.outcome.trial.task_id for kept in trials))
     made_with = json.loads(trials[0].path.read_text(encoding="utf-8"))["key"]["tau2"]
-    with tempfile.TemporaryDirectory() as logs, LocalExecutor(experiment, {}, Path(logs)) as executor:
+    with tempfile.TemporaryDirectory() as logs, LocalExecutor(experiment, {}, Path(logs), False) as executor:
         facts = executor.facts(experiment.domain)
         installed = {name: facts[name] for name in made_with}
         if installed != made_with:

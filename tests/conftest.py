@@ -32,6 +32,18 @@ from autoharness.worker import Simulator  # noqa: E402
 TEMPLATE = (ROOT / "agent" / "templates" / "tau_bench.py").read_text()
 
 
+LONGEST_FIRST = (
+    *("loop", "parity", "coding_agents", "kill_drill", "ray_executor", "executor", "page", "matrix", "gate"),
+    *("own_benchmark", "templates", "databases", "demo", "server", "prepare", "controls", "coder", "report"),
+)
+"""Test files that take long, by name: one that begins last has all other processes wait for it."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    rank = {f"test_{name}.py": place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
+
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in list(os.environ):

@@ -27,7 +27,7 @@ from autoharness.settings import from_settings
 from autoharness.worker import Simulator
 
 DOC = (ROOT / "docs" / "your-benchmark.md").read_text()
-CONFIG = 'benchmark: "shop_questions:ShopQuestions"\nagent_model: offline/clerk\nmax_concurrency: 2\nmax_trials: 2\n'
+CONFIG = 'benchmark: "shop_questions:ShopQuestions"\nagent_model: offline/clerk\nmax_concurrency: 2\nmax_trials: 1\n'
 
 SUMS = '''
 from benchmark import BenchmarkRunner, Check, Result, Simulation, Step
