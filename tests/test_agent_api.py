@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openai
@@ -208,7 +209,10 @@ def chat(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """Asks through OpenAI's client, each time in an event loop of its own where it has one."""
     if request.param:
         client = openai.AsyncOpenAI(**agent_api.openai_options(asynchronous=True))
-        return lambda **arguments: asyncio.run(_created(client, **arguments))
+        with_a_loop_of_its_own = ThreadPoolExecutor(1)  # a browser's may run in this thread
+        return lambda **arguments: with_a_loop_of_its_own.submit(
+            lambda: asyncio.run(_created(client, **arguments))
+        ).result()
     return openai.OpenAI(**agent_api.openai_options()).chat.completions.create
 
 

@@ -22,7 +22,7 @@ from autoharness.results import VERIFIED, Status, Trial
 from autoharness.tau import Conversation, Tau2
 
 DOMAINS = ["airline", "retail", "telecom", "mock"]
-EXAMPLES = {"airline": 5, "retail": 10, "telecom": 25, "mock": 25}
+EXAMPLES = {"airline": 3, "retail": 6, "telecom": 20, "mock": 20}
 if os.environ.get("AUTOHARNESS_FULL_TESTS"):
     EXAMPLES = dict.fromkeys(DOMAINS, 300)
 each_domain = pytest.mark.parametrize("domain", DOMAINS)
