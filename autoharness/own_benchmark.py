@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from autoharness import own_class, strict_json
-from autoharness.config import BENCHMARK, BENCHMARKS, Experiment
+from autoharness.config import BENCHMARKS, Experiment
 from autoharness.errors import AutoHarnessError, EvaluationError, SimulationError, UserError
 from autoharness.results import FINISHED
 from autoharness.scrub import one_line, scrubbed
@@ -22,7 +22,6 @@ from autoharness.tasks import DomainFacts, Script, Step
 from autoharness.tau import Limits
 from autoharness.tau2_llm import AgentLink, Complete
 
-_OURS = "autoharness.runner"
 _NEEDED = ("splits", "simulate")
 _LONGEST_CHECK_CHARS = 4000
 
@@ -196,17 +195,11 @@ def _load(name: str, spec: str) -> Any:
     cls = own_class.load("benchmark", spec)
     if not all(hasattr(cls, method) for method in ("of", *_NEEDED)):
         raise UserError(f"benchmark: {name} is no subclass of BenchmarkRunner")
-    if _OURS in (cls.splits.__module__, cls.simulate.__module__) and not _is_missing(cls.splits, cls.simulate):
-        raise UserError(f"benchmark: {name} runs tau2's tasks: set benchmark: {BENCHMARK}")
     if own_class.is_loose(cls):
         raise UserError(
             f"benchmark: {name} is one installed file: put it into the checkout's root, or into a package"
         )
     return cls
-
-
-def _is_missing(*hooks: Any) -> bool:
-    return any(getattr(hook, "__isabstractmethod__", False) for hook in hooks)
 
 
 def _paths(data: Any) -> list[Path]:

@@ -219,9 +219,10 @@ class BenchmarkRunner:
 
 
 class TauBenchRunner(BenchmarkRunner):
-    """Runs tau2-bench tasks. The first seven arguments are the reference's; `settings` are further ones of
-    `experiment_config.yaml`, such as trials=4 or max_steps=100.
+    """Runs tau2-bench tasks; workers drive tau2 itself.
 
+    The first seven arguments are the reference's; `settings` are further ones of `experiment_config.yaml`, such as
+    trials=4 or max_steps=100.
     `agent_model` falls back to $AGENT_MODEL, then gpt-5.4; `user_model` to `agent_model`. Raises UserError.
     """
 
@@ -254,13 +255,6 @@ class TauBenchRunner(BenchmarkRunner):
         super().__init__(
             agent_file=agent_file, store=store, progress=progress, callbacks=callbacks, **named | settings
         )
-
-    def splits(self) -> Mapping[str, Sequence[str]]:
-        """tau2's, of the domain."""
-        return self.measure().splits
-
-    def simulate(self, simulation: Simulation) -> Result:
-        raise NotImplementedError("tau2's own orchestrator runs its simulations: see tau.py")
 
 
 def executor_of(experiment: Experiment, agents: Mapping[str, str], log_folder: Path) -> LocalExecutor:

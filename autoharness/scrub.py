@@ -63,6 +63,12 @@ def printable(text: str) -> str:
     return "".join(one for one in text if one in "\n\t" or (one.isprintable() or one == " "))
 
 
+def cut(text: str, most: int) -> str:
+    """The beginning of a text that is longer than `most` characters, and how many more it has."""
+    more = len(text) - most
+    return text if more <= 0 else f"{text[:most]} ... ({more} more characters)"
+
+
 def one_line(text: str, most: int = 300) -> str:
     """The beginning of a text, printable, on one line."""
     return printable(" ".join(text[: 4 * most].encode(errors="backslashreplace").decode().split()))[:most]

@@ -183,7 +183,7 @@ def _merge(layers: list[tuple[str, Mapping[str, Any]]]) -> Resolved:
             if value is not None:
                 values[name], sources[name] = checked, source
     experiment = _with_domain(Experiment(**values), sources)
-    _check_offline(experiment, sources)
+    _check_roles(experiment, sources)
     _check_endpoints(experiment, sources)
     return Resolved(experiment, sources)
 
@@ -200,8 +200,8 @@ def _with_domain(experiment: Experiment, sources: Mapping[str, str]) -> Experime
     return replace(experiment, domain=name)
 
 
-def _check_offline(experiment: Experiment, sources: Mapping[str, str]) -> None:
-    """The offline models play with each other alone, each its own role."""
+def _check_roles(experiment: Experiment, sources: Mapping[str, str]) -> None:
+    """Who plays with whom: nobody with the solo agent, and the offline models with each other alone."""
     if experiment.user and experiment.agent == SOLO:
         raise UserError(f"user: {experiment.user}: {SOLO} talks to nobody")
     if experiment.simulated and experiment.agent == SOLO:

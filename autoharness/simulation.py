@@ -8,7 +8,7 @@ from typing import Any
 from autoharness import overheard
 from autoharness.errors import AutoHarnessError
 from autoharness.own_class import STOPS
-from autoharness.scrub import scrubbed
+from autoharness.scrub import cut, scrubbed
 from autoharness.tau import Limits
 from autoharness.tau2_llm import AgentLink, Complete
 
@@ -142,13 +142,12 @@ def _outcome(tools: Mapping[str, Tool], name: str, arguments: Json) -> tuple[str
     if name not in tools:
         return f"Error: there is no tool {name!r}", True
     try:
-        return _cut(str(tools[name](**arguments))), False
+        return _told(str(tools[name](**arguments))), False
     except AutoHarnessError:
         raise
     except STOPS as error:
-        return _cut(f"Error: {scrubbed(str(error))}"), True
+        return _told(f"Error: {scrubbed(str(error))}"), True
 
 
-def _cut(text: str) -> str:
-    more = len(text) - _LONGEST_CHARS
-    return sendable(text[:_LONGEST_CHARS]) + (f" ... ({more} more characters)" if more > 0 else "")
+def _told(text: str) -> str:
+    return sendable(cut(text, _LONGEST_CHARS))

@@ -6,12 +6,11 @@ and not obeyed: a terminal's control characters are taken out (`scrub.printable`
 
 import json
 import sys
-from collections.abc import Iterator
 from typing import Any, TextIO
 
 from autoharness.callbacks import Callback
 from autoharness.results import Outcome, Trial
-from autoharness.scrub import one_line, printable
+from autoharness.scrub import cut, one_line, printable
 from autoharness.workspace import what_was_checked
 
 _MOST_CHARS = 4000
@@ -52,23 +51,9 @@ class Transcript(Callback):
 
 def _lines(place: int, message: Json) -> list[str]:
     who = "tool, with an error" if message.get("error") else str(message["role"])
-    content = message.get("content")
-    lines = (
-        [f"{place} {who}: {line}" if first else f"  {line}" for first, line in _numbered(content)] if content else []
-    )
+    said = cut(str(message.get("content") or ""), _MOST_CHARS).splitlines()
+    lines = [f"{place} {who}: {said[0]}", *(f"  {line}" for line in said[1:])] if said else []
     for call in message.get("tool_calls") or []:
         arguments = json.dumps(call["arguments"], ensure_ascii=False)
-        lines += [f"{place} {who} calls {call['name']}({_short(arguments)})"]
+        lines.append(f"{place} {who} calls {call['name']}({cut(arguments, _MOST_CHARS)})")
     return lines
-
-
-def _numbered(content: Any) -> Iterator[tuple[bool, str]]:
-    """The lines of a text, and whether each is the first."""
-    for number, line in enumerate(_short(str(content)).splitlines()):
-        yield number == 0, line
-
-
-def _short(text: str) -> str:
-    return (
-        text if len(text) <= _MOST_CHARS else f"{text[:_MOST_CHARS]} ... ({len(text) - _MOST_CHARS} more characters)"
-    )
