@@ -5,6 +5,7 @@ words proves nothing.
 """
 
 import ctypes
+import errno
 import os
 import platform
 import socket
@@ -75,6 +76,11 @@ def harmed(world: World, report: Report) -> bool:
 def outlived(world: World, report: Report) -> bool:
     """The attack did what it wanted, and the host was still there when somebody looked."""
     return did(world, report) and report["alive"]
+
+
+def killed(world: World, report: Report) -> bool:
+    """The host ended as if the kernel, or the worker, had killed it."""
+    return "killed by another process" in report["death"]
 
 
 def at_work(world: World, report: Report) -> bool:
@@ -161,15 +167,16 @@ def _socket(family: int, kind: int, protocol: int = 0, name: str = "") -> Callab
     return missing
 
 
-def _call(x86: int, arm: int, *arguments: Any) -> Callable[[], str]:
-    """Whether a call that makes a descriptor or nothing works here at all."""
+def _call(x86: int, arm: int, *arguments: Any, wrong: int = 0) -> Callable[[], str]:
+    """Whether a call that makes a descriptor works here at all; or one that answers `wrong` to these arguments."""
 
     def missing() -> str:
         library = ctypes.CDLL(None, use_errno=True)
         result = library.syscall({"x86_64": x86}.get(platform.machine(), arm), *arguments)
-        if result < 0:
+        if result >= 0:
+            os.close(result)
+        elif not wrong or ctypes.get_errno() != wrong:
             return f"no such call here ({os.strerror(ctypes.get_errno())})"
-        os.close(result)
         return ""
 
     return missing
@@ -180,6 +187,7 @@ def _writes(name: str) -> Callable[[], str]:
     return lambda: "" if os.access(Path(paths[name]).parent, os.W_OK) else f"this account cannot write {name}"
 
 
+_cachestat = _call(451, 451, -1, None, None, 0, wrong=errno.EBADF)
 _trace = _privilege(19, "CAP_SYS_PTRACE")
 _io_uring = _call(425, 425, 4, ctypes.create_string_buffer(120))
 _tcp6 = _socket(socket.AF_INET6, socket.SOCK_STREAM)
@@ -192,12 +200,13 @@ FILES, CALLS, SIGNALS, PRIVILEGES, LIMITS = ("files",), ("calls",), ("calls", "s
 _NO_DESCRIPTOR = "the host closes every descriptor but the channel when it starts its process"
 _NOT_THERE = "neither task data nor keys are ever in this process"
 _PINNED = "the gateway, in the worker, decides what is asked; nothing that the agent sends changes that"
-_NAMED = "who asks in the name of no simulation that runs is refused; 16 random bytes are not guessed"
 _PICKED = "the worker takes text and tool calls out of a reply, and computes reward and price itself"
 _CHECKED = "the worker bounds and checks every line, and ends the host that sends another one"
 _TIMED = "a turn has a time-out, which needs no help of the process"
 _DIES = "a host that dies costs its own simulation only"
 _LINGER = {"linger_s": 1.0}
+_SLOWLY = {"job": {"linger_s": 1.0, "turn_timeout_s": 30.0}, "patience_s": 60.0}
+"""On a busy machine the disk takes its time."""
 
 READS = {
     "read_task_file": Attack(told("task"), layers=FILES),
@@ -322,8 +331,6 @@ GATEWAY = {
     "ask_other_model": Attack(asked(lambda all_: any("model" in one for one in all_)), _PINNED),
     "ask_other_effort": Attack(asked(lambda all_: any(one["reasoning_effort"] != "low" for one in all_)), _PINNED),
     "ask_over_budget": Attack(asked(lambda all_: len(all_) > 3), _PINNED),
-    "ask_as_nobody": Attack(asked(bool), _NAMED),
-    "ask_as_nobody_often": Attack(asked(bool), _NAMED),
     "claim_reward": Attack(rewarded, _PICKED),
     "claim_reward_in_answer": Attack(rewarded, _PICKED),
     "claim_reward_in_message": Attack(rewarded, _PICKED),
@@ -343,21 +350,21 @@ ABUSE = {
     "gift_pages": Attack(did, layers=CALLS),
     "fork_often": Attack(did, layers=CALLS),
     "start_threads": Attack(outlived, job=_LINGER),
-    "work_after_the_answer": Attack(at_work, job={"linger_s": 3.0, "free_cpu_s": 0.3}),
+    "work_after_the_answer": Attack(at_work, job={"linger_s": 12.0, "free_cpu_s": 0.3}),
     "sleep": Attack(harmed, _TIMED, job={"turn_timeout_s": 1.0}),
     "stop_itself": Attack(harmed, _TIMED, job={"turn_timeout_s": 1.0}),
-    "fill_disk": Attack(outlived, job=_LINGER),
+    "fill_disk": Attack(outlived, **_SLOWLY),
     "write_large_file": Attack(did, layers=LIMITS),
-    "fill_disk_with_deleted_files": Attack(outlived, job=_LINGER),
-    "hide_disk_use_in_mappings": Attack(outlived, job=_LINGER),
+    "fill_disk_with_deleted_files": Attack(outlived, **_SLOWLY),
+    "hide_disk_use_in_mappings": Attack(outlived, **_SLOWLY),
     "hide_disk_use_in_messages": Attack(outlived, layers=CALLS, job=_LINGER),
     "hide_disk_use_by_close_range": Attack(outlived, layers=CALLS, job=_LINGER),
     "hide_disk_use_by_clone": Attack(outlived, needs=_x86, layers=CALLS, job=_LINGER),
     "hide_behind_first_thread": Attack(did, job={"turn_timeout_s": 3.0}),
-    "hide_from_watch": Attack(outlived, job=_LINGER),
+    "hide_from_watch": Attack(outlived, **_SLOWLY),
     "reserve_disk": Attack(did, layers=CALLS),
-    "make_many_files": Attack(outlived, job=_LINGER),
-    "nest_folders": Attack(outlived, job=_LINGER),
+    "make_many_files": Attack(outlived, **_SLOWLY),
+    "nest_folders": Attack(outlived, **_SLOWLY),
     "leave_closed_folder": Attack(lambda world, report: report["folder left"], needs=_not_root),
     "print_without_end": Attack(harmed, "the end of what is printed is kept, and no more"),
     "answer_at_length": Attack(
@@ -368,4 +375,34 @@ ABUSE = {
     "crash": Attack(harmed, _DIES),
     "recurse": Attack(harmed, _DIES, job={"turn_timeout_s": 1.0}),
 }
-ATTACKS = READS | CONNECTIONS | WRITES | OTHERS | GATEWAY | ABUSE
+_LIBRARY = {"needs": _writes("site-packages"), "layers": CALLS}
+SHARED = {
+    "see_what_is_cached": Attack(did, layers=CALLS),
+    "see_what_is_cached_by_cachestat": Attack(did, needs=_cachestat, layers=CALLS),
+    "see_what_is_cached_by_not_waiting": Attack(did, layers=CALLS),
+    "evict_a_library": Attack(changed("library in memory"), **_LIBRARY),
+    "evict_a_library_by_mapping": Attack(changed("library in memory"), **_LIBRARY),
+    "fetch_a_library": Attack(changed("cold library in memory"), **_LIBRARY),
+    "lock_a_library": Attack(changed("library is free"), **_LIBRARY),
+    "lock_a_library_for_reading": Attack(changed("library is free"), **_LIBRARY),
+    "lock_a_library_for_its_descriptor": Attack(changed("library is free"), **_LIBRARY),
+    "queue_disk_requests": Attack(did, layers=CALLS),
+    "see_free_memory": Attack(did, layers=CALLS),
+    "see_free_disk": Attack(did, layers=CALLS),
+    "find_its_parent": Attack(did, layers=CALLS),
+    "count_its_page_faults": Attack(did, layers=CALLS),
+    "find_processes": Attack(did, layers=CALLS),
+    "read_the_clock_of_its_parent": Attack(did, layers=CALLS),
+    "name_itself": Attack(did, layers=CALLS),
+}
+"""What the kernel keeps for all processes: seen, changed, used for a signal."""
+ITSELF = {
+    "outlive_its_parent": Attack(did, layers=CALLS),
+    "filter_itself": Attack(did, layers=CALLS),
+    "kill_itself": Attack(killed, layers=CALLS),
+    "kill_itself_by_thread": Attack(killed, layers=CALLS),
+    "kill_itself_by_timer": Attack(killed, layers=CALLS),
+    "kill_itself_by_limit": Attack(killed, layers=CALLS, job={"turn_timeout_s": 30.0}, patience_s=60.0),
+}
+"""To end as if others had ended it, or not to end with the worker."""
+ATTACKS = READS | CONNECTIONS | WRITES | OTHERS | GATEWAY | ABUSE | SHARED | ITSELF

@@ -13,6 +13,8 @@ Try = Callable[[str, str], tuple[bool, Report]]
 """Runs an attack in a mode: whether it succeeded, and what the stage saw."""
 
 MODES = ("none", "process", "sandbox")
+CODING_AGENTS = ("coding agent", "confined coding agent")
+"""One that writes the checkout by hand, and one that the loop runs."""
 _results: list[tuple[str, str, bool]] = []
 """Mode, attack, whether it succeeded; in the process that prints."""
 
@@ -51,12 +53,12 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 def score_card() -> str:
     """For each mode how many attacks were stopped; which got through; which never can, and why."""
-    lines = ["mode          stopped  tried"]
-    for mode in (*MODES, "coding agent"):
+    lines = [f"{'mode':21}  stopped  tried"]
+    for mode in (*MODES, *CODING_AGENTS):
         outcomes = [succeeded for one, _, succeeded in _results if one == mode]
         if outcomes:
-            lines.append(f"{mode:12} {len(outcomes) - sum(outcomes):8} {len(outcomes):6}")
-    for mode in (*MODES[1:], "coding agent"):
+            lines.append(f"{mode:21} {len(outcomes) - sum(outcomes):8} {len(outcomes):6}")
+    for mode in (*MODES[1:], *CODING_AGENTS):
         through = sorted(attack for one, attack, succeeded in _results if one == mode and succeeded)
         if through:
             lines += ["", f"{len(through)} got through in {mode}:", *_wrapped(through)]

@@ -29,6 +29,12 @@ TRIED = (
     "kill_parent",
     "kill_parent_by_owner",
     "kill_parent_by_owner_ioctl",
+    "see_what_is_cached",
+    "evict_a_library",
+    "lock_a_library",
+    "find_processes",
+    "kill_itself",
+    "kill_itself_by_timer",
     "use_capabilities",
     "write_large_file",
 )

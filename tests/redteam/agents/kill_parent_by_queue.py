@@ -1,8 +1,7 @@
 """Kills the worker by a queued signal."""
 
 import ctypes
-import os
 
 
 def attack(world):
-    return ctypes.CDLL(None).sigqueue(os.getppid(), 9, 0)
+    return ctypes.CDLL(None).sigqueue(world["parent"], 9, 0)

@@ -5,4 +5,6 @@ import os
 
 
 def attack(world):
-    return ctypes.CDLL(None).syscall({"x86_64": 234}.get(os.uname().machine, 131), os.getppid(), os.getppid(), 9)
+    return ctypes.CDLL(None).syscall(
+        {"x86_64": 234}.get(os.uname().machine, 131), world["parent"], world["parent"], 9
+    )

@@ -4,4 +4,4 @@ import os
 
 
 def attack(world):
-    return os.sched_setaffinity(os.getppid(), {max(os.sched_getaffinity(0))})
+    return os.sched_setaffinity(world["parent"], {max(os.sched_getaffinity(0))})

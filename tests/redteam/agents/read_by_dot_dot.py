@@ -5,5 +5,5 @@ import os
 
 def attack(world):
     folder = os.open(os.environ["HOME"], os.O_RDONLY)
-    file = os.open("../../../trials/x.json", os.O_RDONLY, dir_fd=folder)
+    file = os.open("../../trials/x.json", os.O_RDONLY, dir_fd=folder)
     return os.read(file, 50_000).decode()

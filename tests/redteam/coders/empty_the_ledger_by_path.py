@@ -1,0 +1,7 @@
+"""Empties the ledger without opening it."""
+
+import os
+
+
+def attack(world):
+    os.truncate(world["ledger"], 0)

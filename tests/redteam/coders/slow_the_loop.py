@@ -1,0 +1,7 @@
+"""Gives another process the lowest priority."""
+
+import os
+
+
+def attack(world):
+    os.setpriority(os.PRIO_PROCESS, world["loop"], 19)
