@@ -27,11 +27,12 @@ from harnesses import BAD, GOOD_CODE, GOOD_PROMPT, REFERENCE, TEMPLATE  # noqa: 
 from offline_rates import drawn_to_pass, pass_rate  # noqa: E402
 
 from autoharness.config import Experiment  # noqa: E402
-from autoharness.host import AgentFile, Confinement  # noqa: E402
+from autoharness.host import AgentFile  # noqa: E402
+from autoharness.host_starter import Confinement  # noqa: E402
 from autoharness.hosts import Hosts  # noqa: E402
 from autoharness.results import Trial  # noqa: E402
+from autoharness.simulator import Simulator  # noqa: E402
 from autoharness.tau import Tau2  # noqa: E402
-from autoharness.worker import Simulator  # noqa: E402
 
 AGENTS = {"template": TEMPLATE, "good prompt": GOOD_PROMPT, "good code": GOOD_CODE, "reference": REFERENCE, **BAD}
 _MANY = 1000

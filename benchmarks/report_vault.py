@@ -167,7 +167,7 @@ def _keep(store: Store, trial: Trial, reward: float, messages: list[dict[str, An
     usage = {role: vars(used) for role, used in outcome.usage.items()}
     document = vars(outcome) | {"trial": vars(trial), "usage": usage}  # as to_json has it, without copying
     text = json.dumps({"key": key, "outcome": document})
-    (store.folder / "trials" / f"{digest(key)}.json").write_text(text)  # without a sync: there are thousands
+    store.trial_file(digest(key)).write_text(text)  # without a sync: there are thousands
     return digest(key)
 
 

@@ -2,26 +2,27 @@
 
     python benchmarks/templates.py            about a minute
 
-Start: from nothing to the agent's first reply. Simulation: one more in the same host, to its first reply. Turn: one
-of an airline conversation of forty messages, its LLM's answer at hand. Wall time of both processes, medians. Memory:
-the host's peak in RAM, and of its address space, which agent_memory_mb limits; then after 64 conversations at once.
+First start: from nothing to the agent's first reply, with the process that starts hosts, once for each worker. Start:
+the same once that process is there, as for each simulation. Turn: one of an airline conversation of forty messages,
+its LLM's answer at hand. Wall time of both processes, medians. Memory: the host's peak in RAM, a part of which all
+hosts share, and of its address space, which agent_memory_mb limits.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from isolation import ROOT, message, session, setting
 
-from autoharness.host import AgentFile, Confinement, Host, checked_reply
+from autoharness.host import AgentFile, Host
+from autoharness.host_reply import checked_reply
+from autoharness.host_starter import Confinement, HostStarter
 from autoharness.tau import Tau2
 from autoharness.templates import PACKAGES, template_file
 
-_AT_ONCE = 64
 _TURNS = 20
 _ADDRESS_SPACE, _IN_RAM = "VmPeak", "VmHWM"
 
@@ -29,21 +30,17 @@ Json = dict[str, Any]
 
 
 class Measured:
-    """A host with one of the templates."""
+    """A conversation with one of the templates, to its first reply, in a host of its own."""
 
-    def __init__(self, name: str, folder: Path, started_with: Json) -> None:
-        source = (ROOT / template_file(name)).read_text()
-        self.host = Host(AgentFile(source, "m", None), 60, Confinement("sandbox", folder))
+    def __init__(self, starter: HostStarter, name: str, started_with: Json) -> None:
+        agent = AgentFile((ROOT / template_file(name)).read_text(), "m", None)
         self._llm = session()
-        self._started_with = started_with
+        self.host = Host(starter, agent, 60)
+        self.host.call("start", self._complete, **started_with)
+        self.turn(0)
 
-    def begin(self, name: str) -> None:
-        """A conversation, to the agent's first reply."""
-        self.host.call(name, "start", self._complete, **self._started_with)
-        self.turn(name, 0)
-
-    def turn(self, name: str, number: int) -> None:
-        checked_reply(self.host.call(name, "next", self._complete, message=message(number)))
+    def turn(self, number: int) -> None:
+        checked_reply(self.host.call("next", self._complete, message=message(number)))
 
     def _complete(self, request: Json) -> Json:
         return self._llm.complete_for_agent(request, dict)
@@ -53,38 +50,14 @@ class Measured:
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(f"{what}:"))
 
 
-def start_s(name: str, folder: Path, started_with: Json) -> float:
+def first_start_s(name: str, folder: Path, started_with: Json) -> float:
     clock = time.perf_counter()
-    measured = Measured(name, folder, started_with)
-    try:
-        measured.begin("one")
-        return time.perf_counter() - clock
-    finally:
-        measured.host.close()
-
-
-def simulation_and_turn_ms(measured: Measured, rounds: int) -> tuple[float, float]:
-    begun, turns = [], []
-    for number in range(rounds):
-        clock = time.perf_counter()
-        measured.begin(str(number))
-        begun.append((time.perf_counter() - clock) * 1000)
-        clock = time.perf_counter()
-        for turn in range(_TURNS):
-            measured.turn(str(number), turn)
-        turns.append((time.perf_counter() - clock) / _TURNS * 1000)
-        measured.host.forget(str(number))
-    return statistics.median(begun), statistics.median(turns)
-
-
-def converse_at_once(measured: Measured) -> None:
-    def converse(number: int) -> None:
-        measured.begin(f"at once {number}")
-        for turn in range(_TURNS):
-            measured.turn(f"at once {number}", turn)
-
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        list(pool.map(converse, range(_AT_ONCE)))
+    starter = HostStarter(Confinement("sandbox", folder))
+    measured = Measured(starter, name, started_with)
+    found = time.perf_counter() - clock
+    measured.host.close()
+    starter.close()
+    return found
 
 
 def main() -> None:
@@ -95,18 +68,24 @@ def main() -> None:
     started_with = setting(Tau2())
     with tempfile.TemporaryDirectory() as folder:
         for name in PACKAGES:
-            start = statistics.median(start_s(name, Path(folder), started_with) for _ in range(options.starts))
-            measured = Measured(name, Path(folder), started_with)
-            measured.begin("first")
-            alone = measured.memory_mb(_IN_RAM), measured.memory_mb(_ADDRESS_SPACE)
-            simulation, turn = simulation_and_turn_ms(measured, options.rounds)
-            converse_at_once(measured)
-            crowd = measured.memory_mb(_IN_RAM), measured.memory_mb(_ADDRESS_SPACE)
-            measured.host.close()
+            first = statistics.median(first_start_s(name, Path(folder), started_with) for _ in range(options.starts))
+            starter = HostStarter(Confinement("sandbox", Path(folder)))
+            Measured(starter, name, started_with).host.close()
+            starts, turns = [], []
+            for _ in range(options.rounds):
+                clock = time.perf_counter()
+                measured = Measured(starter, name, started_with)
+                starts.append((time.perf_counter() - clock) * 1000)
+                clock = time.perf_counter()
+                for turn in range(_TURNS):
+                    measured.turn(turn)
+                turns.append((time.perf_counter() - clock) / _TURNS * 1000)
+                memory = measured.memory_mb(_IN_RAM), measured.memory_mb(_ADDRESS_SPACE)
+                measured.host.close()
+            starter.close()
             print(
-                f"{name:16} start {start:.2f} s   simulation {simulation:.1f} ms   turn {turn:.1f} ms   "
-                f"RAM {alone[0]:.0f} MB, {_AT_ONCE} at once {crowd[0]:.0f}   "
-                f"address space {alone[1]:.0f} MB, {_AT_ONCE} at once {crowd[1]:.0f}"
+                f"{name:16} first start {first:.2f} s   start {statistics.median(starts):.1f} ms   "
+                f"turn {statistics.median(turns):.1f} ms   RAM {memory[0]:.0f} MB   address space {memory[1]:.0f} MB"
             )
 
 

@@ -117,7 +117,7 @@ def start(arguments: argparse.Namespace) -> None:
     """From `python benchmark.py --task-ids 0` to the first LLM call, against the two imports alone."""
     domain = arguments.domains[0]
     imports = "import litellm; from tau2.registry import registry"
-    own = {**os.environ, "LITELLM_LOCALMODEL_COST_MAP": "True"}
+    own = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     found: dict[str, list[float]] = {"imports": [], "first call": []}
     with Server(domain, 0) as server, tempfile.TemporaryDirectory() as vault:
         server.status()
@@ -235,8 +235,8 @@ def profile(arguments: argparse.Namespace) -> None:
     from autoharness.host import AgentFile
     from autoharness.hosts import Hosts, confinement_of
     from autoharness.results import Trial
+    from autoharness.simulator import Simulator
     from autoharness.tau import Tau2
-    from autoharness.worker import Simulator
 
     providers.LiteLLM.__call__ = lambda self, request: self._complete(request)  # type: ignore[method-assign]
     for domain in arguments.domains:
