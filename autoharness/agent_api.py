@@ -66,7 +66,7 @@ class AssistantMessage(_Participant):
 
     role: Literal["assistant"] = "assistant"
     cost: float | None = None
-    """In USD, of the LLM call that made this message; None where the price is unknown."""
+    """None: a price would tell whether the provider had seen the prompt before. tau2's message has this field."""
     usage: dict[str, int] | None = None
     """Tokens of that call: prompt_tokens and completion_tokens."""
     raw_data: dict[str, Any] | None = None
@@ -188,7 +188,6 @@ def from_chat(completion: dict[str, Any]) -> AssistantMessage:
     return AssistantMessage(
         content=message.get("content"),
         tool_calls=[_from_chat_call(call) for call in message.get("tool_calls") or []] or None,
-        cost=completion.get("cost_usd"),
         usage=completion.get("usage"),
         raw_data=choice,
     )
@@ -278,24 +277,18 @@ def _openai_error(status: int, message: str) -> tuple[int, dict[str, Any]]:
 def openai_endpoint() -> tuple[str, str]:
     """Base URL and API key for a framework that takes nothing else; where it takes a client, use `openai_options`.
 
-    The key is this simulation's: ask for it where the agent is made, and make a client for each. Raises LLMError
-    unless the experiment has agent_base_url: true.
+    The key is this simulation's. Raises LLMError unless the experiment has agent_base_url: true.
     """
     if not _base_url:
         raise LLMError("there is no base URL here: set agent_base_url: true in experiment_config.yaml")
-    return _base_url, _token()
+    return _base_url, _token
 
 
-def _no_token() -> str:
-    return ""
+_base_url = _token = ""
 
 
-_base_url = ""
-_token: Callable[[], str] = _no_token
-
-
-def _use_base_url(base_url: str, token: Callable[[], str]) -> None:
-    """The agent host says here where its server listens, and in whose name a thread runs."""
+def _use_base_url(base_url: str, token: str) -> None:
+    """The agent host says here where its server listens, and what it wants to be shown."""
     global _base_url, _token
     _base_url, _token = base_url, token
 

@@ -7,15 +7,25 @@ tool of the provider's own, or an argument of litellm's. It does not judge the w
 from typing import Any
 
 _NUMBER = (int, float)
-_SPOKEN = {"role": ("system", "user"), "content": str, "name?": str}
-_ANSWER_OF_A_TOOL = {"role": "tool", "content": str, "tool_call_id?": str, "name?": str}
-_CALL = {"id": str, "type?": "function", "function": {"name": str, "arguments": str}}
-_SAID = {"role": "assistant", "content": str, "name?": str, "tool_calls?": [_CALL]}
-_CALLED = {"role": "assistant", "content?": str, "name?": str, "tool_calls": [_CALL]}
-_FUNCTION = {"name": str, "description?": str, "parameters?": dict, "strict?": bool}
-_TOOL = {"type": "function", "function": _FUNCTION}
-_CHOICE = {"type": "function", "function": {"name": str}}
-_JSON_SCHEMA = {"name": str, "description?": str, "schema?": dict, "strict?": bool}
+
+
+class _Object:
+    """The shape of a dictionary. The keys that end in `?` may be missing, or be empty."""
+
+    def __init__(self, shape: dict[str, Any]) -> None:
+        self.known = {key.removesuffix("?"): inner for key, inner in shape.items()}
+        self.required = frozenset(key for key in shape if not key.endswith("?"))
+
+
+_SPOKEN = _Object({"role": ("system", "user"), "content": str, "name?": str})
+_ANSWER_OF_A_TOOL = _Object({"role": "tool", "content": str, "tool_call_id?": str, "name?": str})
+_CALL = _Object({"id": str, "type?": "function", "function": _Object({"name": str, "arguments": str})})
+_SAID = _Object({"role": "assistant", "content": str, "name?": str, "tool_calls?": [_CALL]})
+_CALLED = _Object({"role": "assistant", "content?": str, "name?": str, "tool_calls": [_CALL]})
+_FUNCTION = _Object({"name": str, "description?": str, "parameters?": dict, "strict?": bool})
+_TOOL = _Object({"type": "function", "function": _FUNCTION})
+_CHOICE = _Object({"type": "function", "function": _Object({"name": str})})
+_JSON_SCHEMA = _Object({"name": str, "description?": str, "schema?": dict, "strict?": bool})
 
 _ARGUMENTS: dict[str, tuple[Any, str]] = {
     "frequency_penalty": (_NUMBER, "a number"),
@@ -31,7 +41,7 @@ _ARGUMENTS: dict[str, tuple[Any, str]] = {
     "presence_penalty": (_NUMBER, "a number"),
     "reasoning_effort": (str, "a text"),
     "response_format": (
-        ({"type": ("text", "json_object")}, {"type": "json_schema", "json_schema": _JSON_SCHEMA}),
+        (_Object({"type": ("text", "json_object")}), _Object({"type": "json_schema", "json_schema": _JSON_SCHEMA})),
         "{'type': 'text'}, {'type': 'json_object'} or {'type': 'json_schema', 'json_schema': {...}}",
     ),
     "seed": (int, "a whole number"),
@@ -68,21 +78,21 @@ def problem_of(request: Any) -> str:
 def _fits(value: Any, shape: Any) -> bool:
     """Whether a JSON value has a shape.
 
-    A type; a text, for itself; a tuple, for any of its shapes; [shape], for a list of it; a dictionary, for one with
-    these keys and no others. The keys that end in `?` may be missing, or be empty.
+    A type; a text, for itself; a tuple, for any of its shapes; [shape], for a list of it; an _Object, for a
+    dictionary with these keys and no others.
     """
     if isinstance(shape, tuple):
         return any(_fits(value, one) for one in shape)
     if isinstance(shape, list):
         return isinstance(value, list) and all(_fits(one, shape[0]) for one in value)
-    if not isinstance(shape, dict):
+    if not isinstance(shape, _Object):
         return bool(value == shape) if isinstance(shape, str) else type(value) is shape  # true is no number
     if not isinstance(value, dict):
         return False
     given = {key: inner for key, inner in value.items() if inner is not None and inner != []}
-    known = {key.removesuffix("?"): inner for key, inner in shape.items()}
-    required = {key for key in shape if not key.endswith("?")}
-    return required <= given.keys() <= known.keys() and all(_fits(given[key], known[key]) for key in given)
+    if not shape.required <= given.keys() <= shape.known.keys():
+        return False
+    return all(_fits(inner, shape.known[key]) for key, inner in given.items())
 
 
 def _culprit(value: Any, shape: Any) -> Any:

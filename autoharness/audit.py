@@ -5,35 +5,75 @@ A row that somebody made up may hold any value in any place: whatever is wrong w
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
 from autoharness import evaluator
 from autoharness.config import RATCHET
-from autoharness.contest import policy_of
+from autoharness.contest import Fault, Tries, policy_of
 from autoharness.errors import UserError
-from autoharness.ledger import Confirmation, Evaluator, Gate, Ledger, Look, Measured, Record, Row, settled_looks
+from autoharness.ledger import (
+    Confirmation,
+    Evaluator,
+    Gate,
+    Ledger,
+    Look,
+    Measured,
+    Record,
+    Row,
+    read,
+    scored_looks,
+    settled_looks,
+)
 from autoharness.policy import Side, Verdict
-from autoharness.results import digest, mean, passed
+from autoharness.results import ADDRESSED, digest, mean, passed
 from autoharness.settings import from_settings
 from autoharness.store import Store
 from autoharness.suite import Record as SuiteRecord
 from autoharness.suite import SuiteVerdict, floor, veto, veto_after_checks
+from autoharness.witnesses import Remark, compare
 
 
 def verify(store: Store) -> int:
-    """Exit code 0 where everything fits, else 1. Raises UserError where the ledger itself is damaged."""
-    ledger = Ledger(store)
-    findings = [
-        f"row {row.number} ({type(row).__name__.lower()}): {one}"
-        for row in ledger.all_rows
-        for one in findings_in(row, ledger, store)
-    ]
-    looks = sum(len(_looks(row)) for row in ledger.all_rows)
-    print(f"verified: {len(ledger.all_rows)} rows, {looks} trials, {len(findings)} findings")
+    """Exit code 0 if everything fits, else 1. What could not be compared is said on standard error."""
+    try:
+        ledger = Ledger(store)
+        rows, findings = ledger.all_rows, []
+    except UserError as error:  # it is damaged: what it has up to there is compared with what else there is
+        rows, findings = list(_rows_before_damage(store)), [str(error)]
+    else:
+        for row in rows:
+            findings += [f"row {row.number} ({_kind(row)}): {one}" for one in findings_in(row, ledger, store)]
+    said = list(_compared(store, rows))
+    findings += [one for one in said if isinstance(one, str)]
+    looks = sum(len(_looks(row)) for row in rows)
+    print(f"verified: {len(rows)} rows, {looks} trials, {len(findings)} findings")
     for finding in findings:
-        print(f"  {' '.join(finding.split())}".encode("ascii", "backslashreplace").decode())
+        print(f"  {_line(finding)}")
+    for remark in [one for one in said if isinstance(one, Remark)]:
+        print(f"[report] {_line(remark.text)}", file=sys.stderr)
     return 1 if findings else 0
+
+
+def _kind(row: Row) -> str:
+    return type(row).__name__.lower()
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split()).encode("ascii", "backslashreplace").decode()
+
+
+def _rows_before_damage(store: Store) -> Iterator[Row]:
+    with suppress(UserError):
+        yield from read(store)
+
+
+def _compared(store: Store, rows: Sequence[Row]) -> Iterator[str | Remark]:
+    try:
+        yield from compare(store, rows)
+    except Exception as error:
+        yield f"git and the log cannot be compared, some value is not as the gate writes it: {error!r:.200}"
 
 
 def findings_in(row: Row, ledger: Ledger, store: Store) -> list[str]:
@@ -69,7 +109,8 @@ def _findings(row: Row, ledger: Ledger, store: Store) -> Iterator[str]:
 
 
 def _looks(row: Row) -> list[Look]:
-    return [*row.looks, *(row.score_looks + row.suite_looks if isinstance(row, Measured) else [])]
+    faults = row.fault_looks if isinstance(row, Gate) else []
+    return [*row.looks, *faults, *(row.score_looks + row.suite_looks if isinstance(row, Measured) else [])]
 
 
 def _agents(row: Row, store: Store) -> Iterator[str]:
@@ -102,7 +143,7 @@ def _trial(look: Look, row: Row, store: Store) -> Iterator[str]:
         return
     name = f"trial {look.key[:12]}"
     try:
-        content = Path(store.folder / "trials" / f"{look.key}.json").read_bytes()
+        content = store.trial_file(look.key).read_bytes()
     except OSError as error:
         yield f"{name}: {error.strerror}"
         return
@@ -111,13 +152,16 @@ def _trial(look: Look, row: Row, store: Store) -> Iterator[str]:
         return
     try:
         document = json.loads(content)
-        trial, reward = document["outcome"]["trial"], document["outcome"]["reward"]
-        says = (digest(document["key"]), trial["task_id"], trial["number"], reward, trial["agent"])
+        outcome = document["outcome"]
+        trial, addressed = outcome["trial"], any(str(one).startswith(ADDRESSED) for one in outcome.get("notes", []))
+        of_trial = (trial["task_id"], trial["number"], outcome["reward"], trial["agent"])
+        says = (digest(document["key"]), *of_trial, outcome.get("tries", 1), addressed)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         yield f"{name} is not written as a trial is: {error!r:.200}"
         return
-    if says != (look.key, look.task_id, look.number, look.reward, _agent_of(look, row)):
-        yield f"{name} is not what the row says: task, number, agent or reward differ"
+    said = (look.key, look.task_id, look.number, look.reward, _agent_of(look, row), look.tries, look.addressed)
+    if says != said:
+        yield f"{name} is not what the row says: task, number, agent, reward, tries or warnings differ"
 
 
 def _agent_of(look: Look, row: Row) -> str:
@@ -128,7 +172,7 @@ def _agent_of(look: Look, row: Row) -> str:
 
 def _score(row: Measured) -> Iterator[str]:
     """`held_out` and `val_score` follow from the trials."""
-    rewards = settled_looks(row.score_looks)
+    rewards = scored_looks(row.score_looks, row.best_held_out if isinstance(row, Gate) else {}, row.rules)
     if rewards != row.held_out:
         yield "the held-out rewards do not follow from its trials"
     if row.val_score != mean(rewards.values()):
@@ -139,7 +183,8 @@ def _suite(row: Measured) -> Iterator[str]:
     """`suite` and `suite_checks` follow from the trials."""
     checks = row.suite_checks if isinstance(row, Gate) else {}
     for side, rewards in ((Side.CANDIDATE, row.suite), (Side.INCUMBENT, checks)):
-        if settled_looks(look for look in row.suite_looks if look.side == side) != rewards:
+        looks = [look for look in row.suite_looks if look.side == side]
+        if settled_looks(looks, void=0.0 if row.rules else None) != rewards:
             yield f"the {side}'s rewards in the suite do not follow from its trials"
 
 
@@ -172,6 +217,8 @@ def _asked(before: Ledger, gate: Gate) -> tuple[int, dict[str, int]]:
 
 def _verdict(gate: Gate, ledger: Ledger) -> Iterator[str]:
     from_settings(gate.experiment)  # raises for what is out of range: a policy asks for as many trials as it is told
+    if gate.incumbent_fault and not Fault(gate.fault_looks).is_the_incumbents:
+        yield "the trials of its fault do not say that it is the kept version's"
     if gate.asked:
         decision = policy_of(gate).decide(gate.seen)
         found = decision.verdict if decision else "open"
@@ -198,8 +245,12 @@ def _expected(gate: Gate, ledger: Ledger) -> str:
     if gate.leaks:
         return Verdict.REJECTED
     suite = _suite_verdict(gate, ledger)
-    if not suite.holds:
-        return Verdict.UNDECIDED if suite.holds is None else Verdict.REJECTED
+    if suite.holds is False or Fault(gate.fault_looks).is_the_candidates:
+        return Verdict.REJECTED
+    if suite.holds is None:
+        return Verdict.UNDECIDED
+    if gate.rules and gate.answered == Verdict.ACCEPTED and Tries.of(gate.looks).are_the_candidates:
+        return Verdict.REJECTED
     return gate.answered
 
 

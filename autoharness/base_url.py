@@ -3,13 +3,13 @@
     POST /v1/chat/completions      Authorization: Bearer TOKEN
 
 It runs in the agent host itself and passes each request on through the host's channel, so that it can do no more than
-`generate` can. The token names the simulation.
+`generate` can. The token keeps other processes of this machine out.
 """
 
+import hmac
 import json
 import threading
 from collections.abc import Callable
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,8 +17,8 @@ from autoharness import agent_api
 
 _LARGEST_BODY = 32 * 1024 * 1024
 
-Complete = Callable[[str, dict[str, Any]], dict[str, Any]]
-"""Answers a request in the name of a simulation. Raises agent_api.RequestRefused or SimulationAborted."""
+Complete = Callable[[dict[str, Any]], dict[str, Any]]
+"""Answers a request. Raises agent_api.RequestRefused or SimulationAborted."""
 
 
 class Server(ThreadingHTTPServer):
@@ -26,8 +26,9 @@ class Server(ThreadingHTTPServer):
 
     complete: Complete
 
-    def __init__(self) -> None:
+    def __init__(self, token: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.token = token
         self.port = int(self.server_address[1])
         self.base_url = f"http://127.0.0.1:{self.port}/v1"
 
@@ -44,7 +45,10 @@ class _Handler(BaseHTTPRequestHandler):
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
         try:
             body = self.rfile.read(min(int(self.headers.get("Content-Length") or 0), _LARGEST_BODY))
-            self._send(*agent_api._answer_openai(self.path, body, partial(self.server.complete, token)))
+            if hmac.compare_digest(token.encode(), self.server.token.encode()):
+                self._send(*agent_api._answer_openai(self.path, body, self.server.complete))
+            else:
+                self._send(*agent_api._openai_error(401, "the key is not the one of agent_api.openai_endpoint()"))
         except ValueError as error:
             self._send(*agent_api._openai_error(400, f"no request: {error}"))
         except agent_api.SimulationAborted as error:

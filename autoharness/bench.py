@@ -17,13 +17,16 @@ from autoharness.endpoints import check_keys
 from autoharness.environment import environment, system
 from autoharness.errors import RunLimitReached, UserError
 from autoharness.executor import LocalExecutor
+from autoharness.files import write_json
 from autoharness.holdout import shown
 from autoharness.ledger import Ledger
 from autoharness.live import Live
 from autoharness.measure import Measure
 from autoharness.progress import Progress
-from autoharness.results import EVALUATED, Outcome, Trial, rewards_by_task, settled_rewards
-from autoharness.store import Store, now, write_json
+from autoharness.repository import Repository
+from autoharness.results import Outcome, Trial, rewards_by_task, settled_rewards
+from autoharness.run_outcomes import RunOutcomes
+from autoharness.store import Store, now
 from autoharness.workspace import export_domain, export_traces
 
 CONFIRM = "report.py --confirm"
@@ -41,7 +44,7 @@ _NOTHING_LOST = (
 )
 
 Json = dict[str, Any]
-Enough = Callable[[list[Outcome]], bool]
+Enough = Callable[[Mapping[Trial, Outcome]], bool]
 
 
 @dataclass(frozen=True)
@@ -64,32 +67,6 @@ class Run:
     def settled(self) -> dict[str, float | None]:
         """Rewards to decide from: a task with a trial that was not evaluated has none."""
         return settled_rewards(self.outcomes)
-
-
-class _Outcomes:
-    """The outcomes of a run: those that the store has, and those that come in, which are stored at once."""
-
-    def __init__(self, store: Store, keys: Mapping[Trial, Json]) -> None:
-        self._store = store
-        self._keys = keys
-        self._known = {trial: outcome for trial in keys if (outcome := store.find(keys[trial]))}
-
-    @property
-    def all(self) -> list[Outcome]:
-        return list(self._known.values())
-
-    def __contains__(self, trial: Trial) -> bool:
-        return trial in self._known
-
-    @property
-    def missing(self) -> list[Trial]:
-        return [trial for trial in self._keys if trial not in self._known]
-
-    def take(self, outcome: Outcome) -> None:
-        """An infrastructure failure is part of this run alone: the next one tries again."""
-        if outcome.status in EVALUATED:
-            outcome = self._store.keep(self._keys[outcome.trial], outcome)
-        self._known[outcome.trial] = outcome
 
 
 class Bench:
@@ -135,7 +112,14 @@ class Bench:
         is not the accepted one, and in the end what a callback raised.
         """
         self._check_confirm_split(trials, command, reveal)
-        outcomes = _Outcomes(self.store, {trial: self.measure.key(trial) for trial in trials})
+        keys = {trial: self.measure.key(trial) for trial in trials}
+        with self.store.claims() as claims:
+            outcomes = RunOutcomes(self.store, keys, claims)
+            return self._run(outcomes, trials, command, reveal, enough)
+
+    def _run(
+        self, outcomes: RunOutcomes, trials: list[Trial], command: str, reveal: bool, enough: Enough | None
+    ) -> Run:
         if outcomes.missing:
             check_keys(self.experiment.endpoints)
             self._check_evaluator()
@@ -154,15 +138,16 @@ class Bench:
             self._check_budget(outcomes, enough)
         if told.failure and not interrupted:
             raise told.failure
-        return Run(outcomes.all, self._folder, interrupted, len(trials), len(outcomes.all) - known)
+        new = len(outcomes.all) - known - len(outcomes.made_elsewhere)
+        return Run(outcomes.all, self._folder, interrupted, len(trials), new)
 
-    def _begin(self, trials: list[Trial], outcomes: _Outcomes, reveal: bool, at_most: bool) -> None:
+    def _begin(self, trials: list[Trial], outcomes: RunOutcomes, reveal: bool, at_most: bool) -> None:
         hidden = set() if reveal else self.measure.held_out
         ran = dict.fromkeys(trial.task_id for trial in trials)
         partly = shown(ran, self.measure.held_out_splits, reveal).withheld > 0
         self._progress.begin(self._headline(), len(trials), outcomes.all, hidden, at_most, partly)
 
-    def _run_missing(self, outcomes: _Outcomes, told: Told, enough: Enough | None) -> bool:
+    def _run_missing(self, outcomes: RunOutcomes, told: Told, enough: Enough | None) -> bool:
         """Run what the store does not have; returns whether Ctrl-C ended it."""
         missing = outcomes.missing if enough else longest_first(outcomes.missing, self.store, self.experiment)
         never_named, at_most = self.measure.held_out, enough is not None
@@ -172,9 +157,11 @@ class Bench:
                 for outcome in self._executor.run(
                     missing,
                     diagnose=set(self.measure.train),
-                    enough=lambda: bool(self._budget.reached or (enough and enough(outcomes.all))),
+                    enough=lambda: bool(self._budget.reached or (enough and enough(outcomes.known))),
                     has_room=self._budget.has_room,
                     watches=[live, told],
+                    unfinished=lambda trial: self.store.unfinished(self.measure.key(trial)),
+                    claim=outcomes.claim,
                 ):
                     self._take(outcome, outcomes)
                     self._progress.add(outcome)
@@ -188,22 +175,23 @@ class Bench:
             return True
         return False
 
-    def _take(self, outcome: Outcome, outcomes: _Outcomes) -> None:
+    def _take(self, outcome: Outcome, outcomes: RunOutcomes) -> None:
         """Another evaluator may have made this outcome, while the accepted one waited for it."""
         self._check_evaluator()
         outcomes.take(outcome)
-        self._budget.add(outcome)
+        if outcome.trial not in outcomes.made_elsewhere:
+            self._budget.add(outcome)
 
-    def _end(self, outcomes: _Outcomes) -> None:
+    def _end(self, outcomes: RunOutcomes) -> None:
         self._progress.end()
         self._runs += 1
         if self._runs == 1:
             write_json(self._folder / "environment.json", environment())
         write_json(self._folder / f"run-{self._runs:03}.json", self._record(outcomes.all))
 
-    def _check_budget(self, outcomes: _Outcomes, enough: Enough | None) -> None:
+    def _check_budget(self, outcomes: RunOutcomes, enough: Enough | None) -> None:
         """Raises RunLimitReached where simulations are left that were needed."""
-        left = 0 if enough and enough(outcomes.all) else len(outcomes.missing)
+        left = 0 if enough and enough(outcomes.known) else len(outcomes.missing)
         if left and (reached := self._budget.reached):
             most = "up to " if enough else ""
             raise RunLimitReached(f"{reached}; {most}{left} simulations are left. {_NOTHING_LOST}", reached)
@@ -230,10 +218,11 @@ class Bench:
         return settled_rewards(one for one in found.values() if one and one.trial.task_id not in missing)
 
     def leaks(self, incumbent: str) -> list[str]:
-        """What the edit carries over from the benchmark's records, a line for each; see `leaks`."""
-        before, after = (self.store.agent_source(agent) for agent in (incumbent, self.agent))
-        found = self._executor.leaks(self.experiment.domain, before, after)
-        return [f"line {leak.line} carries {leak.what}: {leak.text}" for leak in found]
+        """What the edit carries over from the benchmark's records, or hides, a line for each; see `leaks`."""
+        versions = Ledger(self.store, self.measure.id).versions
+        agents = (incumbent, self.agent, versions[0].row.agent if versions else incumbent)
+        found = self._executor.leaks(self.experiment.domain, *map(self.store.agent_source, agents))
+        return [f"line {leak.line} {leak.what}: {leak.text}" for leak in found]
 
     def _checked(self, task_ids: list[str] | None) -> list[str]:
         """The ids to run, each once. Raises UserError for a task that the domain does not have."""
@@ -339,9 +328,7 @@ def _versions() -> dict[str, str]:
 def _git_commit() -> str | None:
     """The checkout's commit, with `+` where tracked files differ from it; None outside a repository."""
     try:
-        import git
-
-        repository = git.Repo(".", search_parent_directories=True)
-        return str(repository.git.rev_parse("HEAD")) + ("+" if repository.is_dirty() else "")
+        repository = Repository(search_parents=True)
+        return repository.head + ("+" if repository.is_dirty() else "")
     except Exception:  # no git, no repository, no commit, a repository of somebody else's: then there is none to name
         return None

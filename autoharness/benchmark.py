@@ -117,7 +117,8 @@ def _parser() -> Parser:
     parser = Parser(
         prog="benchmark.py",
         description="Run benchmark tasks with agent/agent.py and print each task's reward.",
-        epilog="Exit codes: 0 all evaluated, 2 infrastructure kept some from it, 3 misuse, 130 interrupted.",
+        epilog="Exit codes: 0 all evaluated, 2 infrastructure or a limit of the run kept some from it, 3 misuse, "
+        "130 interrupted.",
     )
     parser.add_argument("--task-ids", nargs="+", metavar="ID", help="run these tasks; @FILE reads ids, one to a line")
     parser.add_argument(

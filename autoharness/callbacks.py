@@ -81,6 +81,9 @@ class Told:
     def limited(self, model: str, pause_s: float) -> None:
         pass
 
+    def waits(self, why: str) -> None:
+        pass
+
     def said(self, trial: Trial, place: int, message: Json) -> None:
         self._tell("on_message", trial, place, message)
 

@@ -4,8 +4,10 @@ Runs on both sides, so it imports nothing heavy. The far side of a host's channe
 bounded, and what does not parse is an error rather than a message.
 """
 
+import select
 import socket
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +16,7 @@ from autoharness.errors import ChannelError, MessageTooLong
 
 MAX_LINE_BYTES = 32 * 1024 * 1024
 _BYTES_OF_A_VALUE = 100
+_CHUNK_BYTES = 65536
 
 Message = dict[str, Any]
 
@@ -30,7 +33,8 @@ class Channel:
         self._most_memory = most_memory
         self.memory = 0
         """About how many bytes the message that was received last takes as Python's objects."""
-        self._lines = sock.makefile("rb")
+        self._received = bytearray()
+        """What came behind the last line that was taken."""
         self._sending = threading.Lock()
 
     def send(self, message: Message) -> None:
@@ -44,20 +48,49 @@ class Channel:
         except OSError as error:
             raise ChannelError(f"the other process is gone: {error}") from error
 
-    def receive(self) -> Message | None:
-        """The next message; None once the far side has closed. Raises ChannelError on anything else."""
+    def receive(self, timeout_s: float | None = None) -> Message | None:
+        """The next message; None once the far side has closed.
+
+        Raises ChannelError for anything else, TimeoutError if the message is not whole after `timeout_s`.
+        """
         try:
-            line = self._lines.readline(self._longest_line + 1)
+            line = self._line(None if timeout_s is None else time.monotonic() + timeout_s)
+        except TimeoutError:
+            raise
         except (OSError, ValueError):
             return None
-        if not line.endswith(b"\n"):
-            if len(line) > self._longest_line:
-                raise ChannelError(f"a line of over {self._longest_line} bytes")
+        if line is None:
             return None
         self.memory = _memory(line)
         if self._most_memory is not None and self.memory > self._most_memory:
             raise ChannelError(f"a message that takes over {self._most_memory} bytes of memory")
         return _parse(line)
+
+    def _line(self, deadline: float | None) -> bytes | None:
+        """None once the far side has closed, whatever it left unfinished."""
+        searched = 0
+        while (end := self._received.find(b"\n", searched)) < 0:
+            searched = len(self._received)
+            if searched > self._longest_line:
+                raise ChannelError(f"a line of over {self._longest_line} bytes")
+            if deadline is not None:
+                self._wait(deadline)
+            chunk = self._sock.recv(_CHUNK_BYTES)
+            if not chunk:
+                return None
+            self._received += chunk
+        if end >= self._longest_line:
+            raise ChannelError(f"a line of over {self._longest_line} bytes")
+        line = bytes(self._received[: end + 1])
+        del self._received[: end + 1]
+        return line
+
+    def _wait(self, deadline: float) -> None:
+        """Until there is something to receive. Raises TimeoutError."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            raise TimeoutError
 
     def close(self) -> None:
         with suppress(OSError):

@@ -13,12 +13,14 @@ from autoharness import data, evaluator
 from autoharness.config import AGENT_FILE, CONFIG_FILE, Experiment
 from autoharness.endpoints import Endpoint
 from autoharness.errors import UserError
+from autoharness.files import read_plain
 from autoharness.ledger import Ledger
 from autoharness.measure import Measure
 from autoharness.program import PROGRAM_FILE, composed, python_command
+from autoharness.repository import Repository
 from autoharness.runner import BenchmarkRunner
 from autoharness.settings import resolve
-from autoharness.store import Store, default_vault, read_agent
+from autoharness.store import Store, default_vault
 from autoharness.tau import check_installed
 from autoharness.workspace import WORKSPACE
 
@@ -51,7 +53,7 @@ def _checks(config: Path | None, assignments: Sequence[str] | None) -> Iterator[
     yield Check("python", sys.version_info >= _OLDEST_PYTHON, version, "use Python 3.11 or newer")
     yield _agent_file()
     yield _git()
-    yield (vault := _try("vault", "export AUTOHARNESS_VAULT=FOLDER", lambda: str(Store(default_vault()).folder)))
+    yield (vault := _try("vault", "export AUTOHARNESS_VAULT=FOLDER", lambda: str(Store(default_vault()).vault)))
     yield (settings := _config(config, assignments))
     experiment = resolve({}, config, assignments).experiment if settings.ok else Experiment()
     installed = list(_installed()) if experiment.on_tau2 else []
@@ -94,7 +96,7 @@ def _tau2() -> str:
 
 def _agent_file() -> Check:
     def look() -> str:
-        tree = ast.parse(read_agent(AGENT_FILE))
+        tree = ast.parse(read_plain(AGENT_FILE))
         if not any(isinstance(node, ast.ClassDef) and node.name == "HarnessAgent" for node in tree.body):
             raise UserError("defines no class HarnessAgent")
         if missing := _not_installed(tree):
@@ -114,15 +116,7 @@ def _not_installed(tree: ast.Module) -> list[str]:
 
 def _git() -> Check:
     def look() -> str:
-        try:
-            import git
-        except ImportError as error:
-            raise UserError(f"git is missing: {error}") from error
-        try:
-            tracked = git.Repo(".").git.ls_files("--", str(AGENT_FILE))
-        except git.GitError as error:
-            raise UserError(f"no repository that git reads: {error}") from error
-        if not tracked:
+        if not Repository().tracks(AGENT_FILE):
             raise UserError(f"{AGENT_FILE} is not tracked")
         return f"{AGENT_FILE} is tracked"
 
@@ -164,7 +158,7 @@ def _data(measure: Measure) -> Check:
 
 def _manifest() -> dict[str, Any] | None:
     try:
-        manifest = json.loads((default_vault() / "data.json").read_text(encoding="utf-8"))
+        manifest = json.loads((Store(default_vault()).folder / "data.json").read_text(encoding="utf-8"))
         return manifest if isinstance(manifest["files"], dict) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None

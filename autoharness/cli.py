@@ -2,11 +2,14 @@
 
 import argparse
 import os
+import select
 import sys
+import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from autoharness.errors import (
     EXIT_BUG,
@@ -18,9 +21,13 @@ from autoharness.errors import (
     RunLimitReached,
     UserError,
 )
+from autoharness.exhausted import line_of
+from autoharness.forgiving import forgiving, let_go, named
+from autoharness.open_files import raise_limit
 from autoharness.scrub import printable
+from autoharness.store import default_vault
+from autoharness.vault_folder import VAULT_VARIABLE
 
-_VAULT = "AUTOHARNESS_VAULT"
 _OF_PROVIDERS = ("_API_KEY", "_API_BASE")
 
 
@@ -42,37 +49,80 @@ class Parser(argparse.ArgumentParser):
 
 
 def run_door(command: Callable[[list[str]], int]) -> NoReturn:
-    """Run a door's command and exit with its code."""
+    """Run a door's command and exit with its code. 1 is a verdict: no error of any kind ends with that."""
+    code, streams = EXIT_BUG, (sys.stdout, sys.stderr)
+    raise_limit()
+    sys.stdout, sys.stderr = named(sys.stdout), forgiving(sys.stderr)
+    try:
+        code = _code_of(command)
+    finally:
+        sys.stdout, sys.stderr = streams
+        for stream in streams:
+            if _is_gone(stream):  # otherwise Python itself would complain at its end, with a code of its own
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            let_go(stream)
+        sys.exit(code)
+
+
+def _code_of(command: Callable[[list[str]], int]) -> int:
     try:
         _load_secrets()
         code = command(sys.argv[1:])
         sys.stdout.flush()
-        sys.exit(code)
+        return code
+    except SystemExit as end:  # argparse has said what there is to say
+        if isinstance(end.code, str):
+            _say(end.code)
+        return end.code if isinstance(end.code, int) else EXIT_BUG if end.code else 0
     except UserError as error:
-        _complain(str(error))
+        return _complain(str(error))
     except (RunLimitReached, Outage) as reason:
-        print(f"stopped: {printable(str(reason))}", file=sys.stderr)
-        sys.exit(EXIT_UNDECIDED)
+        _say(f"stopped: {printable(str(reason))}")
+        return EXIT_UNDECIDED
     except Interrupted:
-        print("interrupted: what was finished is kept; the same command runs the rest", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
+        _say("interrupted: what was finished is kept; the same command runs the rest")
+        return EXIT_INTERRUPTED
     except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:  # `benchmark.py | head`: the reader has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_INTERRUPTED)
-    except OSError as error:  # a file that cannot be read or written is a person's to mend, whichever it is
-        if not error.filename:
-            raise
-        _complain(f"{error.filename}: {error.strerror}")
-    except Exception:  # a bug of ours must not be taken for a verdict
-        traceback.print_exc()
-        sys.exit(EXIT_BUG)
+        return EXIT_INTERRUPTED
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and _is_gone(sys.stdout):
+            return EXIT_INTERRUPTED  # `benchmark.py | head`: the reader has had enough
+        line = line_of(error, _written())
+        return _complain(line) if line else _bug()
+    except Exception:
+        return _bug()
 
 
-def _complain(message: str) -> NoReturn:
-    print(f"error: {printable(' '.join(message.split()))}", file=sys.stderr)
-    sys.exit(EXIT_MISUSE)
+def _written() -> Iterator[Path]:
+    """Where a command writes."""
+    with suppress(UserError):
+        yield default_vault()
+    yield Path()
+    with suppress(OSError):
+        yield Path(tempfile.gettempdir())
+
+
+def _is_gone(stream: TextIO) -> bool:
+    """Whether nobody reads it any more: the other end of a pipe, or a terminal."""
+    with suppress(OSError, ValueError):  # it is closed, or no file
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLERR)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    return False
+
+
+def _bug() -> int:
+    _say(traceback.format_exc().rstrip())
+    return EXIT_BUG
+
+
+def _complain(message: str) -> int:
+    _say(f"error: {printable(' '.join(message.split()))}")
+    return EXIT_MISUSE
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # if nobody hears it, the exit code says it too
 
 
 def _load_secrets() -> None:
@@ -89,5 +139,5 @@ def _load_secrets() -> None:
     for name in [name for name, value in os.environ.items() if not value and name.endswith(_OF_PROVIDERS)]:
         del os.environ[name]  # litellm would take it for a key
     for name, value in values.items():
-        if value and name != _VAULT:
+        if value and name != VAULT_VARIABLE:
             os.environ.setdefault(name, value)

@@ -2,9 +2,11 @@
 
     python -I -B coder_child.py DESCRIPTOR
 
-In, on stdin:   {"command", "folder", "environment", "prompt": a file or "", "rules": what `landlock.restrict` takes}
+In, on stdin:   {"command", "folder", "environment", "prompt": a file or "", "rules" and "ports": what
+                `landlock.restrict` takes, "landlock_abi": its version to use, "network": whether the agent has one}
                 stdin stays open as long as the agent may run: where it closes, whoever started this is gone
-Out, on the descriptor:  {"exit_code", "left_behind": how many processes}
+Out, on the descriptor:  {"unconfined": why it was not started}, or
+                {"exit_code", "left_behind": how many processes}
 
 What the agent starts stays below this process, however often it forks: orphans come to a subreaper, not to init.
 """
@@ -41,14 +43,13 @@ _load("autoharness", _PACKAGE / "__init__.py")
 sys.pycache_prefix = _prefix
 
 from autoharness import landlock, sandbox, seccomp  # noqa: E402  (found through the package loaded above)
-from autoharness.errors import LayerMissing  # noqa: E402
+from autoharness.errors import LayerMissing, TooManyLayers  # noqa: E402
 
 
 def main() -> None:
     setup = json.loads(_first_line())
     report = os.fdopen(int(sys.argv[1]), "w")
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-    version = landlock.abi()
     with open(setup["prompt"] or os.devnull, "rb") as prompt:  # noqa: PTH123
         agent = subprocess.Popen(
             setup["command"],
@@ -56,7 +57,7 @@ def main() -> None:
             env=setup["environment"],
             stdin=prompt,
             start_new_session=True,
-            preexec_fn=lambda: _confine(setup["rules"], version),
+            preexec_fn=lambda: _confine(setup, report.fileno()),
         )
     threading.Thread(target=_end_with_stdin, args=(agent,), daemon=True).start()
     code = agent.wait()
@@ -72,21 +73,23 @@ def _first_line() -> bytes:
     return line
 
 
-def _confine(rules: list[tuple[str, int]], version: int) -> None:
-    """Runs in the agent's process, before its program. Where the kernel has no Landlock the door has said so.
+def _confine(setup: dict[str, Any], report: int) -> None:
+    """Runs in the agent's process, before its program. If the kernel has no Landlock, the door has said so.
 
     Without capabilities: root's would let it read the environment of other processes, keys and all.
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_LARGEST_FILE_BYTES, _LARGEST_FILE_BYTES))
+    version = setup["landlock_abi"]
     if version:
+        rules = [(Path(path), rights) for path, rights in setup["rules"]]
         try:
             sandbox.drop_privileges()
-            landlock.restrict([(Path(path), rights) for path, rights in rules], None, version)
-            seccomp.install_for_programs()
-        except LayerMissing as missing:  # better no edit than one by an agent that is not confined as was said
-            print(f"auto-harness: {missing}", file=sys.stderr, flush=True)
+            landlock.restrict(rules, setup["ports"], version, server_ports=[landlock.ANY_PORT])
+            seccomp.install_for_programs(version < landlock.TRUNCATION_SINCE, setup["network"])
+        except (LayerMissing, TooManyLayers) as missing:  # better no edit than one that is not confined as was said
+            os.write(report, json.dumps({"unconfined": str(missing)}).encode() + b"\n")
             os._exit(126)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from autoharness.config import OFFLINE, Experiment, litellm_prices
 from autoharness.errors import UserError
-from autoharness.store import read_agent
+from autoharness.files import read_plain
 
 SCRIPTED = "scripted"
 PROMPT_FILE = "prompt.txt"
@@ -437,7 +437,7 @@ def _mini_arguments(experiment: Experiment, scratch: Path) -> list[str]:
 def _mini_used(printed: str, scratch: Path) -> Used:
     """From its trajectory. A cost of 0 for some tokens says that it knows no price."""
     try:
-        trajectory = json.loads(read_agent(scratch / "trajectory.json", _LARGEST_TRAJECTORY_BYTES))
+        trajectory = json.loads(read_plain(scratch / "trajectory.json", _LARGEST_TRAJECTORY_BYTES))
         cost_usd = float(trajectory["info"]["model_stats"]["instance_cost"])
         answers = [message.get("extra", {}).get("response") or {} for message in trajectory["messages"]]
         usages = [answer.get("usage") or {} for answer in answers]

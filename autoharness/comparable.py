@@ -6,7 +6,7 @@ not looked at: the models, which a leaderboard names itself.
 
 from collections.abc import Collection, Iterator
 
-from autoharness.config import BANKING, ORACLE, SOLO, Experiment
+from autoharness.config import BANKING, ORACLE, OUTCOME, SETTINGS, SOLO, Experiment
 from autoharness.measure import Measure
 from autoharness.results import Outcome
 
@@ -20,10 +20,17 @@ DATA = {
 """For each published domain how the checksum of its data begins in that version."""
 TAU2S_JUDGE = "gpt-4.1-2025-04-14"
 TAU2S_RETRIEVAL = "alltools"
-TAU2S = {"max_steps": 200, "max_errors": 10, "user_llm_args": {"temperature": 0.0}}
-"""Settings with tau2's own defaults."""
-_ONLY_OURS = ("user", "timeout_s", "max_simulation_cost_usd", "max_simulation_tokens", "judge_llm_args")
-"""Settings that change a score, and that a published run does not have."""
+_NOT_LOOKED_AT = frozenset(
+    {
+        *("benchmark", "domain", "agent", "retrieval_config"),  # others below look at these
+        *("agent_model", "user_model", "judge_model", "agent_url", "user_url", "judge_url", "reasoning_effort"),
+        *("agent_llm_args", "seed", "seeds"),  # an agent's own; chance
+        *("isolation", "fresh_host", "agent_base_url", "agent_memory_mb"),  # where the agent's code runs
+        *("max_llm_calls", "agent_timeout_s", "llm_timeout_s"),  # bounds that nobody meets who does nothing wrong
+    }
+)
+"""Settings that affect the outcome and are no news by themselves. All others, and those to come, are told where they
+are not at their defaults, which are tau2's own."""
 
 
 def reasons(measure: Measure, outcomes: Collection[Outcome], scored: Collection[Outcome]) -> list[str]:
@@ -55,14 +62,11 @@ def _of_settings(experiment: Experiment) -> Iterator[str]:
         yield "the models are simulated"
     if experiment.agent in (SOLO, ORACLE):
         yield f"agent {experiment.agent}"
-    for name, default in TAU2S.items():
-        if getattr(experiment, name) != default:
-            yield f"{name} {getattr(experiment, name)}, not {default}"
-    for name in _ONLY_OURS:
-        if getattr(experiment, name) is not None:
-            yield f"{name} {getattr(experiment, name)}"
-    if experiment.replay_tolerance:
-        yield "replay_tolerance"
+    for name, default in Experiment().to_json().items():
+        value, says = getattr(experiment, name), SETTINGS[name]
+        if says.affects is OUTCOME and name not in _NOT_LOOKED_AT and not says.counts_with and value != default:
+            said = name if value is True else f"{name} {value}"
+            yield said if not default else f"{said}, not {default}"
     if experiment.domain == BANKING:
         yield f"retrieval_config {experiment.retrieval_config}, not {TAU2S_RETRIEVAL}"
 

@@ -38,14 +38,23 @@ class Comparison:
 
     @classmethod
     def of(cls, one: Rewards, other: Rewards) -> "Comparison | None":
-        """Over the tasks that could be evaluated for both; None where there are none."""
+        """Over the tasks that could be evaluated for both; None if there are none."""
         pairs = [(one[task_id], other.get(task_id)) for task_id in one]
         both = [(a, b) for a, b in pairs if a is not None and b is not None]
         return cls([a for a, _ in both], [b for _, b in both]) if both else None
 
     @classmethod
+    def of_scores(cls, one: Rewards, other: Rewards) -> "Comparison | None":
+        """Over held-out scores: a task that tau2 could evaluate for one version alone counts 0 for the other."""
+        pairs = [(one[task_id], other.get(task_id)) for task_id in one]
+        known = [(a or 0.0, b or 0.0) for a, b in pairs if a is not None or b is not None]
+        return cls([a for a, _ in known], [b for _, b in known]) if known else None
+
+    @classmethod
     def confirmed_by(cls, row: Confirmation) -> "Comparison | None":
-        """Baseline against best, each task's mean over its trials; None where tau2 could not evaluate one."""
+        """Baseline against best, each task's mean over its trials; None if tau2 could not evaluate too many tasks."""
+        if row.rules and len(left_out(row)) > MOST_LEFT_OUT * len(row.tasks):
+            return None
         before, after = sides_of(row)
         means = [(fmean(before[task_id]), fmean(after[task_id])) for task_id in before]
         return cls([a for a, _ in means], [b for _, b in means]) if means else None
@@ -89,13 +98,26 @@ class Comparison:
         return in_points(self.differences)
 
 
+MOST_LEFT_OUT = 0.1
+"""The share of tasks that a headline may be without."""
+
+
+def left_out(row: Confirmation) -> list[str]:
+    """The tasks of a confirmation that tau2 could not evaluate; under older rules, not for both versions."""
+    if not row.rules:
+        return sorted({look.task_id for look in row.looks if look.void})
+    evaluated = {look.task_id for look in row.looks if look.reward is not None}
+    return [task_id for task_id in row.tasks if task_id not in evaluated]
+
+
 def sides_of(row: Confirmation) -> tuple[TaskRewards, TaskRewards]:
-    """The trials of baseline and best; what tau2 cannot evaluate leaves both sides."""
-    void = {look.task_id for look in row.looks if look.void}
-    looks = [look for look in row.looks if look.task_id not in void]
+    """The trials of baseline and best. One that tau2 itself cannot evaluate counts 0, if its task is not left out."""
+    out = set(left_out(row))
+    looks = [look for look in row.looks if look.task_id not in out]
     before, after = (_rewards(looks, side) for side in (Side.INCUMBENT, Side.CANDIDATE))
     return before, after
 
 
 def _rewards(looks: Sequence[Look], side: str) -> TaskRewards:
-    return by_task((look.task_id, look.reward) for look in looks if look.side == side and look.reward is not None)
+    known = ((look, 0.0 if look.void else look.reward) for look in looks if look.side == side)
+    return by_task((look.task_id, reward) for look, reward in known if reward is not None)

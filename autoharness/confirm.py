@@ -10,11 +10,12 @@ from statistics import fmean
 
 from autoharness import evaluator
 from autoharness.bench import CONFIRM, Bench
-from autoharness.comparison import Comparison, sides_of
+from autoharness.comparison import Comparison, TaskRewards, left_out, sides_of
 from autoharness.config import SIMULATED, Experiment
 from autoharness.contest import is_void, looks_of, run_trials
 from autoharness.errors import EXIT_UNDECIDED, UserError
 from autoharness.ledger import Confirmation, Ledger, Version, reveal_lines
+from autoharness.policy import RULES, Side
 from autoharness.results import passed
 from autoharness.runner import BenchmarkRunner
 from autoharness.stats import mean_interval, pass_at_k, pass_hat_k
@@ -36,7 +37,7 @@ def confirm(experiment: Experiment, store: Store) -> int:
         print("undecided: some trials could not be evaluated; the same command runs those again")
         return EXIT_UNDECIDED
     print("\n".join(_as_text(found, best, ledger)))
-    return 0
+    return 0 if Comparison.confirmed_by(found) else EXIT_UNDECIDED
 
 
 def _best(ledger: Ledger) -> Version:
@@ -77,29 +78,54 @@ def _run(bench: Bench, ledger: Ledger, best: Version, split: str) -> Confirmatio
         reveals=bench.store.reveals(bench.experiment.domain),
         baseline=baseline,
         split=split,
+        rules=RULES,
     )
     return ledger.append(row)
 
 
 def _as_text(row: Confirmation, best: Version, ledger: Ledger) -> list[str]:
-    found = Comparison.confirmed_by(row)
+    found, out = Comparison.confirmed_by(row), left_out(row)
     if found is None:
-        return ["confirm: tau2 could not evaluate a single task"]
+        return [f"confirm: none, tau2 could not evaluate {len(out)} of {len(row.tasks)} tasks for either version"]
     before, after = sides_of(row)
     trials = min(map(len, after.values()))
     measured = f"{row.split}, {found.tasks} tasks x {trials} trials, {row.time}"
     lines = [
         f"confirm: {best.name} against the baseline, {measured}",
-        f"baseline: {_score(list(before.values()), trials)}",
-        f"best: {_score(list(after.values()), trials)}",
+        f"baseline: {_score(list(before.values()), trials)}{_if_void_passed(row, Side.INCUMBENT, before)}",
+        f"best: {_score(list(after.values()), trials)}{_if_void_passed(row, Side.CANDIDATE, after)}",
         f"difference: {found.points}",
         f"confirmed: {_confirmed(found)}",
+        *([f"left_out: {len(out)} of {len(row.tasks)} tasks, which tau2 could not evaluate"] if out else []),
+        *_warnings(row),
         f"questions: {ledger.questions} asked of the gate's holdout before",
     ]
     if row.split == row.experiment["gate_split"]:
         lines.append("split: the gate chose on these tasks, by other trials; a confirm_split of its own says more")
     lines += [*reveal_lines(row), *ledger.evaluator_lines]
     return [*lines, SIMULATED] if row.simulated else lines
+
+
+def _if_void_passed(row: Confirmation, side: Side, rewards: TaskRewards) -> str:
+    """What the score would be if the trials that tau2 could not evaluate had passed; they count 0."""
+    void = [look.task_id for look in row.looks if look.void and look.side == side and look.task_id in rewards]
+    if not void or not row.rules:
+        return ""
+    at_best = fmean((sum(some) + void.count(task_id)) / len(some) for task_id, some in rewards.items())
+    return f"; {len(void)} trials count 0 that tau2 could not evaluate, {at_best:.4f} if they had passed"
+
+
+def _warnings(row: Confirmation) -> list[str]:
+    """What a person ought to know of the trials before believing the headline."""
+    lines = []
+    for side, name in ((Side.INCUMBENT, "baseline"), (Side.CANDIDATE, "best")):
+        looks = [look for look in row.looks if look.side == side]
+        if again := sum(look.tries > 1 for look in looks):
+            lines.append(f"tried_again: {again} of {len(looks)} simulations of the {name}")
+        if addressed := sum(look.addressed for look in looks):
+            where = f"{addressed} of {len(looks)} simulations of the {name}"
+            lines.append(f"warning: words meant for the user simulator or the judge in {where}")
+    return lines
 
 
 def _confirmed(found: Comparison) -> str:

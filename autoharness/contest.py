@@ -1,19 +1,22 @@
 """One question to the holdout: candidate against incumbent, trial by trial, until the policy has seen enough."""
 
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from itertools import takewhile
 
 from autoharness.bench import Bench, Enough, Run
 from autoharness.config import RATCHET, Experiment
 from autoharness.errors import Interrupted
-from autoharness.ledger import Gate, Ledger, Look, Version
-from autoharness.policy import VOID, Decision, Policy, Ratchet, Request, Seen, Sequential, Side
-from autoharness.results import Outcome, Rewards, Status, Trial, digest, settled_rewards
+from autoharness.ledger import Gate, Ledger, Look, Version, scored_looks
+from autoharness.measure import FIRST_BY_THE_CLOCK, FIRST_OF_GATE
+from autoharness.policy import RULES, VOID, Decision, Policy, Ratchet, Request, Sequential, Side
+from autoharness.results import Outcome, Rewards, Status, Trial, digest, is_addressed
+from autoharness.stats import more_often
 
 COMMAND = "gating.py"
-FIRST_TRIAL = 1000
-"""The number of the baseline's first held-out trial. Trials of the gate have numbers that no run by hand reaches."""
+FIRST_TRIAL = FIRST_OF_GATE
+_TRIED_AGAIN = 3
+_BY_CHANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,6 @@ class Answer:
     """That were looked at, of both sides."""
     new: int
     """Those among them that were run for this question."""
-    repeated: int
-    """Simulations that were run again after infrastructure had failed them."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,16 @@ class Score:
     rewards: Rewards
     looks: list[Look]
     missing: int
-    """Tasks without a reward that the same command would run again."""
+    """Tasks with a lost trial, which the same command would run again."""
 
 
 def policy_of(gate: Gate) -> Policy:
     """The policy that decides, or decided, this gate; its looks do not matter."""
     settings = Experiment(**gate.experiment)
     if settings.gate == RATCHET:
-        return Ratchet(gate.tasks, FIRST_TRIAL, settings.trials, gate.best_held_out)
+        return Ratchet(gate.tasks, FIRST_TRIAL, settings.trials, gate.best_held_out, gate.rules)
     first = gate.incumbent_first_trial
-    return Sequential(gate.tasks, first, settings.max_trials, gate.questions, gate.order, gate.bought)
+    return Sequential(gate.tasks, first, settings.max_trials, gate.questions, gate.order, gate.bought, gate.rules)
 
 
 def opened(bench: Bench, ledger: Ledger, incumbent: Version) -> Gate:
@@ -66,6 +67,7 @@ def opened(bench: Bench, ledger: Ledger, incumbent: Version) -> Gate:
         best=incumbent.row.val_score,
         best_held_out=incumbent.row.held_out,
         asked=False,
+        rules=RULES,
     )
     same = ledger.same_question(gate)
     # asked again it has the same answer: nobody gets another one by asking once more
@@ -89,44 +91,92 @@ def ask(bench: Bench, gate: Gate) -> Answer:
     """
     policy = policy_of(gate)
     requests = {trial_of(bench, gate, request): request for request in policy.requests}
+    trials, following = list(requests), policy.follow()
 
-    def seen(outcomes: Collection[Outcome]) -> Seen:
-        return {requests[one.trial]: VOID if is_void(one) else one.reward for one in outcomes}
+    def reward_of(outcome: Outcome) -> float | None:
+        return VOID if is_void(outcome) else _counted(gate, outcome)
 
-    def in_order(outcomes: Collection[Outcome]) -> list[Outcome]:
-        finished = {outcome.trial: outcome for outcome in outcomes}
-        return [finished[trial] for trial in takewhile(finished.__contains__, requests)]
+    def enough(known: Mapping[Trial, Outcome]) -> bool:
+        while not following.decided and (outcome := known.get(trials[following.taken])):
+            following.take(reward_of(outcome))
+        return following.decided
 
-    def decides(outcomes: Collection[Outcome]) -> bool:
-        return policy.decide(seen(outcomes)) is not None
-
-    run = run_trials(bench, list(requests), COMMAND, lambda outcomes: decides(in_order(outcomes)))
-    outcomes = in_order(run.outcomes)
-    needed = next(count for count in range(len(outcomes) + 1) if decides(outcomes[:count]))
-    looked_at = outcomes[:needed]
-    decision = policy.decide(seen(looked_at))
+    run = run_trials(bench, trials, COMMAND, enough)
+    known = {outcome.trial: outcome for outcome in run.outcomes}
+    enough(known)  # takes what has come since it was asked last
+    looked_at = [known[trial] for trial in trials[: following.taken]]
+    decision = policy.decide({requests[one.trial]: reward_of(one) for one in looked_at})
     assert decision
     looks = looks_of(bench, looked_at, gate.agent)
-    repeated = sum(note.startswith("attempt ") for outcome in run.outcomes for note in outcome.notes)
-    return Answer(decision, looks, len(looked_at), run.new, repeated)
+    return Answer(decision, looks, len(looked_at), run.new)
 
 
-def score(bench: Bench, first_number: int) -> Score:
-    """The candidate's score: trials over the whole split, from this number on."""
+def _counted(gate: Gate, outcome: Outcome) -> float | None:
+    is_its_fault = gate.incumbent_fault and outcome.trial.agent == gate.incumbent
+    return VOID if outcome.reward is None and is_its_fault else outcome.reward
+
+
+def score(bench: Bench, first_number: int, other: Rewards) -> Score:
+    """The candidate's score: trials over the whole split, from this number on. `other`: the incumbent's rewards."""
     tasks = bench.measure.gate_tasks
     run = run_trials(bench, bench.measure.trials(tasks, bench.agent, first_number), COMMAND)
-    return Score(settled_rewards(run.outcomes), looks_of(bench, run.outcomes, bench.agent), unfinished(run, tasks))
+    looks = looks_of(bench, run.outcomes, bench.agent)
+    return Score(scored_looks(looks, other), looks, unfinished(looks))
 
 
-def unfinished(run: Run, held_out: list[str]) -> int:
-    """Held-out tasks without a reward. Where tau2 itself cannot evaluate a task, it leaves every comparison."""
-    beyond_us = {outcome.trial.task_id for outcome in run.outcomes if is_void(outcome)}
-    rewards = run.settled
-    return sum(rewards[task_id] is None and task_id not in beyond_us for task_id in held_out)
+def unfinished(looks: Collection[Look]) -> int:
+    """Tasks with a trial that infrastructure lost. What tau2 itself cannot evaluate is not tried again."""
+    return len({look.task_id for look in looks if look.reward is None and not look.void})
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Whose fault it is that trials of one side were lost."""
+
+    looks: list[Look]
+    """Those trials once more, and fresh ones of the other side beside them."""
+
+    @property
+    def is_the_candidates(self) -> bool:
+        """The incumbent's went through at the same time, and the candidate's were lost again."""
+        return self._is_of(Side.CANDIDATE)
+
+    @property
+    def is_the_incumbents(self) -> bool:
+        """The other way round: it must not keep better edits out by losing the trials that it is about to fail."""
+        return self._is_of(Side.INCUMBENT)
+
+    def _is_of(self, side: Side) -> bool:
+        lost = [look for look in self.looks if look.side == side]
+        others = [look for look in self.looks if look.side != side]
+        lost_again = bool(lost) and all(look.reward is None and not look.void for look in lost)
+        return lost_again and bool(others) and all(look.reward is not None for look in others)
+
+    @property
+    def reason(self) -> str:
+        count = sum(look.side == Side.CANDIDATE for look in self.looks)
+        return (
+            f"infrastructure fails on the candidate alone: {count} of its trials were lost, and lost again while the "
+            "kept version's went through"
+        )
+
+
+def fault(bench: Bench, other: str, lost: Collection[Trial]) -> Fault:
+    """Try a few of one side's lost trials again, with fresh ones of the other agent file in the same tasks.
+
+    Without this, one edit that a provider does not take would have every command wait for an outage that is none.
+    """
+    some, fresh = list(lost)[:_TRIED_AGAIN], max(FIRST_BY_THE_CLOCK, int(time.time()))
+    others = [bench.measure.trial(mine.task_id, fresh, other) for mine in some]
+    while any(bench.store.find(bench.measure.key(one)) for one in others):  # the clock was set back
+        fresh += 1
+        others = [bench.measure.trial(mine.task_id, fresh, other) for mine in some]
+    trials = [one for pair in zip(others, some, strict=True) for one in pair]
+    return Fault(looks_of(bench, run_trials(bench, trials, COMMAND).outcomes, bench.agent))
 
 
 def is_void(outcome: Outcome) -> bool:
-    """Whether tau2 itself cannot evaluate the task."""
+    """Whether tau2 itself cannot evaluate it."""
     return outcome.status == Status.ENVIRONMENT_ERROR
 
 
@@ -142,5 +192,32 @@ def looks_of(bench: Bench, outcomes: Collection[Outcome], candidate: str) -> lis
         trial = outcome.trial
         side = Side.CANDIDATE if trial.agent == candidate else Side.INCUMBENT
         key, sha256 = bench.store.fingerprint(bench.measure.key(trial)) if outcome.reward is not None else ("", "")
-        looks.append(Look(side, trial.task_id, trial.number, outcome.reward, key, sha256, is_void(outcome)))
+        look = Look(side, trial.task_id, trial.number, outcome.reward, key, sha256, is_void(outcome))
+        looks.append(replace(look, tries=outcome.tries, addressed=is_addressed(outcome)))
     return looks
+
+
+@dataclass(frozen=True)
+class Tries:
+    """How many simulations of each side had to be tried again."""
+
+    candidate: int
+    of_candidate: int
+    incumbent: int
+    of_incumbent: int
+
+    @classmethod
+    def of(cls, looks: Collection[Look]) -> "Tries":
+        ours = [look.tries > 1 for look in looks if look.side == Side.CANDIDATE]
+        theirs = [look.tries > 1 for look in looks if look.side == Side.INCUMBENT]
+        return cls(sum(ours), len(ours), sum(theirs), len(theirs))
+
+    @property
+    def are_the_candidates(self) -> bool:
+        """Clearly more of the candidate's: then it may have brought them on itself, to be tried again."""
+        sides = self.candidate, self.of_candidate, self.incumbent, self.of_incumbent
+        return self.candidate > 0 and more_often(*sides) < _BY_CHANCE
+
+    def __str__(self) -> str:
+        theirs = f"{self.incumbent} of {self.of_incumbent} of the kept version's"
+        return f"{self.candidate} of {self.of_candidate} simulations of the candidate were tried again, {theirs}"

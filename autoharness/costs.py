@@ -45,7 +45,7 @@ class Costs:
     def of(cls, overview: Overview, trials: Sequence[Kept], tasks: Sequence[str], store: Store) -> "Costs":
         """`tasks`: those whose single results anybody may see."""
         shown, decided = set(tasks), _decided(overview)
-        trials = [one for one in trials if one.outcome.trial.task_id in shown or one.path.stem in decided]
+        trials = [one for one in trials if one.outcome.trial.task_id in shown or one.name in decided]
         usage = {role: Usage() for role in ROLES}
         for kept in trials:
             for role, used in kept.outcome.usage.items():

@@ -10,7 +10,8 @@ import os
 import shutil
 from pathlib import Path
 
-from autoharness.errors import SetupError
+from autoharness.errors import SetupError, UserError
+from autoharness.repository import begin
 
 VARIABLE = "TAU2_DATA_DIR"
 _DEFAULT = Path("tau2_data")
@@ -41,35 +42,19 @@ def fetch(source: str, revision: str) -> Path:
 
     It is fetched inside that folder, and renamed when it is whole: a kill leaves what came so far for the next try.
     """
-    import git
-
     partial, target = folder() / _FETCHED, folder() / "tau2"
-    partial.mkdir(parents=True, exist_ok=True)
     for left_by_a_kill in (partial / ".git").rglob("*.lock"):
         left_by_a_kill.unlink()
     try:
-        repository = git.Repo.init(partial)
-        if not _has(repository, revision):
-            repository.git.fetch(_absolute(source), revision, depth=1)
-            repository.git.update_ref(_kept(revision), "FETCH_HEAD")
-        repository.git.checkout(_kept(revision), "--", _IN_REPOSITORY)
-    except git.GitCommandError as error:
-        reason = " ".join((error.stderr or str(error)).split())[:300]
+        begin(partial).fetch(_absolute(source), revision, _IN_REPOSITORY)
+    except UserError as error:
         raise SetupError(
-            f"tau2's data cannot be fetched from {source} at {revision}: {reason}; see tau2_data_source in "
+            f"tau2's data cannot be fetched from {source} at {revision}: {error}; see tau2_data_source in "
             f"experiment_config.yaml, or set {VARIABLE} to a folder that holds tau2/domains"
         ) from error
     (partial / _IN_REPOSITORY).rename(target)
     shutil.rmtree(partial)
     return target
-
-
-def _has(repository: "git.Repo", revision: str) -> bool:  # type: ignore[name-defined]  # noqa: F821
-    return any(reference.path == _kept(revision) for reference in repository.refs)
-
-
-def _kept(revision: str) -> str:
-    return f"refs/heads/fetched-{revision}"
 
 
 def _absolute(source: str) -> str:

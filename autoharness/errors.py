@@ -3,15 +3,17 @@
 AutoHarnessError
   UserError               the person at the keyboard can mend it: one line, exit 3, nothing run
     SetupError            ... by installing or fetching something
+    NotPlain              ... by putting a plain file in the place of a link
   RunLimitReached         the command may spend no more: one line, exit 2, nothing decided
   Outage                  infrastructure keeps failing: one line, exit 2, nothing decided
   SimulationError         one simulation went wrong; `status` says whose fault it was
     AgentError            the agent's: it scores 0
       AgentTimeout
-      HostDied            the process died with several simulations in it: each runs once more, alone
+      HostDied            the agent host ended, by the agent's own doing
     InfrastructureError   nobody's score: reward None, run again
-      ProviderError  UserSimulatorError  JudgeError  EvaluationError  WorkerDied  HostFailed
+      ProviderError  UserSimulatorError  JudgeError  EvaluationError  WorkerDied  HostFailed  HostKilled
   LayerMissing            the kernel has no such part of the confinement
+  TooManyLayers           ... or has it, and this process is confined too often already
   Interrupted             Ctrl-C in a run of trials: what was finished is kept, exit 130
   SharedRecordChanged     a simulation does not count, and runs again on databases of its own
   MessageTooLong          over the limit of a channel's line
@@ -38,8 +40,16 @@ class SetupError(UserError):
     """A package or data file is missing or is not the one expected."""
 
 
+class NotPlain(UserError):
+    """A link, a pipe, a device, a folder or too large a file, in the place of a file."""
+
+
 class LayerMissing(AutoHarnessError):
     """The kernel or the machine lacks a part of the agent host's confinement; the message says what."""
+
+
+class TooManyLayers(AutoHarnessError):
+    """Landlock can be stacked 16 times. That is no kernel without it: nothing is run less confined for that."""
 
 
 class Interrupted(AutoHarnessError):
@@ -91,7 +101,7 @@ class AgentTimeout(AgentError):
 
 
 class HostDied(AgentError):
-    """The agent host ended while simulations were in it. `hung` says that it was killed for not answering."""
+    """The agent host ended, or had to be ended. `hung` says that it did not answer in time."""
 
     def __init__(self, message: str, hung: bool = False) -> None:
         super().__init__(message)
@@ -132,6 +142,12 @@ class EvaluationError(InfrastructureError):
 
 class HostFailed(InfrastructureError):
     """An agent host did not start, before it had read a line of the agent's code."""
+
+    status = "setup_error"
+
+
+class HostKilled(InfrastructureError):
+    """Another process killed the agent host."""
 
     status = "setup_error"
 

@@ -22,8 +22,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autoharness.errors import UserError
+from autoharness.files import Remembered, write_json
 from autoharness.results import digest
-from autoharness.store import Store, write_json
+from autoharness.store import Store
 
 Manifest = dict[str, str]
 
@@ -33,6 +34,7 @@ _IMPORTABLE = {".py", ".pyc", ".so"}
 _AT_START = ("sitecustomize", "usercustomize")
 _SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 _MOST_NAMED = 3
+_NO_FILE = "no regular file"
 
 
 def manifest() -> Manifest:
@@ -144,5 +146,18 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _sha256(path: Path) -> str:
+    """Reads it again only where its `stamp` has changed: this is asked after every single simulation."""
+    try:
+        return _digests.of(path)
+    except OSError:
+        if path.is_file():
+            raise
+        return _NO_FILE  # a link that leads nowhere
+
+
+def _read_sha256(path: Path) -> str:
     """What is no regular file is not read: a pipe would keep us waiting for ever."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no regular file"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else _NO_FILE
+
+
+_digests = Remembered(_read_sha256)

@@ -23,13 +23,14 @@ from pathlib import Path
 from autoharness import nemo_results
 from autoharness.config import SIMULATED
 from autoharness.errors import UserError
+from autoharness.files import replacing, write_json, write_text
 from autoharness.iterations import Iterations
 from autoharness.ledger import Ledger, Version, settled_looks
 from autoharness.overview import Overview
 from autoharness.results import by_task, known_cost, mean, passed, rewards_by_task
 from autoharness.revealing import Reveal, place_of
 from autoharness.stats import mean_interval, pass_hat_k
-from autoharness.store import Store, replacing, write_json, write_text
+from autoharness.store import Store
 from autoharness.tables import Json, Row, Simulation, check_openpyxl, write_csv, write_workbook
 from autoharness.tau2_results import chosen, results_of
 from autoharness.trials import Kept, Trials, train_tasks
@@ -103,7 +104,7 @@ def _write_yaml(path: Path, document: Json) -> None:
 
 
 def _write_rows(kind: str, path: Path, simulations: list[Simulation], store: Store) -> None:
-    with _scratch_beside(path), replacing(path) as file:
+    with replacing(path) as file, _scratch_beside(path):
         if kind == "csv":
             write_csv(file, (one.row(one.kept.read()) for one in simulations))
         elif kind == "xlsx":

@@ -16,9 +16,21 @@ from autoharness import evaluator
 from autoharness.bench import Bench, Run
 from autoharness.cli import Parser, run_door
 from autoharness.config import AGENT_FILE, RATCHET, SIMULATED, Experiment
-from autoharness.contest import COMMAND, FIRST_TRIAL, Answer, ask, looks_of, opened, policy_of, run_trials, score
+from autoharness.contest import (
+    COMMAND,
+    FIRST_TRIAL,
+    Answer,
+    Tries,
+    ask,
+    fault,
+    looks_of,
+    opened,
+    policy_of,
+    run_trials,
+    score,
+)
 from autoharness.errors import EXIT_UNDECIDED, UserError
-from autoharness.ledger import Gate, Ledger, reveal_lines, settled_looks
+from autoharness.ledger import Gate, Ledger, Look, reveal_lines, scored_looks, settled_looks
 from autoharness.planning import null, plan
 from autoharness.policy import Side, Verdict
 from autoharness.program import python_command
@@ -52,7 +64,8 @@ def _parser() -> Parser:
     parser = Parser(
         prog="gating.py",
         description="Decide whether the edit of agent/agent.py is kept.",
-        epilog="Exit codes: 0 accepted, 1 rejected, 2 undecided (infrastructure), 3 misuse, 130 interrupted.",
+        epilog="Exit codes: 0 accepted, 1 rejected, 2 undecided (infrastructure, or a limit of the run), 3 misuse, "
+        "130 interrupted.",
     )
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--null", action="store_true", help="run the kept version against itself: the noise floor")
@@ -112,14 +125,48 @@ def _decide(bench: Bench, ledger: Ledger, gate: Gate) -> Gate:
     if leaks:
         return replace(gate, verdict=Verdict.REJECTED, leaks=len(leaks), reasons=leaks)
     gate, suite = _ask_suite(bench, ledger, gate)
+    if suite.holds is None:
+        gate = replace(gate, verdict=Verdict.UNDECIDED, reasons=[suite.reason])
+        return _find_fault(bench, gate, gate.suite_looks)
     if not suite.holds:
-        verdict = Verdict.UNDECIDED if suite.holds is None else Verdict.REJECTED
-        return replace(gate, verdict=verdict, reasons=[suite.reason])
+        return replace(gate, verdict=Verdict.REJECTED, reasons=[suite.reason])
     answer = ask(bench, gate)
-    reasons = [suite.reason, *answer.decision.reasons, _spent(answer)]
+    if answer.decision.verdict == Verdict.UNDECIDED:
+        gate = _find_incumbents_fault(bench, gate, answer.looks)
+        answer = ask(bench, gate) if gate.incumbent_fault else answer
+    tries = Tries.of(answer.looks)
+    reasons = [suite.reason, *answer.decision.reasons, _spent(answer), *_remarks(answer.looks, tries)]
     verdict = answer.decision.verdict
     gate = replace(gate, asked=True, answered=verdict, verdict=verdict, reasons=reasons, looks=answer.looks)
+    if gate.incumbent_fault:
+        lost = "infrastructure fails on the kept version alone, again and again: what it lost counts 0"
+        gate = replace(gate, reasons=[*gate.reasons, lost])
+    elif gate.verdict == Verdict.UNDECIDED:
+        return _find_fault(bench, gate, answer.looks)
+    if gate.verdict == Verdict.ACCEPTED and tries.are_the_candidates:
+        return replace(gate, verdict=Verdict.REJECTED, reasons=[f"not accepted: {tries}", *reasons])
     return _accepted(bench, ledger, gate) if gate.verdict == Verdict.ACCEPTED else gate
+
+
+def _find_incumbents_fault(bench: Bench, gate: Gate, looks: list[Look]) -> Gate:
+    """Whether infrastructure fails on the incumbent alone: then no edit would ever be decided on."""
+    lost = [look for look in looks if look.reward is None and not look.void]
+    if not lost or any(look.side == Side.CANDIDATE for look in lost):
+        return gate
+    found = fault(bench, gate.agent, [bench.measure.trial(one.task_id, one.number, gate.incumbent) for one in lost])
+    return replace(gate, fault_looks=found.looks, incumbent_fault=found.is_the_incumbents)
+
+
+def _find_fault(bench: Bench, gate: Gate, looks: list[Look]) -> Gate:
+    """An undecided gate, unless infrastructure fails on the candidate alone, again and again: then it is rejected."""
+    lost = [look for look in looks if look.reward is None and not look.void]
+    if not lost or any(look.side == Side.INCUMBENT for look in lost):
+        return gate
+    found = fault(bench, gate.incumbent, [bench.measure.trial(one.task_id, one.number, gate.agent) for one in lost])
+    gate = replace(gate, fault_looks=found.looks)
+    if not found.is_the_candidates:
+        return gate
+    return replace(gate, verdict=Verdict.REJECTED, reasons=[found.reason, *gate.reasons])
 
 
 def _ask_suite(bench: Bench, ledger: Ledger, gate: Gate) -> tuple[Gate, SuiteVerdict]:
@@ -133,18 +180,18 @@ def _ask_suite(bench: Bench, ledger: Ledger, gate: Gate) -> tuple[Gate, SuiteVer
         if bench.experiment.gate == RATCHET
         else [bench.measure.trial(task_id, 0, bench.agent) for task_id in records]
     )
-    run = _run(bench, trials)
-    results = run.settled
-    gate = replace(gate, suite=results, suite_looks=looks_of(bench, run.outcomes, gate.agent))
+    looks = looks_of(bench, _run(bench, trials).outcomes, gate.agent)
+    results = settled_looks(looks, void=0.0)
+    gate = replace(gate, suite=results, suite_looks=looks)
     if bench.experiment.gate == RATCHET:
         return gate, floor(results, bench.experiment.threshold)
     verdict = veto(results, records)
     if verdict.holds is not False:
         return gate, verdict
-    checked = _check_incumbent(bench, ledger, gate)
-    looks = [*gate.suite_looks, *looks_of(bench, checked.outcomes, gate.agent)]
-    gate = replace(gate, suite_checks=checked.settled, suite_looks=looks)
-    return gate, veto_after_checks(results, checked.settled, records)
+    checked = looks_of(bench, _check_incumbent(bench, ledger, gate).outcomes, gate.agent)
+    checks = settled_looks(checked, void=0.0)
+    gate = replace(gate, suite_checks=checks, suite_looks=[*looks, *checked])
+    return gate, veto_after_checks(results, checks, records)
 
 
 def _check_incumbent(bench: Bench, ledger: Ledger, gate: Gate) -> Run:
@@ -167,10 +214,11 @@ def _check_number(ledger: Ledger, gate: Gate) -> int:
 def _accepted(bench: Bench, ledger: Ledger, gate: Gate) -> Gate:
     """Its score, from trials that had no part in the verdict; and the train tasks that it fixed."""
     first = policy_of(gate).next_number
-    scored = score(bench, first)
+    scored = score(bench, first, gate.best_held_out)
     if scored.missing:
         why = f"{scored.missing} tasks of its score could not be evaluated; the same command runs those again"
-        return replace(gate, verdict=Verdict.UNDECIDED, reasons=[*gate.reasons, why])
+        gate = replace(gate, verdict=Verdict.UNDECIDED, reasons=[*gate.reasons, why])
+        return _find_fault(bench, gate, scored.looks)
     return replace(
         gate,
         first_trial=first,
@@ -214,8 +262,20 @@ def _run(bench: Bench, trials: list[Trial]) -> Run:
 
 
 def _spent(answer: Answer) -> str:
-    repeated = f"; {answer.repeated} were run again after infrastructure failed" if answer.repeated else ""
-    return f"{answer.simulations} simulations of both sides were looked at, {answer.new} were run for it{repeated}"
+    return f"{answer.simulations} simulations of both sides were looked at, {answer.new} were run for it"
+
+
+def _remarks(looks: list[Look], tries: Tries) -> list[str]:
+    """What a person ought to know of both sides before believing a verdict."""
+    lines = [str(tries)] if tries.candidate or tries.incumbent else []
+    ours, theirs = ([one for one in looks if one.side == side] for side in (Side.CANDIDATE, Side.INCUMBENT))
+    if any(look.addressed for look in looks):
+        counts = [f"{sum(look.addressed for look in some)} of {len(some)}" for some in (ours, theirs)]
+        lines.append(
+            f"warning: words meant for the user simulator or the judge, not for the customer, in {counts[0]} "
+            f"simulations of the candidate, {counts[1]} of the kept version's"
+        )
+    return lines
 
 
 def _as_text(gate: Gate, ledger: Ledger) -> list[str]:
@@ -249,7 +309,8 @@ def _score_lines(gate: Gate, ledger: Ledger) -> list[str]:
     if not gate.asked:
         return ["val_score: N/A  (the holdout was not asked)", *lines]
     if gate.experiment["gate"] == RATCHET:
-        return [f"val_score: {score_line(settled_looks(gate.looks).values())}", *lines]
+        rewards = scored_looks(gate.looks, gate.best_held_out, gate.rules)
+        return [f"val_score: {score_line(rewards.values())}", *lines]
     first = [one for one in gate.looks if one.side == Side.CANDIDATE and one.number == _first_number(gate)]
     known = [look.reward for look in first if look.reward is not None]
     low, high = sum(known) / len(gate.tasks), (sum(known) + len(gate.tasks) - len(known)) / len(gate.tasks)

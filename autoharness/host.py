@@ -1,32 +1,28 @@
-"""The agent host, seen from the worker: starts the child that runs `agent/agent.py`, talks to it, ends it.
+"""One agent host, seen from the worker: the process that runs `agent/agent.py` for one simulation.
 
-What the child gets: a private copy of the one agent file, the tools as schemas, the policy, and the conversation as
-it unfolds; in its environment AGENT_MODEL, AGENT_REASONING_EFFORT and nothing else of ours. It asks for chat
-completions over the descriptor that it inherits.
+What it gets: a private copy of the one agent file, the tools as schemas, the policy, and the conversation as it
+unfolds; in its environment AGENT_MODEL, AGENT_REASONING_EFFORT and nothing else of ours. It asks for chat completions
+over the descriptor that it inherits.
 
 Before it reads the agent's code the child confines itself (`sandbox`) and says which layers are in force. From here
-it is watched (`watchdog`): what it cannot be kept from using up, it is ended for.
-
-What this does not protect against: simulations that share a host share its memory and its scratch folder, and so
-what the agent's code keeps there, the names by which it asks for completions too; `fresh_host: per_simulation` is for
-that.
+it is watched (`watchdog`): what it cannot be kept from using up, it is ended for. Nobody else is in it, so its end is
+the agent's own failure, unless somebody else killed it.
 """
 
 import itertools
 import os
+import re
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,33 +32,48 @@ from autoharness.errors import (
     ChannelError,
     HostDied,
     HostFailed,
+    HostKilled,
     InfrastructureError,
     MessageTooLong,
     ProviderError,
+    UserError,
 )
-from autoharness.store import remove_tree
-from autoharness.strict_json import check_depth, dumps
+from autoharness.exhausted import is_of_a_disk, mended_by_a_person
+from autoharness.files import remove_tree
+from autoharness.host_starter import Ended, HostProcess, HostSetup, HostStarter
 from autoharness.watchdog import Watchdog
 
-_CHILD = Path(__file__).with_name("host_child.py")
 _OUTPUT_TAIL_CHARS = 2000
-_MOST_OUTPUT_BYTES = 64 * 1024 * 1024
-_MOST_CHATS = 2000
 _LONGEST_LINE_BYTES = 8 * 1024 * 1024
-_MOST_WAITING_BYTES = 64 * 1024 * 1024
-"""Of memory, for the requests of one simulation that are not answered yet."""
+_MOST_MESSAGE_BYTES = 64 * 1024 * 1024
+"""What one message of the host may take of this process's memory."""
 _LONGEST_SEND_S = 5
 """For a host that does not read what it is sent."""
-_MOST_STRAY_CHATS = 100
-"""In the name of no simulation that runs. One more for each that is over: an agent may leave a thread behind."""
 _LONGEST_START_S = 60.0
-_LONGEST_REPLY_BYTES = 100_000  # a whole conversation has to fit into one message to the door
-_MOST_TOOL_CALLS = 100
-"""Of one message: tau2 answers each of them in the worker."""
-_DEEPEST_ARGUMENTS = 50  # far deeper ones break tau2's copying, which would look like tau2's own failure
+_LONGEST_EXIT_S = 0.2
+_MOST_INNOCENT_MB = 256
+"""A host that was killed while it used more than this brought it on itself: the machine had no memory left."""
+_OPENAI = (
+    "openai.resources.chat.completions.completions",
+    "openai.lib.streaming.chat",
+    "jiter",
+    "httpx",
+    "httpcore2._async",
+)
+_WARM_PACKAGES: dict[str, tuple[str, ...]] = {
+    "openai": _OPENAI,
+    "httpx": ("httpcore",),
+    "pydantic": (),
+    "agent_framework": ("agent_framework._agents", "agent_framework_openai._chat_completion_client", *_OPENAI),
+    "langgraph": ("langgraph.graph", "langgraph.pregel"),
+    "langchain_core": ("langchain_core.tracers.stdout", "langchain_core.tracers.run_collector", "anyio.streams.tls"),
+    "langchain_openai": ("langchain_openai.chat_models.base", *_OPENAI),
+}
+"""Packages of the agent templates that take long to import, and what they import when they are first used."""
+_IMPORT = re.compile(r"^[ \t]*(?:import|from)[ \t]+([A-Za-z_][A-Za-z_0-9.]*)", re.MULTILINE)
 
 Complete = Callable[[Message], Message]
-"""Answers one chat completion request of one simulation. Raises AgentError to refuse it, else InfrastructureError."""
+"""Answers one chat completion request of the agent. Raises AgentError to refuse it, else InfrastructureError."""
 
 
 @dataclass(frozen=True)
@@ -73,134 +84,104 @@ class AgentFile:
     model: str
     reasoning_effort: str | None
 
-
-@dataclass(frozen=True)
-class Confinement:
-    """How agent hosts are kept apart from everything else."""
-
-    mode: str
-    """"sandbox": confined by the kernel. "process": a process of its own that is watched. "none": not even that, and
-    it has this process's environment."""
-    folder: Path
-    """Where each host gets a folder of its own while it lives."""
-    private: tuple[str, ...] = ()
-    """Folders that no rule may let it read, wherever they lie."""
-    memory_mb: int = 2048
-    base_url: bool = False
-    """Whether the host serves one, for agents that need it; else there is no TCP at all."""
-    landlock_abi: int = 99
-    """The newest version of Landlock to use: tests have older kernels by it."""
-    seccomp: bool = True
-    """Whether to use the filter of system calls, and a network of its own: tests have kernels without them."""
-
-
-class _Clock:
-    """The time an agent's own code has used for one call; it stands still while the LLM is asked."""
-
-    def __init__(self) -> None:
-        self._spent_s = 0.0
-        self._running_since: float | None = time.monotonic()
-        self._pauses = 0
-
-    def pause(self) -> None:
-        self._spent_s, self._running_since = self.spent_s(), None
-        self._pauses += 1
-
-    def resume(self) -> None:
-        self._pauses -= 1
-        if not self._pauses:
-            self._running_since = time.monotonic()
-
-    def spent_s(self) -> float:
-        running = time.monotonic() - self._running_since if self._running_since is not None else 0.0
-        return self._spent_s + running
-
     @property
-    def paused(self) -> bool:
-        return self._running_since is None
-
-
-@dataclass
-class _Call:
-    simulation: str
-    clock: _Clock = field(default_factory=_Clock)
-    answer: Message | None = None
+    def packages(self) -> list[str]:
+        """The packages it seems to import that are worth importing once, before hosts are forked."""
+        found = {name for name in _IMPORT.findall(self.source) if name.partition(".")[0] in _WARM_PACKAGES}
+        return sorted(found.union(*(_WARM_PACKAGES[name.partition(".")[0]] for name in found)))
 
 
 class Host:
-    """One agent host process. Its methods may be called from many threads, one for each simulation."""
+    """One agent host process. One thread calls it; any thread may end it."""
 
-    def __init__(self, agent: AgentFile, turn_timeout_s: float, confinement: Confinement) -> None:
-        """Raises HostFailed where the process does not come up."""
+    def __init__(self, starter: HostStarter, agent: AgentFile, turn_timeout_s: float) -> None:
+        """Raises HostFailed if the process does not come up, UserError for a disk that is full."""
         self._turn_timeout_s = turn_timeout_s
-        self._confinement = confinement
         self._numbers = itertools.count()
-        self._calls: dict[int, _Call] = {}
-        self._changed = threading.Condition()
-        self._completes: dict[str, Complete] = {}
-        self._requests = self._chats = self._stray_chats = 0
-        self._waiting_bytes: Counter[str] = Counter()
-        self._over = 0
-        self._own_code_s = 0.0
-        self._spent_s: dict[str, float] = {}
+        self._requests = 0
+        self._own_code_s = self._turn_begun_s = 0.0
+        self._at_work_since: float | None = None
         self._death = ""
         self._hung = False
-        self._output = ""
+        self._killed: Ended | None = None
+        self._ending = threading.Lock()
+        self._scratch, self._output = Path(), -1
         try:
-            self._folder = Path(tempfile.mkdtemp(prefix="agent-host-", dir=confinement.folder))
-            self._scratch = self._folder / "scratch"
-            self._channel, self._process = self._spawn(agent)
-        except OSError as error:  # the disk is full, or there are too many processes
+            self._scratch = Path(tempfile.mkdtemp(dir=starter.confinement.folder))
+            self._start(starter, agent)
+        except OSError as error:  # the disk is full, or there are too many open files
+            self._tidy_up()
+            if is_of_a_disk(error):
+                raise mended_by_a_person(error, starter.confinement.folder) from error
             raise HostFailed(f"the agent host did not start: {error}") from error
-        self._output_reader = threading.Thread(target=self._read_output, daemon=True)
-        self._output_reader.start()
-        self.layers = self._set_up()
-        """What confines the process: for each layer "" where it is in force, else why not."""
-        threading.Thread(target=self._read_messages, daemon=True).start()
-        if confinement.mode != "none":
-            threading.Thread(target=self._watch, daemon=True).start()
+        first = self._first_message()
+        self._process = HostProcess(starter, first["pid"])
+        self.layers: dict[str, str] = first["layers"]
+        """What confines the process: for each layer "" if it is in force, otherwise why not."""
+        self._watchdog = Watchdog(self._process.pid, self._scratch, starter.confinement.memory_mb)
 
-    def call(self, simulation: str, call: str, complete: Complete, **arguments: Any) -> Any:
-        """Have the agent's code run `call` ("start" or "next") for one simulation; returns its result.
+    def _start(self, starter: HostStarter, agent: AgentFile) -> None:
+        environment = {
+            "AGENT_MODEL": agent.model,
+            "AGENT_REASONING_EFFORT": agent.reasoning_effort or "",
+            "HOME": str(self._scratch),
+            "TMPDIR": str(self._scratch),
+        }
+        self._output = _memory_file()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            setup = HostSetup(str(self._scratch), starter.folder_of(agent.source), environment, agent.packages)
+            starter.start(setup, theirs.fileno(), self._output)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", _LONGEST_SEND_S, 0))
+        self._channel = Channel(ours, _LONGEST_LINE_BYTES, _MOST_MESSAGE_BYTES)
 
-        Raises AgentError with what the code raised, HostDied where the process ends or the code hangs, and
-        InfrastructureError as raised by `complete`: then the LLM was out of reach, whatever the agent made of it.
-        """
-        failure: list[InfrastructureError] = []
-        self._completes[simulation] = _remembering(complete, failure)
-        number, pending = next(self._numbers), _Call(simulation)
-        with self._changed:
-            self._calls[number] = pending
-            self._requests += 1
+    def _first_message(self) -> Message:
+        """The child has confined itself, before it reads the agent's code."""
         try:
-            self._send({"id": number, "call": call, "simulation": simulation, **arguments})
-            answer = self._wait(pending)
+            first = self._channel.receive(_LONGEST_START_S)
+        except (ChannelError, TimeoutError):
+            first = None
+        if first is None:
+            last = "".join(f": {line[:300]}" for line in self._last_words())
+            self._channel.close()
+            self._tidy_up()
+            raise HostFailed(f"the agent host did not start{last}")
+        return first
+
+    def call(self, call: str, complete: Complete, **arguments: Any) -> Any:
+        """Have the agent's code run `call` ("start" or "next"); returns its result.
+
+        Raises AgentError with what the code raised, HostDied if the process ends or the code hangs, HostKilled if
+        somebody else ended it, and InfrastructureError as raised by `complete`: then the LLM was out of reach,
+        whatever the agent made of it.
+        """
+        number, failure = next(self._numbers), _Failure()
+        self._requests += 1
+        self._turn_begun_s = self._own_code_s
+        try:
+            self._send({"id": number, "call": call, **arguments})
+            while "chat" in (message := self._receive()):
+                self._send(self._answered(message, failure.remembering(complete)))
+            self._check(message, number)
         except HostDied:
-            if failure:
-                raise failure[0] from None
+            failure.decide()
             raise
-        finally:
-            with self._changed:
-                del self._calls[number]
-                self._own_code_s += pending.clock.spent_s()
-                self._spent_s[simulation] = self.own_code_s(simulation) + pending.clock.spent_s()
-        if failure:
-            raise failure[0]
-        if "error" in answer:
-            raise AgentError(_error_summary(answer["error"]))
-        return answer.get("result")
+        failure.decide()
+        if "error" in message:
+            raise AgentError(_error_summary(message["error"]))
+        return message.get("result")
 
-    def own_code_s(self, simulation: str) -> float:
-        """The time that its agent's own code has used so far, in calls that are over."""
-        return self._spent_s.get(simulation, 0.0)
+    @property
+    def own_code_s(self) -> float:
+        """The time that the agent's own code has used so far; it stands still while the LLM is asked."""
+        since = self._at_work_since
+        return self._own_code_s + (time.monotonic() - since if since is not None else 0.0)
 
-    def forget(self, simulation: str) -> None:
-        """The simulation is over: its agent is dropped, and what still asks in its name is refused."""
-        self._over += 1
-        self._completes.pop(simulation, None)
-        self._spent_s.pop(simulation, None)
-        with suppress(HostDied):
-            self._send({"id": -1, "call": "stop", "simulation": simulation})
+    def look(self) -> None:
+        """End it if it uses too much of something. Called every few moments, while it is open."""
+        complaint = self._watchdog.complaint(self.own_code_s, self._requests)
+        if complaint and not self._process.wait(_LONGEST_EXIT_S):  # one that just ends shows odd things
+            self._end(f"the agent's code {complaint}")
 
     @property
     def alive(self) -> bool:
@@ -208,187 +189,112 @@ class Host:
 
     def close(self) -> None:
         """End the process and all that it started, and remove its folder."""
-        self._die("closed")
-        remove_tree(self._folder)
+        self._end("closed")
+        self._tidy_up()
 
-    def _spawn(self, agent: AgentFile) -> tuple[Channel, subprocess.Popen[bytes]]:
-        self._scratch.mkdir()
-        self._agent_file.parent.mkdir()
-        self._agent_file.write_bytes(agent.source.encode())  # not write_text: line ends are part of its hash
-        own = _environment(agent, self._scratch)
-        apart = self._confinement.mode != "none"
-        ours, theirs = socket.socketpair()
-        with theirs:
-            process = subprocess.Popen(
-                [sys.executable, "-I" if apart else "-P", "-B", str(_CHILD), str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                cwd=self._scratch if apart else None,
-                env=own if apart else os.environ | own,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", _LONGEST_SEND_S, 0))
-        return Channel(ours, _LONGEST_LINE_BYTES, _MOST_WAITING_BYTES), process
-
-    @property
-    def _agent_file(self) -> Path:
-        return self._folder / "agent" / "agent.py"
-
-    def _set_up(self) -> dict[str, str]:
-        """Have the child confine itself, before it reads the agent's code."""
-        sandbox = {
-            "agent_folder": str(self._agent_file.parent),
-            "scratch": str(self._scratch),
-            "private": self._confinement.private,
-            "memory_mb": self._confinement.memory_mb,
-            "landlock_abi": self._confinement.landlock_abi,
-            "seccomp": self._confinement.seccomp,
-        }
-        confined = self._confinement.mode == "sandbox"
-        late = threading.Timer(_LONGEST_START_S, self._die, [f"no answer within {_LONGEST_START_S:g} s"])
-        late.start()
-        try:
-            setup = {"agent_file": str(self._agent_file), "base_url": self._confinement.base_url}
-            self._channel.send(setup | {"sandbox": sandbox if confined else None})
-            first = self._channel.receive()
-        except ChannelError:
-            first = None
-        late.cancel()
-        if first is None:
-            self._die(self._epitaph())
-            remove_tree(self._folder)
-            raise HostFailed(f"the agent host did not start: {self._death}")
-        layers: dict[str, str] = first["layers"]
-        return layers
+    def _tidy_up(self) -> None:
+        with self._ending:
+            if self._output >= 0:
+                os.close(self._output)
+                self._output = -1
+        if self._scratch.name:
+            try:
+                self._scratch.rmdir()
+            except OSError:  # it wrote something
+                remove_tree(self._scratch)
 
     def _send(self, message: Message) -> None:
         try:
             self._channel.send(message)
         except ChannelError as error:
             deaf = isinstance(error.__cause__, BlockingIOError)  # the send timed out
-            self._die("the agent host does not read what it is sent" if deaf else self._epitaph())
-            raise HostDied(self._death, self._hung) from None
+            self._end("the agent host does not read what it is sent" if deaf else self._epitaph())
+            raise self._how_it_died() from None
         except MessageTooLong as error:  # what the agent's calls were answered
             raise AgentError(str(error)) from None
 
-    def _wait(self, call: _Call) -> Message:
-        with self._changed:
-            while call.answer is None:
-                if self._death:
-                    raise HostDied(self._death, self._hung)
-                left_s = self._turn_timeout_s - call.clock.spent_s()
-                if left_s <= 0:
-                    break
-                self._changed.wait(None if call.clock.paused else left_s)
-            else:
-                return call.answer
-        self._hung = True
-        self._die(f"the agent's own code took over {self._turn_timeout_s:g} s for one turn (agent_timeout_s)")
-        raise HostDied(self._death, self._hung)
-
-    def _read_messages(self) -> None:
-        """Runs on a thread of its own until the channel ends."""
+    def _receive(self) -> Message:
+        """The host's next message. Its time is that of the agent's own code."""
+        left_s = self._turn_timeout_s - (self._own_code_s - self._turn_begun_s)
+        self._at_work_since = time.monotonic()
         try:
-            while (message := self._channel.receive()) is not None:
-                self._take(message)
-            self._die(self._epitaph())
-        except (ChannelError, KeyError, TypeError, AttributeError, RuntimeError) as error:  # one: no thread is left
-            self._die(f"the agent host sent what is no message, or too many: {error}")
+            message = self._channel.receive(left_s)
+            if message is None:
+                self._end(self._epitaph())
+                raise self._how_it_died()
+            self._requests += 1
+            return message
+        except TimeoutError:
+            self._hung = True
+            self._end(f"the agent's own code took over {self._turn_timeout_s:g} s for one turn (agent_timeout_s)")
+            raise self._how_it_died() from None
+        except ChannelError as error:
+            self._end(f"the agent host sent what is no message: {error}")
+            raise self._how_it_died() from None
+        finally:
+            self._own_code_s, self._at_work_since = self.own_code_s, None
 
-    def _take(self, message: Message) -> None:
-        if "chat" in message:
-            number, simulation, request = message["chat"], message["simulation"], message["request"]
-            complete, memory = self._completes.get(simulation, _refuse), self._channel.memory
-            self._stray_chats += complete is _refuse
-            if self._chats >= _MOST_CHATS or self._stray_chats > _MOST_STRAY_CHATS + self._over:
-                raise ChannelError("too many requests at once, or in the name of no simulation that runs")
-            with self._changed:
-                self._chats += 1
-                self._requests += 1
-                self._waiting_bytes[simulation] += memory
-            if self._waiting_bytes[simulation] > _MOST_WAITING_BYTES:
-                raise ChannelError(f"requests of one simulation that take over {_MOST_WAITING_BYTES} bytes of memory")
-            arguments = number, simulation, complete, request, memory
-            threading.Thread(target=self._chat, args=arguments, daemon=True).start()
-            return
-        with self._changed:
-            call = self._calls.get(message["id"])
-            if call is None or call.answer is not None:
-                raise ChannelError("an answer to what was not asked")
-            call.answer = message
-            self._changed.notify_all()
-
-    def _chat(self, number: int, simulation: str, complete: Complete, request: Message, memory: int) -> None:
-        clocks = [call.clock for call in list(self._calls.values()) if call.simulation == simulation]
-        self._each(clocks, _Clock.pause)
+    def _answered(self, message: Message, complete: Complete) -> Message:
         try:
+            number, request = message["chat"], message["request"]
             answer: Message = {"response": complete(request)}
+        except KeyError:
+            self._end("the agent host sent what is no message: a request without its parts")
+            raise self._how_it_died() from None
         except AgentError as error:
             answer = {"refused": str(error)}
         except InfrastructureError as error:
             answer = {"aborted": str(error)}
-        finally:
-            self._each(clocks, _Clock.resume)
-            with self._changed:
-                self._chats -= 1
-                self._waiting_bytes[simulation] -= memory
-                if not self._waiting_bytes[simulation]:
-                    del self._waiting_bytes[simulation]
-        with suppress(HostDied):
-            self._send({"chat": number, **answer})
+        return {"chat": number, **answer}
 
-    def _each(self, clocks: list[_Clock], change: Callable[[_Clock], None]) -> None:
-        with self._changed:
-            for clock in clocks:
-                change(clock)
-            self._changed.notify_all()
+    def _check(self, message: Message, number: int) -> None:
+        if message.get("id") != number:
+            self._end("the agent host sent what is no message: an answer to what was not asked")
+            raise self._how_it_died()
 
-    def _read_output(self) -> None:
-        """What the agent's code prints goes nowhere; its end is kept, to explain a death."""
-        assert self._process.stdout
-        with self._process.stdout as output:
-            total = 0
-            while chunk := os.read(output.fileno(), 65536):
-                self._output = (self._output + chunk.decode(errors="replace"))[-_OUTPUT_TAIL_CHARS:]
-                total += len(chunk)
-                if total > _MOST_OUTPUT_BYTES:
-                    self._die(f"the agent's code printed over {_MOST_OUTPUT_BYTES} bytes")
-                    return
-
-    def _watch(self) -> None:
-        """Runs on a thread of its own while the process lives."""
-        watchdog = Watchdog(self._process.pid, self._scratch, self._confinement.memory_mb)
-        while not self._death:
-            with self._changed:
-                running_s = sum(call.clock.spent_s() for call in self._calls.values())
-                own_code_s = self._own_code_s + running_s
-            complaint = watchdog.complaint(own_code_s, self._requests)
-            if complaint:
-                self._die(f"the agent's code {complaint}")
-            time.sleep(watchdog.INTERVAL_S)
+    def _how_it_died(self) -> HostDied | HostKilled:
+        """What ends in it by SIGKILL was killed by somebody else: the filter lets it send itself none."""
+        if self._killed and self._killed.peak_mb <= _MOST_INNOCENT_MB:
+            return HostKilled(self._death)
+        return HostDied(self._death, self._hung)
 
     def _epitaph(self) -> str:
-        try:
-            code = self._process.wait(timeout=5)
-        except subprocess.TimeoutExpired:
+        ended = self._process.wait()
+        if ended is None and not self._process.starter.alive:  # something ended it, and all its hosts
+            self._killed = Ended(-signal.SIGKILL, 0)
+            return "what starts agent hosts was killed"
+        if ended is None:
             return "the agent host closed its channel"
-        self._output_reader.join(timeout=1)  # its last words may be on their way; a grandchild may hold the pipe
-        how = f"signal {_signal_name(-code)}" if code < 0 else f"exit code {code}"
-        last = self._output.strip().splitlines()[-1:]
-        return f"the agent host ended ({how})" + "".join(f": {line[:300]}" for line in last)
+        if ended.code == -signal.SIGKILL and not self._death:
+            self._killed = ended
+            return f"the agent host was killed by another process, with {ended.peak_mb} MB of memory"
+        how = f"signal {_signal_name(-ended.code)}" if ended.code < 0 else f"exit code {ended.code}"
+        return f"the agent host ended ({how})" + "".join(f": {line[:300]}" for line in self._last_words())
 
-    def _die(self, reason: str) -> None:
-        with self._changed:
+    def _last_words(self) -> list[str]:
+        """What the agent's code prints goes nowhere; its end explains a death."""
+        with suppress(OSError):
+            begin = max(0, os.fstat(self._output).st_size - _OUTPUT_TAIL_CHARS)
+            last = os.pread(self._output, _OUTPUT_TAIL_CHARS, begin)
+            return last.decode(errors="replace").strip().splitlines()[-1:]
+        return []
+
+    def _end(self, reason: str) -> None:
+        with self._ending:
             if self._death:
                 return
             self._death = reason
-            self._changed.notify_all()
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
         self._channel.close()
-        self._process.wait()
+
+
+def _memory_file() -> int:
+    """A descriptor of a file without a name, on no disk. Its size has the limit of any file of the host's."""
+    if sys.platform == "linux":
+        return os.memfd_create("output")
+    descriptor, name = tempfile.mkstemp()
+    os.unlink(name)  # noqa: PTH108
+    return descriptor
 
 
 def _signal_name(number: int) -> str:
@@ -398,71 +304,31 @@ def _signal_name(number: int) -> str:
         return str(number)
 
 
-def checked_reply(reply: Any) -> Message:
-    """What the host says the agent answered, as {"content": str | None, "tool_calls": [{"id", "name", "arguments"}]}.
+class _Failure:
+    """An infrastructure failure decides the simulation, even if the agent's code swallows it."""
 
-    Raises AgentError where that is no valid message.
-    """
-    if not isinstance(reply, dict) or not isinstance(reply.get("tool_calls"), list):
-        raise AgentError("the agent returned what is no message")
-    content, calls = reply.get("content"), reply["tool_calls"]
-    if not (content is None or isinstance(content, str)):
-        raise AgentError(f"the agent returned content that is no text: {content!r:.80}")
-    if not calls and not (content and content.strip()):
-        raise AgentError("the agent returned an empty message: neither text nor tool calls")
-    if len(calls) > _MOST_TOOL_CALLS:
-        raise AgentError(f"the agent returned a message with over {_MOST_TOOL_CALLS} tool calls")
-    checked = {"content": content, "tool_calls": [_checked_call(call) for call in calls]}
-    if len(dumps(checked)) > _LONGEST_REPLY_BYTES:
-        raise AgentError(f"the agent returned a message of over {_LONGEST_REPLY_BYTES} bytes")
-    return checked
+    def __init__(self) -> None:
+        self._first: InfrastructureError | None = None
 
+    def decide(self) -> None:
+        if self._first:
+            raise self._first from None
 
-def _checked_call(call: Any) -> Message:
-    if not (isinstance(call, dict) and isinstance(call.get("name"), str) and isinstance(call.get("id"), str)):
-        raise AgentError(f"the agent returned a tool call without name or id: {call!r:.80}")
-    if not isinstance(call.get("arguments"), dict):
-        raise AgentError(f"the agent called {call['name']:.40} with arguments that are no dictionary")
-    try:
-        check_depth(call["arguments"], _DEEPEST_ARGUMENTS)
-    except ValueError as error:
-        raise AgentError(f"the agent called {call['name']:.40} with arguments {error}") from error
-    return {key: call[key] for key in ("id", "name", "arguments")}
+    def remembering(self, complete: Complete) -> Complete:
+        def complete_and_remember(request: Message) -> Message:
+            try:
+                return complete(request)
+            except (AgentError, UserError):
+                raise
+            except InfrastructureError as error:
+                self._first = self._first or error
+                raise
+            except Exception as error:  # a bug of ours must neither score nor leave the agent waiting
+                traceback.print_exc()
+                self._first = ProviderError(f"bug in auto-harness: {error!r}", retryable=False)
+                raise self._first from error
 
-
-def _environment(agent: AgentFile, scratch: Path) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("LANG", "LC_ALL", "TZ") if name in os.environ}
-    return kept | {
-        "AGENT_MODEL": agent.model,
-        "AGENT_REASONING_EFFORT": agent.reasoning_effort or "",
-        "HOME": str(scratch),
-        "TMPDIR": str(scratch),
-        "PATH": os.defpath,
-        "MALLOC_ARENA_MAX": "2",  # or each thread would take 64 MB of the address space that it is limited to
-    }
-
-
-def _refuse(request: Message) -> Message:
-    raise AgentError("no such simulation is running")
-
-
-def _remembering(complete: Complete, failure: list[InfrastructureError]) -> Complete:
-    """An infrastructure failure decides the simulation, even where the agent's code swallows it."""
-
-    def complete_and_remember(request: Message) -> Message:
-        try:
-            return complete(request)
-        except AgentError:
-            raise
-        except InfrastructureError as error:
-            failure.append(error)
-            raise
-        except Exception as error:  # a bug of ours must neither score nor leave the agent waiting
-            traceback.print_exc()
-            failure.append(ProviderError(f"bug in auto-harness: {error!r}", retryable=False))
-            raise failure[-1] from error
-
-    return complete_and_remember
+        return complete_and_remember
 
 
 def _error_summary(error: Any) -> str:

@@ -1,25 +1,38 @@
-"""The agent host: the child process in which `agent/agent.py` runs. Spawned by `host.py`, never imported.
+"""The starter of agent hosts, and what each host runs after the fork. Spawned by `host_starter.py`, never imported.
 
-    python -I host_child.py DESCRIPTOR
+    python -P -s -B host_child.py DESCRIPTOR
 
-In:  {"agent_file", "base_url": whether to serve one, "sandbox": None or what `sandbox.confine` takes}   first of all
-     {"id", "call": "start" | "next" | "stop", "simulation", ...}   {"chat", "response" | "refused" | "aborted"}
-Out: {"layers": what confines this process}     first of all
-     {"id", "result" | "error"}                                      {"chat", "simulation", "request"}
+The starter, over packets:
+In:  {"base_url", "apart", "sandbox": None or what `sandbox.Library` takes}     first of all
+     a HostSetup, with two descriptors: channel and output          {"look": pid}   {"bury": pid}
+Out: {"error": why there will be no host} or {}                     first of all
+     {"code", "peak_mb"} or {}: how the process that was looked at has ended
 
-Each call runs on a thread of its own, so that simulations do not wait for each other; those of one simulation come
-one after the other, since its conversation does.
+A host, over its channel:
+In:  {"id", "call": "start" | "next", ...}                     {"chat", "response" | "refused" | "aborted"}
+Out: {"pid", "layers": what confines this process}     first of all
+     {"id", "result" | "error"}                                {"chat", "request"}
+
+The agent's code runs on a thread of its own, so that the LLM's answers can come in meanwhile.
 """
 
-import contextvars
+import ctypes
 import errno
+import gc
+import importlib
 import importlib.util
 import itertools
+import json
 import os
 import queue
+import random
+import secrets
+import signal
+import socket
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,12 +57,110 @@ sys.pycache_prefix = _prefix
 
 from autoharness import agent_api, sandbox, tau2_standin  # noqa: E402  (found through the package loaded above)
 from autoharness.channel import Channel, Message, connect  # noqa: E402
-from autoharness.errors import ChannelError  # noqa: E402
+from autoharness.errors import ChannelError, TooManyLayers  # noqa: E402
 
 _STACK_BYTES = 2 * 1024 * 1024
-"""Of each thread: many wait for their LLM at once, and all count as memory of this process."""
+"""A thread's stack. Many threads may wait for their LLM at once, and each stack counts as memory of this process."""
+_LONGEST_PACKET = 65536
+_PR_SET_PDEATHSIG = 1
+_LIBRARY = ctypes.CDLL(None)
+_STARTER = os.getpid()
+"""Before the fork."""
 
-_simulation: contextvars.ContextVar[str] = contextvars.ContextVar("simulation")
+
+class Starter:
+    """Forks hosts until its socket closes. It has one thread, and runs nothing of an agent's."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._setup: Message = {}
+        self._library: sandbox.Library | None = None
+
+    def serve(self) -> None:
+        """Returns in the starter at the end, in no host ever."""
+        packet = self._control.recv(_LONGEST_PACKET)
+        if not packet:
+            return
+        self._setup = json.loads(packet)
+        try:
+            if self._setup["sandbox"]:
+                self._library = sandbox.Library(self._setup["sandbox"])
+        except OSError as error:
+            self._answer({"error": str(error)})
+            return
+        tau2_standin.install()
+        gc.collect()
+        gc.freeze()  # otherwise the first collection in each host would copy what they share
+        self._answer({})
+        while True:
+            packet, descriptors, _, _ = socket.recv_fds(self._control, _LONGEST_PACKET, 2)
+            if not packet:
+                return
+            request = json.loads(packet)
+            if "look" in request:
+                self._answer(_ended(request["look"], os.WNOHANG))
+            elif "bury" in request:
+                _ended(request["bury"], 0)
+            else:
+                self._start(request, descriptors)
+
+    def _start(self, setup: Message, descriptors: list[int]) -> None:
+        """The worker sees that the channel is closed if there is no host."""
+        try:
+            for package in setup["packages"]:
+                with suppress(Exception):  # the agent file finds out for itself
+                    importlib.import_module(package)
+            if len(descriptors) == 2 and not os.fork():
+                self._be_a_host(setup, *descriptors)
+        except OSError as error:
+            with suppress(OSError):  # the log may lie on a full disk
+                print(f"no agent host: {error}", file=sys.stderr, flush=True)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+    def _be_a_host(self, setup: Message, channel: int, output: int) -> None:
+        """Does not return."""
+        try:
+            self._control.close()
+            sys.argv[1:] = [str(channel)]
+            _be_on_its_own(setup, output, self._setup["apart"])
+            run_host(connect(channel), setup, self._setup, self._library)
+        except TooManyLayers as reason:
+            print(reason, flush=True)
+        except BaseException:
+            traceback.print_exc()
+        os._exit(1)
+
+    def _answer(self, answer: Message) -> None:
+        with suppress(OSError):  # the worker is gone, and so are we
+            self._control.send(json.dumps(answer).encode())
+
+
+def _ended(pid: int, options: int) -> Message:
+    try:
+        ended, status, usage = os.wait4(pid, options)
+    except ChildProcessError:
+        return {}
+    return {"code": os.waitstatus_to_exitcode(status), "peak_mb": usage.ru_maxrss // 1024} if ended else {}
+
+
+def _be_on_its_own(setup: Message, output: int, apart: bool) -> None:
+    """A fork of the starter gets a session, an environment and a working folder of its own, and ends with it."""
+    os.setsid()
+    if sys.platform == "linux":
+        _LIBRARY.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != _STARTER:  # it died just before
+            os._exit(1)
+        with suppress(OSError):
+            score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+            os.write(score, b"1000")  # rather this process than its worker
+            os.close(score)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.close(output)
+    os.environ.update(setup["environment"])
+    if apart:
+        os.chdir(setup["scratch"])
 
 
 class Gateway:
@@ -61,14 +172,10 @@ class Gateway:
         self._waiting: dict[int, queue.SimpleQueue[Message]] = {}
 
     def complete(self, request: Message) -> Message:
-        """For the simulation in whose name this thread runs."""
-        return self.complete_for(_simulation.get(), request)
-
-    def complete_for(self, simulation: str, request: Message) -> Message:
         number = next(self._numbers)
         answers: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._waiting[number] = answers
-        self._channel.send({"chat": number, "simulation": simulation, "request": request})
+        self._channel.send({"chat": number, "request": request})
         answer = answers.get()
         if "aborted" in answer:
             raise agent_api.SimulationAborted(answer["aborted"])
@@ -82,47 +189,30 @@ class Gateway:
 
 
 class Host:
-    """The agents in this process, one for each simulation."""
+    """The agent in this process."""
 
     def __init__(self, agent_file: Path) -> None:
-        self._agents: dict[str, Any] = {}
-        self._turns: dict[str, int] = {}
-        self._states: dict[str, Any] = {}
-        self._module: ModuleType | None = None
-        self._loading = threading.Lock()
         self._agent_file = agent_file
+        self._agent: Any = None
+        self._state: Any = None
+        self._turns = 0
 
     def start(self, call: Message) -> None:
+        random.seed(call["random"])  # a simulation that has to be tried again draws what it drew
         tools = [agent_api.Tool(schema) for schema in call["tools"]]
-        agent_class = self._agent_module().HarnessAgent
-        agent = agent_class(
+        self._agent = _load("agent.agent", self._agent_file).HarnessAgent(
             tools=tools, domain_policy=call["domain_policy"], llm=call["llm"], llm_args=call["llm_args"]
         )
         history = [agent_api._from_wire(message) for message in call["history"]]
-        self._agents[call["simulation"]] = agent
-        self._states[call["simulation"]] = agent.get_init_state(message_history=history)
+        self._state = self._agent.get_init_state(message_history=history)
 
     def next(self, call: Message) -> Message:
-        simulation = call["simulation"]
-        answer = self._agents[simulation].generate_next_message(
-            agent_api._from_wire(call["message"]), self._states[simulation]
-        )
+        answer = self._agent.generate_next_message(agent_api._from_wire(call["message"]), self._state)
         if not (isinstance(answer, tuple) and len(answer) == 2):
             raise TypeError(f"generate_next_message must return (AssistantMessage, state), not {_kind(answer)}")
-        message, self._states[simulation] = answer
-        self._turns[simulation] = self._turns.get(simulation, 0) + 1
-        return _to_wire(message, self._turns[simulation])
-
-    def stop(self, simulation: str) -> None:
-        self._agents.pop(simulation, None)
-        self._states.pop(simulation, None)
-        self._turns.pop(simulation, None)
-
-    def _agent_module(self) -> ModuleType:
-        with self._loading:
-            if self._module is None:
-                self._module = _load("agent.agent", self._agent_file)
-            return self._module
+        message, self._state = answer
+        self._turns += 1
+        return _to_wire(message, self._turns)
 
 
 def _to_wire(message: Any, turn: int) -> Message:
@@ -139,22 +229,26 @@ def _kind(value: Any) -> str:
     return f"{type(value).__name__}: {value!r:.80}"
 
 
+def _answer_all(channel: Channel, host: Host, calls: "queue.SimpleQueue[Message]") -> None:
+    while True:
+        _answer(channel, host, calls.get())
+
+
 def _answer(channel: Channel, host: Host, call: Message) -> None:
     """Run one call of the agent's code. Whatever that code raises becomes the answer."""
-    _simulation.set(call["simulation"])
     try:
         channel.send({"id": call["id"], "result": getattr(host, call["call"])(call)})
     except ChannelError:
         os._exit(0)
     except BaseException as error:  # also SystemExit: the agent's code may raise anything
-        if what := _used_up(error):  # others in this process would be next: they run again elsewhere
+        if what := _used_up(error):  # there may be none left to say so in the channel
             print(f"out of {what}: {_describe(error)['summary']}", file=sys.stderr, flush=True)
             os._exit(1)
         channel.send({"id": call["id"], "error": _describe(error)})
 
 
 def _used_up(error: BaseException) -> str:
-    """What all simulations in this process share, and there is no more of; "" for another error."""
+    """What there is no more of; "" for another error."""
     if isinstance(error, OSError) and error.errno == errno.EMFILE:
         return "files"
     return "memory" if isinstance(error, MemoryError) else ""
@@ -170,54 +264,41 @@ def _describe(error: BaseException) -> Message:
     return {"summary": f"{place}{summary}"[:500].encode(errors="backslashreplace").decode()}
 
 
-def _inherit_context() -> None:
-    """Let threads that the agent starts ask the LLM too: they belong to the simulation that started them."""
-    start = threading.Thread.start
-
-    def start_in_context(thread: threading.Thread) -> None:
-        context, run = contextvars.copy_context(), thread.run
-        thread.run = lambda: context.run(run)  # type: ignore[method-assign]
-        start(thread)
-
-    threading.Thread.start = start_in_context  # type: ignore[method-assign, assignment]
-
-
-def _confine(settings: Message | None, port: int | None = None) -> sandbox.Layers:
-    return sandbox.confine(settings, port) if settings else {}
-
-
-def _serve_base_url(gateway: Gateway, settings: Message | None) -> sandbox.Layers:
+def _serve_base_url(gateway: Gateway, sandbox_setup: Message | None, confine: Any) -> sandbox.Layers:
     """The server has to listen before this process is confined, and may answer only then."""
     from autoharness import base_url  # most agents need none
 
-    layers = {"network": sandbox.own_network(settings)} if settings else {}
-    server = base_url.Server()
-    layers |= _confine(settings, server.port)
-    server.serve(gateway.complete_for)
-    agent_api._use_base_url(server.base_url, _simulation.get)
+    layers = {"network": sandbox.own_network(sandbox_setup)} if sandbox_setup else {}
+    server = base_url.Server(token := secrets.token_hex(16))
+    layers |= confine(server.port)
+    server.serve(gateway.complete)
+    agent_api._use_base_url(server.base_url, token)
     return layers
 
 
-def main() -> None:
-    channel = connect(int(sys.argv[1]))
-    setup = channel.receive()
-    if setup is None:
-        return
+def run_host(channel: Channel, setup: Message, all_hosts: Message, library: "sandbox.Library | None") -> None:
+    """Confine this process, then answer calls until the channel closes."""
     threading.stack_size(_STACK_BYTES)
-    host, gateway = Host(Path(setup["agent_file"])), Gateway(channel)
+    host, gateway = Host(Path(setup["agent"]) / "agent.py"), Gateway(channel)
     agent_api._use_gateway(gateway.complete)
-    layers = _serve_base_url(gateway, setup["sandbox"]) if setup["base_url"] else _confine(setup["sandbox"])
-    channel.send({"layers": layers})
-    tau2_standin.install()
-    _inherit_context()
+
+    def confine(port: int | None = None) -> sandbox.Layers:
+        return sandbox.confine(library, setup["agent"], setup["scratch"], port) if library else {}
+
+    layers = _serve_base_url(gateway, all_hosts["sandbox"], confine) if all_hosts["base_url"] else confine()
+    channel.send({"pid": os.getpid(), "layers": layers})
+    calls: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    threading.Thread(target=_answer_all, args=(channel, host, calls), daemon=True).start()
     while (message := channel.receive()) is not None:
         if "chat" in message:
             gateway.deliver(message)
-        elif message["call"] == "stop":
-            host.stop(message["simulation"])
         else:
-            threading.Thread(target=_answer, args=(channel, host, message), daemon=True).start()
+            calls.put(message)
     os._exit(0)  # the worker is gone; threads stuck in the agent's code must not keep the process
+
+
+def main() -> None:
+    Starter(socket.socket(fileno=int(sys.argv[1]))).serve()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The agent hosts of one worker: which simulation runs in which, and how all of them are confined."""
+"""The agent hosts of one worker: one for each simulation, all confined and watched alike."""
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,61 +7,54 @@ from pathlib import Path
 
 from autoharness.config import Experiment
 from autoharness.errors import HostFailed, SetupError
-from autoharness.host import AgentFile, Confinement, Host
+from autoharness.host import AgentFile, Host
+from autoharness.host_starter import Confinement, HostStarter
+from autoharness.watchdog import Watchdog
 
 
 class Hosts:
-    """The agent hosts of this worker.
-
-    For each agent file one that simulations share, and fresh ones for those that need to be alone. Held-out tasks do
-    not share theirs with train tasks: what the agent's code hears there could come up in a trace that others read.
-    """
+    """Starts a host for each simulation, and watches it while it is there. Any thread may call its methods."""
 
     def __init__(
         self,
         agents: Mapping[str, AgentFile],
         turn_timeout_s: float,
         confinement: Confinement,
-        per_simulation: bool = False,
         layers: dict[str, str] | None = None,
     ) -> None:
-        """`per_simulation`: none is shared. `layers`: what confines each; None: what confines the first one."""
+        """`layers`: what confines each host; None: what confines the first one."""
         self._agents = agents
         self._turn_timeout_s = turn_timeout_s
         self._confinement = confinement
-        self._per_simulation = per_simulation
         self._layers = layers
-        self._shared: dict[tuple[str, bool], Host] = {}
+        self._starter: HostStarter | None = None
+        self._open: set[Host] = set()
         self._lock = threading.Lock()
+        self._closed = threading.Event()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed.is_set()
 
     def use(self, agents: Mapping[str, AgentFile]) -> None:
-        """These from now on; the hosts of others are closed."""
-        with self._lock:
-            self._agents = agents
-            for agent, held_out in list(self._shared):
-                if agent not in agents:
-                    self._shared.pop((agent, held_out)).close()
+        """These from now on."""
+        self._agents = agents
 
     @contextmanager
-    def host(self, agent: str, held_out: bool) -> Iterator[Host]:
-        """One for a simulation that nothing speaks against. Raises HostFailed."""
-        if self._per_simulation:
-            with self.alone(agent) as host:
-                yield host
-        else:
-            yield self._shared_host(agent, held_out)
-
-    @contextmanager
-    def alone(self, agent: str) -> Iterator[Host]:
+    def host(self, agent: str) -> Iterator[Host]:
         """A fresh one. Raises HostFailed."""
         host = self._start(self._agents[agent])
+        with self._lock:
+            self._open.add(host)
         try:
             yield host
         finally:
+            with self._lock:
+                self._open.discard(host)
             host.close()
 
     def layers(self) -> dict[str, str]:
-        """What confines an agent host on this machine. Raises SetupError where none starts."""
+        """What confines an agent host on this machine. Raises SetupError if none starts."""
         if self._layers is None:
             try:
                 self._start(AgentFile("", "", None)).close()
@@ -70,8 +63,8 @@ class Hosts:
         return self._layers or {}
 
     def _start(self, agent: AgentFile) -> Host:
-        """Raises HostFailed, also where the kernel confines it less than it did the others."""
-        host = Host(agent, self._turn_timeout_s, self._confinement)
+        """Raises HostFailed, also if the kernel confines it less than it did the others."""
+        host = Host(self._running_starter(), agent, self._turn_timeout_s)
         if self._layers is None:
             self._layers = host.layers
         if host.layers != self._layers:
@@ -79,24 +72,34 @@ class Hosts:
             raise HostFailed(f"the agent host is not confined as others are: {host.layers}, not {self._layers}")
         return host
 
-    def _shared_host(self, agent: str, held_out: bool) -> Host:
+    def _running_starter(self) -> HostStarter:
         with self._lock:
-            host = self._shared.get((agent, held_out))
-            if host is None or not host.alive:
-                if host:
-                    host.close()
-                host = self._shared[agent, held_out] = self._start(self._agents[agent])
-            return host
+            if self._starter is None or not self._starter.alive:
+                first = self._starter is None
+                self._starter = HostStarter(self._confinement)
+                if first and self._confinement.apart:
+                    threading.Thread(target=self._watch, daemon=True).start()
+            return self._starter
+
+    def _watch(self) -> None:
+        while not self._closed.wait(Watchdog.INTERVAL_S):
+            with self._lock:
+                hosts = list(self._open)
+            for host in hosts:
+                host.look()
 
     def close(self) -> None:
+        self._closed.set()
         with self._lock:
-            for host in self._shared.values():
-                host.close()
-            self._shared.clear()
+            hosts, starter = list(self._open), self._starter
+        for host in hosts:
+            host.close()
+        if starter:
+            starter.close()
 
 
 def confinement_of(experiment: Experiment, folder: Path, private: Iterable[str]) -> Confinement:
-    """Of the hosts of an experiment. `folder`: where they get theirs. `private`: what they must not read."""
+    """For the hosts of an experiment. `folder`: where they get theirs. `private`: what they must not read."""
     memory_mb, base_url = experiment.agent_memory_mb, experiment.agent_base_url
     return Confinement(experiment.isolation_mode, folder, tuple(private), memory_mb, base_url)
 

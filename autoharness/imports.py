@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import CodeType
+    from typing import Any
 
 _PACKAGES = ("autoharness", "tau2")
 
@@ -50,9 +51,34 @@ def from_source() -> None:
 
 
 def begin() -> None:
-    """What each of our processes calls first: the root leaves sys.path, other modules have their bytecode again."""
+    """What each of our processes calls first: the root leaves sys.path, other modules have their bytecode again, and
+    what nobody catches is no verdict."""
+    _open_what_is_closed()
+    sys.excepthook = _end_by_code
     sys.pycache_prefix = sys._xoptions.get("pycache_prefix") or os.environ.get("PYTHONPYCACHEPREFIX")
     sys.path[:] = [place for place in sys.path if not _is_root(place)]
+
+
+def _open_what_is_closed() -> None:
+    """A door that was started without standard error would write into the file of the vault that has its number."""
+    while (free := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(free)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: PTH123, SIM115
+
+
+def _end_by_code(kind: type[BaseException], *rest: "Any") -> None:
+    """Python itself would exit 1, which is the gate's "rejected"; such as where a dependency is not installed.
+
+    The codes are those of `errors`, which may be the module that cannot be imported.
+    """
+    if issubclass(kind, KeyboardInterrupt):
+        os._exit(130)
+    sys.__excepthook__(kind, *rest)
+    sys.stderr.flush()
+    os._exit(70)
 
 
 def python_path() -> str:

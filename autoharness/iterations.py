@@ -12,13 +12,16 @@ An iteration goes on from its last step after a kill. The verdicts stand in the 
 import difflib
 import json
 import re
-from dataclasses import asdict, dataclass, field, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from autoharness.files import Remembered, write_json, write_text
 from autoharness.ledger import Ledger
-from autoharness.results import Rewards, digest
-from autoharness.store import Store, write_json, write_text
+from autoharness.results import Rewards, digest, known_fields
+from autoharness.store import Store
 
 ACCEPTED, REJECTED, UNDECIDED = "accepted", "rejected", "undecided"
 REFUSED, REPEATED, NO_EDIT, OVERTAKEN = "refused", "repeated", "no edit", "overtaken"
@@ -91,7 +94,7 @@ class Iteration:
         """The edit's rewards in all train tasks that it was run on."""
         return {**self.screening, **self.after}
 
-    @property
+    @cached_property
     def reward_changes(self) -> tuple[list[str], list[str]]:
         """The train tasks that it fixed, and that it broke, among those that it was run on."""
         known = {task_id: reward for task_id, reward in self.seen.items() if reward is not None}
@@ -119,12 +122,14 @@ class Iterations:
 
     def all(self, measure: str | None = None) -> list[Iteration]:
         """Oldest first; of one measure, or of every."""
-        found = [_read(path) for path in sorted(self._store.folder.glob("iterations/*/iteration.json"))]
+        folder = self._store.folder / "iterations"
+        names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+        found = [_known(folder / name / "iteration.json") for name in names]
         return [one for one in found if one and measure in (None, one.measure)]
 
     def set_aside_damaged(self) -> None:
         """For the loop, which writes them: a file that cannot be read is kept, and its number is not used again."""
-        for path in sorted(self._store.folder.glob("iterations/*/iteration.json")):
+        for path in sorted((self._store.folder / "iterations").glob("*/iteration.json")):
             path.read_bytes()  # raises where it cannot be read at all: that is no damage
             if _read(path) is None:
                 path.rename(path.with_suffix(".damaged"))
@@ -155,18 +160,30 @@ class Iterations:
         for one in earlier:
             if one.edit and (one.edit.agent, one.incumbent) == (agent, iteration.incumbent) and one.end != UNDECIDED:
                 return f"the same edit was tried in iteration {one.number}: {one.end}"
-        form = form_of(diff(self._store.agent_source(iteration.incumbent), self._store.agent_source(agent)))
-        rejected = [one for one in earlier if one.end in (REJECTED, REFUSED) and form_of(self.diff(one)) == form]
+        form = self._form(iteration.incumbent, agent)
+        rejected = [
+            one
+            for one in earlier
+            if one.end in (REJECTED, REFUSED) and one.edit and self._form(one.incumbent, one.edit.agent) == form
+        ]
         if len(rejected) >= _MOST_REJECTIONS:
             numbers = " and ".join(str(one.number) for one in rejected)
             return f"an edit of the same form was not kept in iterations {numbers}"
         return ""
 
+    def _form(self, before: str, after: str) -> str:
+        """Of the edit that makes one agent file (SHA-256) of another."""
+        if (before, after) not in _forms:
+            _forms[before, after] = form_of(diff(*(self._store.agent_source(agent) for agent in (before, after))))
+        return _forms[before, after]
+
 
 def next_iteration(store: Store, ledger: Ledger) -> int:
     """The number of the iteration that comes next, by the loop or by hand."""
     versions = [version.iteration for version in ledger.versions]
-    folders = [int(folder.name) for folder in store.folder.glob("iterations/*") if folder.name.isdecimal()]
+    # a folder alone is none: a kill or a full disk left nothing in it
+    files = [file for file in (store.folder / "iterations").glob("*/[!.]*") if file.parent.name.isdecimal()]
+    folders = [int(file.parent.name) for file in files]
     return 1 + max([0, *versions, *folders])
 
 
@@ -189,14 +206,24 @@ def _read(path: Path) -> Iteration | None:
     try:
         given: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         edit = given.get("edit")
-        found = Iteration(**_known(given, Iteration) | {"edit": Edit(**_known(dict(edit), Edit)) if edit else None})
+        found = Iteration(
+            **known_fields(Iteration, given) | {"edit": Edit(**known_fields(Edit, dict(edit))) if edit else None}
+        )
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return found if _is_sound(found) and (found.edit is None or _is_sound(found.edit)) else None
 
 
-def _known(given: dict[str, Any], kind: type[Iteration] | type[Edit]) -> dict[str, Any]:
-    return {one.name: given[one.name] for one in fields(kind) if one.name in given}
+def _known(path: Path) -> Iteration | None:
+    """As `_read`; read again where it has changed."""
+    with suppress(FileNotFoundError, NotADirectoryError):  # it was set aside, or has not begun
+        return _files.of(path)
+    return None
+
+
+_files = Remembered(_read)
+_forms: dict[tuple[str, str], str] = {}
+"""What a file of a SHA-256 is, it stays."""
 
 
 def _is_sound(one: Iteration | Edit) -> bool:

@@ -1,47 +1,40 @@
-"""What an edit of agent/agent.py gives away: identifiers of benchmark records, or a scenario's text.
+"""What an edit of agent/agent.py gives away, or keeps from being seen: a reason to refuse it, with its line.
 
-Pure text against text, before any trial is paid for. Only what the edit added counts, and nothing that the agent is
-given anyway (policy, tool schemas). Found, in code, literals and comments: whole identifiers in any case and with any
-separators, in pieces that stand side by side ("W237" + "8156"), behind escapes, in f-strings, bytes and integers, a
-literal reversed or in base64 or hex; first and last name within a few words of each other; eight words in a row.
+Text against text, before any trial is paid for. Only what the edit adds counts, and nothing that the agent is given
+anyway (policy, tool schemas). Four questions are asked of it, each by a module that says what it does not find:
 
-It does not find what has to be computed: encryption, compression, arithmetic, slices, character codes, pieces that
-stand apart, an identifier inside a longer word. Nor what is too ordinary to tell: a first name alone, zip codes,
-dates of birth, cities, products and their options, prices, task ids that are plain numbers; a scenario retold, or cut
-into runs of seven words. It says whether a file names records, not whether an agent is honest.
+    plain_text   does Python read what a person and a diff read?
+    records      does it name records of the benchmark, in code, texts or comments, as they are or encoded?
+    uses         does it run, find or decode what nobody sees?
+    opaque       does it carry more than a reader can follow?
+
+No answer shows that an agent is honest. What is told in plain English, within the bounds of `opaque`, is not found.
 """
 
-import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+import ast
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 from autoharness import literals
+from autoharness.decoding import Decoder
+from autoharness.opaque import opaque
+from autoharness.plain_text import oddities, parsed
+from autoharness.records import Secrets, many, matches, numbers_in, told
+from autoharness.uses import NOBODYS, uses
 
-_PHRASE_WORDS = 8
-_NAME_WITHIN_WORDS = 6
-_MOST_PIECES = 12
+__all__ = ["Leak", "Secrets", "scan"]
+
 _LONGEST_SOURCE_CHARS = 500_000
 _LONGEST_LINE_CHARS = 120
 _MOST_LEAKS = 100
-_KINDS = {
-    "orders": "order id",
-    "reservations": "reservation id",
-    "address1": "address",
-    "street": "address",
-    "email": "email",
-    "phone_number": "phone number",
-    "imei": "IMEI",
-    "flight_number": "flight number",
-    "full_name": "name",
-}
-_ID_KEY = re.compile(r"(?!action_)(.+_)?ids?")
-_SHORT_CODE = re.compile(r"(?=.*[A-Z])[A-Z0-9]{6}")
-_LONG_NUMBER = re.compile(r"[0-9]{7,}")
-_LONG_ID_CHARS = 24
+_SMALLER = "leave it out, or make smaller edits, one after the other"
+_FEWER = (
+    "take out what does not help, or begin anew with this file as the baseline: prepare.py with another "
+    "$AUTOHARNESS_VAULT"
+)
 
-Json = dict[str, Any]
+Found = tuple[int, str]
+"""(line, what it does): (12, "carries the order id #W2378156")."""
 
 
 @dataclass(frozen=True)
@@ -51,195 +44,133 @@ class Leak:
     text: str
     """The line, cut to a readable length."""
     what: str
-    """What it carries: "the user id mia_li_3668"."""
+    """What it does, as a verb and its object: "carries the user id mia_li_3668"."""
 
 
-@dataclass(frozen=True)
-class Secrets:
-    """What no edit may name; all of it in lower case."""
+def scan(before: str, after: str, secrets: Secrets, baseline: str | None = None) -> list[Leak]:
+    """Why the edit from `before` to `after` is refused: at most 100 reasons, by line. Never raises.
 
-    identifiers: dict[str, str]
-    """What it is, by the identifier's letters and digits: {"w2378156": "the order id #W2378156"}."""
-    names: frozenset[tuple[str, str]]
-    """(first, last) and (last, first)."""
-    phrases: frozenset[str]
-    """Runs of eight words in a task's texts, without those that all tasks share."""
-
-    @classmethod
-    def of(cls, material: Json) -> "Secrets":
-        """From {"databases": {...}, "tasks": [...], "policy": str, "tools": [...]}: see `Tau2.material`."""
-        leaves = list(dict.fromkeys(_leaves([material["databases"], material["tasks"]])))
-        people = [literals.words(text) for key, text in leaves if key == "full_name"]
-        names = {pair for one in people if len(one) > 1 for pair in ((one[0], one[-1]), (one[-1], one[0]))}
-        given = [material["policy"], *(text for _, text in _leaves(material["tools"]))]
-        every = cls(_identifiers(leaves), frozenset(names), frozenset(_phrases(material["tasks"])))
-        return every._without(literals.words(" ".join(given)))
-
-    def _without(self, given: list[str]) -> "Secrets":
-        """Less what the agent is given anyway."""
-        known = {match.what for match in _records_in(given, self)}
-        names = {(given[match.start], given[match.stop - 1]) for match in _names_in(given, self)}
-        return Secrets(
-            {key: what for key, what in self.identifiers.items() if what not in known},
-            self.names - names,
-            self.phrases - set(_runs(given)),
-        )
-
-
-class _Match(NamedTuple):
-    """A place in a list of words: words[start:stop]."""
-
-    start: int
-    stop: int
-    what: str
-
-
-def scan(before: str, after: str, secrets: Secrets) -> list[Leak]:
-    """What the lines of `after` carry that `before` has not: at most 100 leaks, by line. Never raises.
-
-    A file that cannot be looked through - over 500,000 characters, nested too deep to parse - is itself a leak.
+    `baseline`: what all edits together started from. A file that cannot be looked through is itself a reason.
     """
     lines = literals.lines(after)
+    if after == before:
+        return []
     if len(after) > _LONGEST_SOURCE_CHARS:
-        return [_leak(lines, 1, f"over {_LONGEST_SOURCE_CHARS} characters, too many to look through")]
-    try:
-        found = _new(before, after, secrets)
-    except (RecursionError, MemoryError):
-        return [_leak(lines, 1, "an expression nested too deep to look through")]
+        found = {(1, f"begins a file of over {_LONGEST_SOURCE_CHARS} characters, too many to look through")}
+    else:
+        try:
+            found = _found(before, after, secrets, before if baseline is None else baseline)
+        except (RecursionError, MemoryError):
+            found = {(1, "begins a file that is nested too deep to look through: write it in smaller pieces")}
+        except Exception as error:  # a bug of ours: an edit that provokes one is not let through by it
+            found = {(1, f"begins a file that the scan cannot look through: {error!r:.200}")}
     return [_leak(lines, number, what) for number, what in sorted(found)[:_MOST_LEAKS]]
 
 
 def _leak(lines: list[str], number: int, what: str) -> Leak:
+    number = min(max(number, 1), len(lines))
     text = lines[number - 1].strip()[:_LONGEST_LINE_CHARS]
     return Leak(number, "".join(char if char.isprintable() else " " for char in text), what)
 
 
-def _new(before: str, after: str, secrets: Secrets) -> set[tuple[int, str]]:
-    """(line, what): what stands in an added line, or nowhere in `before`, as where a deletion joins two halves."""
-    in_lines, in_literals = list(_in_lines(after, secrets)), list(_in_literals(after, secrets))
-    if not in_lines and not in_literals:
-        return set()
-    old = {words for _, words, _ in [*_in_lines(before, secrets), *_in_literals(before, secrets)]}
-    old_lines = {line.strip() for line in literals.lines(before)}  # a line that only moved is not new
-    added = {number for number, line in enumerate(literals.lines(after), 1) if line.strip() not in old_lines}
+def _found(before: str, after: str, secrets: Secrets, baseline: str) -> set[Found]:
+    old, new = _Source.of(before), _Source.of(after)
+    found = {*_odd(old, new), *_records(old, new, secrets), *_hiding(old, new)}
+    found |= _told(old, new, secrets)
+    found |= {(line, f"is no Python: {new.problem}") for line in [new.problem_line] if new.problem}
+    of_all = opaque(baseline, after, secrets.given, all_edits=True)
+    found |= {(line, f"carries {what}: {_SMALLER}") for line, what in opaque(before, after, secrets.given)}
+    return found | {(line, f"carries, with earlier edits, {what}: {_FEWER}") for line, what in of_all}
+
+
+@dataclass(frozen=True)
+class _Source:
+    text: str
+    tree: ast.Module
+    """Empty if it is no Python."""
+    problem: str
+    """Why it is none."""
+    problem_line: int
+
+    @classmethod
+    def of(cls, text: str) -> "_Source":
+        """Raises RecursionError or MemoryError if it is nested too deep."""
+        try:
+            return cls(text, parsed(text), "", 0)
+        except SyntaxError as error:
+            return cls(text, ast.Module([], []), f"{error.msg}"[:_LONGEST_LINE_CHARS], error.lineno or 1)
+        except ValueError as error:
+            return cls(text, ast.Module([], []), f"{error}"[:_LONGEST_LINE_CHARS], 1)
+
+
+def _told(old: _Source, new: _Source, secrets: Secrets) -> set[Found]:
+    """In the lines that are added, all together."""
+    known = set(literals.lines(old.text))
+    added = [(number, line) for number, line in enumerate(literals.lines(new.text), 1) if line not in known]
+    what = told("\n".join(line for _, line in added), secrets)
+    return {(next(number for number, line in added if numbers_in(line)), f"carries {what}")} if what else set()
+
+
+def _odd(old: _Source, new: _Source) -> Iterator[Found]:
+    """What a reader and Python see differently, unless the very line was there before."""
+    lines, known = literals.lines(new.text), set(literals.lines(old.text))
+    had = {what for _, what in oddities(old.text)}
+    yield from (one for one in oddities(new.text) if one.what not in had or lines[one.line - 1] not in known)
+
+
+def _hiding(old: _Source, new: _Source) -> Iterator[Found]:
+    """What keeps a reader from seeing what the file does, unless the version before does the same."""
+    known = {use.what for use in uses(old.tree)}
+    hidden = (use for use in uses(new.tree) if use.kind in NOBODYS and use.what not in known)
+    return ((use.line, f"{use.what}: {use.instead}") for use in hidden)
+
+
+def _records(old: _Source, new: _Source, secrets: Secrets) -> Iterator[Found]:
+    """What names a record in an added line, or nowhere in `old`, as where a deletion joins two halves."""
+    decoder = Decoder()
+    in_lines, in_literals = list(_in_lines(new, secrets)), list(_in_literals(new, secrets, decoder))
+    if decoder.is_spent:
+        yield 1, "begins a file with more encoded text than can be looked through"
+    added, had = literals.added_lines(old.text, new.text).keys(), set[str]()
+    if in_lines or in_literals:
+        had = {words for _, words, _ in [*_in_lines(old, secrets), *_in_literals(old, secrets, Decoder())]}
     found = {
-        (min(added & set(numbers), default=numbers[0]), what)
+        (min(added & set(numbers), default=numbers[0]), f"carries {what}")
         for numbers, words, what in in_lines
-        if words not in old or not added.isdisjoint(numbers)
+        if words not in had or not added.isdisjoint(numbers)
     }
     shown = {what for _, what in found}
-    hidden = [(numbers, what) for numbers, words, what in in_literals if words not in old and what not in shown]
-    return found | {(next(filter(added.__contains__, numbers), numbers[0]), what) for numbers, what in hidden}
+    for numbers, words, what in in_literals:
+        if words not in had and f"carries {what}" not in shown:
+            found.add((next(filter(added.__contains__, numbers), numbers[0]), f"carries {what}"))
+    yield from found
+    yield from _customers(old, new, secrets, added)
 
 
-def _in_lines(source: str, secrets: Secrets) -> Iterator[tuple[Sequence[int], str, str]]:
+def _in_lines(source: _Source, secrets: Secrets) -> Iterator[tuple[Sequence[int], str, str]]:
     """(lines, words, what) in the words of the file, whatever they stand in and wherever the lines break."""
-    numbered = enumerate(literals.lines(source), 1)
-    placed = [(word, number) for number, line in numbered for word in literals.words(line)]
+    yield from _placed(enumerate(literals.lines(source.text), 1), secrets)
+
+
+def _in_literals(source: _Source, secrets: Secrets, decoder: Decoder) -> Iterator[tuple[Sequence[int], str, str]]:
+    """(lines, words, what) in the values that its literals have."""
+    yield from _placed(literals.constants(source.tree), secrets)
+    for said in literals.texts(source.tree, decoder):
+        words = literals.words(said.text)
+        for start, stop, what in matches(words, secrets):
+            yield range(said.first_line, said.last_line + 1), " ".join(words[start:stop]), what
+
+
+def _placed(texts: Iterable[tuple[int, str]], secrets: Secrets) -> Iterator[tuple[Sequence[int], str, str]]:
+    placed = [(word, number) for number, text in texts for word in literals.words(text)]
     words = [word for word, _ in placed]
-    for start, stop, what in _matches(words, secrets):
+    for start, stop, what in matches(words, secrets):
         yield [number for _, number in placed[start:stop]], " ".join(words[start:stop]), what
 
 
-def _in_literals(source: str, secrets: Secrets) -> Iterator[tuple[Sequence[int], str, str]]:
-    """(lines, words, what) in the values that its literals have."""
-    for first, last, text in literals.texts(source):
-        words = literals.words(text)
-        for start, stop, what in _matches(words, secrets):
-            yield range(first, last + 1), " ".join(words[start:stop]), what
-
-
-def _matches(words: list[str], secrets: Secrets) -> Iterator[_Match]:
-    yield from _records_in(words, secrets)
-    yield from _names_in(words, secrets)
-    for start, run in enumerate(_runs(words)):
-        if run in secrets.phrases:
-            yield _Match(start, start + _PHRASE_WORDS, "words of a task's scenario")
-
-
-def _records_in(words: list[str], secrets: Secrets) -> Iterator[_Match]:
-    """The longest identifier that starts at a word; the search goes on behind it."""
-    start = 0
-    while start < len(words):
-        match = _record_at(words, start, secrets.identifiers)
-        if match:
-            yield match
-        start = match.stop if match else start + 1
-
-
-def _record_at(words: list[str], start: int, identifiers: dict[str, str]) -> _Match | None:
-    match, joined = None, ""
-    for stop in range(start + 1, min(start + _MOST_PIECES, len(words)) + 1):
-        joined += words[stop - 1]
-        if joined in identifiers and (stop == start + 1 or _is_rare(joined)):
-            match = _Match(start, stop, identifiers[joined])
-    if match is None:  # a long number tells by itself, whatever letters it touches
-        inside = [number for number in _LONG_NUMBER.findall(words[start]) if number in identifiers]
-        match = _Match(start, start + 1, identifiers[inside[0]]) if inside else None
-    return match
-
-
-def _is_rare(joined: str) -> bool:
-    """Whether neighbouring words do not spell it by chance, as short words or a table of numbers might."""
-    return len(joined) >= 10 or not (joined.isdigit() or joined.isalpha())
-
-
-def _names_in(words: list[str], secrets: Secrets) -> Iterator[_Match]:
-    """First and last name near each other: {"first_name": "Mia", "last_name": "Li"} names Mia Li."""
-    for start, word in enumerate(words):
-        for stop, other in enumerate(words[start + 1 : start + 1 + _NAME_WITHIN_WORDS], start + 2):
-            if (word, other) in secrets.names:
-                yield _Match(start, stop, f"the name {word.title()} {other.title()}")
-
-
-def _identifiers(leaves: list[tuple[str, str]]) -> dict[str, str]:
-    """What each record is, by its letters and digits; a long number in it also stands alone."""
-    records = {
-        "".join(literals.words(text)): f"the {_kind(key)} {text}"
-        for key, text in reversed(leaves)  # the first mention, in the database, names it best
-        if _names_record(key, text)
-    }
-    numbers = {number: f"the number {number} of a record" for key in records for number in _LONG_NUMBER.findall(key)}
-    return numbers | records
-
-
-def _kind(key: str) -> str:
-    """What the values under this key are; empty where they name no record."""
-    return _KINDS.get(key) or (key.removesuffix("s").replace("_", " ") if _ID_KEY.fullmatch(key) else "")
-
-
-def _names_record(key: str, text: str) -> bool:
-    """Whether it is the name of one record and no ordinary word or number: not task id 12, nor user_1."""
-    letters_and_digits = "".join(literals.words(text))
-    digits = sum(map(str.isdigit, letters_and_digits))
-    if not _kind(key):
-        return False
-    if key in ("email", "full_name") or _SHORT_CODE.fullmatch(text) or len(letters_and_digits) >= _LONG_ID_CHARS:
-        return True
-    return digits >= (7 if letters_and_digits.isdigit() else 3) and len(letters_and_digits) >= 5
-
-
-def _phrases(tasks: list[Json]) -> Iterator[str]:
-    """What every task says in the same words tells none of them apart, and a prompt may well say it too."""
-    tasks_with = Counter(
-        run for task in tasks for run in {r for _, text in _leaves(task) for r in _runs(literals.words(text))}
-    )
-    return (run for run, count in tasks_with.items() if count < max(2, len(tasks)))
-
-
-def _runs(words: list[str]) -> Iterator[str]:
-    return (" ".join(words[n : n + _PHRASE_WORDS]) for n in range(len(words) - _PHRASE_WORDS + 1))
-
-
-def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
-    """(key, text) of every text in a JSON value; a person's two names also as one text, under `full_name`."""
-    if isinstance(value, dict):
-        if {"first_name", "last_name"} <= value.keys():
-            yield "full_name", f"{value['first_name']} {value['last_name']}"
-        for inner_key, inner in value.items():
-            yield from _leaves(inner, inner_key)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _leaves(inner, key)
-    elif isinstance(value, str):
-        yield key, value
+def _customers(old: _Source, new: _Source, secrets: Secrets, added: Set[int]) -> Iterator[Found]:
+    known = set(literals.words(old.text))
+    lines = {number: set(literals.words(line)) - known for number, line in enumerate(literals.lines(new.text), 1)}
+    if what := many({word for number in added for word in lines[number]}, secrets):
+        named = secrets.people | secrets.postcodes
+        yield max(added, key=lambda number: len(lines[number] & named)), f"carries {what}"

@@ -7,23 +7,49 @@ import re
 from pathlib import Path
 
 from autoharness.diagnosis import changes_lines
+from autoharness.files import append_text, read_end
 from autoharness.iterations import Iteration
 from autoharness.ledger import Gate
 from autoharness.spending import Spent
 from autoharness.stats import score_line
-from autoharness.store import write_text
 from autoharness.workspace import WORKSPACE, begin_learnings
 
 FILE = WORKSPACE / "learnings.md"
+_SECTION = "\n## Iteration "
+_RECENT_BYTES = 32_000
+_WRITTEN_SINCE_BYTES = 4_000
+"""What a person may have added to a section before it is looked for once more, after a kill."""
 _MOST_DIFF_LINES, _MOST_NOTE_CHARS, _LONGEST_LINE_CHARS = 120, 4000, 300
 
 
 def write_section(iteration: Iteration, gate: Gate | None, diff: str, spent: Spent, file: Path = FILE) -> None:
-    """Append the section of a finished iteration, where it is not there yet."""
+    """Append the section of a finished iteration, if it is not there yet. Raises UserError if the file is a link."""
     begin_learnings(file.parent)
-    text = file.read_text(encoding="utf-8", errors="replace")
-    if f"\n{_heading(iteration)}\n" not in text:
-        write_text(file, f"{text.rstrip()}\n\n{section(iteration, gate, diff, spent)}")
+    root, text = file.parent.parent, section(iteration, gate, diff, spent)
+    end = read_end(file, len(text.encode()) + _WRITTEN_SINCE_BYTES, root).decode(errors="replace")
+    if missing := _missing(end, text):
+        append_text(file, missing, root)
+
+
+def _missing(end: str, text: str) -> str:
+    """What is to be added to a file that ends so; "" where it has this section, which a kill may have cut short."""
+    heading = text[: text.index("\n") + 1]
+    if f"\n{heading}" in end:
+        begun = end[end.rindex(f"\n{heading}") + 1 :]
+        return text.removeprefix(begun) if text.startswith(begun) else ""
+    return "\n" * (2 - len(end[-2:]) + len(end[-2:].rstrip("\n"))) + text
+
+
+def recent(file: Path = FILE) -> str:
+    """For the coding agent, whose diagnosis has more iterations in short: the sections that come last."""
+    try:
+        end = read_end(file, _RECENT_BYTES, file.parent.parent)
+    except FileNotFoundError:
+        return ""
+    text = end.decode(errors="replace")
+    if len(end) < _RECENT_BYTES:
+        return text
+    return f"# Learnings\n\n(What is older is left out here.)\n{text[max(0, text.find(_SECTION)) :]}"
 
 
 def section(iteration: Iteration, gate: Gate | None, diff: str, spent: Spent) -> str:

@@ -16,15 +16,19 @@ Scores compare only within one *measure*: domain, data, models, arguments, limit
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from copy import copy
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from autoharness.config import RATCHET
 from autoharness.errors import UserError
-from autoharness.policy import VOID, Request, Seen, Side, Verdict
+from autoharness.files import write_json
+from autoharness.lines import Followed
+from autoharness.policy import RULES, VOID, Request, Seen, Side, Verdict
 from autoharness.results import Rewards, digest, natural_order, passed, settled
-from autoharness.store import Store, now, write_json
+from autoharness.store import Store, now
 from autoharness.suite import Record as SuiteRecord
 
 FILE = "ledger.jsonl"
@@ -48,7 +52,11 @@ class Look:
     sha256: str = ""
     """Of its file there."""
     void: bool = False
-    """Whether tau2 itself cannot evaluate the task."""
+    """Whether tau2 itself cannot evaluate it."""
+    tries: int = 1
+    """One, and one more for each time that infrastructure failed it or a call of it."""
+    addressed: bool = False
+    """Whether the agent's words were meant for the user simulator or the judge, and not for the customer."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,8 @@ class Row:
     """How often held-out tasks had been run by other commands than prepare's, the gate's and the confirmation."""
     evaluator: str = ""
     """SHA-256 of the manifest of the evaluator that made it; see `evaluator`."""
+    rules: int = 0
+    """The version of the rules for trials that tau2 itself cannot evaluate; see `policy.RULES`."""
     number: int = -1
     """Its place in the ledger, from 0."""
     time: str = ""
@@ -130,14 +140,23 @@ class Gate(Measured):
     best_held_out: Rewards = field(default_factory=dict)
     suite_checks: Rewards = field(default_factory=dict)
     """The incumbent's results in those suite tasks that the candidate failed."""
+    fault_looks: list[Look] = field(default_factory=list)
+    """Trials of both sides that say whose fault it is that some were lost."""
+    incumbent_fault: bool = False
+    """Whether it is the incumbent's: then those that it lost count 0."""
 
     @property
     def seen(self) -> Seen:
         """The looks, as a policy takes them."""
         return {
-            Request(Side(look.side), look.task_id, look.number): VOID if look.void else look.reward
+            Request(Side(look.side), look.task_id, look.number): VOID if look.void else self.counted(look)
             for look in self.looks
         }
+
+    def counted(self, look: Look) -> float | None:
+        """What a trial counts that tau2 could evaluate."""
+        is_its_fault = self.incumbent_fault and look.side == Side.INCUMBENT
+        return VOID if look.reward is None and is_its_fault else look.reward
 
 
 @dataclass(frozen=True)
@@ -188,7 +207,7 @@ class Ledger:
     def __init__(self, store: Store, measure: str | None = None) -> None:
         """`measure`: None stands for that of the newest row. Raises UserError for a line that does not fit."""
         self._store = store
-        self.all_rows = list(read(store))
+        self.all_rows = read(store)
         self.measure = measure if measure is not None else (self.all_rows[-1].measure if self.all_rows else "")
         self.rows = [row for row in self.all_rows if row.measure == self.measure]
 
@@ -228,12 +247,6 @@ class Ledger:
     def agents(self) -> set[str]:
         """The agent files (SHA-256) of the kept versions of every measure."""
         return {version.row.agent for version in self.all_versions}
-
-    @property
-    def other_measure(self) -> str:
-        """The words of the newest measure in the vault that is not this one; empty where there is none."""
-        others = [row.measured for row in self.all_rows if row.measure != self.measure]
-        return others[-1] if others else ""
 
     @property
     def evaluator(self) -> str:
@@ -340,9 +353,22 @@ class Ledger:
         return gates[-1]
 
 
-def settled_looks(looks: Iterable[Look]) -> Rewards:
-    """Each task's mean reward; None where any of its trials was not evaluated."""
-    return settled((look.task_id, look.reward) for look in looks)
+def settled_looks(looks: Iterable[Look], void: float | None = None) -> Rewards:
+    """Each task's mean reward; None if any of its trials has none. `void`: what a void trial counts."""
+    return settled((look.task_id, void if look.void else look.reward) for look in looks)
+
+
+def scored_looks(looks: Sequence[Look], other: Rewards, rules: int = RULES) -> Rewards:
+    """Each task's mean reward for a score: a void trial counts 0, unless the task is void on the other side too.
+
+    `other`: the rewards of the version that it is compared with; without one, a task that is all void is left out.
+    """
+    if not rules:
+        return settled_looks(looks)
+    evaluated = {look.task_id for look in looks if look.reward is not None}
+    evaluated |= {task_id for task_id, reward in other.items() if reward is not None}
+    zeros = settled_looks(looks, void=0.0)
+    return {task_id: reward if task_id in evaluated else None for task_id, reward in zeros.items()}
 
 
 def reveal_lines(*rows: Row) -> list[str]:
@@ -380,27 +406,62 @@ def _versions(rows: list[Row]) -> list[Version]:
     return versions
 
 
+_LOOKS = frozenset({"looks", "score_looks", "suite_looks", "fault_looks"})
 _KINDS: dict[str, type[Row]] = {kind.__name__: kind for kind in (Baseline, Gate, Record, Confirmation, Evaluator)}
 
 
-def read(store: Store) -> Iterator[Row]:
-    """The rows of the vault's ledger. Raises UserError for a line that is damaged or out of place."""
-    previous, rows, head = _FIRST, 0, _head(store)  # before the rows: another command may be about to append one
-    for number, line in enumerate(store.read_lines(FILE)):
-        row = _parse(line, number, previous)
+class LaterVersion(UserError):
+    """What is stored is not damaged: this checkout is too old for it."""
+
+
+def _is_of_later_version(line: str) -> bool:
+    """Whether a row is whole, and has what no row of this version has."""
+    try:
+        given = json.loads(line)
+        if given.pop("sha256") != digest(given):
+            return False
+        kind = _KINDS.get(given["kind"])
+        looks = [look for name in _LOOKS & given.keys() for look in given[name]]
+        rows_own = kind is not None and given.keys() <= {"kind", "previous", *(one.name for one in fields(kind))}
+        return not rows_own or any(look.keys() - {one.name for one in fields(Look)} for look in looks)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return False
+
+
+@dataclass
+class _Chain:
+    """The rows of a file, as far as they were read; each follows from the one before."""
+
+    path: Path
+    rows: list[Row] = field(default_factory=list)
+
+    def take(self, line: str) -> None:
+        """Raises UserError for a line that is damaged or out of place."""
+        row = _parse(line, len(self.rows), self.rows[-1].sha256 if self.rows else _FIRST)
+        where = f"{self.path}, line {len(self.rows) + 1}"
+        if row is None and _is_of_later_version(line):
+            raise LaterVersion(f"{where}: a later version of auto-harness wrote it: update this checkout")
         if row is None:
             raise UserError(
-                f"{store.folder / FILE}, line {number + 1}: not as the gate wrote it, and it decides; restore the "
-                "file, or go on from the lines before it: python prepare.py"
+                f"{where}: not as the gate wrote it, and it decides; restore the file, or go on from the lines "
+                "before it: python prepare.py"
             )
-        previous = row.sha256
-        yield row
-        rows = number + 1
-    if head > rows:
+        self.rows.append(row)
+
+
+_chains = Followed(_Chain, _Chain.take)
+
+
+def read(store: Store) -> list[Row]:
+    """The rows of the vault's ledger. Raises UserError for a line that is damaged or out of place."""
+    head = _head(store)  # before the rows: another command may be about to append one
+    rows = list(_chains.of(store.folder / FILE).rows)
+    if head > len(rows):
         raise UserError(
-            f"{store.folder / FILE}: {head - rows} rows are missing at its end, and they decide; restore the file, "
-            "or go on without them: python prepare.py"
+            f"{store.folder / FILE}: {head - len(rows)} rows are missing at its end, and they decide; restore the "
+            "file, or go on without them: python prepare.py"
         )
+    return rows
 
 
 def _note_head(store: Store, rows: Sequence[Row]) -> None:
@@ -411,35 +472,40 @@ def _note_head(store: Store, rows: Sequence[Row]) -> None:
 def _head(store: Store) -> int:
     try:
         return int(json.loads((store.folder / _HEAD).read_text())["rows"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return 0
 
 
 def mend(store: Store) -> list[str]:
-    """Keeps a damaged ledger aside and goes on from the rows before the damage; says so."""
-    rows = []
+    """Keeps a damaged ledger aside and goes on from the rows before the damage; says so. Raises LaterVersion."""
     try:
-        for row in read(store):
-            rows.append(row)
+        read(store)
+    except LaterVersion:
+        raise
     except UserError as error:
-        lines = store.read_lines(FILE)
-        aside = store.replace_lines(FILE, lines[: len(rows)])
-        _note_head(store, rows)
-        lost = f"{len(rows)} of {len(lines)} rows are kept; gate again what came later (its trials are paid for)"
+        chain, lines = _Chain(store.folder / FILE), store.read_lines(FILE)
+        with suppress(UserError):
+            for line in lines:
+                chain.take(line)
+        aside = store.replace_lines(FILE, lines[: len(chain.rows)])
+        _note_head(store, chain.rows)
+        lost = (
+            f"{len(chain.rows)} of {len(lines)} rows are kept; gate again what came later (its trials are paid for)"
+        )
         return [f"{error}", f"kept as {aside}: {lost}"]
     return []
 
 
 def _parse(line: str, number: int, previous: str) -> Row | None:
     try:
-        fields = json.loads(line)
-        sha256 = fields.pop("sha256")
-        if digest(fields) != sha256:
+        given = json.loads(line)
+        sha256 = given.pop("sha256")
+        if digest(given) != sha256:
             return None
-        kind, follows = _KINDS[fields.pop("kind")], fields.pop("previous") == previous
-        for name in {"looks", "score_looks", "suite_looks"} & fields.keys():
-            fields[name] = [Look(**look) for look in fields[name]]
-        row = kind(**fields, sha256=sha256)
+        kind, follows = _KINDS[given.pop("kind")], given.pop("previous") == previous
+        for name in _LOOKS & given.keys():
+            given[name] = [Look(**look) for look in given[name]]
+        row = kind(**given, sha256=sha256)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return row if follows and row.number == number else None

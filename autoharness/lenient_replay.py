@@ -39,8 +39,6 @@ def tolerating(wanted: bool) -> Iterator[list[str]]:
 
 def install(environment_class: Any) -> None:
     """Once for each process."""
-    if hasattr(environment_class.set_state, "__wrapped__"):
-        return
     set_state_in, respond_in = environment_class.set_state, environment_class.get_response
 
     @wraps(set_state_in)
@@ -51,7 +49,8 @@ def install(environment_class: Any) -> None:
         finally:
             del self._recorded
 
-    def get_response(self: Any, call: Any) -> Any:  # not `wraps`: who wraps it next must not unwrap it
+    @wraps(respond_in)
+    def get_response(self: Any, call: Any) -> Any:
         response = respond_in(self, call)
         notes, recorded = _tolerated.get(), getattr(self, "_recorded", None)
         if notes is None or recorded is None:

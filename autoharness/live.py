@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from autoharness.locks import is_locked
 from autoharness.progress import Progress
 from autoharness.results import Trial
-from autoharness.store import Store, is_held, now
+from autoharness.store import Store, now
 
 _FILE = "live.json"
 
@@ -89,6 +90,9 @@ class Live:
         self._rate_limits[model] = RateLimit(before.times + 1, pause_s, now())
         self._note()
 
+    def waits(self, why: str) -> None:
+        self._progress.say(why)
+
     @property
     def wants_messages(self) -> bool:
         return False
@@ -117,18 +121,7 @@ class Live:
 def going(store: Store) -> list[Going]:
     """The runs that are under way, the newest first."""
     files = sorted((store.folder / "runs").glob(f"*/{_FILE}"), reverse=True)
-    return [run for file in files if _is_locked(file.parent) and (run := _read(file))]
-
-
-def _is_locked(folder: Path) -> bool:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        return is_held(descriptor)
-    finally:
-        os.close(descriptor)
+    return [run for file in files if is_locked(file.parent) and (run := _read(file))]
 
 
 def _read(file: Path) -> Going | None:

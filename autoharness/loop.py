@@ -6,18 +6,22 @@ user's branch and files stay as they are until an edit is accepted; then agent/a
 """
 
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from autoharness.bench import Bench
 from autoharness.coder import Coder
 from autoharness.config import AGENT_FILE, Experiment
-from autoharness.contest import COMMAND, is_void, run_trials
+from autoharness.contest import COMMAND, fault, is_void, run_trials
 from autoharness.errors import Outage, RunLimitReached, UserError
 from autoharness.executor import LocalExecutor
+from autoharness.exhausted import full_of
+from autoharness.files import read_plain, write_text
 from autoharness.gate import judge
 from autoharness.iterations import (
     ACCEPTED,
@@ -36,15 +40,15 @@ from autoharness.measure import Measure
 from autoharness.progress import Progress
 from autoharness.proposal import Proposer, lay_out
 from autoharness.record import record
+from autoharness.repository import Repository
 from autoharness.results import Outcome, Rewards, Trial, passed, settled_rewards
 from autoharness.runner import BenchmarkRunner
-from autoharness.screen import claim_trials, claimed, claims, smoke_refusal, smoke_trials
+from autoharness.screen import Screened, claim_trials, claimed, claims, smoke_refusal, smoke_trials
 from autoharness.scrub import one_line
 from autoharness.spending import LoopBudget, spent
 from autoharness.status import note_phase
-from autoharness.store import Store, now, read_agent, write_text
+from autoharness.store import Store, now
 from autoharness.workspace import WORKSPACE, Changes, export_train_results
-from autoharness.worktree import branch_of, open_repository
 
 PATIENCE_S = (60.0, 300.0, 900.0, 1800.0)
 """How long the loop waits where infrastructure fails, before it tries again, and after the last one gives up."""
@@ -96,7 +100,7 @@ class Loop:
         iteration = self.propose(iteration)
         iteration = self.check(iteration)
         if iteration.edit and not iteration.end:
-            with self._bench(iteration.edit.agent) as bench:
+            with self._bench(iteration.edit.agent, iteration.incumbent) as bench:
                 iteration = self.screen(iteration, bench)
                 iteration = self.gate(iteration, bench)
         iteration = self.keep(iteration)
@@ -151,12 +155,13 @@ class Loop:
         self._enter(iteration, "screening")
         if leaks := bench.leaks(iteration.incumbent):
             return self._save(iteration, end=REFUSED, reasons=leaks[:3])
-        smoke = self._patiently(bench, smoke_trials(bench, iteration.before))
-        if refusal := smoke_refusal(smoke):
+        smoke, refusal = self._patiently(bench, smoke_trials(bench, iteration.before), iteration.incumbent)
+        if refusal := refusal or smoke_refusal(smoke):
             return self._save(iteration, end=REFUSED, reasons=[refusal], after=self._after(bench))
         tasks = claimed(iteration.edit.fixes, iteration.before)
-        outcomes = self._patiently(bench, claim_trials(bench, iteration.incumbent, tasks)) if tasks else []
-        screened = claims(outcomes, bench.agent)
+        trials = claim_trials(bench, iteration.incumbent, tasks)
+        outcomes, refusal = self._patiently(bench, trials, iteration.incumbent) if tasks else ([], "")
+        screened = Screened(refusal, {}) if refusal else claims(outcomes, bench.agent)
         found: Json = {"screening": screened.rewards, "after": self._after(bench)}
         if screened.refusal:
             found |= {"end": REFUSED, "reasons": [screened.refusal]}
@@ -172,10 +177,6 @@ class Loop:
             asked = judge(bench)
             if asked.verdict != UNDECIDED:
                 continue
-            looks = [*asked.suite_looks, *asked.looks, *asked.score_looks]
-            if not any(look.reward is None and not look.void for look in looks):
-                gate = asked  # tau2 itself cannot evaluate what the edit does: nothing to wait for
-                break
             self._wait(waits, f"the gate is undecided: {asked.reasons[-1]}")
         return self._save(
             iteration, gate=gate.number, end=gate.verdict, reasons=gate.reasons[:6], after=self._after(bench)
@@ -222,7 +223,7 @@ class Loop:
             number=next_iteration(self._store, self._ledger()),
             measure=self._measure.id,
             incumbent=self._ledger().best.row.agent,
-            branch=branch_of(open_repository()),
+            branch=Repository().branch,
             **self._coding_agent,
         )
         self._check_checkout(iteration, iteration.incumbent)
@@ -239,12 +240,12 @@ class Loop:
 
     def _check_checkout(self, iteration: Iteration, *expected: str) -> None:
         """Raises UserError where the user's branch or agent file is not what the loop goes on from."""
-        branch = branch_of(open_repository())
+        branch = Repository().branch
         if branch != iteration.branch:
             raise UserError(
                 f"the branch was {iteration.branch or 'none'} and is {branch or 'none'}: switch back to it"
             )
-        if self._store.keep_agent(read_agent(AGENT_FILE)) not in expected:
+        if self._store.keep_agent(read_plain(AGENT_FILE)) not in expected:
             raise UserError(
                 f"{AGENT_FILE} is not the version that is kept: git checkout HEAD {AGENT_FILE}; gating.py is for "
                 "edits of your own"
@@ -255,7 +256,7 @@ class Loop:
         trials = self._measure.trials(self._measure.train, agent)
         if any(self._store.find(self._measure.key(trial)) is None for trial in trials):
             with self._bench(agent) as bench:
-                outcomes = self._patiently(bench, trials)
+                outcomes, _ = self._patiently(bench, trials, agent)
         else:
             outcomes = [found for trial in trials if (found := self._store.find(self._measure.key(trial)))]
         rewards, versions = settled_rewards(outcomes), self._ledger().versions
@@ -266,26 +267,39 @@ class Loop:
         return outcomes
 
     @contextmanager
-    def _bench(self, agent: str) -> Iterator[Bench]:
-        """For one agent file, and for the kept versions beside it."""
+    def _bench(self, agent: str, *others: str) -> Iterator[Bench]:
+        """For one agent file, and for others beside it: not for all that were ever kept, each is read and sent."""
         runner = BenchmarkRunner.of(self._experiment, self._store.agent_file(agent), self._budget, self._progress)
-        with runner.open(*Ledger(self._store).agents, workers=self._workers) as bench:
+        with runner.open(*others, workers=self._workers) as bench:
             yield bench
 
-    def _patiently(self, bench: Bench, trials: list[Trial]) -> list[Outcome]:
-        """Run trials; where infrastructure takes many of them, wait, and run those again. Raises Outage."""
+    def _patiently(self, bench: Bench, trials: list[Trial], incumbent: str) -> tuple[list[Outcome], str]:
+        """Run trials. If infrastructure takes many of them, find out whether that is the edit's own doing.
+
+        Returns the outcomes, and why the edit is refused, if so. Otherwise waits and runs those again. Raises Outage.
+        """
         waits = iter(self._patience_s)
         while True:
-            run = run_trials(bench, trials, COMMAND)
-            lost = [one for one in run.outcomes if one.reward is None and not is_void(one)]
+            outcomes = run_trials(bench, trials, COMMAND).outcomes
+            lost = [one for one in outcomes if one.reward is None and not is_void(one)]
             if len(lost) <= _MANY_LOST * len(trials):
-                return run.outcomes
+                return outcomes, ""
+            the_edits = [one.trial for one in lost if one.trial.agent != incumbent]
+            if len(the_edits) == len(lost):
+                found = fault(bench, incumbent, the_edits)
+                if found.is_the_candidates:
+                    return outcomes, found.reason
             self._wait(
                 waits, f"{len(lost)} of {len(trials)} simulations could not be evaluated: {lost[0].detail[:200]}"
             )
 
     def _wait(self, waits: Iterator[float], why: str) -> None:
-        """Raises Outage where the loop has waited long enough, RunLimitReached where it is to stop."""
+        """Raises Outage where the loop has waited long enough, RunLimitReached where it is to stop.
+
+        And UserError if a disk is full: no patience makes room there.
+        """
+        if full := full_of((self._store.vault, Path(), Path(tempfile.gettempdir()))):
+            raise UserError(full)
         wait_s = next(waits, None)
         if wait_s is None:
             raise Outage(f"{why}. The same command goes on from here")

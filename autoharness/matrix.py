@@ -18,7 +18,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from autoharness.config import SIMULATED, Experiment, check_choice
+from autoharness.checks import check_choice
+from autoharness.config import SIMULATED, Experiment
 from autoharness.errors import UserError
 from autoharness.results import mean, passed
 from autoharness.scorecard import Scorecard

@@ -4,27 +4,20 @@ import random
 import re
 from collections.abc import Collection
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from autoharness.config import (
-    BANKING,
-    HARNESS,
-    OFFLINE,
-    PER_ROLE,
-    PER_SIMULATION,
-    RATCHET,
-    REPLAY,
-    SANDBOX,
-    SEQUENTIAL,
-    Experiment,
-)
+from autoharness.config import PER_SIMULATION, SANDBOX, Experiment
 from autoharness.errors import UserError
-from autoharness.offline import fingerprint
-from autoharness.replay import checksum
+from autoharness.identity import LeftOut, measure_id, outcome_key
 from autoharness.results import Trial, digest
 from autoharness.sandbox import NOT_ENFORCED
 from autoharness.tasks import in_order
+
+FIRST_OF_GATE = 1000
+"""The number of the baseline's first held-out trial. Trials of the gate have numbers that no run by hand reaches."""
+
+FIRST_BY_THE_CLOCK = 1_000_000
+"""From here on a trial's number is a time, so that no trial has had it."""
 
 Json = dict[str, Any]
 
@@ -32,11 +25,20 @@ Json = dict[str, Any]
 class Measure:
     """An experiment on the benchmark that is installed. Raises UserError for a recording that cannot be read."""
 
-    def __init__(self, experiment: Experiment, facts: Json, hidden_before: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        facts: Json,
+        hidden_before: Collection[str] = (),
+        seeds: str = "",
+        left_out: LeftOut | None = None,
+    ) -> None:
         """`facts`: what a worker says of the domain and of this machine.
 
-        `hidden_before`: tasks that were held out under other settings.
+        `hidden_before`: tasks that were held out under other settings. `seeds`: the vault's secret that the seeds of
+        the gate's trials are drawn from; "" for tau2's own draws. `left_out`: what `identity.left_out` says of it.
         """
+        self._seeds = seeds
         suitable = facts.get("suitable")
         self._hidden_before = set(hidden_before) & set(hidden_before if suitable is None else suitable)
         self.experiment = experiment
@@ -45,31 +47,9 @@ class Measure:
         """The ids of each split, in order; those that the experiment's agent can run."""
         self.benchmark = {name: facts[name] for name in ("flavour", "version", "data_checksum")}
         self.kind = "tau2" if experiment.on_tau2 else "benchmark"
-        self.isolation = _isolation(experiment, facts["layers"])
-        """In words, such as "sandbox", or "sandbox without tcp"."""
-        self._common_key = {
-            self.kind: self.benchmark,
-            "domain": experiment.domain,
-            "models": {role: _model_key(experiment.model_of(role)) for role in ("agent", "user", "judge")},
-            "arguments": [experiment.agent_llm_args, experiment.user_llm_args, experiment.reasoning_effort],
-            "limits": [
-                experiment.max_steps,
-                experiment.max_errors,
-                experiment.max_llm_calls,
-                experiment.max_simulation_cost_usd,
-                experiment.max_simulation_tokens,
-                experiment.agent_timeout_s,
-            ],
-            "isolation": [self.isolation, experiment.agent_memory_mb],
-        }
-        if experiment.endpoints:
-            servers = {role: endpoint.url for role, endpoint in experiment.endpoints.items()}
-            self._common_key["endpoints"] = servers  # another server may serve another model by the same name
-        if experiment.seeds == PER_ROLE:
-            self._common_key["seeds"] = [PER_ROLE, experiment.seed]
-        if experiment.llm_cache != "off":
-            self._common_key["llm_cache"] = experiment.llm_cache  # both sides of a comparison use it, or none
-        self._common_key |= _further(experiment, facts)
+        self.isolation = _isolation_words(experiment, facts["layers"])
+        """In words, such as "sandbox", or "sandbox without tcp". Printed, and part of no key."""
+        self._common_key = outcome_key(experiment, facts, left_out or {})
 
     @property
     def installed(self) -> str:
@@ -79,9 +59,7 @@ class Measure:
     @property
     def id(self) -> str:
         """A digest that is equal for experiments whose held-out scores and verdicts compare."""
-        settings = self.experiment
-        gate = [settings.gate, settings.max_trials] if settings.gate == SEQUENTIAL else [RATCHET, settings.threshold]
-        return digest([self._common_key, self.gate_tasks, settings.seed, settings.trials, gate])
+        return measure_id(self.experiment, self._common_key, self.gate_tasks)
 
     @property
     def words(self) -> str:
@@ -140,8 +118,11 @@ class Measure:
         return [self.trial(task_id, number, agent) for number in numbers for task_id in task_ids]
 
     def trial(self, task_id: str, number: int, agent: str) -> Trial:
-        """One trial; its seed is the one that tau2's own runner draws from the root seed."""
-        return Trial(task_id, number, _trial_seed(self.experiment.seed, number), agent)
+        """One trial. Below `FIRST_OF_GATE` its seed is the one that tau2's own runner draws from the root seed."""
+        root = self.experiment.seed
+        is_ours = number >= (FIRST_OF_GATE if self._seeds else FIRST_BY_THE_CLOCK)
+        seed = _secret_seed(self._seeds, root, number) if is_ours else _trial_seed(root, number)
+        return Trial(task_id, number, seed, agent)
 
     def key(self, trial: Trial) -> Json:
         """All that the outcome of a trial depends on."""
@@ -149,25 +130,7 @@ class Measure:
         return self._common_key | own
 
 
-def _further(experiment: Experiment, facts: Json) -> Json:
-    """Settings that came later: named where they are not at their defaults, so that older keys stay what they are."""
-    further: Json = {}
-    if experiment.agent != HARNESS:
-        further["control"] = experiment.agent
-    if experiment.timeout_s is not None:
-        further["timeout_s"] = experiment.timeout_s
-    if experiment.replay_tolerance:
-        further["replay_tolerance"] = True
-    if experiment.judge_llm_args is not None:
-        further["judge_llm_args"] = experiment.judge_llm_args
-    if experiment.user:
-        further["user"] = [experiment.user, facts["user_sha256"]]
-    if experiment.domain == BANKING:
-        further["retrieval_config"] = experiment.retrieval_config
-    return further
-
-
-def _isolation(experiment: Experiment, layers: dict[str, str]) -> str:
+def _isolation_words(experiment: Experiment, layers: dict[str, str]) -> str:
     missing = [layer for layer, why in layers.items() if why]
     without = f" without {', '.join(missing)}" if missing else ""
     fresh = ", a fresh host for each simulation" if experiment.fresh_host == PER_SIMULATION else ""
@@ -203,10 +166,7 @@ def _trial_seed(root_seed: int, number: int) -> int:
     return [generator.randint(0, 1_000_000) for _ in range(number + 1)][-1]
 
 
-def _model_key(model: str) -> str:
-    """What stands for a model in a trial's key: a recording by its contents, the offline model by its code."""
-    if model.startswith(REPLAY):
-        return f"{REPLAY}{checksum(Path(model.removeprefix(REPLAY)))}"
-    if model.startswith(OFFLINE):
-        return f"{model} {fingerprint()}"
-    return model
+@cache
+def _secret_seed(secret: str, root_seed: int, number: int) -> int:
+    """In the range of tau2's: whoever sees it cannot tell a trial of the gate from one of the headline."""
+    return int(digest([secret, root_seed, number]), 16) % 1_000_001

@@ -32,6 +32,7 @@ from autoharness.benchmarks import Benchmark, load
 from autoharness.channel import connect
 from autoharness.config import Experiment
 from autoharness.errors import UserError
+from autoharness.forgiving import forgiving
 from autoharness.worker import Worker
 
 _LONGEST_PACKET = 1024 * 1024
@@ -124,6 +125,8 @@ class Nursery:
 
 
 def main() -> None:
+    # a full disk takes no log; before tau2 comes, which keeps the stream
+    sys.stdout, sys.stderr = forgiving(sys.stdout), forgiving(sys.stderr)
     Nursery(socket.socket(fileno=int(sys.argv[1])), fork=sys.argv[2] == "fork").serve()
     os._exit(0)
 

@@ -61,6 +61,8 @@ def main(arguments: list[str]) -> int:
     if options.watch:
         return watch(store)
     settings = {name: getattr(options, name) for name in _OF_THE_LOOP}
+    if options.no_waiting:
+        settings["max_outage_s"] = 0.0
     experiment = resolve(settings, options.config, options.set).experiment
     guard(experiment.endpoints.values())
     with store.lock(), store.lock(LOOP_LOCK), Stop() as stop, BenchmarkRunner.of(experiment).workers() as workers:
@@ -68,6 +70,7 @@ def main(arguments: list[str]) -> int:
         note_limits(store, {name: getattr(experiment, name) for name in _LIMITS})
         measure = _ready(experiment, store, workers)
         coder = Coder(chosen(experiment), experiment, measure.facts["folders"])
+        coder.settle_traces()
         note_phase(store, 0, "starting")
         for line in [_headline(coder, experiment), *_lines_of(coder)]:
             print(f"[optimize] {line}", file=sys.stderr, flush=True)

@@ -112,7 +112,7 @@ class Overview:
         """Baseline against best, by the scores of the gate; None where the baseline is the best."""
         if not self.best.iteration:
             return None
-        return Comparison.of(self.baseline.row.held_out, self.best.row.held_out)
+        return Comparison.of_scores(self.baseline.row.held_out, self.best.row.held_out)
 
     @property
     def confirmation(self) -> Confirmation | None:
@@ -176,6 +176,7 @@ def _attempts(ledger: Ledger, iterations: Sequence[Iteration], spending: dict[in
             spent=spending.get(one.number, Spent()),
         )
         begun.append((one.started, attempt))
+    loops, begun = begun, []
     for gate in by_hand.values():
         version = versions.get(gate.number)
         attempt = Attempt(
@@ -189,4 +190,13 @@ def _attempts(ledger: Ledger, iterations: Sequence[Iteration], spending: dict[in
             version=version,
         )
         begun.append((gate.time, attempt))
-    yield from (attempt for _, attempt in sorted(begun, key=lambda item: item[0]))
+    both = [*_in_order(loops), *_in_order(begun)]
+    yield from (attempt for _, attempt in sorted(both, key=lambda item: item[0]))
+
+
+def _in_order(begun: list[tuple[str, Attempt]]) -> Iterator[tuple[str, Attempt]]:
+    """With times that never go back, whatever the clock did: what is numbered keeps its order."""
+    latest = ""
+    for time, attempt in begun:
+        latest = max(latest, time)
+        yield latest, attempt

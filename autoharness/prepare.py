@@ -15,14 +15,18 @@ from autoharness.config import AGENT_FILE, CONFIG_FILE, SIMULATED, Experiment
 from autoharness.contest import FIRST_TRIAL, looks_of, run_trials, unfinished
 from autoharness.endpoints import check_keys
 from autoharness.errors import EXIT_MISUSE, EXIT_UNDECIDED, UserError
-from autoharness.ledger import Baseline, Evaluator, Ledger, mend
+from autoharness.files import read_plain, write_json, write_text
+from autoharness.identity import changed
+from autoharness.ledger import Baseline, Evaluator, Ledger, mend, scored_looks
 from autoharness.measure import Measure
+from autoharness.policy import RULES
 from autoharness.program import PROGRAM_FILE, compose, python_command
+from autoharness.repository import Repository
 from autoharness.results import Status, mean
 from autoharness.runner import BenchmarkRunner
 from autoharness.settings import resolve
 from autoharness.stats import score_line
-from autoharness.store import Store, default_vault, read_agent, write_json, write_text
+from autoharness.store import Store, default_vault
 from autoharness.templates import DEFAULT, PACKAGES, check_installed, template_file, template_of
 from autoharness.workspace import (
     WORKSPACE,
@@ -105,7 +109,7 @@ def _provide_agent(store: Store, template: str | None, reset: bool) -> None:
     if not AGENT_FILE.exists() or not (template or reset):
         _install(file, AGENT_FILE)
         return
-    source = read_agent(AGENT_FILE)
+    source = read_plain(AGENT_FILE)
     if not reset and not template_of(source):
         raise UserError(f"{AGENT_FILE} is edited: add --reset-agent to replace it by {file}; it is kept in the vault")
     _say(f"{AGENT_FILE}: what it was is kept as {store.agent_file(store.keep_agent(source))}")
@@ -144,7 +148,7 @@ def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool
 
 def _compare_template(ledger: Ledger, store: Store) -> None:
     """After a change of template, which measures no new baseline."""
-    source = read_agent(AGENT_FILE)
+    source = read_plain(AGENT_FILE)
     name = template_of(source)
     if name and store.keep_agent(source) not in {version.row.agent for version in ledger.versions}:
         _say(f"{AGENT_FILE} is the template {name}, the baseline was another file: the gate takes it as an edit")
@@ -170,41 +174,45 @@ def _accept_evaluator(measure: Measure, ledger: Ledger, store: Store) -> None:
 def _check_measure(measure: Measure, ledger: Ledger, new_experiment: bool) -> None:
     """Raises UserError for a split that hides nothing, and for settings that changed since the last baseline."""
     measure.check_splits()
-    if ledger.other_measure and not ledger.versions and not new_experiment:
+    if ledger.all_versions and not ledger.versions and not new_experiment:
+        begun = max((version.row for version in ledger.all_versions), key=lambda row: row.number)
+        others = ", ".join(changed(measure.experiment, begun.experiment)) or "data, version or machine"
         raise UserError(
             f"these settings ({measure.words}) give other scores than those of the experiment that was begun "
-            f"({ledger.other_measure}; seeds, limits and versions count too): take them back, or start another "
-            "one: prepare.py --new-experiment"
+            f"({begun.measured}; what changed: {others}): take them back, or start another one: "
+            "prepare.py --new-experiment"
         )
 
 
 def _run_baseline(bench: Bench, ledger: Ledger) -> int:
     train, held_out = bench.measure.train, bench.measure.gate_tasks
-    if not template_of(read_agent(AGENT_FILE)):
+    if not template_of(read_plain(AGENT_FILE)):
         _say(f"{AGENT_FILE} is none of the templates: the baseline is that of the file as it is")
     _say(f"baseline: {len(train)} train and {len(held_out)} held-out tasks ({bench.measure.words})")
     trials = bench.measure.trials(train, bench.agent) + bench.measure.trials(held_out, bench.agent, FIRST_TRIAL)
     bench.accepted = evaluator.keep(bench.store)
     run = run_trials(bench, trials, "prepare.py")
     export_traces(bench.export(run), "baseline")
-    rewards = run.settled
+    scored = [outcome for outcome in run.outcomes if outcome.trial.task_id in held_out]
+    looks = looks_of(bench, scored, bench.agent)
+    held_out_rewards, rewards, missing = scored_looks(looks, {}), run.settled, unfinished(looks)
     if run.outcomes and all(outcome.status == Status.AGENT_ERROR for outcome in run.outcomes):
         raise UserError(f"{AGENT_FILE} fails in every conversation: {run.outcomes[0].detail}")
-    if unfinished(run, held_out) or mean(rewards[task_id] for task_id in held_out) is None:
-        _say(f"{unfinished(run, held_out)} held-out tasks could not be evaluated; the same command runs those again")
+    if missing or mean(held_out_rewards.values()) is None:
+        _say(f"{missing} held-out tasks could not be evaluated; the same command runs those again")
         _explain(run, bench.measure.held_out)
         return EXIT_UNDECIDED
-    scored = [outcome for outcome in run.outcomes if outcome.trial.task_id in held_out]
     row = Baseline(
         bench.measure.id,
         bench.agent,
         bench.measure.words,
         bench.experiment.to_json(),
         tasks=held_out,
-        held_out={task_id: rewards[task_id] for task_id in held_out},
-        score_looks=looks_of(bench, scored, bench.agent),
+        held_out=held_out_rewards,
+        score_looks=looks,
+        rules=RULES,
         train={task_id: rewards[task_id] for task_id in train},
-        val_score=mean(rewards[task_id] for task_id in held_out),
+        val_score=mean(held_out_rewards.values()),
         simulated=bench.experiment.simulated,
         first_trial=FIRST_TRIAL,
         reveals=bench.store.reveals(bench.experiment.domain),
@@ -219,11 +227,9 @@ def _run_baseline(bench: Bench, ledger: Ledger) -> int:
 def _commit_of_agent() -> str:
     """The commit that has the agent file as it is; empty, with a warning, where none has."""
     try:
-        import git
-
-        repository = git.Repo(".")
-        if not repository.git.status("--porcelain", "--", str(AGENT_FILE)):
-            return str(repository.git.rev_parse("HEAD"))
+        repository = Repository()
+        if repository.file(head := repository.head, AGENT_FILE) == read_plain(AGENT_FILE):
+            return head
     except Exception:  # no git, no repository, no commit: `--check` says so, and record will
         pass
     _say(f"{AGENT_FILE} is not committed as it is: git checkout would take it back; commit it before you go on")

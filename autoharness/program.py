@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from autoharness.errors import UserError
-from autoharness.store import write_text
+from autoharness.files import write_text
 
 PROGRAM_FILE = Path("PROGRAM.md")
 COMMAND_VARIABLE = "AUTOHARNESS_COMMAND"

@@ -11,9 +11,11 @@ from pathlib import Path
 from autoharness.coder import PROMPT, Coder, Ran
 from autoharness.config import AGENT_FILE
 from autoharness.diagnosis import diagnosis
-from autoharness.errors import UserError
+from autoharness.errors import SetupError, UserError
+from autoharness.files import write_text
 from autoharness.iterations import Edit, Iteration, Iterations
 from autoharness.learnings import FILE as LEARNINGS
+from autoharness.learnings import recent
 from autoharness.ledger import Ledger
 from autoharness.measure import Measure
 from autoharness.program import PROGRAM_FILE, for_one_edit
@@ -21,7 +23,7 @@ from autoharness.results import Outcome, slug
 from autoharness.screen import has_key, problem_of
 from autoharness.scrub import without_whole_keys
 from autoharness.status import note_phase
-from autoharness.store import Store, write_text
+from autoharness.store import Store
 from autoharness.workspace import WORKSPACE, export_domain, export_ledger, export_traces, export_train_results
 from autoharness.worktree import NOTE, PREDICTION, Worktree
 
@@ -75,10 +77,9 @@ class Proposer:
         page = diagnosis(outcomes, earlier)
         lay_out(self._measure, self._store, outcomes, folder)
         export_train_results(iteration.before, None, folder)
-        learnings = LEARNINGS.read_text(encoding="utf-8", errors="replace") if LEARNINGS.exists() else ""
-        write_text(folder / LEARNINGS.name, learnings)
-        write_text(folder / "diagnosis.md", page)
-        write_text(worktree.root / PROGRAM_FILE, for_one_edit(self._measure.facts["about"]))
+        write_text(folder / LEARNINGS.name, recent(), worktree.root)
+        write_text(folder / "diagnosis.md", page, worktree.root)
+        write_text(worktree.root / PROGRAM_FILE, for_one_edit(self._measure.facts["about"]), worktree.root)
         write_text(self._iterations.folder(iteration.number) / "prompt.md", f"{PROMPT}\n\n---\n\n{page}")
 
     def _read_edit(self, worktree: Worktree, ran: Ran, incumbent: str) -> Edit:
@@ -89,6 +90,8 @@ class Proposer:
             problem = problem_of(source, incumbent)
             if _is_text(source) and source.decode() != incumbent and not has_key(source):
                 agent = self._store.keep_agent(source)
+        except SetupError:  # not the edit's fault
+            raise
         except UserError as error:
             problem = str(error).replace(str(worktree.root), ".")
         except OSError as error:
@@ -138,6 +141,10 @@ def _remarks(ran: Ran, touched: list[str]) -> list[str]:
         remarks.append(f"the coding agent was ended after {ran.seconds:.0f} s (coding_agent_timeout_s)")
     if ran.exit_code:
         remarks.append(f"the coding agent ended with exit code {ran.exit_code}: {ran.last_words}")
+    if ran.too_long:
+        remarks.append("the coding agent was ended: it printed over 20 MB")
+    if ran.left_behind is None:
+        remarks.append("what supervised the coding agent was killed: processes of its may still run")
     if ran.left_behind:
         remarks.append(f"the coding agent left {ran.left_behind} processes behind; they were ended")
     if touched:

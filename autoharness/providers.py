@@ -5,6 +5,7 @@ model, takes the lean path where there is one, and ends with a completion or a P
 """
 
 import itertools
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -22,9 +23,16 @@ from autoharness.throttle import Throttle, pause_after
 Request = dict[str, Any]
 Response = dict[str, Any]
 
-_NOT_WORTH_A_RETRY = frozenset({400, 401, 403, 404, 413, 422})
+_NOT_WORTH_A_RETRY = frozenset({400, 401, 402, 403, 404, 413, 422})
 TIMED_OUT = 408
 _TOO_MANY = 429
+_NO_CREDIT = re.compile(
+    r"insufficient[_ ](?:quota|balance|credit|fund)|exceeded your current quota|billing|out of credit|no credit"
+    r"|credit balance|(?:spend(?:ing)?|usage|monthly|hard) (?:limit|cap)|recharge|arrears|overdue",
+    re.IGNORECASE,
+)
+_SOON = re.compile(r"(?:retry|try again) (?:in|after)|retry_?delay|per[ _](?:second|minute)", re.IGNORECASE)
+"""In what a provider says with 429: that the account has nothing left; and that it is a rate limit after all."""
 _OPENAI = "openai"
 """litellm's provider that sends the name behind the slash, whatever it is, to an address of one's own."""
 _MORE_TRIES = 8
@@ -132,8 +140,13 @@ class LiteLLM:
         overflow = too_large or isinstance(error, self._litellm.ContextWindowExceededError)
         fault = ProviderFault(_one_line(error), code if isinstance(code, int) else 0, overflow)
         fault.retry_after_s = _retry_after_s(error)
-        fault.retryable = fault.retryable and not too_large
+        no_credit = code == _TOO_MANY and not fault.retry_after_s and _says_no_credit(str(error))
+        fault.retryable = fault.retryable and not too_large and not no_credit
         return fault
+
+
+def _says_no_credit(text: str) -> bool:
+    return bool(_NO_CREDIT.search(text)) and not _SOON.search(text)
 
 
 def _response_of(response: Any, cost_usd: float | None) -> Response:
@@ -261,8 +274,8 @@ def usage_of(response: Response, latency_s: float) -> Usage:
     cost_usd = response.get("cost_usd")
     return Usage(
         calls=1,
-        prompt_tokens=int(tokens.get("prompt_tokens") or 0),
-        completion_tokens=int(tokens.get("completion_tokens") or 0),
+        prompt_tokens=max(0, int(tokens.get("prompt_tokens") or 0)),
+        completion_tokens=max(0, int(tokens.get("completion_tokens") or 0)),
         cost_usd=cost_usd or 0.0,
         uncosted_calls=int(cost_usd is None),
         latency_s=latency_s,

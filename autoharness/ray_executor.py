@@ -22,7 +22,7 @@ from typing import Any
 from autoharness.channel import Channel, Message
 from autoharness.config import Experiment
 from autoharness.errors import ChannelError, SetupError, UserError
-from autoharness.executor import LLM_CACHE, LocalExecutor
+from autoharness.executor import LocalExecutor, cache_folder
 from autoharness.store import default_vault
 from autoharness.worker import Worker
 
@@ -100,9 +100,9 @@ class _RayChannel(Channel):
         except self._ray.exceptions.RayError as error:
             raise ChannelError(f"the actor is gone: {_last_line(error)}") from error
 
-    def receive(self) -> Message | None:
+    def receive(self, timeout_s: float | None = None) -> Message | None:
         try:
-            message: Message | None = self._ray.get(self._actor.receive.remote())
+            message: Message | None = self._ray.get(self._actor.receive.remote(), timeout=timeout_s)
         except Exception as error:  # the actor, its node or the connection to the cluster is gone
             raise ChannelError(f"the actor is gone: {_last_line(error)}") from error
         return message
@@ -149,8 +149,10 @@ class RayWorker:
     def _take(self, message: Message) -> None:
         if "setup" in message:  # folders of this machine, not of the door's
             private = [str(Path(__file__).parent), str(Path.cwd()), str(default_vault())]
-            own = {"folder": self._folder, "private": private, "llm_cache": str(default_vault() / LLM_CACHE)}
-            message["setup"] |= own
+            cache = cache_folder() if message["setup"]["llm_cache"] else ""
+            message["setup"] |= {"folder": self._folder, "private": private, "llm_cache": cache}
+        if "run" in message:  # what was said so far is lost with the node
+            message["unfinished"] = ""
         self._channel.send(message)
 
     def receive(self) -> Message | None:

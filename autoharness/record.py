@@ -13,17 +13,17 @@ from autoharness import evaluator
 from autoharness.cli import Parser, run_door
 from autoharness.config import AGENT_FILE, SIMULATED
 from autoharness.errors import UserError
+from autoharness.files import read_plain
 from autoharness.iterations import next_iteration
 from autoharness.ledger import Gate, Ledger, Measured, Record, Version, reveal_lines
+from autoharness.repository import Repository
 from autoharness.results import passed
-from autoharness.store import Store, default_vault, read_agent
+from autoharness.store import Store, default_vault
 from autoharness.workspace import WORKSPACE, export_ledger, set_aside_edited
-from autoharness.worktree import branch_of, open_repository
 
 __all__ = ["main", "run_door"]
 
 _ROUNDING = 5e-5
-_NOBODY = {"user.name": "auto-harness", "user.email": "auto-harness@localhost"}
 
 
 def main(arguments: list[str]) -> int:
@@ -57,7 +57,7 @@ def record(ledger: Ledger, store: Store, agent: str, iteration: int) -> Version:
     accepted = evaluator.check(store, ledger.evaluator) if ledger.versions else ""
     if not ledger.is_recorded(agent):
         gate = ledger.pending(agent)
-        commit = _commit(_message(gate, iteration), agent)
+        commit = _commit(_message(gate, iteration, store), agent)
         row = Record(gate.measure, agent, gate.measured, gate=gate.number, commit=commit, evaluator=accepted)
         ledger.append(replace(row, iteration=iteration))
     export_ledger(ledger)
@@ -79,7 +79,7 @@ def _parser() -> Parser:
 def _agent() -> str:
     """SHA-256 of the agent file."""
     try:
-        return hashlib.sha256(read_agent(AGENT_FILE)).hexdigest()
+        return hashlib.sha256(read_plain(AGENT_FILE)).hexdigest()
     except OSError as error:
         raise UserError(f"{AGENT_FILE}: {error.strerror}; run from the checkout's root") from error
 
@@ -94,55 +94,25 @@ def _check_typed(options: Any, gate: Measured) -> None:
             raise UserError(f"--{name.replace('_', '-')} {typed}: the gate says {value}; leave it out")
 
 
-def _message(gate: Gate, iteration: int) -> str:
+def _message(gate: Gate, iteration: int, store: Store) -> str:
+    """It names the row that accepted the edit: `report.py --verify` compares them."""
     reasons = "\n".join(gate.reasons)
     subject = f"harness: iteration {iteration}, val_score {gate.val_score:.4f} ({gate.measured})"
-    return f"{subject}\n\n{reasons}\n\nledger row {gate.number}, sha256 {gate.sha256}"
+    return f"{subject}\n\n{reasons}\n\nledger row {gate.number}, sha256 {gate.sha256}, vault {store.id}"
 
 
 def _commit(message: str, agent: str) -> str:
-    """Commit agent/agent.py alone; the commit that has it already where nothing is left to commit.
+    """Commit agent/agent.py alone, as it lies there; the commit that has it already if nothing is left to commit.
 
-    Raises UserError where what git has then is not the file with this SHA-256: a filter, a hook or a hidden change.
+    Raises UserError if it is not the file with this SHA-256, or git cannot commit it.
     """
-    try:
-        import git
-    except ImportError as error:
-        raise UserError(f"git is missing: {error}") from error
-    try:
-        repository = open_repository()
-        _check_that_git_keeps_it(repository)
-        if repository.git.status("--porcelain", "--", str(AGENT_FILE)):
-            _commit_agent(repository, message)
-        commit = repository.head.commit
-        if hashlib.sha256((commit.tree / str(AGENT_FILE)).data_stream.read()).hexdigest() != agent:
-            raise UserError(f"commit {commit.hexsha[:12]} has another {AGENT_FILE} than the one that was gated")
-        return str(commit.hexsha)
-    except (git.GitCommandError, ValueError, KeyError) as error:
-        reason = " ".join(str(getattr(error, "stderr", "") or error).split())[:300]
-        raise UserError(f"git could not commit {AGENT_FILE}: {reason}") from error
+    content = read_plain(AGENT_FILE)
+    if hashlib.sha256(content).hexdigest() != agent:
+        raise UserError(f"{AGENT_FILE} was changed just now, and is not what was gated: python gating.py")
+    return Repository().commit(AGENT_FILE, content, message)
 
 
 def check_repository() -> None:
     """Raises UserError where an accepted edit could not be committed: better now than after a night."""
-    repository = open_repository()
-    branch_of(repository)
-    _check_that_git_keeps_it(repository)
-
-
-def _check_that_git_keeps_it(repository: Any) -> None:
-    """Raises UserError where git would store something else than the file's bytes."""
-    if AGENT_FILE.is_symlink():
-        raise UserError(f"{AGENT_FILE} is a symbolic link: put the file itself there")
-    path = str(AGENT_FILE)
-    if repository.git.hash_object("--path", path, path) != repository.git.hash_object("--no-filters", path):
-        raise UserError(f"git would change {path} as it commits it: see core.autocrlf and .gitattributes")
-
-
-def _commit_agent(repository: Any, message: str) -> None:
-    repository.git.add("--", str(AGENT_FILE))
-    with repository.config_reader() as configured:
-        known = configured.has_option("user", "name") and configured.has_option("user", "email")
-    identity = [] if known else [part for item in _NOBODY.items() for part in ("-c", "=".join(item))]
-    only = ["commit", "--no-verify", "--only", "-m", message, "--", str(AGENT_FILE)]
-    repository.git.execute(["git", *identity, *only])
+    read_plain(AGENT_FILE)
+    Repository().check()

@@ -22,6 +22,7 @@ from autoharness.config import SIMULATED
 from autoharness.confirm import confirm
 from autoharness.errors import UserError
 from autoharness.exports import NAMES, Wanted, export
+from autoharness.files import write_text
 from autoharness.ledger import Ledger, Version, reveal_lines
 from autoharness.overview import Attempt, Overview, change
 from autoharness.page import View, page
@@ -29,7 +30,7 @@ from autoharness.revealing import Reveal, place_of
 from autoharness.scrub import printable
 from autoharness.server import Server
 from autoharness.settings import resolve
-from autoharness.store import Store, default_vault, write_text
+from autoharness.store import Store, default_vault
 from autoharness.trials import Trials
 from autoharness.workspace import Changes
 
@@ -76,7 +77,7 @@ def _parser() -> Parser:
     parser = Parser(
         prog="report.py",
         description="What happened as one page, what was measured, and whether it holds.",
-        epilog="Exit codes: 0 done, 1 --verify found something, 2 undecided (infrastructure), 3 misuse.",
+        epilog="Exit codes: 0 done, 1 --verify found something, 2 undecided (infrastructure, a limit), 3 misuse.",
     )
     one = parser.add_mutually_exclusive_group()
     one.add_argument("--serve", action="store_true", help="the page, live, on this machine alone")
@@ -190,7 +191,7 @@ def _compared(one: Version, other: Version, ledger: Ledger) -> list[str]:
         f"measured: {one.row.measured}",
         f"A: {one.name}, commit {one.commit[:12] or 'none'}",
         f"B: {other.name}, commit {other.commit[:12] or 'none'}",
-        *_held_out(Comparison.of(one.row.held_out, other.row.held_out)),
+        *_held_out(Comparison.of_scores(one.row.held_out, other.row.held_out)),
         *_train(one, other),
         *ledger.evaluator_lines,
     ]

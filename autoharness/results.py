@@ -16,6 +16,8 @@ VERIFIED = "scored the same on tau2's plain path"
 PLAINLY = "run once more on tau2's plain path"
 """How the note of one begins that shared databases could not give."""
 
+ADDRESSED = "words to the simulator"
+"""How the note of one begins in which the agent speaks to the user simulator or the judge, not to the customer."""
 FINISHED = "finished"
 """How a simulation of a benchmark of one's own ends that no limit ended."""
 REPLAYED_OTHERWISE = "replayed otherwise, harmless"
@@ -104,23 +106,33 @@ class Outcome:
     duration_s: float = 0.0
     started: str = ""
     notes: list[str] = field(default_factory=list)
-    """What a reader of the result ought to know: retries, a host that died and was started again."""
+    """What a reader of the result ought to know: what had to be tried again, and why."""
+    tries: int = 1
+    """One, and one more for each time that infrastructure failed it or a call of it."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Outcome":
-        """Raises KeyError, TypeError or ValueError where `data` was not written by `to_json`."""
-        known = dict(data)
-        known["trial"] = Trial(**known["trial"])
+        """A field of a later version is left out.
+
+        Raises KeyError, TypeError or ValueError where `data` was not written by `to_json`.
+        """
+        known = known_fields(cls, data)
+        known["trial"] = Trial(**known_fields(Trial, known["trial"]))
         known["status"] = Status(known["status"])
-        known["usage"] = {role: Usage(**usage) for role, usage in known["usage"].items()}
+        known["usage"] = {role: Usage(**known_fields(Usage, usage)) for role, usage in known["usage"].items()}
         return cls(**known)
 
     @property
     def cost_usd(self) -> float:
         return sum(usage.cost_usd for usage in self.usage.values())
+
+
+def known_fields(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored fields of a dataclass that this version knows; a later one may have stored more."""
+    return {one.name: given[one.name] for one in fields(kind) if one.name in given}
 
 
 def usage_by_role(outcomes: Iterable[Outcome]) -> dict[str, Usage]:
@@ -148,6 +160,11 @@ def known_cost(usages: Iterable[Usage]) -> float | None:
 
 def passed(reward: float | None) -> bool:
     return reward is not None and reward >= 1 - PASS_TOLERANCE
+
+
+def is_addressed(outcome: Outcome) -> bool:
+    """Whether the agent's words were meant for the user simulator or the judge."""
+    return any(note.startswith(ADDRESSED) for note in outcome.notes)
 
 
 def rewards_by_task(outcomes: Iterable[Outcome]) -> dict[str, float | None]:

@@ -26,6 +26,8 @@ def place_of(output: Path | None, name: str, store: Store, reveal: bool) -> Path
             f"--output {output} lies inside the checkout, where a coding agent reads: what --reveal-held-out shows "
             "has to lie elsewhere"
         )
+    if folder != output.parent.absolute():
+        return folder / output.name  # beyond a link, which who named it knows
     return output
 
 

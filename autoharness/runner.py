@@ -9,23 +9,28 @@ import tempfile
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
+from autoharness.allowed_cpus import allowed_cpus
 from autoharness.bench import Bench
 from autoharness.budget import RunBudget
 from autoharness.callbacks import Callback
-from autoharness.config import AGENT_FILE, BENCHMARK, HARNESS, REQUIRED, Experiment, check_choice
+from autoharness.checks import check_choice
+from autoharness.config import AGENT_FILE, BENCHMARK, HARNESS, REQUIRED, Experiment
 from autoharness.errors import UserError
 from autoharness.executor import LocalExecutor
+from autoharness.files import read_plain, remove_tree
+from autoharness.identity import left_out
 from autoharness.ledger import Ledger
 from autoharness.measure import Measure
+from autoharness.open_files import fitting
 from autoharness.progress import Progress
 from autoharness.results import Outcome, mean, rewards_by_task
 from autoharness.settings import from_settings
 from autoharness.simulation import Result, Simulation
-from autoharness.store import Store, default_vault, read_agent, remove_tree
+from autoharness.store import Store, default_vault
 from autoharness.tasks import Step
 
 Json = dict[str, Any]
@@ -143,7 +148,7 @@ class BenchmarkRunner:
         """Worker processes that several looks and benches of one experiment share, one after the other."""
         folder = (self._store or Store(default_vault())).new_run()
         try:
-            with executor_of(self.experiment, {}, folder) as executor:
+            with self._executor(folder) as executor:
                 yield executor
         finally:
             if not any(log.stat().st_size for log in folder.iterdir()):
@@ -160,7 +165,7 @@ class BenchmarkRunner:
         store = self._store or Store(default_vault())
         folder, agent = store.new_run(), store.keep_agent(source.encode())
         agents = {agent: source, **{other: store.agent_source(other) for other in others}}
-        with nullcontext(workers) if workers else executor_of(self.experiment, {}, folder) as executor:
+        with nullcontext(workers) if workers else self._executor(folder) as executor:
             executor.use(agents)
             measure = self._measure(executor, self._held_out_before())
             self._progress.say(*measure.not_enforced)
@@ -181,6 +186,19 @@ class BenchmarkRunner:
                 return LookedAt(measure, {}, [])
             return LookedAt(measure, executor.missing_keys(by_name), executor.unpriced(providers))
 
+    def _executor(self, folder: Path) -> LocalExecutor:
+        """With as many conversations at a time as there may be files open. Raises UserError."""
+        wanted = self.experiment.max_concurrency
+        if self.experiment.executor != "local":
+            return executor_of(self.experiment, {}, folder)
+        most = fitting(wanted, min(wanted, allowed_cpus()))
+        if most < wanted:
+            self._progress.say(
+                f"ulimit -n is too low for {wanted} conversations at a time: there are {most} (ulimit -n 4096, or "
+                "more, before the next start)"
+            )
+        return executor_of(replace(self.experiment, max_concurrency=most), {}, folder)
+
     @contextmanager
     def _asking(self) -> Iterator[LocalExecutor]:
         """A worker for questions that are no simulations."""
@@ -198,7 +216,9 @@ class BenchmarkRunner:
 
     def _measure(self, executor: LocalExecutor, hidden_before: Collection[str]) -> Measure:
         facts = executor.facts(self.experiment.domain)
-        measure = Measure(self.experiment, facts, hidden_before)
+        store = self._store or Store(default_vault())
+        seeds, unnamed = store.trial_seeds(), left_out(store, self.experiment)
+        measure = Measure(self.experiment, facts, hidden_before, seeds, unnamed)
         for name in ("split", "gate_split", "confirm_split"):
             if getattr(self.experiment, name) is not None:
                 check_choice(name, getattr(self.experiment, name), list(measure.splits))
@@ -210,7 +230,7 @@ class BenchmarkRunner:
         if self.experiment.agent != HARNESS:
             return f"# {self.experiment.agent}: a control, tau2's own agent\n"
         try:
-            return read_agent(self._agent_file).decode()  # not read_text: line ends are part of its hash
+            return read_plain(self._agent_file).decode()  # not read_text: line ends are part of its hash
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(
                 f"{self._agent_file}: cannot be read ({error}); run from the checkout's root, or start over with: "

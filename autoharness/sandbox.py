@@ -6,24 +6,26 @@ Layers, each in force or not (docs/isolation.md):
     tcp             Landlock ABI 4: where the host serves a base URL, no other port
     network         where it serves one, a network of its own, in which there is nothing else
     signals         Landlock ABI 6: to itself alone
-    calls           seccomp: no sockets, no processes, nothing that changes what belongs to others
+    calls           seccomp: no sockets, no processes, nothing that changes what belongs to others or what all share
     privileges      no capabilities, and none to be had
     limits          memory, open files, size of a file, processor time
 
 What it does not protect: whether a file exists, its size and its times; what lies in the Python installation
-besides tau2 and auto-harness; the processor's caches and clocks.
+besides tau2 and auto-harness; how long something takes, since processor, disk and the kernel's caches are shared.
 """
 
 import ctypes
 import fcntl
 import os
+import re
 import resource
 import site
 import socket
 import struct
 import sys
 import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,14 @@ _MOST_OPEN_FILES = 1024
 _LARGEST_FILE_MB = 16
 _NICENESS = 5
 
-_SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/etc/ld.so.cache")
+_LINKER_CACHE = "/etc/ld.so.cache"
+_SYSTEM_LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
+_LOADED_LATER = (
+    "/usr/lib/locale",
+    "/usr/lib64/ossl-modules",
+    f"/usr/lib/{os.uname().machine}-linux-gnu/ossl-modules",
+)
+"""Locales, OpenSSL's providers."""
 _TIME_ZONES = ("/etc/localtime", "/usr/share/zoneinfo")
 _CERTIFICATES = ("/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/usr/share/ca-certificates", "/etc/pki/ca-trust")
 """Those of the authorities: HTTP clients load them even where nobody uses TLS."""
@@ -58,7 +67,7 @@ NOT_ENFORCED = {
     "files": "the agent's code can read and write what this account can: the task data and the vault too",
     "tcp": "the agent's code can connect to any port by TCP (agent_base_url)",
     "network": "the agent's code can connect to other addresses by TCP (agent_base_url)",
-    "calls": "the agent's code can open sockets, start processes, and change what belongs to others",
+    "calls": "the agent's code can open sockets, start processes, change what belongs to others, and leave signals",
     "privileges": "the agent's code keeps the privileges of this account",
     "limits": "the agent's code can use up memory, processor and disk",
     "signals": "nothing by itself, where calls is in force: that refuses them too",
@@ -66,22 +75,62 @@ NOT_ENFORCED = {
 """What a missing layer leaves open."""
 
 
-def confine(setup: dict[str, Any], port: int | None = None) -> Layers:
+class Library:
+    """What every host may read: Python, its packages, and what it has loaded of this package. Found once for all."""
+
+    def __init__(self, setup: dict[str, Any]) -> None:
+        """`setup`: {"folder": where hosts have theirs, "private": paths that no rule may reach, "memory_mb",
+        "landlock_abi", "seccomp": what of the kernel's to use, for tests}."""
+        self.setup = setup
+        self.version = min(landlock.abi(), setup["landlock_abi"])
+        self._missing, self._prepared = "", -1
+        self._needed: list[str] = []
+        self._roots: list[tuple[Path, int]] = []
+        try:
+            rules = chain(_rules(setup), [(Path(setup["folder"]), landlock.WRITE)])
+            self._prepared = landlock.prepare(rules, None, self.version)
+            self._roots += set(_roots(setup))
+            self._needed += sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), os.__file__
+            seccomp.for_any_host(False)
+        except LayerMissing as missing:
+            self._missing = str(missing)
+
+    def restrict(self, agent: str, scratch: str, ports: list[int]) -> None:
+        """To the library, the agent file to read, and one host's scratch to write. Raises LayerMissing.
+
+        In two steps, both in force: the long list of what may be read is the same for all hosts, and takes as long to
+        make as ten of them to start.
+        """
+        if self._missing:
+            raise LayerMissing(self._missing)
+        landlock.apply(self._prepared)
+        os.close(self._prepared)
+        own = [(Path(agent), landlock.READ), (Path(scratch), landlock.WRITE)]
+        landlock.restrict([*self._roots, *own], ports, self.version)
+
+    def check(self) -> None:
+        """Raises OSError where this account cannot read Python itself without its privileges.
+
+        Better now than when the agent's code imports something, and is held to have failed.
+        """
+        for path in self._needed:
+            os.close(os.open(path, os.O_RDONLY))
+
+
+def confine(library: Library, agent: str, scratch: str, port: int | None = None) -> Layers:
     """Confine this process for good, as far as the kernel can. Call it while there is one thread.
 
-    `setup`: {"agent_folder", "scratch": paths, "private": paths that no rule may reach, "memory_mb",
-    "landlock_abi", "seccomp": what of the kernel's to use, for tests}. `port`: the one that stays open.
+    `agent`, `scratch`: the host's folders. `port`: the one that stays open.
     """
+    setup, version, ports = library.setup, library.version, [port] if port else []
     layers = {"limits": _tried(lambda: limit(setup["memory_mb"])), "privileges": _tried(drop_privileges)}
-    version = min(landlock.abi(), setup["landlock_abi"])
-    ports = [port] if port else []
-    layers["files"] = _tried(lambda: landlock.restrict(_rules(setup), ports, version))
+    layers["files"] = _tried(lambda: library.restrict(agent, scratch, ports))
     if ports:
         layers["tcp"] = _since(landlock.TCP_SINCE, version)
     layers["signals"] = _since(landlock.SCOPES_SINCE, version)
     layers["calls"] = _tried(lambda: _filter(setup["seccomp"], bool(ports)))
     if not layers["files"]:
-        _check_libraries()
+        library.check()
     return layers
 
 
@@ -158,30 +207,61 @@ def drop_privileges() -> None:
 
 
 def _rules(setup: dict[str, Any]) -> Iterator[tuple[Path, int]]:
-    libraries = _libraries()
-    private = {Path(path).resolve() for path in setup["private"]} | _other_packages(libraries)
-    above = {folder for one in private for folder in one.parents}
-    for path in libraries:
-        yield from readable(path, private, above)
-    child_side = [module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] == "autoharness"]
-    yield from ((Path(file), landlock.READ) for file in (*child_side, *_DEVICES, setup["agent_folder"]) if file)
+    yield from chain(library_rules(setup["private"]), _files())
+
+
+def _roots(setup: dict[str, Any]) -> Iterator[tuple[Path, int]]:
+    """A short list that lets too much pass, but for the folders of other hosts."""
+    others = Path(setup["folder"]).resolve()
+    above = set(others.parents)
+    system = (Path(folder).resolve() for folder in _SYSTEM_LIBRARIES)
+    for path in {*_libraries(), *system, *(path for path, _ in _files())}:
+        if path in above:
+            yield from readable(path, {others}, above)
+        else:  # as far up as they do not lie beneath it
+            yield next(one for one in (*reversed(path.parents), path) if one not in above), landlock.READ
     yield Path(os.devnull), landlock.WRITE
-    yield Path(setup["scratch"]), landlock.WRITE
+
+
+def _files() -> Iterator[tuple[Path, int]]:
+    child_side = [module.__file__ for name, module in sys.modules.items() if name.partition(".")[0] == "autoharness"]
+    yield from ((Path(file), landlock.READ) for file in (*child_side, *_DEVICES) if file)
+    yield Path(os.devnull), landlock.WRITE
+
+
+def library_rules(private: Iterable[str]) -> Iterator[tuple[Path, int]]:
+    """What every agent host on this machine may read: Python, its packages, the libraries they use.
+
+    `private`: paths that no rule may reach.
+    """
+    libraries = _libraries()
+    hidden = {Path(path).resolve() for path in private} | _other_packages(libraries)
+    above = {folder for one in hidden for folder in one.parents}
+    for path in libraries:
+        yield from readable(path, hidden, above)
+    yield from ((Path(name), landlock.READ) for name in _shared_objects())
 
 
 def _libraries() -> set[Path]:
     """Where Python and its packages lie. Other folders on sys.path are left out: the checkout may be one."""
     own = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    all_paths = {
-        *own,
-        *site.getsitepackages(),
-        f"{sys.base_prefix}/lib",
-        *_SYSTEM_LIBRARIES,
-        *_TIME_ZONES,
-        *_CERTIFICATES,
-        *_MIME_TYPES,
-    }
-    return {Path(path).resolve() for path in all_paths}
+    prefix = f"{sys.base_prefix}/lib"
+    if prefix not in _SYSTEM_LIBRARIES:
+        own.add(prefix)
+    others = (*_LOADED_LATER, *_TIME_ZONES, *_CERTIFICATES, *_MIME_TYPES)
+    return {Path(path).resolve() for path in (*own, *site.getsitepackages(), *others)}
+
+
+def _shared_objects() -> Iterable[str]:
+    """The system's, file by file, as the dynamic linker's cache names them; without a cache their folders.
+
+    The folders hold much else, and each file there that a host can read is one more by which it could leave a trace.
+    """
+    try:
+        names = re.findall(rb"(/[^\0]+\.so[^\0]*)\0", Path(_LINKER_CACHE).read_bytes())
+    except OSError:
+        return _SYSTEM_LIBRARIES
+    return {_LINKER_CACHE, *map(os.fsdecode, names)}
 
 
 def _other_packages(libraries: set[Path]) -> set[Path]:
@@ -209,16 +289,7 @@ def readable(
         yield path, rights
         return
     yield path, landlock.LIST  # an import lists the folder
-    for entry in path.iterdir():
-        if not entry.is_symlink():  # its target has a rule of its own, or is meant to have none
-            yield from readable(entry, private, above, rights)
-
-
-def _check_libraries() -> None:
-    """Raises OSError where this account cannot read Python itself without its privileges.
-
-    Better now than when the agent's code imports something, and is held to have failed.
-    """
-    for folder in (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")):
-        next(Path(folder).iterdir())
-    Path(os.__file__).read_bytes()
+    with os.scandir(path) as entries:
+        for entry in entries:
+            if not entry.is_symlink():  # its target has a rule of its own, or is meant to have none
+                yield from readable(Path(entry.path), private, above, rights)

@@ -5,35 +5,23 @@
     smoke        conversations run to an end in it, in train tasks that the incumbent passes
     claims       it does not lose against the incumbent in the failures that it is to fix
 
-`problem_of` reads the program as text: what it refuses could be written so that it is not seen. It is no protection,
-the agent host's confinement is; it says at once, and for nothing, what would fail or be noticed there.
+`problem_of` reads the program as text (`plain_text`, `uses`): what it refuses could be written so that it is not
+seen. It is no protection, the agent host's confinement is; it says at once, and for nothing, what would fail or be
+noticed there.
 """
 
-import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from autoharness import scanner
 from autoharness.bench import Bench
+from autoharness.plain_text import decoded
 from autoharness.results import EVALUATED, Outcome, Rewards, Status, Trial, passed, settled_rewards
 from autoharness.scrub import without_whole_keys
 
 SMOKE_TASKS = 2
 MOST_CLAIMS = 8
 """Of the tasks that an edit is to fix, so many are looked at."""
-
-_MODULES = {
-    "reads or writes files": "pathlib io shutil tempfile glob fileinput mmap sqlite3 dbm shelve zipfile fcntl",
-    "starts processes": "subprocess multiprocessing pty signal",
-    "uses the network": "socket ssl urllib http ftplib smtplib socketserver xmlrpc",
-    "reaches into the interpreter": "ctypes importlib imp builtins inspect gc runpy code codeop marshal pickle sys",
-}
-_KIND_OF_MODULE = {name: kind for kind, names in _MODULES.items() for name in names.split()}
-_CALLS = {
-    "open": "reads or writes files",
-    **dict.fromkeys(("exec", "eval", "compile", "__import__", "globals", "vars"), "reaches into the interpreter"),
-}
-_OF_OS = {"environ", "getenv", "linesep", "sep"}
-"""Everything else in `os` is about files and processes."""
 
 
 @dataclass(frozen=True)
@@ -47,55 +35,20 @@ class Screened:
 
 
 def problem_of(source: bytes, incumbent: str) -> str:
-    """Why there is nothing to run; "" where there is."""
+    """Why there is nothing to run; "" if there is. Raises SetupError if no file can be looked at."""
     if has_key(source):
         return "the file has a key in it"
     try:
-        text = source.decode()
-        tree = ast.parse(text)
-    except UnicodeDecodeError:
-        return "the file is no UTF-8 text"
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        return f"the file is no Python: {error.__class__.__name__}{line}: {str(error)[:120]}"
-    if text == incumbent:
-        return "the file is unchanged"
-    if "HarnessAgent" not in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}:
-        return "the file defines no class HarnessAgent"
-    known = {what for _, what in _out_of_place(ast.parse(incumbent))}
-    new = [f"line {line}: it {what}" for line, what in _out_of_place(tree) if what not in known]
-    return "; ".join(new[:3])
+        text = decoded(source)
+    except UnicodeDecodeError as error:
+        return f"the file is no UTF-8 text: line {source[: error.start].count(10) + 1}"
+    return "the file is unchanged" if text == incumbent else scanner.problem_of(text, incumbent)
 
 
 def has_key(source: bytes) -> bool:
     """Whether a key of this environment is in it: then it is not kept anywhere."""
     text = source.decode(errors="replace")
     return bool(without_whole_keys(text) != text)
-
-
-def _out_of_place(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Line and kind of what has no place in an agent file."""
-    for node in ast.walk(tree):
-        names: list[str] = []
-        line = getattr(node, "lineno", 0)
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [node.module or ""]
-            if node.module == "os":
-                names = [f"os.{alias.name}" for alias in node.names]
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
-            names = [f"os.{node.attr}"]
-        elif isinstance(node, ast.Name) and node.id in _CALLS:
-            yield line, f"{_CALLS[node.id]} ({node.id})"
-        elif isinstance(node, ast.Attribute) and node.attr.startswith("__") and node.attr != "__name__":
-            yield line, f"reaches into the interpreter ({node.attr})"
-        for name in names:
-            top, _, rest = name.partition(".")
-            if top in _KIND_OF_MODULE:
-                yield line, f"{_KIND_OF_MODULE[top]} ({name})"
-            elif top == "os" and rest and rest.partition(".")[0] not in _OF_OS:
-                yield line, f"reads or writes files, or starts processes ({name})"
 
 
 def smoke_trials(bench: Bench, before: Rewards) -> list[Trial]:

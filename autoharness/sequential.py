@@ -16,6 +16,7 @@ often enough is right once by luck. The constants were chosen in the first world
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 START = 5.0
 """The bar, in tasks, of the first question to a new incumbent."""
@@ -37,16 +38,39 @@ def bar(questions: int) -> float:
     return START + RISE * math.log2(1 + questions)
 
 
+@dataclass
+class Walk:
+    """A walk as far as it was taken."""
+
+    bar: float
+    ahead: float = 0.0
+    pairs: int = 0
+    accepted: bool | None = None
+    """None as long as it has met neither line; from then on it stands."""
+
+    def take(self, difference: float) -> None:
+        """One more pair."""
+        if self.accepted is not None:
+            return
+        self.pairs += 1
+        self.ahead += difference
+        if self.ahead >= self.bar - _ROUNDING:
+            self.accepted = True
+        elif self.ahead <= SLOPE * self.pairs - ROOM + _ROUNDING:
+            self.accepted = False
+
+    def end(self, differences: Iterable[float]) -> bool:
+        """Whether it ends in acceptance. `differences`: those of all pairs that are left."""
+        left = iter(differences)
+        while self.accepted is None and (difference := next(left, None)) is not None:
+            self.take(difference)
+        return self.ahead >= AT_THE_END * self.bar - _ROUNDING if self.accepted is None else self.accepted
+
+
 def walk(differences: Iterable[float], bar: float) -> tuple[bool, int]:
     """Whether the walk ends in acceptance, and after how many pairs. `differences`: all pairs that may be bought."""
-    ahead, pairs = 0.0, 0
-    for pairs, difference in enumerate(differences, 1):
-        ahead += difference
-        if ahead >= bar - _ROUNDING:
-            return True, pairs
-        if ahead <= SLOPE * pairs - ROOM + _ROUNDING:
-            return False, pairs
-    return ahead >= AT_THE_END * bar - _ROUNDING, pairs
+    taken = Walk(bar)
+    return taken.end(differences), taken.pairs
 
 
 def operating_point(bar: float, pairs: int, differing: float, gain: float) -> tuple[float, float]:

@@ -2,13 +2,18 @@
 
 Everything comes from the vault, so either side may be started again: the page goes on by itself. Its address holds a
 token of the vault's own, or any process of this machine, a coding agent's too, could read it.
+
+A connection that asks for nothing is closed after a short time, and earlier if there are many, the oldest first.
+What this does not protect against: a flood of connections keeps this process busy.
 """
 
 import hmac
 import html
 import json
+import socket
 import sys
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -21,6 +26,12 @@ from autoharness.trials import Trials
 from autoharness.watch import Now, made_of
 
 _HOST = "127.0.0.1"
+_LONGEST_SILENCE_S = 10
+"""For who connects and says nothing."""
+_LONGEST_PAUSE_S = 60
+"""For a browser that reads nothing of an answer."""
+_MOST_SILENT = 64
+_PIECE = 1 << 16
 _HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -57,8 +68,35 @@ class Server:
 
 
 class _Threads(ThreadingHTTPServer):
+    """A thread for each connection, and few of them for those that have not asked for the page yet."""
+
     daemon_threads = True
     request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        self._silent: dict[socket.socket, None] = {}
+        """The oldest first."""
+        self._changing = threading.Lock()
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self._changing:
+            self._silent[request] = None
+            while len(self._silent) > _MOST_SILENT:
+                oldest = next(iter(self._silent))
+                del self._silent[oldest]
+                with suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)  # its thread wakes up, and closes it
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.heard(request)
+        super().shutdown_request(request)
+
+    def heard(self, request: Any) -> None:
+        """It has asked for the page, or is over."""
+        with self._changing:
+            self._silent.pop(request, None)
 
 
 class _Pages:
@@ -101,14 +139,15 @@ class _Pages:
 
 def _handler(pages: _Pages, token: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = 30
-        """Seconds, for whoever connects and says nothing."""
+        timeout = _LONGEST_SILENCE_S
+        server: _Threads
 
         def do_GET(self) -> None:
             given, slash, name = self.path.partition("?")[0].removeprefix("/").partition("/")
             if not hmac.compare_digest(given.encode(), token.encode()):
                 self._answer(404, "text/plain", "not here: the address that report.py --serve printed")
                 return
+            self.server.heard(self.connection)
             try:
                 if not slash:
                     self._answer(404, "text/plain", "the address ends with a slash")
@@ -125,14 +164,15 @@ def _handler(pages: _Pages, token: str) -> type[BaseHTTPRequestHandler]:
                 self._answer(503, "text/html", f"<!doctype html>{again}<p>{html.escape(str(error))}")
 
         def _answer(self, status: int, kind: str, text: str) -> None:
-            self.connection.settimeout(None)  # a large page over a slow line takes its time
+            self.connection.settimeout(_LONGEST_PAUSE_S)
             content = text.encode(errors="backslashreplace")
             self.send_response(status)
             for name, value in {**_HEADERS, "Content-Type": f"{kind}; charset=utf-8"}.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content)
+            for start in range(0, len(content), _PIECE):  # a large page over a slow line takes its time
+                self.wfile.write(content[start : start + _PIECE])
 
         def log_message(self, format: str, *arguments: object) -> None:
             pass  # a line every second
@@ -140,7 +180,7 @@ def _handler(pages: _Pages, token: str) -> type[BaseHTTPRequestHandler]:
         def handle(self) -> None:
             try:
                 super().handle()
-            except (BrokenPipeError, ConnectionResetError):  # the browser has gone
+            except (BrokenPipeError, ConnectionResetError, TimeoutError):  # the browser has gone
                 pass
             except Exception as error:
                 print(f"[report] {error!r:.300}", file=sys.stderr)

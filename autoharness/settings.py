@@ -4,46 +4,26 @@ Precedence: command line, then `experiment_config.yaml`, then the environment (A
 unknown or has no sense is refused with one line that says where it stands.
 """
 
-import importlib.metadata
 import json
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from autoharness.checks import LARGEST, check_choice, check_no_secret, check_range, nearest, place
 from autoharness.config import (
-    BENCHMARK,
-    BENCHMARKS,
-    BY_TAU2,
-    CODING_AGENTS,
     CONFIG_FILE,
     HARNESS,
-    NONE,
     OFFLINE,
-    ORACLE,
-    PER_ROLE,
-    PER_SIMULATION,
-    PER_WORKER,
-    PROCESS,
-    RATCHET,
     REPLAY,
-    REQUIRED,
-    RETRIEVAL,
     ROLES,
-    SANDBOX,
-    SEQUENTIAL,
+    SETTINGS,
     SOLO,
-    STOCK,
     Experiment,
-    check_choice,
-    nearest,
-    place,
 )
-from autoharness.endpoints import base_url, is_variable
 from autoharness.errors import UserError
 
 _OFFLINE_ROLES = {
@@ -52,64 +32,9 @@ _OFFLINE_ROLES = {
     "judge_model": ("offline/judge",),
 }
 
-_CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
-_NOT_SUPPORTED_YET = ("terminal-bench", "bird-interact")
-_SECRETS = (
-    *("api_key", "api-key", "access_key", "access_key_id", "session_token", "ad_token", "credentials", "password"),
-    "authorization",
-)
-"""How the names of arguments end that are no settings."""
-_NOT_ARGUMENTS = ("messages", "model", "tools", "functions", "stream", "n", "custom_llm_provider")
-"""What makes a request another one, beside how it is answered."""
-_ADDRESSES = ("base_url", "api_base")
-"""Arguments that would send a model's requests, and a key, somewhere else."""
 _ENVIRONMENT = {"agent_model": "AGENT_MODEL"}
 _TYPES = get_type_hints(Experiment)
 _NOT_FOR_TEXT = ("hallucination_retries",)
-_LARGEST = 10**12
-_RANGES: dict[str, tuple[float, float]] = {
-    "trials": (1, 1000),
-    "max_trials": (1, 50),
-    "confirm_trials": (1, 50),
-    "max_concurrency": (1, _LARGEST),
-    "max_steps": (1, _LARGEST),
-    "max_errors": (1, _LARGEST),
-    "max_llm_calls": (1, _LARGEST),
-    "llm_retries": (0, _LARGEST),
-    "simulation_retries": (0, _LARGEST),
-    "threshold": (0, 1),
-    "verify_sample": (0, 1),
-    "agent_timeout_s": (0.1, _LARGEST),
-    "agent_memory_mb": (256, _LARGEST),
-    "timeout_s": (10, _LARGEST),
-    "llm_timeout_s": (0.1, _LARGEST),
-    "max_simulation_cost_usd": (0, _LARGEST),
-    "max_simulation_tokens": (1, _LARGEST),
-    "max_run_llm_calls": (1, _LARGEST),
-    "max_run_tokens": (1, _LARGEST),
-    "max_run_cost_usd": (0, _LARGEST),
-    "coding_agent_timeout_s": (1, _LARGEST),
-    "coding_agent_turns": (1, _LARGEST),
-    "coding_agent_usd": (0, _LARGEST),
-    "max_iterations": (1, _LARGEST),
-    "max_hours": (0, _LARGEST),
-    "max_usd": (0, _LARGEST),
-    "max_without_gain": (1, _LARGEST),
-}
-
-_URLS = {f"{role}_url" for role in ROLES}
-_KEY_NAMES = {f"{role}_api_key_name" for role in ROLES}
-_LLM_ARGS = "_llm_args"
-_CHOICES = {
-    "executor": ("local", "ray"),
-    "llm_cache": ("off", "train", "all"),
-    "seeds": (BY_TAU2, PER_ROLE),
-    "gate": (SEQUENTIAL, RATCHET),
-    "isolation": (SANDBOX, REQUIRED, PROCESS, NONE),
-    "fresh_host": (PER_WORKER, PER_SIMULATION),
-    "coding_agent": CODING_AGENTS,
-    "agent": (HARNESS, STOCK, SOLO, ORACLE),
-}
 
 
 @dataclass(frozen=True)
@@ -238,7 +163,8 @@ def read_file(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(settings, dict):
         raise UserError(f"{path}: expected lines of the form 'setting: value', not {settings!r:.40}")
-    _check_benchmark(settings.get("benchmark"), str(path))  # first: another benchmark has other settings
+    if check := SETTINGS["benchmark"].check:
+        check("benchmark", settings.get("benchmark"), str(path))  # first: another benchmark has other settings
     return settings
 
 
@@ -252,95 +178,37 @@ def read_value(text: str | bytes, source: str) -> Any:
         raise UserError(f"{source}: not YAML: {' '.join(str(error).split())[:200]}") from error
 
 
-def _check_benchmark(value: Any, source: str) -> None:
-    """Whether there is a class behind module:Class, a worker finds out."""
-    if value is None or _CLASS.fullmatch(str(value)):
-        return
-    if value in _NOT_SUPPORTED_YET:
-        own = "or bring it yourself (docs/your-benchmark.md)"
-        raise UserError(f"{source}: benchmark {value} is not supported yet; set benchmark: {BENCHMARK}, {own}")
-    offered = [point.name for point in importlib.metadata.entry_points(group=BENCHMARKS)]
-    check_choice("benchmark", str(value), [BENCHMARK, *offered], source)
-
-
 def _checked(name: str, value: Any, source: str) -> Any:
     if name in _NOT_FOR_TEXT:
         raise UserError(f"{place(source)}{name}: tau2 has it for voice alone, and here all conversations are text")
-    if name not in _TYPES:
-        raise UserError(f"{place(source)}unknown setting {str(name)!r}{nearest(str(name), list(_TYPES))}")
+    if name not in SETTINGS:
+        raise UserError(f"{place(source)}unknown setting {str(name)!r}{nearest(str(name), list(SETTINGS))}")
     if value is None:
         return None  # an empty line in the file: the default
+    value, says = _of_its_type(name, value, source), SETTINGS[name]
+    if isinstance(value, int | float):
+        check_range(name, value, says.least, says.most, source)
+    if isinstance(value, dict):
+        check_no_secret(name, value, source)
+    if says.check:
+        value = says.check(name, value, source)
+    if says.choices:
+        check_choice(name, value, says.choices, source, says.why)
+    return value
+
+
+def _of_its_type(name: str, value: Any, source: str) -> Any:
     kinds = _kinds(name)
     if type(value) is int and float in kinds:
-        value = float(value) if abs(value) < _LARGEST else math.inf
+        value = float(value) if abs(value) < LARGEST else math.inf
     if isinstance(value, dict) and dict in kinds and not _is_plain(value):
         raise UserError(f"{place(source)}{name}: names must be texts, and values what JSON has, not {value!r:.80}")
     if type(value) not in kinds or not _is_plain(value):
         wanted = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in kinds)
         raise UserError(f"{place(source)}{name} must be {wanted}, not {value!r:.80}")
-    low, high = _RANGES.get(name, (-_LARGEST, _LARGEST))
-    if isinstance(value, int | float) and not low <= value <= high:
-        bound = f"at least {low:g}" if value < low else f"at most {high:g}"
-        raise UserError(f"{place(source)}{name} must be {bound}, not {str(value)[:40]}")
-    if name == "benchmark":
-        _check_benchmark(value, source)
     if isinstance(value, list) and not all(isinstance(word, str) and word for word in value):
         raise UserError(f"{place(source)}{name} must be a list of words, not {value!r:.80}")
-    if isinstance(value, dict):
-        _check_no_secret(name, value, source)
-    if name in _URLS:
-        return _checked_url(name, value, source)
-    if name in _KEY_NAMES and not is_variable(value):
-        what = "the name of an environment variable, in capitals, such as MY_API_KEY"
-        raise UserError(f"{place(source)}{name} must be {what}; the key itself belongs into .env")
-    if name == "prices":
-        _check_prices(value, source)
-    if name == "user" and not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", value):
-        raise UserError(
-            f"{place(source)}user: must be such as 'users:Impatient', a class in a module, not {value!r:.80}"
-        )
-    if name == "retrieval_config":
-        _check_retrieval(value, source)
-    if name in _CHOICES:
-        check_choice(name, value, _CHOICES[name], source)
     return value
-
-
-def _check_no_secret(name: str, value: Mapping[str, Any], source: str) -> None:
-    """Settings stand in every record, report and export."""
-    for argument, inner in value.items():
-        if argument.lower().endswith(_SECRETS):
-            raise UserError(f"{place(source)}{name}: {argument} would be written down everywhere: put it into .env")
-        if name.endswith(_LLM_ARGS) and argument in _NOT_ARGUMENTS:
-            raise UserError(f"{place(source)}{name}: {argument} is not for settings to choose: take it out")
-        if name.endswith(_LLM_ARGS) and argument in _ADDRESSES:
-            role = name.removesuffix(_LLM_ARGS)
-            raise UserError(f"{place(source)}{name}: {argument}: set {role}_url instead (docs/endpoints.md)")
-        if isinstance(inner, dict):
-            _check_no_secret(name, inner, source)
-
-
-def _checked_url(name: str, value: str, source: str) -> str:
-    try:
-        return base_url(value)
-    except ValueError as error:
-        raise UserError(f"{place(source)}{name} {error}") from None
-
-
-def _check_retrieval(value: str, source: str) -> None:
-    """What asks an embedding service or a reranker goes past the gateway; a shell runs beside keys and answers."""
-    if value not in RETRIEVAL:
-        why = "embeddings, rerankers and shells pass by the gateway or the sandbox"
-        offered = ", ".join(RETRIEVAL)
-        raise UserError(f"{place(source)}retrieval_config: {value!r} is not offered ({why}); there is {offered}")
-
-
-def _check_prices(prices: Mapping[str, Any], source: str) -> None:
-    for model, price in prices.items():
-        sound = isinstance(price, dict) and set(price) == {"input", "output"}
-        if not sound or not all(type(usd) in (int, float) and 0 <= usd < _LARGEST for usd in price.values()):
-            wanted = "{input: 1.25, output: 10.0}, in USD for a million tokens"
-            raise UserError(f"{place(source)}prices: {model}: must be such as {wanted}, not {price!r:.60}")
 
 
 def _is_plain(value: Any) -> bool:

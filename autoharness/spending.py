@@ -11,19 +11,26 @@ with us. And a simulation may be dearer than any before it: max_simulation_cost_
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from autoharness import results
 from autoharness.budget import RunBudget
 from autoharness.config import Experiment
+from autoharness.errors import UserError
+from autoharness.files import write_text
+from autoharness.lines import Followed
 from autoharness.results import Outcome, Trial
 from autoharness.store import Store, now
 
 FILE = "spending.jsonl"
 CODER = "coding agent"
 ROLES = (CODER, *results.ROLES)
+_BEGUN_WITH = "spending.begun-with"
+_NAME_CHARS = 16
+"""So much of a trial's name tells it from others."""
 _ROUNDING = 1e-9
 
 
@@ -44,6 +51,9 @@ class Spent:
             self.simulations_usd.append(sum(entry["usd"].values()))
         self.assumed_usd += entry.get("assumed_usd", 0.0)
 
+    def copy(self) -> "Spent":
+        return Spent(dict(self.usd), list(self.simulations_usd), self.assumed_usd)
+
     @property
     def total(self) -> float:
         return sum(self.usd.values())
@@ -56,44 +66,59 @@ class Spent:
         return f"${self.total:.4f} ({parts}{assumed})"
 
 
-def spent(store: Store, iteration: int | None = None) -> Spent:
-    """What the loop has spent, or one of its iterations."""
-    found = Spent()
-    for number, entry in _entries(store):
-        if iteration in (None, number):
-            found.take(entry)
-    return found
+@dataclass
+class _Known:
+    """What the lines of a file say."""
 
+    all: Spent = field(default_factory=Spent)
+    by_iteration: dict[int, Spent] = field(default_factory=dict)
+    trials: dict[int, set[str]] = field(default_factory=dict)
+    """By iteration: `trial_name` of each simulation."""
+    unreadable: int = 0
+    """Lines that are damaged, or of a later version."""
 
-def spent_by_iteration(store: Store) -> dict[int, Spent]:
-    """What each iteration has spent."""
-    found: dict[int, Spent] = {}
-    for number, entry in _entries(store):
-        found.setdefault(number, Spent()).take(entry)
-    return found
-
-
-def counted_trials(store: Store, iterations: Collection[int]) -> set[str]:
-    """`trial_name` of each simulation that the loop has paid for in these iterations."""
-    return {json.dumps(entry.get("trial")) for number, entry in _entries(store) if number in iterations}
-
-
-def trial_name(trial: Trial) -> str:
-    """As lines of the file name it."""
-    return json.dumps([trial.task_id, trial.number, trial.agent])
-
-
-def _entries(store: Store) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each line, with the number of its iteration; not one that a kill cut short, or that says no amounts."""
-    for line in store.read_lines(FILE):
+    def take(self, line: str) -> None:
         try:
             entry = json.loads(line)
             number, amounts = entry["iteration"], [*entry["usd"].values(), entry.get("assumed_usd", 0.0)]
             sound = type(number) is int and all(type(usd) in (int, float) and 0 <= usd < math.inf for usd in amounts)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-            continue
-        if sound:
-            yield number, entry
+            sound = False
+        if not sound:
+            self.unreadable += bool(line.strip())
+        else:
+            self.all.take(entry)
+            self.by_iteration.setdefault(number, Spent()).take(entry)
+            self.trials.setdefault(number, set()).add(json.dumps(entry.get("trial")))
+
+
+_files = Followed(lambda _: _Known(), _Known.take)
+
+
+def _known(store: Store) -> _Known:
+    return _files.of(store.folder / FILE)
+
+
+def spent(store: Store, iteration: int | None = None) -> Spent:
+    """What the loop has spent, or one of its iterations."""
+    known = _known(store)
+    return (known.all if iteration is None else known.by_iteration.get(iteration, Spent())).copy()
+
+
+def spent_by_iteration(store: Store) -> dict[int, Spent]:
+    """What each iteration has spent."""
+    return {number: one.copy() for number, one in _known(store).by_iteration.items()}
+
+
+def counted_trials(store: Store, iterations: Collection[int]) -> set[str]:
+    """`trial_name` of each simulation that the loop has paid for in these iterations."""
+    trials = _known(store).trials
+    return {name for number in iterations for name in trials.get(number, ())}
+
+
+def trial_name(trial: Trial) -> str:
+    """As lines of the file name it."""
+    return json.dumps([trial.task_id, trial.number, trial.agent])
 
 
 def cost_of(outcome: Outcome, experiment: Experiment) -> float | None:
@@ -111,19 +136,37 @@ def cost_of(outcome: Outcome, experiment: Experiment) -> float | None:
 
 
 def settle(store: Store, iteration: int) -> None:
-    """After a kill: count what was kept and not counted yet, which is what is newer than the last line.
+    """After a kill: count what was kept since the loop began, and not counted yet.
 
     What somebody ran by hand meanwhile looks the same, and counts too.
     """
-    meter = store.folder / FILE
-    last_ns = meter.stat().st_mtime_ns if meter.exists() else 0
-    counted = {json.dumps(entry.get("trial")) for _, entry in _entries(store)}
-    for path in sorted((store.folder / "trials").glob("*.json")):
-        if path.stat().st_mtime_ns >= last_ns:
-            outcome = Outcome.from_json(json.loads(path.read_text(encoding="utf-8"))["outcome"])
+    is_new, counted = _new_since_begin(store), counted_trials(store, _known(store).trials)
+    for path in store.trial_files():
+        if is_new(path):
+            try:
+                outcome = Outcome.from_json(json.loads(path.read_text(encoding="utf-8"))["outcome"])
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                continue  # damaged: whoever asks for it sets it aside, and says so
             entry = _entry_of(outcome)
             if json.dumps(entry["trial"]) not in counted:
                 store.append_line(FILE, {"time": now(), "iteration": iteration, **entry})
+
+
+def note_begin(store: Store) -> None:
+    """Which trials there are as the loop begins: by their times alone, a clock that was set back would hide some."""
+    names = [path.stem[:_NAME_CHARS] for path in store.trial_files()]
+    write_text(store.folder / _BEGUN_WITH, "".join(f"{name}\n" for name in names))
+
+
+def _new_since_begin(store: Store) -> Callable[[Path], bool]:
+    """Whether a trial was kept since then. If an earlier version began it: since the last line was written."""
+    try:
+        known = set((store.folder / _BEGUN_WITH).read_text().split())
+    except FileNotFoundError:
+        meter = store.folder / FILE
+        last_ns = meter.stat().st_mtime_ns if meter.exists() else 0
+        return lambda path: path.stat().st_mtime_ns >= last_ns
+    return lambda path: path.stem[:_NAME_CHARS] not in known
 
 
 def _entry_of(outcome: Outcome) -> dict[str, Any]:
@@ -137,9 +180,17 @@ class LoopBudget(RunBudget):
     def __init__(
         self, experiment: Experiment, store: Store, known: Iterable[Outcome], stop_reason: Callable[[], str]
     ) -> None:
-        """`known`: simulations that were run before. `stop_reason`: why to begin nothing more, or ""."""
+        """`known`: simulations that were run before. `stop_reason`: why to begin nothing more, or "".
+
+        Raises UserError where lines of the file cannot be read and max_usd counts them.
+        """
         super().__init__(experiment)
         self._store = store
+        if experiment.max_usd is not None and (lost := _known(store).unreadable):
+            raise UserError(
+                f"{store.folder / FILE}: what {lost} of its lines say that was spent cannot be read, so max_usd "
+                "cannot be kept: restore the file, or take max_usd out"
+            )
         before = spent(store)
         self._total = before.total
         costs = [cost for outcome in known if (cost := cost_of(outcome, experiment)) is not None]

@@ -25,14 +25,26 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
 
 
 def score_line(rewards: Iterable[float | None]) -> str:
-    """Such as "0.7250  (29/40 passed, 0 infra errors), 95 % interval 0.57 to 0.84"; N/A where none was evaluated."""
+    """Such as "0.7250  (29/40 passed, 0 infra errors), 95 % interval 0.57 to 0.84"; N/A if none was evaluated.
+
+    If some were not, it also says what the mean would be if all of those had failed, or passed.
+    """
     rewards = list(rewards)
     evaluated = [reward for reward in rewards if reward is not None]
-    counts = f"({sum(map(passed, evaluated))}/{len(evaluated)} passed, {len(rewards) - len(evaluated)} infra errors)"
+    missing = len(rewards) - len(evaluated)
+    counts = f"({sum(map(passed, evaluated))}/{len(evaluated)} passed, {missing} infra errors)"
     if not evaluated:
         return f"N/A  {counts}"
     low, high = mean_interval(evaluated)
-    return f"{mean(evaluated):.4f}  {counts}, 95 % interval {low:.2f} to {high:.2f}"
+    line = f"{mean(evaluated):.4f}  {counts}, 95 % interval {low:.2f} to {high:.2f}"
+    at_worst, at_best = bounds(rewards)
+    return f"{line}, {at_worst:.4f} to {at_best:.4f} over all {len(rewards)}" if missing else line
+
+
+def bounds(rewards: Sequence[float | None]) -> tuple[float, float]:
+    """The mean if every reward that is missing were 0, and if it were 1. Needs at least one."""
+    total = sum(reward for reward in rewards if reward is not None)
+    return total / len(rewards), (total + rewards.count(None)) / len(rewards)
 
 
 def difference_interval(differences: Sequence[float]) -> tuple[float, float]:
@@ -74,6 +86,17 @@ def at_least(count: int, probabilities: Sequence[float]) -> float:
     for p in probabilities:
         exactly = [a * (1 - p) + b * p for a, b in zip([*exactly, 0.0], [0.0, *exactly], strict=True)]
     return min(1.0, sum(exactly[count:])) if count > 0 else 1.0
+
+
+def more_often(count: int, of: int, others: int, of_others: int) -> float:
+    """The chance that at least `count` of `of` fall on this side, if the same happens on both sides alike.
+
+    Fisher's exact test, one-sided: the counts of both sides together are taken as given. Source: Fisher, Statistical
+    Methods for Research Workers, 5th ed. 1934, section 21.02.
+    """
+    together, everything = count + others, of + of_others
+    ways = sum(math.comb(of, k) * math.comb(of_others, together - k) for k in range(count, min(of, together) + 1))
+    return ways / math.comb(everything, together)
 
 
 def pass_hat_k(passed: int, trials: int, k: int) -> float:

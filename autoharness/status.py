@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoharness.files import write_json
 from autoharness.iterations import Iteration, Iterations
 from autoharness.ledger import Ledger
-from autoharness.results import passed
+from autoharness.results import known_fields, passed
 from autoharness.scrub import one_line
-from autoharness.spending import settle, spent
-from autoharness.store import Store, now, write_json
+from autoharness.spending import note_begin, settle, spent
+from autoharness.store import Store, now
 from autoharness.worktree import PREFIX, Worktree
 
 _FILE, _LIMITS = "loop.json", "limits.json"
@@ -73,6 +74,7 @@ def clean_up(store: Store) -> None:
     note = noted(store)
     if note.iteration:  # it did not note its end
         settle(store, note.iteration)
+    note_begin(store)
     left = Path(note.worktree or "/")
     if left.name.startswith(PREFIX):
         Worktree(left).remove()
@@ -119,6 +121,8 @@ def _open_lines(iterations: list[Iteration], store: Store) -> list[str]:
 
 def noted(store: Store) -> Note:
     try:
-        return Note(**json.loads((store.folder / _FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        given = known_fields(Note, json.loads((store.folder / _FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return Note()
+    plain = vars(Note())
+    return Note(**{name: value for name, value in given.items() if type(value) is type(plain[name])})

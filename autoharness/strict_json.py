@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 _DEEPEST = 100
+_NESTED = (dict, list)
 
 Json = dict[str, Any]
 
@@ -39,11 +40,13 @@ def dumps(value: Json) -> bytes:
 
 def check_depth(value: Any, levels: int) -> None:
     """Raises ValueError where lists and objects are nested deeper than `levels`."""
-    if not levels:
-        raise ValueError("nested too deep")
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        if isinstance(inner, dict | list):
-            check_depth(inner, levels - 1)
+    layer = [value] if isinstance(value, _NESTED) else []
+    while layer:
+        if not levels:
+            raise ValueError("nested too deep")
+        levels -= 1
+        parts = [one.values() if isinstance(one, dict) else one for one in layer]
+        layer = [inner for part in parts for inner in part if isinstance(inner, _NESTED)]
 
 
 def _refuse(name: str) -> None:

@@ -26,14 +26,18 @@ from autoharness import (
     controls,
     databases,
     lenient_replay,
+    message_order,
     overheard,
     own_class,
     own_user,
+    same_draws,
     tau2_llm,
+    told,
     tool_bounds,
     toolkits,
 )
-from autoharness.config import HARNESS, ORACLE, SOLO, Experiment, check_choice
+from autoharness.checks import check_choice
+from autoharness.config import HARNESS, ORACLE, SOLO, Experiment
 from autoharness.errors import (
     AgentError,
     AutoHarnessError,
@@ -73,6 +77,8 @@ class Conversation:
     simulation: Any
     notes: list[str] = field(default_factory=list)
     """What a reader of its reward ought to know."""
+    key: bytes | None = None
+    """The key of all that its tools drew. None: it is not known."""
 
     @property
     def messages(self) -> list[Json]:
@@ -236,10 +242,11 @@ class Tau2:
             orchestrator = self._orchestrator(domain, task, seed, limits, user_args)
         if self._experiment.timeout_s is not None:
             put_on(orchestrator, self._experiment.timeout_s, lambda: current.waited_s + current.link.waited_s)
-        with asked_by(current), _keeping_messages(orchestrator):
+        key = same_draws.key_of(domain, task_id, seed)
+        with asked_by(current), same_draws.playing(key), _keeping_messages(orchestrator):
             overheard.follow(orchestrator, _dump)
             simulation = orchestrator.run()
-        return Conversation(task, orchestrator.environment, simulation)
+        return Conversation(task, orchestrator.environment, simulation, key=key)
 
     def _orchestrator(self, domain: str, task: Any, seed: int, limits: Limits, user_args: Json) -> Any:
         """The same steps as tau2's own runner, which evaluates in the same breath and loses what it cannot score."""
@@ -306,7 +313,8 @@ class Tau2:
             asked.append(role)
             return complete(role, request)
 
-        with asked_by(Running(_NoAgent(), complete_and_count, self._experiment.judge_llm_args)):
+        current = Running(_NoAgent(), complete_and_count, self._experiment.judge_llm_args)
+        with asked_by(current), same_draws.playing(conversation.key):
             try:
                 tolerating = lenient_replay.tolerating(self._experiment.replay_tolerance)
                 with _as_evaluation_error("tau2's evaluator"), tolerating as conversation.notes:
@@ -436,17 +444,27 @@ class _NoAgent:
         raise EvaluationError("tau2 asked an agent where there is none")
 
 
+@cache
 def _change_environments() -> None:
-    """They share what they are made of, and bound what an agent may have their tools do."""
+    """They share what they are made of, and bound what an agent may have their tools do.
+
+    And conversations stay in their order, and count what was told. Once for each process.
+    """
     from tau2.environment import toolkit
     from tau2.environment.db import DB
     from tau2.environment.environment import Environment
     from tau2.environment.tool import Tool
+    from tau2.evaluator.evaluator_communicate import CommunicateEvaluator
+    from tau2.evaluator.evaluator_nl_assertions import NLAssertionsEvaluator
+    from tau2.orchestrator.orchestrator import Orchestrator
 
-    lenient_replay.install(Environment)
-    tool_bounds.install(Environment)  # around it
+    same_draws.install(Environment)
+    lenient_replay.install(Environment)  # around it
+    tool_bounds.install(Environment)  # around both
     databases.install(DB, toolkit.ToolKitBase)
     toolkits.install(toolkit, Tool)
+    message_order.install(Orchestrator)
+    told.install(CommunicateEvaluator, NLAssertionsEvaluator)
 
 
 def _let_assertions_fail() -> None:

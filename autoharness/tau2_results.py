@@ -97,7 +97,7 @@ def _info(version: Version, experiment: Experiment, published: Json) -> Json:
 def _simulation(kept: Kept, outcome: Outcome) -> Json:
     trial, started = outcome.trial, datetime.fromisoformat(outcome.started)
     return {
-        "id": kept.path.stem,
+        "id": kept.name,
         "task_id": trial.task_id,
         "trial": trial.number,
         "seed": trial.seed,

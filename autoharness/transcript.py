@@ -14,7 +14,7 @@ from autoharness.scrub import cut, one_line, printable
 from autoharness.workspace import what_was_checked
 
 _MOST_CHARS = 4000
-"""Of one message: databases answer with more."""
+"""Of one message. What a database answers can be longer."""
 
 Json = dict[str, Any]
 

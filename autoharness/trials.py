@@ -26,6 +26,8 @@ class Kept:
     """A trial in the vault."""
 
     path: Path
+    name: str
+    """The digest of its key."""
     size: int
     """Of its file, in bytes."""
     measured: str
@@ -44,23 +46,24 @@ class Trials:
     """All evaluated trials of a vault."""
 
     def __init__(self, store: Store) -> None:
-        self._folder = store.folder / "trials"
+        self._store = store
         self._known: dict[str, Kept | None] = {}
         """By the name of its file; None for one that cannot be read."""
 
     def of(self, ledger: Ledger) -> list[Kept]:
         """Those of the ledger's measure, of whatever agent file and task; by task, trial and agent file."""
-        names = {path.name for path in self._folder.glob("*.json")}
-        for name in names - self._known.keys():
-            self._known[name] = _read(self._folder / name)
+        paths = {path.name: path for path in self._store.trial_files()}
+        for name in paths.keys() - self._known.keys():
+            self._known[name] = _read(paths[name])
         measured = self._measured(ledger)
-        mine = [kept for name in names if (kept := self._known[name]) and kept.measured == measured]
+        mine = [kept for name in paths if (kept := self._known[name]) and kept.measured == measured]
         return sorted(mine, key=_place)
 
     def _measured(self, ledger: Ledger) -> str:
         """What the trials of this measure have in common; every row with a score names some."""
         looks = [look for row in ledger.rows if isinstance(row, Measured) for look in row.score_looks]
-        return next((kept.measured for look in looks if (kept := self._known.get(f"{look.key}.json"))), "")
+        files = (self._store.trial_file(look.key).name for look in looks)
+        return next((kept.measured for name in files if (kept := self._known.get(name))), "")
 
 
 def _place(kept: Kept) -> tuple[tuple[int, int, str], int, str]:
@@ -91,4 +94,4 @@ def _read(path: Path) -> Kept | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     slim = replace(outcome, messages=[], reward_info={}, database_diff=[])
-    return Kept(path, len(text), digest(common), slim, wrong)
+    return Kept(path, digest(document["key"]), len(text), digest(common), slim, wrong)

@@ -1,12 +1,10 @@
 """What is going on, in words: for the live page, and for a terminal."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from autoharness.live import Going, going
-from autoharness.spending import FILE as SPENDING
-from autoharness.spending import Spent, spent
+from autoharness.spending import spent
 from autoharness.status import LOOP_LOCK, noted, noted_limits
 from autoharness.store import Store
 
@@ -28,7 +26,7 @@ class Now:
     @classmethod
     def of(cls, store: Store) -> "Now":
         running, limits, runs = store.is_locked(LOOP_LOCK), noted_limits(store), going(store)
-        spending, most = _spent(store), limits.get("max_usd")
+        spending, most = spent(store), limits.get("max_usd")
         cap = f" of at most ${most:g}" if most is not None else ""
         total, space, roles = spending.line.partition(" ")
         return cls(
@@ -46,21 +44,12 @@ class Now:
 
 
 def made_of(store: Store) -> str:
-    """Names the state of what was decided: it changes with every step of the loop, not with every simulation."""
+    """Names the state of what was decided: it changes with every step of the loop and every run, not
+    with every simulation."""
     files = [store.folder / name for name in ("ledger.jsonl", "holdout.jsonl")]
-    files += sorted(store.folder.glob("iterations/*/iteration.json"))
+    files += sorted((store.folder / "iterations").glob("*/iteration.json"))
     stamps = [_stamp(file) for file in files]
     return f"{hash(tuple(stamps)):x}"
-
-
-def _spent(store: Store) -> Spent:
-    return _read_spent(store.folder, _stamp(store.folder / SPENDING))
-
-
-@lru_cache(maxsize=1)
-def _read_spent(folder: Path, stamp: tuple[int, int]) -> Spent:
-    """Read again where it has changed: `stamp`."""
-    return spent(Store(folder))
 
 
 def _stamp(file: Path) -> tuple[int, int]:

@@ -32,35 +32,44 @@ class Watchdog:
         self._process = Path(f"/proc/{pid}")
         self._scratch = scratch.resolve()
         self._memory_mb = memory_mb
+        self._seen_cpu_s = -1.0
+        self._was_idle = False
 
     def complaint(self, own_code_s: float, requests: int) -> str:
-        """What the process uses too much of, in words; "" where nothing.
+        """What the process uses too much of, in words; "" if nothing.
 
         `own_code_s`: how long the agent's code was at work so far, over all calls. `requests`: calls and chat
         completions so far.
         """
         try:
             fields = (self._process / "stat").read_text().rpartition(")")[2].split()
-            used = _used(self._scratch, self._process / "fd")
-            hidden = _mapped_and_deleted(self._scratch, self._process / "maps")
         except (FileNotFoundError, ProcessLookupError):
             return ""  # it has ended, or this is no Linux
-        except PermissionError:
-            return "hides from its watch"
         cpu_s, threads = sum(map(int, fields[11:15])) / _CLOCK_TICKS, int(fields[17])
         memory_mb = int(fields[21]) * _PAGE_BYTES / _MEGABYTE
         allowed_cpu_s = _FREE_CPU_S + _CPU_S_FOR_A_REQUEST * requests + own_code_s * (os.cpu_count() or 1)
         if fields[0] == "Z" and threads > 1:  # the first thread has ended alone: no descriptor is shown any more
             return "hides from its watch"
-        if hidden > _MOST_HIDDEN_FILES:
-            return f"keeps over {_MOST_HIDDEN_FILES} deleted files mapped"
         if threads > _MOST_THREADS:
             return f"runs over {_MOST_THREADS} threads"
         if cpu_s > allowed_cpu_s:
             return f"used {cpu_s:.0f} s of processor time, far more than it was asked for"
         if memory_mb > self._memory_mb:
             return f"uses over {self._memory_mb} MB of memory (agent_memory_mb)"
-        return used
+        idle, self._seen_cpu_s = cpu_s == self._seen_cpu_s, cpu_s
+        looked_since, self._was_idle = self._was_idle, idle
+        return "" if idle and looked_since else self._files_complaint()  # without a processor it writes nothing
+
+    def _files_complaint(self) -> str:
+        try:
+            hidden = _mapped_and_deleted(self._scratch, self._process / "maps")
+            if hidden > _MOST_HIDDEN_FILES:
+                return f"keeps over {_MOST_HIDDEN_FILES} deleted files mapped"
+            return _used(self._scratch, self._process / "fd")
+        except (FileNotFoundError, ProcessLookupError):
+            return ""
+        except PermissionError:
+            return "hides from its watch"
 
 
 def _mapped_and_deleted(scratch: Path, maps: Path) -> int:

@@ -8,21 +8,27 @@
     traces/latest/TASK/ traces/baseline/TASK/  trace.json  result.json  trace.md
 
 Only train tasks come here. `latest` is the newest run of each task, `baseline` the one that
-prepare made.
+prepare made. A coding agent may have written here: no link is followed below the folder, nor the folder itself where
+it is one (`files`).
 """
 
 import json
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from autoharness.config import Experiment
+from autoharness.errors import NotPlain
+from autoharness.files import MOST_TEXT_BYTES, read_plain, set_aside, write_json, write_text
 from autoharness.ledger import Ledger, Version
 from autoharness.results import Outcome, Rewards, natural_order, passed, slug
-from autoharness.store import now, write_json, write_text
+from autoharness.store import now
 
 WORKSPACE = Path("workspace")
 _MOST_CHARS = 1500
+_LOG = re.compile(r" \(log: [^)]*\)")
+"""Where a worker that died has its log: names in the vault are not told here (`names`)."""
 
 Json = dict[str, Any]
 
@@ -60,14 +66,14 @@ class Changes:
 
 
 def export_domain(policy: str, tools: list[Json], folder: Path = WORKSPACE) -> None:
-    write_text(folder / "domain" / "policy.md", policy)
-    write_json(folder / "domain" / "tools.json", tools)
+    write_text(folder / "domain" / "policy.md", policy, folder.parent)
+    write_json(folder / "domain" / "tools.json", tools, folder.parent)
 
 
 def export_train_results(results: Rewards, changes: Changes | None, folder: Path = WORKSPACE) -> None:
     """Write the results of a run over train tasks."""
     document: Json = {"split": "train", "timestamp": now(), "results": results}
-    write_json(folder / "train_results.json", document | (asdict(changes) if changes else {}))
+    write_json(folder / "train_results.json", document | (asdict(changes) if changes else {}), folder.parent)
 
 
 def export_traces(outcomes: list[Outcome], kind: str = "latest", folder: Path = WORKSPACE) -> None:
@@ -80,13 +86,14 @@ def export_traces(outcomes: list[Outcome], kind: str = "latest", folder: Path = 
         by_task.setdefault(outcome.trial.task_id, []).append(outcome)
     for task_id, trials in by_task.items():
         worst = min(trials, key=lambda trial: 2.0 if trial.reward is None else trial.reward)
-        _write_trace(folder / "traces" / kind / slug(task_id), worst)
+        worst = replace(worst, detail=_LOG.sub("", worst.detail))
+        _write_trace(folder / "traces" / kind / slug(task_id), worst, folder.parent)
 
 
 def export_ledger(ledger: Ledger, folder: Path = WORKSPACE) -> None:
     """Write `suite.json`, and `results.tsv` with one row for each version that was kept."""
     for name, text in _exports(ledger).items():
-        write_text(folder / name, text)
+        write_text(folder / name, text, folder.parent)
 
 
 def set_aside_edited(ledger: Ledger, folder: Path = WORKSPACE) -> list[str]:
@@ -94,20 +101,21 @@ def set_aside_edited(ledger: Ledger, folder: Path = WORKSPACE) -> list[str]:
     edited = []
     for name, text in _exports(ledger).items():
         path = folder / name
-        if path.exists() and path.read_bytes() != text.encode():
-            kept = _unused(path.with_suffix(f".edited{path.suffix}"))
-            path.rename(kept)
-            write_text(path, text)
+        if not _says(path, text, folder.parent):
+            kept = set_aside(path, folder.parent)
+            write_text(path, text, folder.parent)
             edited.append(f"{path} is not what the ledger says: kept as {kept.name}, and made anew")
     return edited
 
 
-def _unused(path: Path) -> Path:
-    number = 1
-    while path.exists():
-        number += 1
-        path = path.with_stem(f"{path.stem.rstrip('0123456789')}{number}")
-    return path
+def _says(path: Path, text: str, root: Path) -> bool:
+    """Whether the file says this, or is not there; what is no plain file says nothing."""
+    try:
+        return read_plain(path, MOST_TEXT_BYTES, root) == text.encode()
+    except FileNotFoundError:
+        return True
+    except NotPlain:
+        return False
 
 
 def _exports(ledger: Ledger) -> dict[str, str]:
@@ -126,8 +134,9 @@ def _exports(ledger: Ledger) -> dict[str, str]:
 
 def begin_learnings(folder: Path = WORKSPACE) -> None:
     """The coding agent's log; once it is there it is the coding agent's alone."""
-    if not (folder / "learnings.md").exists():
-        write_text(folder / "learnings.md", "# Learnings\n\nWhat was tried, what came of it, and what to try next.\n")
+    if not (folder / "learnings.md").is_symlink() and not (folder / "learnings.md").exists():
+        begun = "# Learnings\n\nWhat was tried, what came of it, and what to try next.\n"
+        write_text(folder / "learnings.md", begun, folder.parent)
 
 
 def _columns(version: Version) -> dict[str, str]:
@@ -145,12 +154,12 @@ def _columns(version: Version) -> dict[str, str]:
     }
 
 
-def _write_trace(folder: Path, outcome: Outcome) -> None:
+def _write_trace(folder: Path, outcome: Outcome, root: Path) -> None:
     result = outcome.to_json()
     messages = result.pop("messages")
-    write_json(folder / "trace.json", messages)
-    write_json(folder / "result.json", result)
-    write_text(folder / "trace.md", render_trace(outcome))
+    write_json(folder / "trace.json", messages, root)
+    write_json(folder / "result.json", result, root)
+    write_text(folder / "trace.md", render_trace(outcome), root)
 
 
 def render_trace(outcome: Outcome) -> str:

@@ -13,16 +13,14 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from autoharness.config import AGENT_FILE
 from autoharness.errors import UserError
+from autoharness.files import read_plain, remove_tree, write_text
+from autoharness.repository import Repository
 from autoharness.scrub import one_line, printable
-from autoharness.store import read_agent, remove_tree, write_text
 
 NOTE, PREDICTION = Path("workspace/note.md"), Path("workspace/prediction.json")
 _YOURS = {str(AGENT_FILE), str(NOTE), str(PREDICTION)}
@@ -51,12 +49,9 @@ class Worktree:
     def fill(self, agent_source: str) -> None:
         """With the agent folder of the checkout's HEAD, and this agent file in it. Raises UserError."""
         self.scratch.mkdir()
-        repository = open_repository()
-        with _git_errors("cannot make a worktree"):
-            repository.git.worktree("add", "--quiet", "--no-checkout", "--detach", str(self.root), "HEAD")
-            repository.git.execute(["git", "-C", str(self.root), "checkout", "--quiet", "HEAD", "--", "agent"])
-        write_text(self.root / AGENT_FILE, agent_source)
-        write_text(self.root / "autoharness" / "agent_api.py", _API.read_text(encoding="utf-8"))
+        Repository().add_worktree(self.root, str(AGENT_FILE.parent))
+        write_text(self.root / AGENT_FILE, agent_source, self.root)
+        write_text(self.root / "autoharness" / "agent_api.py", _API.read_text(encoding="utf-8"), self.root)
 
     def remember(self) -> None:
         """What is here now is what the coding agent finds."""
@@ -75,12 +70,13 @@ class Worktree:
 
     def agent_source(self) -> bytes:
         """Raises UserError for what is no plain file, OSError where there is none."""
-        return read_agent(self.root / AGENT_FILE)
+        return read_plain(self.root / AGENT_FILE, root=self.root)
 
     def text(self, name: Path) -> str:
         """A file that the coding agent wrote, or may have; "" where there is none that can be read."""
         try:
-            return printable(read_agent(self.root / name).decode(errors="replace")[:_LARGEST_TEXT])
+            content = read_plain(self.root / name, root=self.root)
+            return printable(content.decode(errors="replace")[:_LARGEST_TEXT])
         except (OSError, UserError):
             return ""
 
@@ -88,40 +84,8 @@ class Worktree:
         """Not by `git worktree remove`, which runs git in it, nor by `prune`, which forgets the user's worktrees too
         where their folders cannot be seen, as from a container."""
         remove_tree(self.folder)
-        for entry in Path(open_repository().common_dir).glob("worktrees/*/gitdir"):
-            if entry.read_text(encoding="utf-8").strip() == str(self.root / ".git"):
-                remove_tree(entry.parent)
-
-
-def open_repository() -> Any:
-    """The checkout's. Raises UserError."""
-    import git
-
-    try:
-        return git.Repo(".")
-    except git.InvalidGitRepositoryError as error:
-        raise UserError("this folder is no git repository: git init && git add . && git commit -m start") from error
-
-
-def branch_of(repository: Any) -> str:
-    """The branch that is checked out; "" where none is. Raises UserError where there is no commit yet."""
-    try:
-        repository.head.commit  # noqa: B018
-    except ValueError as error:
-        raise UserError("there is no commit yet: git add . && git commit -m start") from error
-    return "" if repository.head.is_detached else str(repository.active_branch.name)
-
-
-@contextmanager
-def _git_errors(what: str) -> Iterator[None]:
-    """Turns what git complains about into one line."""
-    import git
-
-    try:
-        yield
-    except git.GitCommandError as error:
-        reason = " ".join((error.stderr or str(error)).split())[:300]
-        raise UserError(f"git {what}: {reason}") from error
+        if entry := Repository().worktree_entry(self.root):
+            remove_tree(entry)
 
 
 def _contents(root: Path) -> Contents:
@@ -138,13 +102,21 @@ def _contents(root: Path) -> Contents:
                 if stat.S_ISDIR(status.st_mode):
                     folders.append(path)
                     continue
-                readable = stat.S_ISREG(status.st_mode) and status.st_size <= left_bytes
-                left_bytes -= status.st_size if readable else 0
-                content = hashlib.sha256(path.read_bytes()).hexdigest() if readable else str(status.st_size)
+                content = _digest(path, left_bytes)
+                left_bytes -= status.st_size if content else 0
+                content = content or str(status.st_size)
                 found[str(path.relative_to(root))] = f"{status.st_mode:o} {content}"
             except OSError:  # its path is too long, or it was closed to us
                 continue
     return found
+
+
+def _digest(path: Path, most_bytes: int) -> str:
+    """SHA-256 of a plain file; "" for what is none, or too large."""
+    try:
+        return hashlib.sha256(read_plain(path, most_bytes)).hexdigest()
+    except UserError:
+        return ""
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -44,7 +44,7 @@ def main() -> None:
     print("  the whole story, for a browser       .demo/checkout/workspace/report.html")
     print("  what was tried, and what came of it  .demo/checkout/workspace/learnings.md")
     print("  the versions that were kept          git -C .demo/checkout log -p agent/agent.py")
-    print("  what the coding agent was told       .demo/vault/iterations/0005/prompt.md")
+    print("  what the coding agent was told       .demo/vault/inner-*/iterations/0005/prompt.md")
     print("  failed conversations, explained      .demo/checkout/workspace/traces/latest/*/trace.md")
     print("  a run with a model and a key         README.md, 'A real run'")
 

@@ -1,0 +1,22 @@
+"""A conversation's messages stay in the order in which they were said.
+
+tau2 sorts them by the local time that each was made at. Where the clock goes back - at the end of summer time, or
+since somebody sets it - answers of tools come before their calls: a replay that raises, or a check that fails.
+"""
+
+from functools import wraps
+from typing import Any
+
+
+def install(orchestrator_class: Any) -> None:
+    """Once for each process."""
+    trajectory_in = orchestrator_class.get_trajectory
+
+    @wraps(trajectory_in)
+    def get_trajectory(self: Any) -> Any:
+        latest = ""
+        for message in self.trajectory:
+            message.timestamp = latest = max(latest, message.timestamp or "")
+        return trajectory_in(self)
+
+    orchestrator_class.get_trajectory = get_trajectory
