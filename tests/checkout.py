@@ -10,6 +10,8 @@ from pathlib import Path
 
 from conftest import ROOT
 
+from autoharness.store import Store
+
 MOCK = "domain: mock\nagent_model: offline/clerk\nmax_concurrency: 1\n"
 
 
@@ -30,7 +32,7 @@ class Checkout:
         (checkout.root / ".gitignore").write_text("workspace/\nexperiment_config.yaml\n__pycache__/\n")
         (checkout.root / "experiment_config.yaml").write_text(config)
         checkout.vault.mkdir()
-        (checkout.vault / "secret").write_text("the order in which the gate takes tasks is the same in every test")
+        (checkout.vault / "secret").write_text("the order in which the gate takes tasks is the same in every test 4")
         checkout.git("init", "--quiet")
         checkout.commit()
         return checkout
@@ -41,6 +43,11 @@ class Checkout:
         if self.vault.exists():
             shutil.copytree(self.vault, copy.vault)
         return copy
+
+    @property
+    def kept(self) -> Path:
+        """Where the vault keeps its files."""
+        return Store(self.vault).folder
 
     @property
     def agent(self) -> Path:

@@ -21,13 +21,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 from llm_server import Fault, LLMServer  # noqa: E402
+from provider import Provider  # noqa: E402
 from solver import Solver  # noqa: E402
 
-from autoharness.config import PER_SIMULATION, Experiment  # noqa: E402
+from autoharness.config import Experiment  # noqa: E402
 from autoharness.host import AgentFile  # noqa: E402
 from autoharness.hosts import Hosts, confinement_of  # noqa: E402
+from autoharness.simulator import Simulator  # noqa: E402
 from autoharness.tau import Tau2  # noqa: E402
-from autoharness.worker import Simulator  # noqa: E402
 
 TEMPLATE = (ROOT / "agent" / "templates" / "tau_bench.py").read_text()
 
@@ -66,14 +67,22 @@ def simulator(tau2: Tau2, tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
         experiment = Experiment(**{"domain": "mock", "llm_retries": 0, "simulation_retries": 0} | settings)  # type: ignore[arg-type]
         agent = AgentFile(agent_source, experiment.agent_model, experiment.reasoning_effort)
         confinement = confinement_of(experiment, tmp_path, tau2.folders)
-        opened.append(
-            Hosts({"": agent}, experiment.agent_timeout_s, confinement, experiment.fresh_host == PER_SIMULATION)
-        )
+        opened.append(Hosts({"": agent}, experiment.agent_timeout_s, confinement))
         return Simulator(tau2.configured(experiment), experiment, opened[-1])
 
     yield make
     for hosts in opened:
         hosts.close()
+
+
+@pytest.fixture
+def provider(tau2: Tau2, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    """What answers models whose names begin with "openai/"."""
+    provider = Provider(tau2)
+    with LLMServer(provider.reply) as server:
+        monkeypatch.setenv("OPENAI_API_BASE", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "the-key")
+        yield provider
 
 
 @pytest.fixture(scope="session")

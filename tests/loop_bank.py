@@ -53,6 +53,16 @@ def _crashes_in_every_turn(source: str) -> str:
     return source.replace("        answer = generate(", "        raise KeyError('oops')\n        answer = generate(")
 
 
+def _says_a_word(source: str) -> str:
+    """In each of its texts, one that the test's provider fails on."""
+    return source.replace(
+        "        state.messages.append(answer)\n",
+        "        if answer.content:\n"
+        '            answer.content = f"unmentionable: {answer.content}"\n'
+        "        state.messages.append(answer)\n",
+    )
+
+
 def _waits_for_its_end(source: str) -> str:
     os.execvp("sleep", ["sleep", "600"])
     return source
@@ -67,5 +77,6 @@ BANK = [
     Edit("leaves-a-process", "it leaves a process behind", _leaves_a_process),
     Edit("asks", "it asks a question", _asks),
     Edit("crashes-in-every-turn", "its code does not run", _crashes_in_every_turn),
+    Edit("says-a-word", "it is polite", _says_a_word),
     Edit("hangs", "it does not end", _waits_for_its_end),
 ]

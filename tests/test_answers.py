@@ -16,7 +16,7 @@ from autoharness.gateway import AGENT, JUDGE, USER, Limits, Session
 from autoharness.measure import Measure
 from autoharness.providers import ProviderFault
 from autoharness.results import Status, Trial
-from autoharness.worker import Simulator
+from autoharness.simulator import Simulator
 
 MODEL = "openai/x"
 OTHER_AFTER_A_TURN = TEMPLATE.replace(

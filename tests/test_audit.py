@@ -45,6 +45,7 @@ class _Vault:
 
     def baseline(self) -> None:
         agent = self.store.keep_agent(b"# 0")
+        self.store.count_holdout({"command": "prepare.py", "domain": "mock", "revealed": False})
         looks = self.looks(Side.CANDIDATE, agent, TASKS, FIRST_TRIAL, 0.0)
         score: Json = {"held_out": dict.fromkeys(TASKS, 0.0), "val_score": 0.0, "first_trial": FIRST_TRIAL}
         self.ledger.append(Baseline("m", agent, "", SETTINGS, TASKS, score_looks=looks, **score))
@@ -216,7 +217,7 @@ def test_a_record_in_the_baselines_place_is_found(vault: _Vault, capsys: pytest.
 def test_a_file_that_is_no_trial_is_found(vault: _Vault, capsys: pytest.CaptureFixture[str], content: bytes) -> None:
     """Its hash was forged with it."""
     name = "f" * 64
-    (vault.store.folder / "trials" / f"{name}.json").write_bytes(content)
+    vault.store.trial_file(name).write_bytes(content)
     forged = {"key": name, "sha256": sha256(content).hexdigest()}
     vault.forge(4, lambda row: row["looks"][0].update(forged))
     assert verify(vault.store) == 1

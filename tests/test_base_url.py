@@ -1,4 +1,4 @@
-"""The base URL refuses what is no chat completion request, and names the simulation by its token."""
+"""The base URL refuses what is no chat completion request, and whoever does not have its token."""
 
 import json
 from http.client import HTTPConnection
@@ -10,19 +10,18 @@ from autoharness import agent_api
 from autoharness.base_url import Server
 
 REQUEST = {"messages": [{"role": "user", "content": "Hi"}]}
+OVER = {"messages": []}
 
 
-def complete(simulation: str, request: dict[str, Any]) -> dict[str, Any]:
-    if simulation == "over":
+def complete(request: dict[str, Any]) -> dict[str, Any]:
+    if request == OVER:
         raise agent_api.SimulationAborted("no LLM")
-    if simulation != "one":
-        raise agent_api.RequestRefused("no such simulation is running")
     return {"choices": [], "asked": request}
 
 
 @pytest.fixture(scope="module")
 def server() -> Server:
-    made = Server()
+    made = Server("one")
     made.serve(complete)
     return made
 
@@ -37,7 +36,7 @@ def post(server: Server, body: str, token: str = "one", path: str = "/v1/chat/co
         connection.close()
 
 
-def test_passes_a_request_on_in_the_name_of_its_token(server: Server) -> None:
+def test_passes_a_request_on(server: Server) -> None:
     status, answer = post(server, json.dumps(REQUEST | {"stream": False}))
     assert (status, answer["object"], answer["asked"]) == (200, "chat.completion", REQUEST)
 
@@ -48,8 +47,8 @@ def test_passes_a_request_on_in_the_name_of_its_token(server: Server) -> None:
         ("{", {}, 400, "no request: "),
         ("[]", {}, 400, "no request: not an object"),
         (json.dumps(REQUEST | {"stream": True}), {}, 400, "the gateway does not stream"),
-        (json.dumps(REQUEST), {"token": "another"}, 400, "no such simulation is running"),
-        (json.dumps(REQUEST), {"token": "over"}, 403, "no LLM"),
+        (json.dumps(REQUEST), {"token": "another"}, 401, "the key is not the one of"),
+        (json.dumps(OVER), {}, 403, "no LLM"),
         (json.dumps(REQUEST), {"path": "/v1/models"}, 404, "there is only /v1/chat/completions"),
     ],
     ids=["no JSON", "a list", "a stream", "a stray caller", "aborted", "another path"],

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from llm_server import Fault, LLMServer
 from solver import Solver
 
 from autoharness.results import slug
-from autoharness.store import Store
+from autoharness.store import Store, default_vault
 from autoharness.tau import Tau2
 
 RECORDING = f"replay/{ROOT / 'examples' / 'recording.json'}"
@@ -176,7 +177,7 @@ def test_held_out_results_are_not_shown(checkout: Path, serve: Callable[..., LLM
     assert not (checkout / "workspace/traces").exists() and not (checkout / "workspace/train_results.json").exists()
     revealed = benchmark(*command, "--task-ids", held_out[0], "--reveal-held-out")
     assert f"PASS  {held_out[0]}: 1.00" in revealed.stdout
-    log = (Path(os.environ["AUTOHARNESS_VAULT"]) / "holdout.jsonl").read_text().splitlines()
+    log = (Store(default_vault()).folder / "holdout.jsonl").read_text().splitlines()
     assert [(entry["tasks"], entry["revealed"]) for entry in map(json.loads, log)] == [
         (len(held_out), False),
         (1, False),
@@ -290,11 +291,11 @@ def test_a_killed_run_leaves_no_process_and_loses_only_what_was_in_flight(
 
 
 def _descendants(pid: int) -> list[int]:
-    children = [
-        int(stat.parent.name)
-        for stat in Path("/proc").glob("[0-9]*/stat")
-        if stat.read_text().rsplit(")", 1)[1].split()[1] == str(pid)
-    ]
+    children = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended
+            if stat.read_text().rsplit(")", 1)[1].split()[1] == str(pid):
+                children.append(int(stat.parent.name))
     return children + [grandchild for child in children for grandchild in _descendants(child)]
 
 
@@ -324,7 +325,7 @@ def test_a_dry_run_says_where_each_value_came_from_and_runs_nothing(
     assert 'user_url: "http://127.0.0.1:8000/v1"  (command line)' in lines
     assert 'user_api_key_name: "LOCAL_KEY"  (command line)' in lines
     assert "splits: train 30, test 20, base 50" in lines
-    assert not (Path(os.environ["AUTOHARNESS_VAULT"]) / "holdout.jsonl").exists()
+    assert not (Store(default_vault()).folder / "holdout.jsonl").exists()
     assert not (checkout / "workspace").exists()
 
 

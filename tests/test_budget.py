@@ -47,7 +47,7 @@ def _with(checkout: Checkout, setting: str) -> Checkout:
 
 
 def _trials(checkout: Checkout) -> set[str]:
-    return {path.name for path in (checkout.vault / "trials").iterdir()}
+    return {path.name for path in (checkout.kept / "trials").iterdir()}
 
 
 def _assert_stopped(done: Any, setting: str) -> None:

@@ -1,5 +1,7 @@
 """Every command ends with the exit code that says what happened, and a person's mistake is one line."""
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -70,7 +72,8 @@ def test_a_bug_is_a_traceback_and_no_verdict(capsys: pytest.CaptureFixture[str])
 
 def test_a_file_that_cannot_be_read_is_the_persons_to_mend(capsys: pytest.CaptureFixture[str]) -> None:
     assert _exit_code(_raising(PermissionError(13, "Permission denied", "workspace/suite.json"))) == 3
-    assert capsys.readouterr().err == "error: workspace/suite.json: Permission denied\n"
+    line = "workspace/suite.json: Permission denied: make it readable and writable for this account"
+    assert capsys.readouterr().err == f"error: {line}; the same command goes on\n"
 
 
 @pytest.mark.parametrize(
@@ -110,6 +113,75 @@ def test_a_reader_that_has_had_enough_ends_the_command_without_a_word(tmp_path: 
         assert door.stdout and door.stderr
         door.stdout.close()
         assert (door.stderr.read(), door.wait()) == ("", 130)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.EIO])
+@pytest.mark.parametrize("file", [None, "vault/x"])
+def test_what_the_machine_ran_out_of_is_one_line_with_the_way_out(
+    number: int, file: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On 9a969fe such an error without a file's name ended with 1: the gate's "rejected"."""
+    error = OSError(number, os.strerror(number), file) if file else OSError(number, os.strerror(number))
+    assert _exit_code(_raising(error)) == 3
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and ("goes on" in said or "lower max_concurrency" in said) and (file or "") in said
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EINVAL, "Invalid argument"),
+        BrokenPipeError(errno.EPIPE, "Broken pipe"),
+        OSError("odd"),
+        SystemError(),
+    ],
+)
+def test_any_other_error_is_a_bug_and_says_so(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pipe may be a coding agent's, that died before it had read its rules."""
+    assert _exit_code(_raising(error)) == 70
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("how", ["raise SystemError", "1 / 0"])
+def test_what_goes_wrong_before_the_command_begins_is_no_verdict_either(tmp_path: Path, how: str) -> None:
+    """Such as a dependency that is not installed."""
+    script = f"import autoharness; autoharness.begin(); {how}"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert done.returncode == 70 and "Traceback" in done.stderr
+
+
+def test_nobody_who_hears_it_changes_nothing_about_the_exit_code(tmp_path: Path) -> None:
+    for command, code in (("1 / 0", 70), ("int('x')", 70), ("0", 0), ("1", 1)):
+        with _start(command, tmp_path, subprocess.PIPE) as door:
+            assert door.stdout and door.stderr
+            door.stdout.close()
+            door.stderr.close()
+            assert door.wait() == code
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-"])
+@pytest.mark.parametrize(("command", "code"), [("0", 0), ("1", 1), ("1 / 0", 70)])
+def test_a_door_that_is_started_without_its_standard_streams_ends_as_ever(
+    closed: str, command: str, code: int, tmp_path: Path
+) -> None:
+    """Otherwise a file of the vault would get their numbers, and what is printed would go there."""
+    script = "import autoharness; autoharness.begin(); from autoharness.cli import run_door; f = open('kept', 'w'); "
+    script += f"print(f.fileno(), file=f); run_door(lambda arguments: {command})"
+    shell = f'exec "{sys.executable}" -c "$SCRIPT" {closed}'
+    environment = {"PYTHONPATH": str(ROOT), "SCRIPT": script}
+    done = subprocess.run(["/bin/sh", "-c", shell], cwd=tmp_path, env=environment, capture_output=True)
+    assert done.returncode == code
+    assert int((tmp_path / "kept").read_text()) > 2
+
+
+def test_ctrl_c_before_the_command_begins_is_no_bug(tmp_path: Path) -> None:
+    script = "import autoharness; autoharness.begin(); raise KeyboardInterrupt"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 def test_secrets_come_from_the_env_file_unless_the_environment_has_them(tmp_path: Path) -> None:

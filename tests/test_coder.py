@@ -7,13 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
+from autoharness import coder as coder_module
 from autoharness import landlock
 from autoharness.coder import PROMPT, Coder, Ran
 from autoharness.coding_agents import AGENTS, Used, chosen
@@ -22,7 +26,14 @@ from autoharness.errors import UserError
 from autoharness.worktree import Worktree
 
 needs_landlock = pytest.mark.skipif(not landlock.abi(), reason="the kernel has no Landlock")
+needs_tcp_rules = pytest.mark.skipif(landlock.abi() < landlock.TCP_SINCE, reason="Landlock has no rules for TCP")
 SECRET = "sk-a-secret-key-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def _without_settling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading all libraries takes a second, and has tests of its own."""
+    monkeypatch.setattr(coder_module, "settle", lambda *folders: [])
 
 
 @pytest.fixture
@@ -37,14 +48,19 @@ def worktree(tmp_path: Path) -> Worktree:
 
 
 def _run(
-    worktree: Worktree, program: str, *arguments: str, timeout_s: float = 30.0, **settings: str
+    worktree: Worktree,
+    program: str,
+    *arguments: str,
+    timeout_s: float = 30.0,
+    transcript: Path | None = None,
+    **settings: str,
 ) -> tuple[Ran, str]:
     """Have this Python program in a coding agent's place; returns how it ended, and what it printed."""
     file = worktree.scratch / "agent.py"
     file.write_text(program)
     command = [sys.executable, str(file), *arguments]
     experiment = Experiment(coding_agent_command=command, coding_agent_timeout_s=timeout_s, **settings)  # type: ignore[arg-type]
-    transcript = worktree.folder / "transcript.txt"
+    transcript = transcript or worktree.folder / "transcript.txt"
     ran = Coder(chosen(experiment), experiment).edit(worktree, transcript, 7)
     return ran, transcript.read_text()
 
@@ -71,6 +87,24 @@ def test_a_command_names_where_it_wants_the_prompt(worktree: Worktree, placehold
     )
     _, printed = _run(worktree, program, placeholder)
     assert printed.strip() == {"{prompt}": PROMPT, "{prompt_file}": "True"}[placeholder]
+
+
+@needs_landlock
+def test_tau2_is_out_of_its_reach_wherever_it_lies(worktree: Worktree, tmp_path: Path) -> None:
+    """In an environment inside what the coding agent is installed in, say."""
+    installed = tmp_path / "installed"
+    (
+        tasks := installed / "venvs" / "one" / "lib" / "python3.12" / "site-packages" / "tau2" / "tasks.json"
+    ).parent.mkdir(parents=True)
+    (beside := tasks.parent.parent / "other.py").write_text("of another package")
+    tasks.write_text("the answers")
+    (program := installed / "bin" / "agent").parent.mkdir()
+    program.write_text(f"#!/bin/sh\ncat '{beside}' '{tasks}'\n")
+    program.chmod(0o755)
+    experiment = Experiment(coding_agent_command=[str(program)])
+    Coder(chosen(experiment), experiment).edit(worktree, worktree.folder / "transcript.txt", 7)
+    printed = (worktree.folder / "transcript.txt").read_text()
+    assert "of another package" in printed and "Permission denied" in printed and "the answers" not in printed
 
 
 @needs_landlock
@@ -171,6 +205,17 @@ def test_one_that_hangs_is_ended_with_all_that_it_started(worktree: Worktree) ->
     assert _sleepers(worktree) == []
 
 
+def test_where_what_supervises_it_is_killed_that_is_said_and_not_waited_for(worktree: Worktree) -> None:
+    """By the kernel, say, where memory runs out."""
+    kill = "import os, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(600)"
+    experiment = Experiment(coding_agent_command=[sys.executable, "-c", kill])
+    coder = Coder(chosen(experiment), experiment)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("autoharness.landlock.abi", lambda: 0)  # the confined one may not signal it
+        ran = coder.edit(worktree, worktree.folder / "transcript.txt", 1)
+    assert ran.left_behind is None and not ran.timed_out and ran.seconds < 60
+
+
 def test_one_that_asks_finds_nobody_there(worktree: Worktree) -> None:
     ran, printed = _run(worktree, "input('which one? ')", "{prompt}")
     assert ran.exit_code == 1 and "EOFError" in printed and ran.last_words.startswith("EOFError")
@@ -182,8 +227,9 @@ def test_killed_with_us_it_does_not_go_on(worktree: Worktree) -> None:
 import sys
 sys.path[:0] = ["{ROOT}", "{ROOT}/tests"]
 from pathlib import Path
-from test_coder import FORKS, _run
+from test_coder import FORKS, _run, coder_module
 from autoharness.worktree import Worktree
+coder_module.settle = lambda *folders: []
 _run(Worktree(Path("{worktree.folder}")), FORKS % "600", timeout_s=600)
 """
     process = subprocess.Popen([sys.executable, "-c", door], cwd=ROOT)
@@ -271,6 +317,123 @@ socket.socketpair()
     assert [line for line in printed.splitlines() if line.startswith("DONE")] == ["DONE tcp"]
 
 
+@needs_tcp_rules
+def test_it_connects_to_the_ports_of_its_provider_and_to_no_others(
+    worktree: Worktree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as provider, socket.create_server(("127.0.0.1", 0)) as other:
+        monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{provider.getsockname()[1]}/v1")
+        program = f"""
+import socket
+for name, port in dict(provider={provider.getsockname()[1]}, other={other.getsockname()[1]}).items():
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5)
+        print("reached", name)
+    except PermissionError:
+        print("refused", name)
+for port in (0, 8080):
+    try:
+        socket.create_server(("127.0.0.1", port))
+        print("serves at", port)
+    except PermissionError:
+        print("serves not at", port)
+"""
+        _, printed = _run(worktree, program)
+    assert printed.split("\n")[:4] == ["reached provider", "refused other", "serves at 0", "serves not at 8080"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "more"),
+    [
+        ({}, [], []),
+        ({"OPENAI_BASE_URL": "https://models.example/v1"}, [], []),
+        ({"OPENAI_BASE_URL": "http://models.example/v1"}, [], [80]),
+        ({"OPENAI_API_BASE": "http://user:word@[::1]:8000/v1"}, [], [8000]),
+        ({"https_proxy": "http://proxy:3128"}, [], [3128]),
+        ({"HTTP_PROXY": "proxy:3129"}, [], [3129]),
+        ({"ALL_PROXY": "socks5h://proxy"}, [], [1080]),
+        ({"HTTPS_PROXY": "user:word@proxy:3130"}, [], [3130]),
+        ({"no_proxy": "localhost:5432"}, [], []),
+        ({"DATABASE_URL": "postgres://localhost:5432/x"}, [], []),
+        ({}, ["-c", 'base_url="http://localhost:11434/v1"'], [11434]),
+        ({"OPENAI_BASE_URL": "http://h:99999"}, [], []),
+    ],
+    ids=str,
+)
+def test_its_ports_are_those_of_the_addresses_that_it_is_told(
+    variables: dict[str, str], arguments: list[str], more: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.lower().endswith(("_proxy", "_base", "_url"))]:
+        monkeypatch.delenv(name)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    experiment = Experiment(coding_agent_command=[sys.executable], coding_agent_args=arguments)
+    coder = Coder(chosen(experiment), experiment)
+    ports = sorted([53, 443, *more])
+    assert coder._reach.ports(coder._given()) == ports
+    said = f"listen at these TCP ports answer it: {', '.join(map(str, ports))}"
+    assert landlock.abi() < landlock.TCP_SINCE or any(line.endswith(said) for line in coder.not_enforced)
+
+
+@needs_landlock
+def test_one_that_needs_no_network_has_none(worktree: Worktree) -> None:
+    program = """
+import socket
+for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+    try:
+        socket.socket(type=kind)
+        print("DONE")
+    except PermissionError:
+        print("refused")
+"""
+    (worktree.scratch / "agent.py").write_text(program)
+    agent = replace(AGENTS["scripted"], arguments=lambda experiment, scratch: [str(scratch / "agent.py")])
+    Coder(agent, Experiment()).edit(worktree, worktree.folder / "transcript.txt", 1)
+    assert (worktree.folder / "transcript.txt").read_text() == "refused\nrefused\n"
+
+
+@pytest.mark.parametrize(
+    ("version", "said", "not_said"),
+    [
+        (0, ["the kernel has no Landlock", "services of this machine by TCP: databases, notebooks, Ray"], []),
+        (
+            2,
+            ["signal other processes", "services of this machine by TCP: databases, notebooks, Ray"],
+            ["no Landlock"],
+        ),
+        (4, ["signal other processes", "answer it: 53, 443"], ["databases"]),
+        (6, ["answer it: 53, 443", "services of this machine by UDP"], ["signal", "databases"]),
+    ],
+)
+def test_what_a_kernel_cannot_do_is_said_for_what_it_means(
+    version: int, said: list[str], not_said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(landlock, "abi", lambda: version)  # no kernel of this machine is that old
+    experiment = Experiment(coding_agent_command=[sys.executable])
+    lines = " ".join(Coder(chosen(experiment), experiment).not_enforced)
+    assert all(one in lines for one in said) and not any(one in lines for one in not_said), lines
+
+
+def test_what_reading_leaves_behind_is_taken_away_before_each_edit(
+    worktree: Worktree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where something stays, it is said with the rest."""
+    told: list[object] = []
+
+    def settle(private: object, *folders: object) -> list[str]:
+        told.append((private, (worktree.folder / "transcript.txt").exists()))
+        return ["a disk tells"]
+
+    monkeypatch.setattr(coder_module, "settle", settle)
+    file = worktree.scratch / "agent.py"
+    file.write_text("print('here')")
+    experiment = Experiment(coding_agent_command=[sys.executable, str(file)])
+    coder = Coder(chosen(experiment), experiment, ["/benchmark"])
+    coder.edit(worktree, worktree.folder / "transcript.txt", 1)
+    assert told == [(("/benchmark",), False)]
+    assert f"{coder.agent.name}: a disk tells" in coder.not_enforced
+
+
 HOPS = """
 import os, time
 until = time.monotonic() + 8
@@ -297,8 +460,56 @@ def test_one_that_forks_and_ends_all_the_time_does_not_escape(worktree: Worktree
 def test_a_line_without_an_end_does_not_fill_our_memory(worktree: Worktree) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     ran, printed = _run(worktree, "import sys\nwhile True: sys.stdout.write('x' * 1_000_000)")
-    assert ran.timed_out and len(printed) <= 21_000_000
+    assert ran.too_long and not ran.timed_out and ran.exit_code is None and len(printed) <= 21_000_000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Path]:
+    """A small disk with nothing but a large file on it."""
+    (place := tmp_path / "small").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(place)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("this account may mount nothing")
+    with suppress(OSError):
+        (place / "filler").write_bytes(bytes(1_000_000))
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+PRINTS = """
+import pathlib, time
+for number in range(2000):
+    print(f"line {number}", "x" * 100, flush=True)
+pathlib.Path("workspace/note.md").write_text("printed")
+while not pathlib.Path("workspace/go").exists():
+    time.sleep(0.01)
+"""
+
+
+def test_a_full_disk_keeps_no_coding_agent_waiting_and_is_one_plain_line(worktree: Worktree, full: Path) -> None:
+    (worktree.root / "workspace" / "go").touch()
+    transcript = full / "transcript.txt"
+    with pytest.raises(UserError) as raised:
+        _run(worktree, PRINTS, transcript=transcript)
+    assert worktree.text(Path("workspace/note.md")) == "printed"
+    assert str(raised.value).startswith(f"{transcript}: cannot be written: No space left on device: make room there")
+    assert "\n" not in str(raised.value)
+
+
+def test_what_a_full_disk_did_not_take_is_written_when_there_is_room(worktree: Worktree, full: Path) -> None:
+    def make_room() -> None:
+        while not worktree.text(Path("workspace/note.md")):
+            time.sleep(0.01)
+        subprocess.run(["mount", "-o", "remount,size=1m", str(full)], check=True)
+        (worktree.root / "workspace" / "go").touch()
+
+    helper = threading.Thread(target=make_room)
+    helper.start()
+    ran, printed = _run(worktree, PRINTS, transcript=full / "transcript.txt")
+    helper.join()
+    assert ran.exit_code == 0
+    assert [line.split()[1] for line in printed.splitlines()] == [str(number) for number in range(2000)]
 
 
 @pytest.mark.parametrize(

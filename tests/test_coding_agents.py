@@ -12,6 +12,7 @@ import pytest
 from coding_agent_server import COMPLETION_TOKENS, PROMPT_TOKENS, CodingAgentServer
 from conftest import ROOT, TEMPLATE
 
+from autoharness import coder
 from autoharness.coder import Coder, Ran
 from autoharness.coding_agents import AGENTS, PROMPT_FILE, CodingAgent, chosen
 from autoharness.config import CODING_AGENTS, Experiment
@@ -62,6 +63,12 @@ def _environment(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
         monkeypatch.setenv(variable, value)
     for variable in ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY"):
         monkeypatch.setenv(variable, "sk-scripted-key-0123456789")
+
+
+@pytest.fixture(autouse=True)
+def _without_settling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading all libraries takes a second, and has tests of its own."""
+    monkeypatch.setattr(coder, "settle", lambda *folders: [])
 
 
 @pytest.fixture

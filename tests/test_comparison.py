@@ -1,9 +1,11 @@
 """Pairs of rewards in the tasks that both sides have, and what is said of them."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoharness.comparison import Comparison, Score, sides_of
+from autoharness.comparison import Comparison, Score, left_out, sides_of
 from autoharness.ledger import Confirmation, Look
 from autoharness.policy import Side
 from autoharness.stats import difference_interval, mean_interval
@@ -37,7 +39,45 @@ def test_a_score_has_its_interval() -> None:
     assert Score.of([1.0, 0.0, 0.5]) == Score(0.5, *mean_interval([1.0, 0.0, 0.5]), passed=1, tasks=3)
 
 
-def test_a_confirmation_compares_means_over_trials_without_void_tasks() -> None:
+def looks_of(side: Side, task_id: str, *rewards: float | None) -> list[Look]:
+    """None stands for a trial that tau2 itself could not evaluate."""
+    return [Look(side, task_id, n, reward, void=reward is None) for n, reward in enumerate(rewards)]
+
+
+def test_a_void_trial_counts_0_if_its_task_was_evaluated_at_all() -> None:
+    """Otherwise an agent could void what it is about to fail, and leave its headline without those tasks."""
+    looks = [
+        *looks_of(Side.INCUMBENT, "a", 1.0, 1.0),
+        *looks_of(Side.CANDIDATE, "a", 1.0, None),
+        *looks_of(Side.INCUMBENT, "b", 0.0, 0.0),
+        *looks_of(Side.CANDIDATE, "b", None, None),
+        *looks_of(Side.INCUMBENT, "c", None, None),
+        *looks_of(Side.CANDIDATE, "c", 1.0, 1.0),
+        *looks_of(Side.INCUMBENT, "d", None, None),
+        *looks_of(Side.CANDIDATE, "d", None, None),
+    ]
+    tasks = [*"abcd", *map(str, range(6))]
+    others = [look for one in tasks[4:] for side in Side for look in looks_of(side, one, 1.0, 1.0)]
+    row = Confirmation("m", "best", looks=[*looks, *others], tasks=tasks, rules=1)
+    before, after = sides_of(row)
+    assert {name: before[name] for name in "abc"} == {"a": [1.0, 1.0], "b": [0.0, 0.0], "c": [0.0, 0.0]}
+    assert {name: after[name] for name in "abc"} == {"a": [1.0, 0.0], "b": [0.0, 0.0], "c": [1.0, 1.0]}
+    assert left_out(row) == ["d"] and "d" not in before.keys() | after.keys()
+    found = Comparison.confirmed_by(row)
+    assert found and found.tasks == 9
+
+
+def test_past_a_tenth_of_the_tasks_left_out_there_is_no_headline() -> None:
+    tasks = [str(n) for n in range(19)]
+    looks = [look for one in tasks[2:] for side in Side for look in looks_of(side, one, 1.0)]
+    void = [look for one in tasks[:2] for side in Side for look in looks_of(side, one, None)]
+    row = Confirmation("m", "best", looks=[*looks, *void], tasks=tasks, rules=1)
+    assert len(left_out(row)) == 2 and Comparison.confirmed_by(row) is None
+    twentieth = [look for side in Side for look in looks_of(side, "19", 1.0)]
+    assert Comparison.confirmed_by(replace(row, tasks=[*tasks, "19"], looks=[*row.looks, *twentieth]))
+
+
+def test_a_confirmation_of_an_earlier_version_is_without_void_tasks() -> None:
     looks = [
         *(Look(Side.INCUMBENT, "a", number, reward) for number, reward in enumerate([0.0, 1.0])),
         *(Look(Side.CANDIDATE, "a", number, reward) for number, reward in enumerate([1.0, 1.0])),

@@ -14,7 +14,7 @@ from benchmarks.report_vault import Night, make_night
 
 def _night(tmp_path: Path) -> tuple[Overview, list[Kept]]:
     store = Store(tmp_path / "vault")
-    make_night(store.folder, Night(4, ["a", "b"]))
+    make_night(store.vault, Night(4, ["a", "b"]))
     overview = Overview.of(store)
     return overview, [kept for kept in Trials(store).of(overview.ledger) if kept.outcome.trial.task_id in ("a", "b")]
 

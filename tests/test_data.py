@@ -63,8 +63,11 @@ def test_goes_to_the_folder_that_is_named(source: Path, tmp_path: Path, monkeypa
 
 def test_what_was_fetched_before_a_kill_is_not_fetched_again(source: Path) -> None:
     """Killed when the files are about to be laid out; then the source is gone."""
-    kill = "import os, git; from autoharness import data; git.cmd.Git.checkout = lambda *a, **k: os._exit(9)"
-    code = f"{kill}; data.fetch({str(source)!r}, 'v1')"
+    code = (
+        "import os; from autoharness import data, repository; run = repository._run\n"
+        "repository._run = lambda *a: os._exit(9) if a[0][0] == 'checkout' else run(*a)\n"
+        f"data.fetch({str(source)!r}, 'v1')"
+    )
     environment = os.environ | {"PYTHONPATH": str(Path(data.__file__).parents[1])}
     assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 9
     assert not data.environment()

@@ -4,7 +4,7 @@ from typing import Any
 
 from autoharness.diagnosis import diagnosis, groups_of, what_went_wrong, worst
 from autoharness.iterations import Edit, Iteration
-from autoharness.learnings import section, write_section
+from autoharness.learnings import recent, section, write_section
 from autoharness.results import Outcome, Status, Trial
 from autoharness.spending import Spent
 
@@ -91,6 +91,35 @@ def test_a_section_is_written_once_and_what_a_person_wrote_stays(tmp_path: Any) 
     write_section(_iteration(10, "no edit"), None, "", Spent(), file)
     text = file.read_text()
     assert text.count("## Iteration 1: refused") == 1 and "\nmine\n" in text and "## Iteration 10: no edit" in text
+
+
+def test_a_section_that_a_kill_cut_short_is_finished(tmp_path: Any) -> None:
+    file = tmp_path / "workspace" / "learnings.md"
+    write_section(_iteration(1, "no edit"), None, "", Spent(), file)
+    before = file.read_text()
+    iteration = _iteration(2, "refused", edit=Edit("a", note="an idea"), reasons=["line 3: it opens files"])
+    write_section(iteration, None, "", Spent(), file)
+    whole = file.read_text()
+    assert whole == f"{before}\n{section(iteration, None, '', Spent())}"
+    heading_ends = whole.index("\n", len(before) + 1) + 1
+    for cut in [len(before), *range(heading_ends, len(whole) + 1)]:
+        file.write_text(whole[:cut])
+        write_section(iteration, None, "", Spent(), file)
+        assert file.read_text() == whole
+
+
+def test_the_coding_agent_is_given_the_sections_that_come_last(tmp_path: Any) -> None:
+    file = tmp_path / "workspace" / "learnings.md"
+    assert recent(file) == ""
+    write_section(_iteration(1, "no edit"), None, "", Spent(), file)
+    assert recent(file) == file.read_text()
+    for number in range(2, 40):
+        edit = Edit("a", note="an idea\n" * 100)
+        write_section(_iteration(number, "refused", edit=edit), None, "", Spent(), file)
+    told = recent(file)
+    head, _, sections = told.partition("\n\n## Iteration ")
+    assert head == "# Learnings\n\n(What is older is left out here.)" and len(told) < 33_000
+    assert file.read_text().endswith(f"\n\n## Iteration {sections}") and sections.count("## Iteration") > 10
 
 
 def test_a_diff_with_fences_does_not_break_out_of_its_own() -> None:

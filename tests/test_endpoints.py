@@ -29,8 +29,8 @@ from autoharness.runner import TauBenchRunner
 from autoharness.scrub import scrubbed, without_whole_keys
 from autoharness.seeds import role_seed
 from autoharness.settings import from_settings
+from autoharness.simulator import Simulator
 from autoharness.tau import Tau2
-from autoharness.worker import Simulator
 
 KEYS = {"AGENT_PASS": "Zq4mB7xW2nLk9RtYp3", "USER_PASS": "vE8sHj5cQ1uXo6DaGf"}
 OTHERS_KEY = "mT0iK-wPz_yNbVrCl"
@@ -345,7 +345,16 @@ def test_a_run_asks_the_server_and_writes_the_key_nowhere(
     monkeypatch.chdir(tmp_path / "checkout")
     key, solve = KEYS["AGENT_PASS"], servers[0].reply
     refusal = Fault(401, json.dumps({"error": {"message": f"Incorrect API key provided: {key}"}}))
-    servers[0].reply = lambda request: refusal if len(servers[0].requests) == 1 else solve(request)
+    refused: list[int] = []
+
+    def reply(request: dict[str, Any]) -> Any:
+        """The first simulation's user is refused, as often as it asks, and once with other words."""
+        if "<scenario>" in str(request) and len(refused) < 5:
+            refused.append(1)
+            return refusal
+        return solve(request)
+
+    servers[0].reply = reply
     template = ROOT / "agent" / "templates" / "tau_bench.py"
     named = {"agent_model": "m", "agent_url": servers[0].url, "agent_api_key_name": "AGENT_PASS"}
     runner = TauBenchRunner(

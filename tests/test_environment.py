@@ -39,7 +39,7 @@ def test_the_first_on_the_path_counts_and_a_missing_folder_is_none(tmp_path: Pat
 
 
 def test_it_lies_beside_every_run(prepared: Checkout) -> None:
-    runs = {path.parent for path in prepared.vault.glob("runs/*/run-001.json")}
+    runs = {path.parent for path in prepared.kept.glob("runs/*/run-001.json")}
     assert runs
     for run in runs:
         beside = json.loads((run / "environment.json").read_text())

@@ -23,9 +23,10 @@ from harnesses import BAD, GOOD_PROMPT
 
 from autoharness import evaluator
 from autoharness.errors import UserError
+from autoharness.files import read_plain
 from autoharness.ledger import FILE, Baseline, Evaluator, Ledger
 from autoharness.results import digest
-from autoharness.store import Store, read_agent
+from autoharness.store import Store
 
 CHEAT = "print('cheated', flush=True)\nimport os\nos._exit(0)\n"
 FROM_ROOT = {"PYTHONPATH": ""}
@@ -53,7 +54,7 @@ def _plant_bytecode(source: Path, flags: int) -> None:
 @pytest.mark.parametrize("flags", [0, 0b01], ids=["time-and-size", "unchecked-hash"])
 def test_bytecode_does_not_stand_in_for_source(whole: Checkout, flags: int) -> None:
     """In the door and in the worker; the first two are loaded before anything of ours can look."""
-    for module in ("__init__", "imports", "benchmark", "worker", "tau"):
+    for module in ("__init__", "imports", "benchmark", "worker", "simulator", "tau"):
         _plant_bytecode(whole.root / "autoharness" / f"{module}.py", flags)
     done = whole.run("benchmark.py", "--dry-run", **FROM_ROOT)
     assert done.returncode == 0, done.stderr
@@ -96,13 +97,13 @@ def test_an_edited_evaluator_is_refused_until_prepare_accepts_it_for_all_to_see(
     edited.write_text(edited.read_text() + "# more\n")
     (whole.root / "sitecustomize.py").write_text("")
     (whole.root / ".env").write_text("OPENAI_API_BASE=http://localhost:1\nOPENAI_API_KEY=other\n")
-    trials, ledger = _trials(whole), (whole.vault / "ledger.jsonl").read_bytes()
+    trials, ledger = _trials(whole), (whole.kept / "ledger.jsonl").read_bytes()
     for door in (["gating.py"], ["gating.py", "--null"], ["record.py"]):
         done = whole.run(*door, **FROM_ROOT)
         assert (done.returncode, done.stdout) == (3, "")
         assert len(done.stderr.splitlines()) == 1 and "; look at it with git status and git diff" in done.stderr
         assert ".env (new), autoharness/gate.py (changed), sitecustomize.py (new);" in done.stderr
-    assert (_trials(whole), (whole.vault / "ledger.jsonl").read_bytes()) == (trials, ledger)
+    assert (_trials(whole), (whole.kept / "ledger.jsonl").read_bytes()) == (trials, ledger)
 
     done = whole.run("prepare.py", **FROM_ROOT)
     said = "accepted as it is now: .env (new), autoharness/gate.py (changed), sitecustomize.py (new)"
@@ -116,7 +117,7 @@ def test_an_edited_evaluator_is_refused_until_prepare_accepts_it_for_all_to_see(
     line = "evaluator: changed since the baseline, 1 times; prepare.py accepted it"
     assert line in gate.stdout.splitlines() and line in compared.stdout.splitlines()
     assert whole.run("report.py", "--verify", **FROM_ROOT).returncode == 0
-    (whole.vault / "evaluators" / f"{row.evaluator}.json").write_text("{}")
+    (Store(whole.vault).folder / "evaluators" / f"{row.evaluator}.json").write_text("{}")
     verified = whole.run("report.py", "--verify", **FROM_ROOT)
     assert verified.returncode == 1 and "is missing or damaged" in verified.stdout
 
@@ -126,7 +127,7 @@ def _rows(checkout: Checkout) -> list[Any]:
 
 
 def _trials(checkout: Checkout) -> list[str]:
-    return sorted(path.name for path in (checkout.vault / "trials").iterdir())
+    return sorted(path.name for path in (checkout.kept / "trials").iterdir())
 
 
 def test_settings_that_no_score_depends_on_may_change_and_others_are_refused(prepared: Checkout) -> None:
@@ -145,7 +146,7 @@ def test_swapping_the_agent_file_while_the_gate_runs_changes_nothing(prepared: C
     sha256 = hashlib.sha256(GOOD_PROMPT.encode()).hexdigest()
     expected = prepared.copy(tmp_path / "other").run("gating.py")
     gate = _begin_gate(prepared, str(ROOT))
-    while not (prepared.vault / "agents" / f"{sha256}.py").exists() and gate.poll() is None:
+    while not Store(prepared.vault).agent_file(sha256).exists() and gate.poll() is None:
         time.sleep(0.01)
     prepared.agent.write_text(BAD["leaves the policy out"])
     assert gate.communicate()[0] == expected.stdout and "verdict: accepted" in expected.stdout
@@ -165,7 +166,7 @@ def test_an_evaluator_that_is_edited_while_the_gate_runs_gives_no_verdict(whole:
     gate = _begin_gate(whole, "")
     while len(_trials(whole)) == before and gate.poll() is None:
         time.sleep(0.01)
-    worker = whole.root / "autoharness" / "worker.py"
+    worker = whole.root / "autoharness" / "simulator.py"
     honest, asked = worker.read_text(), 'float(reward_info["reward"])'
     assert asked in honest
     worker.write_text(honest.replace(asked, "0.0"))
@@ -198,10 +199,10 @@ def test_an_agent_file_is_a_plain_file_of_its_own(tmp_path: Path, kind: str) -> 
     }
     make[kind]()
     with pytest.raises(UserError, match="put a plain file of its own there"):
-        read_agent(path)
+        read_plain(path)
     path.rmdir() if kind == "folder" else path.unlink()
     path.write_text(TEMPLATE)
-    assert read_agent(path) == TEMPLATE.encode()
+    assert read_plain(path) == TEMPLATE.encode()
 
 
 @pytest.mark.parametrize("door", ["benchmark.py", "record.py", "prepare.py"])

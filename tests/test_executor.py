@@ -158,7 +158,7 @@ def test_workers_that_are_started_one_by_one_do_the_same(
     tmp_path: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on macOS."""
-    monkeypatch.setattr("autoharness.executor.START_METHOD", "spawn")
+    monkeypatch.setattr("autoharness.nursery_process.START_METHOD", "spawn")
     gate.set()
     with executor(tmp_path) as machine:
         assert machine.facts("mock")["domain"] == "mock"
@@ -196,6 +196,46 @@ def test_a_worker_that_is_not_forked_yet_is_waited_for(tmp_path: Path) -> None:
     with LocalExecutor(Experiment(domain="mock", agent_model="offline/clerk"), {}, tmp_path) as machine:
         worker = machine._start_worker()
         machine._looked = time.monotonic()
-        worker.heard, worker.spoke = time.monotonic() - 300, False
+        worker.heard = time.monotonic() - 200
         machine._end_silent_ones()
-        assert machine.facts("mock")["domain"] == "mock" and worker.spoke
+        assert machine.facts("mock")["domain"] == "mock" and worker.ready
+
+
+def test_workers_that_cannot_start_end_the_run_with_their_own_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No trial is lost by it, and no worker is started for each: on 9a969fe 303 were, for 100 trials."""
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "loguru.py").write_text("raise RuntimeError('this loguru is broken')")
+    monkeypatch.setenv("PYTHONPATH", str(broken))
+    with executor(tmp_path) as machine, pytest.raises(SetupError, match=r"in a row .* this loguru is broken"):
+        list(machine.run(TRIALS * 25, diagnose=set()))
+    assert machine._hatched <= 6
+
+
+def test_a_question_that_nobody_answers_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An import that hangs, or a benchmark's own `splits`."""
+    hangs = tmp_path / "hangs"
+    hangs.mkdir()
+    (hangs / "loguru.py").write_text("import time\nprint('here it hangs', flush=True)\ntime.sleep(600)")
+    monkeypatch.setenv("PYTHONPATH", str(hangs))
+    monkeypatch.setattr("autoharness.executor._LONGEST_ANSWER_S", 3.0)
+    with executor(tmp_path) as machine, pytest.raises(SetupError, match="not answer within 3 s: here it hangs"):
+        machine.facts("mock")
+
+
+def test_a_job_that_ends_every_worker_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They start, and die of their first simulation, as of a benchmark that breaks the interpreter."""
+    monkeypatch.setattr("autoharness.executor._MOST_DEATHS", 4)
+    with executor(tmp_path) as machine:
+        begin = machine._begin
+
+        def kill(*arguments: Any) -> bool:
+            begun = begin(*arguments)
+            kill_worker(arguments[1])
+            return begun
+
+        monkeypatch.setattr(machine, "_begin", kill)
+        with pytest.raises(SetupError, match="4 workers in a row have ended"):
+            list(machine.run(TRIALS * 25, diagnose=set()))

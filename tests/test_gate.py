@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,7 +20,8 @@ import pytest
 from checkout import MOCK, Checkout
 from conftest import ROOT, TEMPLATE
 from harnesses import BAD, GOOD_PROMPT
-from llm_server import LLMServer
+from llm_server import Fault, LLMServer, assistant
+from solver import Solver
 
 from autoharness.ledger import Ledger, Record
 from autoharness.policy import Side
@@ -130,10 +132,10 @@ def test_the_verdicts_follow_from_the_trials_and_what_was_changed_since_is_found
     whole = accepted.run("report.py", "--verify")
     assert (whole.returncode, whole.stdout.splitlines()[0][-10:]) == (0, "0 findings")
     row = Ledger(Store(accepted.vault)).gates[-1]
-    trial = accepted.vault / "trials" / f"{row.looks[0].key}.json"
+    trial = Store(accepted.vault).trial_file(row.looks[0].key)
     trial.write_text(trial.read_text().replace('"reward"', '"rewards"'))
-    (accepted.vault / "trials" / f"{row.score_looks[0].key}.json").unlink()
-    (accepted.vault / "agents" / f"{row.agent}.py").write_text("# another")
+    Store(accepted.vault).trial_file(row.score_looks[0].key).unlink()
+    Store(accepted.vault).agent_file(row.agent).write_text("# another")
     done = accepted.run("report.py", "--verify")
     assert done.returncode == 1 and "row 1 (gate): trial " in done.stdout
     for finding in ("is not the file that was looked at", "No such file", "is not the file that was run"):
@@ -196,6 +198,7 @@ def test_what_was_measured_under_other_settings_is_no_baseline(prepared: Checkou
     assert done.returncode == 3 and "no baseline for mock test, 4 tasks" in done.stderr
     done = prepared.run("prepare.py")
     assert done.returncode == 3 and "start another one: prepare.py --new-experiment" in done.stderr
+    assert "what changed: seed)" in done.stderr
     assert prepared.run("prepare.py", "--new-experiment").returncode == 0
     results = (prepared.root / "workspace" / "results.tsv").read_text().splitlines()
     assert [line.split("\t")[:2] for line in results[1:]] == [["0", "0.5000"], ["0", "0.7500"]]
@@ -212,7 +215,7 @@ def test_null_runs_the_kept_version_against_itself(prepared: Checkout) -> None:
 
 
 def test_two_at_once_are_refused_by_a_lock_that_dies_with_its_holder(prepared: Checkout) -> None:
-    with (prepared.vault / "lock").open("w") as holder:
+    with (prepared.kept / "lock").open("w") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
         for door in ("gating.py", "record.py", "prepare.py"):
             done = prepared.run(door)
@@ -222,15 +225,15 @@ def test_two_at_once_are_refused_by_a_lock_that_dies_with_its_holder(prepared: C
 
 @pytest.fixture
 def real_client(tmp_path: Path, solver_server: tuple[LLMServer, set[str]]) -> Callable[..., tuple[Checkout, _Run]]:
-    """Makes a checkout whose model has a name as in a real run, and is that server, each request tried once."""
+    """Makes a checkout that asks that server, and tries each simulation once."""
+    return partial(_real_client, tmp_path, solver_server[0], "simulation_retries: 0\n")
 
-    def make(settings: str) -> tuple[Checkout, _Run]:
-        once = "llm_retries: 0\nsimulation_retries: 0\nmax_concurrency: 1\n"
-        checkout = Checkout.make(tmp_path, f"domain: mock\nagent_model: gpt-5.4\n{once}{settings}")
-        provider = {"OPENAI_API_BASE": solver_server[0].url, "OPENAI_API_KEY": "the-key"}
-        return checkout, partial(checkout.run, **provider)
 
-    return make
+def _real_client(tmp_path: Path, server: LLMServer, *settings: str) -> tuple[Checkout, _Run]:
+    """A checkout whose model has a name as in a real run, and is this server, each request tried once."""
+    once = "llm_retries: 0\nmax_concurrency: 1\n"
+    checkout = Checkout.make(tmp_path, f"domain: mock\nagent_model: gpt-5.4\n{once}{''.join(settings)}")
+    return checkout, partial(checkout.run, OPENAI_API_BASE=server.url, OPENAI_API_KEY="the-key")
 
 
 def test_with_a_real_client_an_outage_leaves_it_open_and_the_rest_is_paid_for_once(
@@ -238,10 +241,10 @@ def test_with_a_real_client_an_outage_leaves_it_open_and_the_rest_is_paid_for_on
 ) -> None:
     """Down at prepare, then for a single held-out task."""
     server, down = solver_server
-    checkout, run = real_client("gate: ratchet\n")
+    checkout, run = real_client("gate: ratchet\nmax_outage_s: 0\n")
     down.add("messages")
     prepare = run("prepare.py")
-    assert prepare.returncode == 2 and "could not be evaluated" in prepare.stderr and not _rows(checkout)
+    assert prepare.returncode == 2 and "has answered nothing for 0 s" in prepare.stderr and not _rows(checkout)
     down.clear()
     assert run("prepare.py").stdout.startswith("baseline: 1.0000  (4/4 passed")
     checkout.agent.write_text(_CAREFUL)
@@ -265,7 +268,7 @@ def test_the_sequential_gate_asks_again_only_for_what_an_outage_took(
     checkout, run = real_client("max_trials: 3\n")
     assert run("prepare.py").returncode == 0
     checkout.agent.write_text(_CAREFUL)
-    down.add("messages")
+    down.add("<scenario>")  # the user simulator's calls fail, and a greeting is answered
     gate = run("gating.py")
     assert gate.returncode == 2 and "verdict: undecided" in gate.stdout
     assert "4 trials could not be evaluated; the same command runs those again" in gate.stdout
@@ -278,6 +281,79 @@ def test_the_sequential_gate_asks_again_only_for_what_an_outage_took(
     again = run("gating.py")
     assert _answer(again.stdout) == _answer(gate.stdout) and "0 were run for it" in again.stdout
     assert len(server.requests) == paid
+
+
+_SAYS_WHAT_NO_PROVIDER_TAKES = f"""{TEMPLATE}
+turn = HarnessAgent.generate_next_message
+
+
+def speak(self, message, state):
+    answer, state = turn(self, message, state)
+    if answer.content:
+        answer.content = f"unmentionable: {{answer.content}}"
+    return answer, state
+
+
+HarnessAgent.generate_next_message = speak
+"""
+
+
+def test_an_edit_on_which_a_provider_fails_is_rejected_and_no_outage_is_waited_for(
+    solver_server: tuple[LLMServer, set[str]], real_client: Callable[..., tuple[Checkout, _Run]]
+) -> None:
+    """The user's provider is down for whoever says the word. On 9a969fe every gate of this edit ended undecided."""
+    checkout, run = real_client("max_trials: 3\n")
+    assert run("prepare.py").returncode == 0
+    checkout.agent.write_text(_SAYS_WHAT_NO_PROVIDER_TAKES)
+    solver_server[1].add("unmentionable")
+    gate = run("gating.py")
+    assert gate.returncode == 1, gate.stdout
+    assert "infrastructure fails on the candidate alone: 3 of its trials were lost, and lost again" in gate.stdout
+    assert run("report.py", "--verify").returncode == 0
+    assert run("gating.py").returncode == 1
+
+
+def test_a_kept_version_that_loses_its_trials_keeps_no_better_edit_out(
+    solver_server: tuple[LLMServer, set[str]], real_client: Callable[..., tuple[Checkout, _Run]]
+) -> None:
+    """The user's provider fails on the words of the baseline, once it is one."""
+    checkout, run = real_client("max_trials: 3\n")
+    checkout.agent.write_text(_SAYS_WHAT_NO_PROVIDER_TAKES)
+    assert run("prepare.py").stdout.startswith("baseline: 1.0000")
+    solver_server[1].add("unmentionable")
+    checkout.agent.write_text(_CAREFUL)
+    gate = run("gating.py")
+    assert gate.returncode == 0, gate.stdout
+    assert "infrastructure fails on the kept version alone, again and again: what it lost counts 0" in gate.stdout
+    assert run("report.py", "--verify").returncode == 0
+    assert run("gating.py").returncode == 0
+
+
+def test_an_edit_that_is_tried_again_clearly_more_often_is_not_accepted(tau2: Tau2, tmp_path: Path) -> None:
+    """Its trials are better, and the user's provider fails on each of them once."""
+    solver, failed = Solver(tau2._tasks("mock").values()), set()
+
+    def answer(request: dict[str, Any]) -> Any:
+        text = json.dumps(request)
+        if request.get("tools"):
+            return solver.reply(request) if "helpful and careful" in text else assistant("No.")
+        if "unmentionable" not in text or text in failed:
+            return solver.reply(request)
+        failed.add(text)
+        return Fault(503)
+
+    with LLMServer(answer) as server:
+        checkout, run = _real_client(tmp_path, server, "simulation_retries: 1\n")
+        assert run("prepare.py").stdout.startswith("baseline: 0.0000")
+        checkout.agent.write_text(
+            _SAYS_WHAT_NO_PROVIDER_TAKES.replace("helpful assistant", "helpful and careful assistant")
+        )
+        gate = run("gating.py")
+        assert gate.returncode == 1, gate.stdout
+        assert re.search(
+            r"reason: not accepted: (\d+) of \1 simulations of the candidate were tried again, 0 of", gate.stdout
+        )
+        assert run("report.py", "--verify").returncode == 0
 
 
 def test_killed_at_any_instant_the_same_command_comes_to_the_same_verdict(prepared: Checkout, tmp_path: Path) -> None:
@@ -294,7 +370,7 @@ def test_killed_at_any_instant_the_same_command_comes_to_the_same_verdict(prepar
             stderr=PIPE,
             preexec_fn=lambda: signal.signal(SIGINT, signal.default_int_handler),  # a shell may have it ignored
         )
-        while len(list((prepared.vault / "trials").iterdir())) < trials and gate.poll() is None:
+        while len(list((prepared.kept / "trials").iterdir())) < trials and gate.poll() is None:
             time.sleep(0.01)
         gate.send_signal(how)
         _, errors = gate.communicate()

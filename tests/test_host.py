@@ -1,21 +1,26 @@
 """The agent host from the worker's side: its process, its time, its end."""
 
+import errno
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TEMPLATE
+from conftest import ROOT, TEMPLATE
+from lone_host import SETUP, LoneHost
 
-from autoharness.errors import AgentError, HostDied
-from autoharness.host import AgentFile, Confinement, Host, checked_reply
+from autoharness.errors import AgentError, HostDied, HostFailed, HostKilled
+from autoharness.host import AgentFile, Host
+from autoharness.host_reply import checked_reply
+from autoharness.host_starter import Confinement, HostStarter
 
 USER_SAYS = {"role": "user", "content": "Hello"}
-SETUP: dict[str, Any] = {"tools": [], "domain_policy": "Be kind.", "llm": "m", "llm_args": {}, "history": []}
 
 
 def complete(request: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +33,7 @@ def host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
     opened: list[Host] = []
 
     def start(source: str = TEMPLATE, timeout_s: float = 10, mode: str = "sandbox") -> Host:
-        opened.append(Host(AgentFile(source, "m", None), timeout_s, Confinement(mode, tmp_path)))
+        opened.append(LoneHost(AgentFile(source, "m", None), timeout_s, Confinement(mode, tmp_path)))
         return opened[-1]
 
     yield start
@@ -37,22 +42,10 @@ def host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
 
 
 def test_a_conversation_through_the_pipe(host: Callable[..., Host]) -> None:
-    agents = host()
-    agents.call("one", "start", complete, **SETUP)
-    agents.call("two", "start", complete, **SETUP)
-    assert agents.call("one", "next", complete, message=USER_SAYS) == {"content": "You said: Hello", "tool_calls": []}
-    assert (
-        agents.call("two", "next", complete, message={"role": "user", "content": "Hi"})["content"] == "You said: Hi"
-    )
-
-
-def test_what_is_over_is_over(host: Callable[..., Host]) -> None:
-    """A simulation that was forgotten can neither answer nor spend."""
-    agents = host()
-    agents.call("one", "start", complete, **SETUP)
-    agents.forget("one")
-    with pytest.raises(AgentError):
-        agents.call("one", "next", complete, message=USER_SAYS)
+    agent = host()
+    agent.call("start", complete, **SETUP)
+    assert agent.call("next", complete, message=USER_SAYS) == {"content": "You said: Hello", "tool_calls": []}
+    assert agent.call("next", complete, message={"role": "user", "content": "Hi"})["content"] == "You said: Hi"
 
 
 def test_closing_ends_the_process_and_its_children_and_removes_its_files(host: Callable[..., Host]) -> None:
@@ -61,11 +54,11 @@ def test_closing_ends_the_process_and_its_children_and_removes_its_files(host: C
         + "\nimport subprocess\nchild = subprocess.Popen(['/bin/sleep', '60'])\nprint(child.pid, flush=True)\n"
     )
     agents = host(source, mode="process")  # the sandbox lets it start none
-    agents.call("one", "start", complete, **SETUP)
+    agents.call("start", complete, **SETUP)
     deadline = time.monotonic() + 5
-    while not agents._output.strip() and time.monotonic() < deadline:
+    while not agents._last_words() and time.monotonic() < deadline:
         time.sleep(0.01)
-    grandchild = int(agents._output)
+    grandchild = int(agents._last_words()[0])
     scratch = agents._scratch
     assert scratch.exists()
     agents.close()
@@ -84,23 +77,66 @@ def _runs(pid: int) -> bool:
 def test_a_death_is_told_with_its_last_words(host: Callable[..., Host]) -> None:
     agents = host("import os, sys\nprint('so long', flush=True)\nos._exit(3)")
     with pytest.raises(HostDied, match=r"exit code 3.*so long") as raised:
-        agents.call("one", "start", complete, **SETUP)
+        agents.call("start", complete, **SETUP)
     assert not raised.value.hung
 
 
-def test_a_host_without_a_file_to_open_is_dead_so_that_its_simulations_run_again_elsewhere(
-    host: Callable[..., Host],
-) -> None:
-    """Or one of them, or many at once, would make all the others fail."""
+def test_a_host_without_a_file_to_open_is_dead(host: Callable[..., Host]) -> None:
+    """There may be none left to say so in the channel."""
     agents = host("import os\nkept = []\nwhile True:\n    kept.append(open(os.devnull))")
     with pytest.raises(HostDied, match=r"out of files: .*Too many open files"):
-        agents.call("one", "start", complete, **SETUP)
+        agents.call("start", complete, **SETUP)
+
+
+def test_a_host_that_somebody_else_killed_is_nobodys_fault(host: Callable[..., Host]) -> None:
+    agents = host("import time\ntime.sleep(60)")
+    threading.Timer(0.2, os.kill, [agents._process.pid, signal.SIGKILL]).start()
+    with pytest.raises(HostKilled, match="killed by another process"):
+        agents.call("start", complete, **SETUP)
+
+
+def test_a_host_that_filled_the_memory_before_it_was_killed_brought_it_on_itself(host: Callable[..., Host]) -> None:
+    agents = host("import time\nfull = bytearray(400_000_000)\nprint('full', flush=True)\ntime.sleep(60)")
+
+    def kill_when_full() -> None:
+        while not agents._last_words():
+            time.sleep(0.01)
+        os.kill(agents._process.pid, signal.SIGKILL)
+
+    threading.Thread(target=kill_when_full).start()
+    with pytest.raises(HostDied, match=r"with \d{3} MB of memory"):
+        agents.call("start", complete, **SETUP)
+
+
+def test_hosts_end_with_a_worker_that_is_killed(tmp_path: Path) -> None:
+    """Also one whose agent holds the interpreter's lock, so that it never sees that its channel is closed."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom lone_host import *\n"
+        f"source = 'import re, sys\\nprint(1, flush=True)\\nre.match(r\\'(a+)+$\\', \\'a\\' * 60 + \\'b\\')'\n"
+        f"host = LoneHost(AgentFile(source, 'm', None), 60, Confinement('sandbox', Path({str(tmp_path)!r})))\n"
+        "print(host._process.pid, flush=True)\n"
+        "import threading\nthreading.Thread(target=host.call, args=('start', print), kwargs=SETUP).start()\n"
+        "while not host._last_words(): pass\nprint('it is at it', flush=True)\n"
+    )
+    path = f"{ROOT}:{ROOT / 'tests'}"
+    worker = subprocess.Popen(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True
+    )
+    assert worker.stdout
+    pid = int(worker.stdout.readline())
+    assert worker.stdout.readline() == "it is at it\n"
+    worker.kill()
+    worker.wait()
+    deadline = time.monotonic() + 10
+    while _runs(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not _runs(pid)
 
 
 def test_a_hang_is_a_death_that_says_so(host: Callable[..., Host]) -> None:
     agents = host("import time\ntime.sleep(60)", timeout_s=0.3)
     with pytest.raises(HostDied, match="agent_timeout_s") as raised:
-        agents.call("one", "start", complete, **SETUP)
+        agents.call("start", complete, **SETUP)
     assert raised.value.hung and not agents.alive
 
 
@@ -114,7 +150,7 @@ def test_a_host_inherits_no_descriptor_but_its_own(host: Callable[..., Host]) ->
         "assert kept == {int(sys.argv[1])}, kept\n"
     )
     try:
-        host(source).call("one", "start", complete, **SETUP)
+        host(source).call("start", complete, **SETUP)
     finally:
         os.close(secret)
 
@@ -132,13 +168,43 @@ def test_a_reply_that_is_no_message_is_the_agents_fault(reply: Any) -> None:
 def test_a_host_that_does_not_read_is_ended(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever sends to it would wait forever: no time-out of a turn runs yet."""
     monkeypatch.setattr("autoharness.host._LONGEST_SEND_S", 1)  # five are long for a test
-    agents = host("import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", timeout_s=30)
-
-    def start_and_stop() -> None:
-        with suppress(AgentError):  # a file without an agent is one too, when it goes on
-            agents.call("one", "start", complete, **SETUP)
-
-    threading.Thread(target=start_and_stop).start()
+    agents = host(timeout_s=30)
+    os.kill(agents._process.pid, signal.SIGSTOP)  # it may not stop itself
     more_than_a_socket_holds = SETUP | {"domain_policy": "x" * 4_000_000}
     with pytest.raises(HostDied, match="does not read"):
-        agents.call("two", "start", complete, **more_than_a_socket_holds)
+        agents.call("start", complete, **more_than_a_socket_holds)
+
+
+def test_a_host_finds_its_surroundings_new(tmp_path: Path) -> None:
+    """When its command began, or the vault was made, would tell it how far the night has come."""
+    folder = tmp_path / "vault" / "hosts" / "x"
+    folder.mkdir(parents=True)
+    above = [folder, *list(folder.parents)[:3]]
+    for path in above:
+        os.utime(path, (1, 1))
+    host = LoneHost(AgentFile(TEMPLATE, "m", None), 10, Confinement("sandbox", folder))
+    try:
+        assert min(min(path.stat().st_mtime, path.stat().st_atime) for path in above) > 1e9
+    finally:
+        host.close()
+
+
+@pytest.mark.parametrize("missing", ["_memory_file", "tempfile.mkdtemp"])
+def test_a_host_that_cannot_be_started_leaves_nothing_open(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a machine that is short of open files would be short of more of them with each try."""
+
+    def no_more(*arguments: Any, **named: Any) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    starter = HostStarter(Confinement("sandbox", tmp_path))
+    try:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        with monkeypatch.context() as patched:
+            patched.setattr(f"autoharness.host.{missing}", no_more)
+            with pytest.raises(HostFailed, match="Too many open files"):
+                Host(starter, AgentFile(TEMPLATE, "m", None), 10)
+        assert len(list(Path("/proc/self/fd").iterdir())) == before and not list(tmp_path.iterdir())
+    finally:
+        starter.close()

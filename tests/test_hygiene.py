@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from checkout import Checkout
-from conftest import ROOT
+from conftest import ROOT, TEMPLATE
 from harnesses import GOOD_PROMPT
 
 from autoharness.tau import Tau2
@@ -39,7 +39,7 @@ def shout(self, message, state):
     return answer
 
 
-HarnessAgent.generate_next_message = shout
+HarnessAgent.generate_next_message = shout if {shouts} else turn
 """
 
 
@@ -55,7 +55,7 @@ class Search:
     """Looks for what the vault knows of held-out tasks: their ids, and what only their conversations hold."""
 
     def __init__(self, vault: Path, splits: dict[str, list[str]], known: str) -> None:
-        outcomes = [json.loads(path.read_text())["outcome"] for path in vault.glob("trials/*.json")]
+        outcomes = [json.loads(path.read_text())["outcome"] for path in vault.glob("*/trials/*.json")]
         by_side: dict[bool, set[str]] = {True: set(), False: set()}
         for outcome in outcomes:
             held_out = outcome["trial"]["task_id"] in splits["test"]
@@ -89,9 +89,9 @@ def elsewhere(tmp_path: Path) -> dict[str, Path]:
 
 
 def test_nothing_held_out_is_written_where_an_agent_reads(
-    prepared: Checkout, elsewhere: dict[str, Path], tau2: Tau2
+    tmp_path: Path, elsewhere: dict[str, Path], tau2: Tau2
 ) -> None:
-    began = time.time()
+    began, prepared = time.time(), Checkout.make(tmp_path)
     facts = tau2.facts("mock")
     places = {name: str(place) for name, place in elsewhere.items()}
     said = ""
@@ -102,9 +102,11 @@ def test_nothing_held_out_is_written_where_an_agent_reads(
         said += done.stdout + done.stderr
         return done.returncode
 
-    prepared.agent.write_text(GOOD_PROMPT + SHOUTING.format(fails="len(state.messages) > 2"))
+    prepared.agent.write_text(TEMPLATE + SHOUTING.format(fails="False", shouts="False"))  # no edit may bring it in
+    assert run("prepare.py") == 0, said
+    prepared.agent.write_text(GOOD_PROMPT + SHOUTING.format(fails="len(state.messages) > 2", shouts="True"))
     assert run("gating.py") == 1
-    prepared.agent.write_text(GOOD_PROMPT + SHOUTING.format(fails="False"))
+    prepared.agent.write_text(GOOD_PROMPT + SHOUTING.format(fails="False", shouts="True"))
     kill_amid_a_gate(prepared, places)
     assert run("gating.py") == 0, said
     assert run("record.py") == 0
@@ -140,7 +142,7 @@ def assert_found(search: Search, folder: Path, needle: str, began: float) -> Non
 
 def kill_amid_a_gate(checkout: Checkout, places: dict[str, str]) -> None:
     """Kill the door and all that it started as soon as it has a new held-out trial."""
-    before = len(list(checkout.vault.glob("trials/*.json")))
+    before = len(list(checkout.kept.glob("trials/*.json")))
     ours = {"AUTOHARNESS_VAULT": str(checkout.vault), "PYTHONPATH": str(ROOT), **places}
     door = subprocess.Popen(
         [sys.executable, "gating.py"],
@@ -150,7 +152,7 @@ def kill_amid_a_gate(checkout: Checkout, places: dict[str, str]) -> None:
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 60
-    while len(list(checkout.vault.glob("trials/*.json"))) == before and door.poll() is None:
+    while len(list(checkout.kept.glob("trials/*.json"))) == before and door.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     door.send_signal(signal.SIGKILL)

@@ -78,6 +78,9 @@ def test_a_field_of_a_later_version_is_left_out(store: Store) -> None:
 
 def test_numbers_go_on_whoever_made_the_last_version(store: Store) -> None:
     assert next_iteration(store, Ledger(store)) == 1
+    (store.folder / "iterations" / "0001").mkdir(parents=True)  # a full disk left no more than that
+    (store.folder / "iterations" / "0001" / ".iteration.json.0a").write_text("{")
+    assert next_iteration(store, Ledger(store)) == 1
     _tried(store, 4, TEMPLATE, EDITED, REJECTED)
     assert next_iteration(store, Ledger(store)) == 5
 

@@ -13,15 +13,35 @@ from conftest import ROOT
 PACKAGE = "autoharness"
 LAYERS = (
     {"imports"},  # L0: loaded before everything else
-    {"__init__", "errors", "strict_json"},  # L0: the rest of L0 may import these
-    {"endpoints", "environment"},  # L0: a part of the settings; what a run was made on
-    {"agent_api", "agent_request", "channel", "config", "literals", "mistakes", "results", "scrub"},  # L0
-    {"cli", "settings"},  # L0: prints; makes an experiment of what was typed
+    {"__init__", "errors", "strict_json", "system_calls"},  # L0: the rest of L0 may import these
+    {
+        "allowed_cpus",
+        "claims",
+        "environment",
+        "files",
+        "forgiving",
+        "locks",
+        "open_files",
+        "outages",
+    },  # L0: the machine
+    {"endpoints", "exhausted"},  # L0: a part of the settings; what the machine ran out of
+    {"checks"},  # L0: of the values of settings
+    {"agent_api", "agent_request", "channel", "config", "lines", "mistakes", "results", "scrub"},  # L0
+    {"builtin_names", "decoding", "module_names", "plain_text", "text_names", "vocabulary"},  # L0, for the scan
+    {"literals", "uses"},  # L0, for the scan of edits
+    {"opaque"},  # L0, for the scan of edits
+    {"vault_folder"},  # L0: where the vault keeps its files
+    {"repository", "settings"},  # L0: runs git; makes an experiment of what was typed
     {"controls", "databases", "lean", "overheard", "own_class", "postponed"} | {"seccomp", "throttle"},  # L0
-    {"lenient_replay", "own_user", "time_limit", "tool_bounds", "toolkits"},  # L0, for tau
-    {"answers", "budget", "callbacks", "data", "holdout", "landlock", "leaks", "progress", "templates"},  # L1
+    {"addressing", "bounded_search", "tool_sources"},  # L0, addressing on vocabulary
+    {"lenient_replay", "message_order", "own_user", "same_draws", "time_limit"},  # L0, for tau
+    {"told", "tool_bounds", "toolkits"},  # L0, for tau
+    {"answers", "budget", "callbacks", "data", "holdout", "landlock"},  # L1
+    {"outages", "progress", "records", "templates"},  # L1
+    {"leaks"},  # L1
+    {"scanner", "scanner_child"},  # L1, which scan in a process of its own
     {"sequential", "stats", "store", "tasks"},  # L1
-    {"live", "repeats", "watchdog"},  # L1
+    {"cli", "host_reply", "host_starter", "journal", "live", "repeats", "watchdog"},  # L1
     {
         "coding_agents",
         "evaluator",
@@ -32,25 +52,31 @@ LAYERS = (
         "suite",
         "worktree",
     },  # L1, built on those
-    {"ledger"},  # L1, keeps what a policy looked at
+    {"coder_reach", "ledger", "library_traces"},  # L1, for coder; keeps what a policy looked at
     {"coder", "iterations", "workspace"},  # L1: coder runs programs of others, workspace shows the ledger
     {"blame", "diagnosis", "status"},  # L1, in words
     {"comparison", "learnings", "revealing", "trials", "watch"},  # L1
-    {"providers"},  # L2, for the gateway
+    {"harmless", "providers"},  # L2, for the gateway
+    {"breaker"},  # L2, for the gateway
     {"tau2_flavours", "tau2_llm"},  # L2, for tau
     {"gateway", "host", "tau"},  # L2
     {"offline", "replay", "seeds", "simulation"},  # L3
     {"own_benchmark"},  # L3, which runs simulations
     {"benchmarks"},  # L3, whichever it is
     {"hosts"},  # L4, for the worker
+    {"agent_link"},  # L4, a simulation's agent
+    {"simulator"},  # L4, runs trials
     {"worker"},  # L4
     {"nursery"},  # L4, forks workers
-    {"executor", "measure"},  # L5
+    {"nursery_process"},  # L5, for the executor
+    {"executor", "identity"},  # L5
+    {"measure"},  # L5, which has one
     {"ray_executor"},  # L5, where the workers are elsewhere
+    {"run_outcomes"},  # L6, for the bench
     {"bench"},  # L6
     {"runner"},  # L6, which has one
     {"checkup", "comparable", "contest", "nemo_results", "screen", "tables", "tau2_results"},  # L7, for commands
-    {"scorecard"},  # L7, for benchmark and matrix
+    {"scorecard", "witnesses"},  # L7, for benchmark and matrix
     {
         "audit",
         "choosing",
@@ -78,6 +104,7 @@ CHILD_IMPORTS = {
     "sandbox",
     "seccomp",
     "strict_json",
+    "system_calls",
     "tau2_standin",
 }
 # tau drives tau2. Two modules are for tau alone: what tau2's two packages do otherwise, and where tau2 asks an LLM

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_disk import on_a_disk
 
 from autoharness.errors import UserError
 from autoharness.ledger import Baseline, Gate, Ledger, Look, Record, mend, read
+from autoharness.results import digest
 from autoharness.store import Store
 from autoharness.suite import Record as SuiteRecord
 
@@ -36,7 +38,8 @@ def ledger(store: Store) -> Ledger:
 
 
 def _lines(store: Store) -> list[str]:
-    return (store.folder / "ledger.jsonl").read_text().splitlines()
+    """Without the blanks that fill up the last one."""
+    return [line.rstrip() for line in (store.folder / "ledger.jsonl").read_text().splitlines()]
 
 
 def _write(store: Store, lines: list[str]) -> None:
@@ -176,6 +179,25 @@ def test_what_was_changed_by_hand_is_named_kept_aside_and_mended_up_to_there(
     assert len(Ledger(store, "m").rows) == line - 1
 
 
+@pytest.mark.parametrize(
+    "later", [{"kind": "Oracle"}, {"mood": "calm"}, {"looks": [{"side": "candidate", "mood": 1}]}]
+)
+def test_a_row_of_a_later_version_is_said_to_be_that_and_left_alone(
+    store: Store, three: list[str], later: dict[str, Any]
+) -> None:
+    """On 9a969fe it counted as damaged, and the next prepare.py cut it and all rows after it away."""
+    row = {**json.loads(three[2]), **later}
+    del row["sha256"]
+    _write(store, [*three[:2], json.dumps({**row, "sha256": digest(row)})])
+    before = (store.folder / "ledger.jsonl").read_bytes()
+    for attempt in (lambda: Ledger(store, "m"), lambda: mend(store)):
+        with pytest.raises(
+            UserError, match=r"line 3: a later version of auto-harness wrote it: update this checkout"
+        ):
+            attempt()
+    assert (store.folder / "ledger.jsonl").read_bytes() == before
+
+
 def test_a_chain_that_was_made_anew_from_the_edited_line_on_is_another_chain(store: Store, three: list[str]) -> None:
     """It reads as whole: that is the limit. The hash that a commit named is in it no more."""
     rows = [json.loads(line) for line in three]
@@ -225,3 +247,27 @@ def test_whoever_reads_while_a_row_is_appended_finds_a_whole_ledger(tmp_path: Pa
         assert list(read(store))
     writer.join()
     assert len(list(read(store))) == 61
+
+
+def test_a_row_that_a_full_disk_cut_short_is_no_row_and_the_next_one_takes_its_place(tmp_path: Path) -> None:
+    script = """
+from autoharness.ledger import FILE, Baseline, Ledger, Record, read
+from autoharness.store import Store
+store, spare, ends = Store(disk.folder / "vault"), disk.folder / "spare", set()
+Ledger(store, "m").append(Baseline("m", "a"))
+for pages in range(6):
+    for words in ("w" * 100, "w" * 9000):
+        spare.write_bytes(b"x" * 4096 * pages)
+        with disk.filled():
+            spare.unlink()
+            try:
+                ends.add(bool(Ledger(store, "m").append(Record("m", "a", measured=words))))
+            except OSError:
+                ends.add(False)
+        whole = len(list(read(store)))
+        Ledger(store, "m").append(Record("m", "a"))
+        assert len(list(read(store))) == store.lines_written(FILE) == whole + 1
+print(sorted(ends))
+"""
+    done = on_a_disk(tmp_path / "disk", 1, script)
+    assert done.stdout == "[False, True]\n", done.stderr

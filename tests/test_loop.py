@@ -14,7 +14,7 @@ import pytest
 from checkout import MOCK, Checkout
 from coding_agent_server import CodingAgentServer
 from conftest import ROOT
-from llm_server import LLMServer, _completion
+from llm_server import Fault, LLMServer, _completion
 from solver import Solver
 
 from autoharness.iterations import Iteration, Iterations
@@ -60,7 +60,7 @@ def _iterations(checkout: Checkout) -> list[Iteration]:
 
 def _worktrees(checkout: Checkout) -> set[str]:
     """The folders that coding agents worked in, as the scripted one printed them."""
-    transcripts = (checkout.vault / "iterations").glob("*/transcript.txt")
+    transcripts = (Store(checkout.vault).folder / "iterations").glob("*/transcript.txt")
     return {word for path in transcripts for word in re.findall(r"^in (\S+)$", path.read_text(), re.MULTILINE)}
 
 
@@ -134,7 +134,10 @@ def test_the_coding_agent_is_told_what_fails_and_what_was_tried(
     night: tuple[Checkout, "subprocess.CompletedProcess[str]"],
 ) -> None:
     checkout, _ = night
-    first, sixth = ((checkout.vault / "iterations" / f"{number:04}" / "prompt.md").read_text() for number in (1, 6))
+    first, sixth = (
+        ((Store(checkout.vault).folder / "iterations") / f"{number:04}" / "prompt.md").read_text()
+        for number in (1, 6)
+    )
     assert "2 of 5 train tasks failed" in first and "Nothing yet: this is the first edit." in first
     assert "handed over to a human agent, which the reference does not do (1)" in first
     assert "# Task impossible_task_1" in first and "## Conversation" in first
@@ -142,7 +145,7 @@ def test_the_coding_agent_is_told_what_fails_and_what_was_tried(
     assert "- iteration 5, rejected: hurts: saves time" in sixth
     assert "predictions so far: 1 of the " in sixth
     held_out = Ledger(Store(checkout.vault)).versions[0].row.tasks
-    told = (checkout.vault / "iterations").rglob("prompt.md")
+    told = (Store(checkout.vault).folder / "iterations").rglob("prompt.md")
     everything = "".join(path.read_text() for path in [*told, checkout.root / "workspace" / "learnings.md"])
     assert held_out and not [
         task_id for task_id in held_out if f"`{task_id}`" in everything or f"# Task {task_id}\n" in everything
@@ -183,7 +186,7 @@ def _started(checkout: Checkout, *arguments: str, **environment: str) -> "subpro
 
 def _wait_for(checkout: Checkout, phase: str, process: "subprocess.Popen[str]") -> None:
     while process.poll() is None:
-        note = checkout.vault / "loop.json"
+        note = Store(checkout.vault).folder / "loop.json"
         if note.exists() and json.loads(note.read_text()).get("phase") == phase:
             return
         time.sleep(0.005)
@@ -205,7 +208,7 @@ def test_ctrl_c_and_the_stop_file_end_it_and_the_same_command_goes_on(prepared: 
     assert not (checkout.root / "workspace" / "STOP").exists()
     done = checkout.run("optimize.py")
     assert done.returncode == 0 and [one.end for one in _iterations(checkout)] == ["accepted"]
-    transcript = (checkout.vault / "iterations" / "0001" / "transcript.txt").read_text()
+    transcript = ((Store(checkout.vault).folder / "iterations") / "0001" / "transcript.txt").read_text()
     assert transcript.count("scripted: helps") == 1, "the coding agent was asked once"
 
 
@@ -279,7 +282,7 @@ def test_mini_swe_agent_edits_through_the_whole_loop_where_another_one_had_faile
     assert "not_enforced: mini: it is given OPENAI_API_KEY" in done.stdout
     paid = iteration.edit.cost_usd
     assert paid == pytest.approx(3 * (1000 * 1.0 + 50 * 2.0) / 1e6)
-    transcript = (checkout.vault / "iterations" / "0001" / "transcript.txt").read_text()
+    transcript = ((Store(checkout.vault).folder / "iterations") / "0001" / "transcript.txt").read_text()
     assert "sk-scripted-key" not in transcript + (checkout.root / "workspace" / "learnings.md").read_text()
 
 
@@ -317,3 +320,26 @@ def test_a_cap_in_dollars_is_kept_and_raising_it_goes_on(tmp_path: Path, tau2: T
         total = spent(Store(checkout.vault))
     assert total.total == pytest.approx(sum(tokens) * 10 / 1e6) and total.usd["coding agent"] == 0
     assert total.usd["agent"] > 0 and total.usd["user"] > 0
+
+
+def test_one_edit_on_which_a_provider_fails_does_not_stop_the_night(tmp_path: Path, tau2: Tau2) -> None:
+    """On 9a969fe the loop waited for 51 minutes, ended, and did so again at every start."""
+    tasks = tau2._tasks("mock")
+    forgets = {task_id: 0 for task_id, task in tasks.items() if task.evaluation_criteria.actions}
+    careless = Solver(tasks.values(), leave_out=forgets)
+
+    def answer(request: dict[str, Any]) -> Any:
+        return Fault(503) if "unmentionable" in json.dumps(request) else careless.reply(request)
+
+    once = {"llm_retries": 0, "simulation_retries": 0}
+    config = _config("says-a-word", "asks", max_trials=3, **once).replace("offline/clerk", "gpt-5.4")
+    with LLMServer(answer) as server:
+        checkout = Checkout.make(tmp_path, config)
+        provider = {"OPENAI_API_BASE": server.url, "OPENAI_API_KEY": "the-key"}
+        assert checkout.run("prepare.py", **provider).returncode == 0
+        done = checkout.run("optimize.py", **provider)
+    assert done.returncode == 0, done.stderr
+    first, second = _iterations(checkout)
+    assert (first.end, second.end) == ("refused", "no edit")
+    assert "infrastructure fails on the candidate alone" in " ".join(first.reasons)
+    assert checkout.run("report.py", "--verify").returncode == 0

@@ -1,11 +1,12 @@
 """What a score depends on: a new setting must not make strangers of the trials that are in a vault."""
 
+import time
 from typing import Any
 
 import pytest
 
 from autoharness.config import Experiment
-from autoharness.measure import Measure
+from autoharness.measure import FIRST_OF_GATE, Measure
 from autoharness.results import digest
 
 FACTS: dict[str, Any] = {
@@ -54,3 +55,18 @@ def test_other_limits_of_a_simulation_and_other_isolation_are_another_measure(se
 )
 def test_a_limit_of_a_run_is_no_part_of_the_measure(settings: dict[str, Any]) -> None:
     assert _keys(**settings) == _keys()
+
+
+@pytest.mark.parametrize("seeds", ["", "the vault's secret"], ids=["an older vault", "a vault of today"])
+def test_seeds_are_quickly_drawn_and_those_of_held_out_trials_are_not_public(seeds: str) -> None:
+    """Trials that find out whose fault an outage is have the time for a number: tau2's draws would take for ever."""
+    measure = Measure(Experiment(agent_model="m"), FACTS, seeds=seeds)
+    public, now = Measure(Experiment(agent_model="m"), FACTS), int(time.time())
+    numbers = (0, 999, FIRST_OF_GATE, FIRST_OF_GATE + 500)
+    same = [measure.trial("1", n, "a").seed == public.trial("1", n, "a").seed for n in numbers]
+    assert same == [True, True, not seeds, not seeds]
+    assert (
+        measure.trial("1", now, "a").seed
+        == measure.trial("2", now, "b").seed
+        != measure.trial("1", now + 1, "a").seed
+    )

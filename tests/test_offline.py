@@ -20,9 +20,9 @@ from autoharness.gateway import AGENT, JUDGE, USER, Limits, Session
 from autoharness.mistakes import Mistake
 from autoharness.providers import ProviderFault
 from autoharness.results import Outcome, Status, Trial
+from autoharness.simulator import Simulator
 from autoharness.tasks import Script, Step
 from autoharness.tau import Tau2
-from autoharness.worker import Simulator
 
 FULL = bool(os.environ.get("AUTOHARNESS_FULL_TESTS"))
 TASKS = [("airline", 6), ("retail", 8), ("telecom", 20), ("mock", 9)]

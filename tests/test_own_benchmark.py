@@ -24,7 +24,7 @@ from autoharness.measure import Measure
 from autoharness.own_benchmark import OwnBenchmark
 from autoharness.results import Outcome, Status, Trial
 from autoharness.settings import from_settings
-from autoharness.worker import Simulator
+from autoharness.simulator import Simulator
 
 DOC = (ROOT / "docs" / "your-benchmark.md").read_text()
 CONFIG = 'benchmark: "shop_questions:ShopQuestions"\nagent_model: offline/clerk\nmax_concurrency: 2\nmax_trials: 1\n'

@@ -5,10 +5,10 @@ from statistics import fmean
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoharness.policy import VOID, Policy, Ratchet, Request, Sequential, Side, Verdict
+from autoharness.policy import RULES, VOID, Policy, Ratchet, Request, Sequential, Side, Verdict
 from autoharness.sequential import bar, walk
 
 TASKS = ["1", "2", "3", "4", "5"]
@@ -77,6 +77,59 @@ def test_it_stops_only_where_no_outcome_that_is_left_could_change_the_verdict(
     assert _verdict(policy, everything) == stopped_with
 
 
+_some_rewards = st.sampled_from([0.0, 1.0, 0.0, 1.0, 0.3, VOID, None])
+
+
+@settings(deadline=None)
+@given(
+    st.lists(_some_rewards, min_size=45, max_size=45),
+    st.dictionaries(st.sampled_from(TASKS), st.integers(0, 5)),
+    st.integers(0, 9),
+    st.sampled_from([0, RULES]),
+    st.lists(_some_rewards, min_size=1, max_size=5),
+)
+def test_told_of_one_reward_after_another_it_has_seen_enough_when_it_would_decide(
+    rewards: list[float | None],
+    bought: dict[str, int],
+    questions: int,
+    rules: int,
+    ends_with: list[float | None],
+) -> None:
+    """Whatever comes, each time: also beyond the first time that it would, for losses that are few among many."""
+    best: dict[str, float | None] = dict(zip(TASKS, (*ends_with, 1.0, 0.0, None, 1.0), strict=False))
+    policies: list[Policy] = [
+        Sequential(TASKS, 3, 4, questions, "any", bought, rules),
+        Sequential([], 3, 4, questions, "any", bought, rules),
+        Ratchet(TASKS, 0, 2, best, rules),
+    ]
+    for policy in policies:
+        following, seen = policy.follow(), dict[Request, float | None]()
+        assert following.decided == (policy.decide(seen) is not None)
+        turned = random.Random(str(rewards)).choices([*rewards, *ends_with * 3], k=len(policy.requests))
+        for taken, (request, reward) in enumerate(zip(policy.requests, turned, strict=True)):
+            assert following.taken == taken
+            following.take(reward)
+            seen[request] = reward
+            assert following.decided == (policy.decide(seen) is not None)
+
+
+def test_it_is_followed_in_a_fraction_of_the_time() -> None:
+    """Counted in pairs that are looked at, for 40 tasks of 8 trials whose edit changes nothing."""
+    policy, looked_at = Sequential([str(number) for number in range(40)], 0, 8, 0, "any"), [0]
+    plain = policy._difference
+
+    def counted(place: int, seen: Any) -> tuple[float, float]:
+        looked_at[0] += 1
+        return plain(place, seen)
+
+    policy._difference = counted  # type: ignore[method-assign]
+    following, draw = policy.follow(), random.Random(1)
+    while not following.decided:
+        following.take(float(draw.random() < 0.5))
+    pairs = following.taken / 2
+    assert pairs > 20 and looked_at[0] < 40 * following.taken
+
+
 def test_trials_of_the_incumbent_that_are_there_already_are_compared_with_too() -> None:
     policy = Sequential(TASKS, 3, max_trials=4, questions=0, order="any", bought={"1": 4, "2": 9, "3": 1})
     first = {one.task_id: one for one in policy.requests if one.side == Side.CANDIDATE and one.number == 3}
@@ -127,26 +180,49 @@ def test_an_outage_leaves_it_open_without_paying_for_more_of_it() -> None:
     assert "4 trials could not be evaluated" in decision.reasons[-1]
 
 
-def test_a_task_that_cannot_be_evaluated_for_the_incumbent_leaves_both_sides() -> None:
+def test_what_tau2_cannot_evaluate_counts_0_on_either_side() -> None:
+    """Otherwise an incumbent that voids what it fails would keep better edits out, and a candidate could gain."""
     policy = _sequential()
-    seen = _rewards(policy, (1.0, 0.0, 1))
-    lost = {one: VOID for one in policy.requests if one.side == Side.INCUMBENT and one.task_id == "1"}
-    with_it = policy.decide(seen | lost)
-    without = policy.decide(seen | lost | {one: 0.0 for one in policy.requests if one.task_id == "1"})
-    assert with_it and without and with_it.verdict == without.verdict == Verdict.ACCEPTED
-    assert with_it.reasons[-2:] == [
-        f"{len(lost)} trials are void, tau2 itself cannot evaluate them",
-        "1 tasks leave both sides where the incumbent's trials are void: equal pairs",
-    ]
+    for side in Side:
+        seen = _rewards(policy, (1.0, 1.0, 1))
+        void = {one: VOID for one in policy.requests if one.side == side}
+        failed = dict.fromkeys(void, 0.0)
+        decision, plainly = policy.decide(seen | void), policy.decide(seen | failed)
+        assert decision and plainly and decision.verdict == plainly.verdict
+        assert (decision.verdict == Verdict.ACCEPTED) == (side == Side.INCUMBENT)
+        counts = (len(void), 0) if side == Side.CANDIDATE else (0, len(void))
+        assert decision.reasons[-1] == (
+            f"{len(void)} trials count 0, tau2 itself cannot evaluate them: {counts[0]} of the candidate's, "
+            f"{counts[1]} of the kept version's"
+        )
 
 
-def test_a_trial_that_cannot_be_evaluated_for_the_candidate_alone_may_be_a_pass_or_a_failure() -> None:
+def test_a_task_that_is_void_on_both_sides_is_an_equal_pair() -> None:
     policy = _sequential()
     seen = _rewards(policy, (1.0, 0.0, 1))
-    void = {one: VOID for one in policy.requests if one.side == Side.CANDIDATE}
-    decision = policy.decide(seen | void)
-    assert decision and decision.verdict == Verdict.UNDECIDED
-    assert decision.reasons[-1] == "20 trials are void for the candidate alone: they may be a pass or a failure"
+    both = {one: VOID for one in policy.requests if one.task_id == "1"}
+    equal = {one: 0.0 for one in policy.requests if one.task_id == "1"}
+    assert _verdict(policy, seen | both) == _verdict(policy, seen | equal)
+
+
+@given(_worlds, st.sets(st.integers(0, 19), max_size=20))
+def test_voids_of_the_candidate_never_help_it(world: tuple[float, float, int], voided: set[int]) -> None:
+    policy = _sequential()
+    honest = _rewards(policy, world)
+    own = [request for request in policy.requests if request.side == Side.CANDIDATE]
+    if _verdict(policy, honest | {own[n]: VOID for n in voided}) == Verdict.ACCEPTED:
+        assert _verdict(policy, honest) == Verdict.ACCEPTED
+
+
+def test_a_verdict_of_an_earlier_version_is_worked_out_by_its_rules() -> None:
+    """There a task that was void for the incumbent left both sides, and one of the candidate alone was open."""
+    policy = Sequential(TASKS, 3, max_trials=4, questions=0, order="any", rules=0)
+    seen = _rewards(policy, (1.0, 0.0, 1))
+    theirs = {one: VOID for one in policy.requests if one.side == Side.INCUMBENT and one.task_id == "1"}
+    equal = {one: 0.0 for one in policy.requests if one.task_id == "1"}
+    assert _verdict(policy, seen | theirs) == _verdict(policy, seen | equal) == Verdict.ACCEPTED
+    ours = {one: VOID for one in policy.requests if one.side == Side.CANDIDATE}
+    assert _verdict(policy, seen | ours) == Verdict.UNDECIDED
 
 
 def test_its_reasons_say_how_far_ahead_how_sure_and_what_could_have_been_told_apart() -> None:
@@ -162,8 +238,8 @@ def test_the_first_trial_without_a_part_in_the_verdict_comes_after_all_that_can_
     assert policy.next_number == 1 + max(one.number for one in policy.requests if one.side == Side.CANDIDATE)
 
 
-def _ratchet(held_out: list[float | None], best: Any = BEST) -> Verdict | None:
-    policy = Ratchet(list("1234"), 0, 1, best)
+def _ratchet(held_out: list[float | None], best: Any = BEST, rules: int = RULES) -> Verdict | None:
+    policy = Ratchet(list("1234"), 0, 1, best, rules)
     return _verdict(policy, dict(zip(policy.requests, held_out, strict=True)))
 
 
@@ -175,8 +251,8 @@ def _ratchet(held_out: list[float | None], best: Any = BEST) -> Verdict | None:
         ([1, 0, 0, 0], Verdict.REJECTED),
         ([1, 1, 1, None], Verdict.UNDECIDED),
         ([0, 0, 0, None], Verdict.UNDECIDED),
-        ([1, 1, 1, VOID], Verdict.UNDECIDED),
-        ([0, 0, 0, VOID], Verdict.UNDECIDED),
+        ([1, 1, 0, VOID], Verdict.ACCEPTED),
+        ([1, 0, 0, VOID], Verdict.REJECTED),
     ],
 )
 def test_the_ratchets_verdicts(held_out: list[float | None], verdict: Verdict) -> None:
@@ -188,17 +264,18 @@ def test_the_ratchet_waits_for_the_whole_split() -> None:
     assert policy.decide(dict.fromkeys(policy.requests[:3], 1.0)) is None
 
 
-def test_a_task_without_a_reward_in_the_best_version_leaves_both_sides_of_the_ratchet() -> None:
-    assert _ratchet([1.0, None, 0.0, 0.0], {"1": 1.0, "2": None, "3": 0.0, "4": 0.0}) == Verdict.ACCEPTED
-    assert _ratchet([0.0, None, 0.0, 0.0], {"1": 1.0, "2": None, "3": 0.0, "4": 0.0}) == Verdict.REJECTED
-
-
-def test_a_void_trial_is_no_reward_to_the_ratchet() -> None:
-    """Where the best version has no reward in that task either, it leaves both sides."""
+def test_a_task_without_a_reward_in_the_best_version_counts_0_for_it() -> None:
+    """It was void there. If it is so for the candidate too, it is left out."""
     best = {"1": 1.0, "2": None, "3": 0.0, "4": 0.0}
+    assert _ratchet([0.0, 1.0, 0.0, 0.0], best) == Verdict.ACCEPTED
+    assert _ratchet([0.0, 0.0, 0.0, 0.0], best) == Verdict.REJECTED
     assert _ratchet([1.0, VOID, 0.0, 0.0], best) == Verdict.ACCEPTED
-    policy = Ratchet(list("1234"), 0, 1, BEST)
-    decision = policy.decide(dict(zip(policy.requests, [1.0, 1.0, None, VOID], strict=True)))
-    assert decision and decision.reasons == [
-        "2 trials could not be evaluated (1 of them by tau2 itself); the same command runs those again"
-    ]
+    assert _ratchet([0.0, VOID, 0.0, 0.0], best) == Verdict.REJECTED
+    assert _ratchet([1.0, None, 0.0, 0.0], best) == Verdict.UNDECIDED
+
+
+def test_the_ratchet_of_an_earlier_version() -> None:
+    best = {"1": 1.0, "2": None, "3": 0.0, "4": 0.0}
+    assert _ratchet([1.0, VOID, 0.0, 0.0], best, rules=0) == Verdict.ACCEPTED
+    assert _ratchet([1.0, None, 0.0, 0.0], best, rules=0) == Verdict.ACCEPTED
+    assert _ratchet([1, 1, 1, VOID], rules=0) == Verdict.UNDECIDED

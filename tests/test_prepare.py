@@ -7,6 +7,8 @@ import pytest
 from checkout import MOCK, Checkout
 from conftest import ROOT, TEMPLATE
 
+from autoharness.store import Store
+
 
 def test_a_fresh_checkout_is_ready_after_it(prepared: Checkout) -> None:
     workspace = prepared.root / "workspace"
@@ -37,14 +39,14 @@ def test_an_edited_agent_stays_unless_it_is_to_be_reset_and_then_it_is_kept(prep
     assert prepared.agent.read_text() == edited
     assert prepared.run("prepare.py", "--reset-agent").returncode == 0
     assert prepared.agent.read_text() == TEMPLATE
-    assert edited in [path.read_text() for path in (prepared.vault / "agents").iterdir()]
+    assert edited in [path.read_text() for path in (Store(prepared.vault).folder / "agents").iterdir()]
 
 
 def test_another_template_takes_the_place_of_a_template_and_of_an_edit_only_if_asked(prepared: Checkout) -> None:
     chosen = prepared.run("prepare.py", "--template", "openai_sdk")
     assert chosen.returncode == 0
     assert prepared.agent.read_text() == (ROOT / "agent/templates/openai_sdk.py").read_text()
-    assert TEMPLATE in [path.read_text() for path in (prepared.vault / "agents").iterdir()]
+    assert TEMPLATE in [path.read_text() for path in (Store(prepared.vault).folder / "agents").iterdir()]
     assert "is the template openai_sdk, the baseline was another file" in chosen.stderr
     prepared.agent.write_text(edited := prepared.agent.read_text() + "# mine\n")
     refused = prepared.run("prepare.py", "--template", "tau_bench")
@@ -55,7 +57,7 @@ def test_another_template_takes_the_place_of_a_template_and_of_an_edit_only_if_a
     )
     assert prepared.run("prepare.py", "--template", "openai_sdk", "--reset-agent").returncode == 0
     assert prepared.agent.read_text() == (ROOT / "agent/templates/openai_sdk.py").read_text()
-    assert edited in [path.read_text() for path in (prepared.vault / "agents").iterdir()]
+    assert edited in [path.read_text() for path in (Store(prepared.vault).folder / "agents").iterdir()]
     prepared.agent.write_text("import not_to_be_found\n\nclass HarnessAgent: ...\n")
     failing = next(line for line in prepared.run("prepare.py", "--check").stdout.splitlines() if "FAIL" in line)
     assert "agent/agent.py: imports not_to_be_found, not installed here" in failing
@@ -65,7 +67,7 @@ def test_the_baseline_may_be_that_of_any_template(tmp_path: Path) -> None:
     checkout = Checkout.make(tmp_path)
     done = checkout.run("prepare.py", "--template", "openai_sdk")
     assert done.returncode == 0 and "none of the templates" not in done.stderr
-    row = json.loads((checkout.vault / "ledger.jsonl").read_text().splitlines()[0])
+    row = json.loads((checkout.kept / "ledger.jsonl").read_text().splitlines()[0])
     assert (row["val_score"], set(row["train"].values())) == (0.5, {0.0, 1.0})
 
 
@@ -78,9 +80,9 @@ def test_check_says_of_every_part_whether_it_is_in_order_and_costs_nothing(prepa
     (prepared.root / "workspace" / "suite.json").unlink()
     (prepared.root / "PROGRAM.md").write_text("")
     prepared.agent.write_text("class HarnessAgent")
-    manifest = json.loads((prepared.vault / "data.json").read_text())
+    manifest = json.loads((prepared.kept / "data.json").read_text())
     manifest["files"]["domains/mock/db.json"] = "other"
-    (prepared.vault / "data.json").write_text(json.dumps(manifest))
+    (prepared.kept / "data.json").write_text(json.dumps(manifest))
     (prepared.root / "experiment_config.yaml").write_text(
         "domain: mock\nagent_model: gpt-5.4\nuser_model: nobody-knows\n"
     )
@@ -102,7 +104,7 @@ def test_a_missing_key_is_one_line_before_anything_is_run(tmp_path: Path) -> Non
     done = checkout.run("prepare.py")
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.splitlines()[-1] == "error: no key for gpt-5.4: OPENAI_API_KEY is not set; put it into .env"
-    assert not list((checkout.vault / "trials").iterdir())
+    assert not list((checkout.kept / "trials").iterdir())
 
 
 def test_the_configuration_is_made_from_its_template(tmp_path: Path) -> None:
@@ -137,7 +139,7 @@ def test_an_agent_that_fails_everywhere_is_no_baseline(tmp_path: Path) -> None:
     done = checkout.run("prepare.py")
     assert done.returncode == 3 and "agent/agent.py fails in every conversation: " in done.stderr
     assert "agent/agent.py is none of the templates" in done.stderr
-    assert not (checkout.vault / "ledger.jsonl").exists()
+    assert not (checkout.kept / "ledger.jsonl").exists()
 
 
 def test_a_gate_split_that_everybody_sees_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """`python record.py` takes the score from the gate, commits agent/agent.py alone, and survives a kill half-way."""
 
+import subprocess
+
 import pytest
 from checkout import Checkout
 from harnesses import GOOD_PROMPT
@@ -108,29 +110,37 @@ def test_without_an_identity_git_commits_all_the_same(gated: Checkout) -> None:
     assert gated.git("log", "-1", "--format=%an") == "auto-harness\n"
 
 
-def test_a_change_that_git_was_told_to_overlook_is_refused(gated: Checkout) -> None:
+def test_a_change_that_git_was_told_to_overlook_is_committed_all_the_same(gated: Checkout) -> None:
     """The commit must have the file that was gated."""
     gated.git("update-index", "--assume-unchanged", "agent/agent.py")
-    done = gated.run("record.py")
-    assert done.returncode == 3 and "has another agent/agent.py than the one that was gated" in done.stderr
-    assert len(_results(gated)) == 1
+    assert gated.run("record.py").returncode == 0
+    assert gated.git("show", "HEAD:agent/agent.py") == GOOD_PROMPT
 
 
-@pytest.mark.parametrize("trick", ["attributes", "hook", "symlink"])
-def test_git_stores_the_bytes_that_were_gated_or_nothing(gated: Checkout, trick: str) -> None:
-    if trick == "attributes":
-        (gated.root / ".git" / "info" / "attributes").write_text("agent/agent.py ident\n")
-        _gate(gated, (GOOD_PROMPT + "# $Id: 1 $\n").encode())
-    elif trick == "symlink":
-        gated.agent.rename(gated.root / "elsewhere.py")
-        gated.agent.symlink_to(gated.root / "elsewhere.py")
-    else:
-        hook = gated.root / ".git" / "hooks" / "pre-commit"
-        hook.write_text("#!/bin/sh\necho '# more' >> agent/agent.py; git add agent/agent.py\n")
-        hook.chmod(0o755)
+@pytest.mark.parametrize("attributes", ["ident", "filter=upper", "text eol=crlf", "working-tree-encoding=UTF-16"])
+def test_git_has_the_bytes_that_were_gated_whatever_its_attributes_say(gated: Checkout, attributes: str) -> None:
+    (gated.root / ".git" / "info" / "attributes").write_text(f"agent/agent.py {attributes}\n")
+    gated.git("config", "filter.upper.clean", "tr a-z A-Z")
+    source = GOOD_PROMPT + "# $Id: 1 $\r\n"
+    _gate(gated, source.encode())
+    assert gated.run("record.py").returncode == 0
+    assert (
+        subprocess.run(["git", "cat-file", "blob", "HEAD:agent/agent.py"], cwd=gated.root, capture_output=True).stdout
+        == source.encode()
+    )
+
+
+def test_an_agent_file_that_is_a_link_is_refused(gated: Checkout) -> None:
+    gated.agent.rename(gated.root / "elsewhere.py")
+    gated.agent.symlink_to(gated.root / "elsewhere.py")
     done = gated.run("record.py")
-    if trick == "hook":  # it is not run
-        assert done.returncode == 0 and gated.git("show", "HEAD:agent/agent.py") == GOOD_PROMPT
-    else:
-        assert (done.returncode, gated.git("rev-list", "--count", "HEAD")) == (3, "1\n")
-        assert {"attributes": "git would change", "symlink": "symbolic link"}[trick] in done.stderr
+    assert (done.returncode, gated.git("rev-list", "--count", "HEAD")) == (3, "1\n")
+    assert "agent/agent.py is a symbolic link" in done.stderr
+
+
+def test_an_agent_folder_that_is_a_link_is_refused(gated: Checkout) -> None:
+    (gated.root / "agent").rename(gated.root / "elsewhere")
+    (gated.root / "agent").symlink_to(gated.root / "elsewhere")
+    done = gated.run("record.py")
+    assert (done.returncode, gated.git("rev-list", "--count", "HEAD")) == (3, "1\n")
+    assert "agent is a symbolic link, or no folder" in done.stderr and len(done.stderr.splitlines()) == 1

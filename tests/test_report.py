@@ -13,7 +13,7 @@ from benchmarks.report_vault import HELD_OUT, Night, make_night
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    """A baseline, and one version that is better in three held-out tasks and worse in one."""
+    """A baseline, and a version that is better in three held-out tasks, worse in one, and alone in another."""
     ledger = Ledger(Store(default_vault()), "m")
     before = {"hidden-1": 0.0, "hidden-2": 0.0, "hidden-3": 0.0, "hidden-4": 1.0, "hidden-5": 1.0, "hidden-6": None}
     after = {"hidden-1": 1.0, "hidden-2": 1.0, "hidden-3": 1.0, "hidden-4": 0.0, "hidden-5": 1.0, "hidden-6": 1.0}
@@ -35,9 +35,9 @@ def test_pairs_the_two(ledger: Ledger, capsys: pytest.CaptureFixture[str]) -> No
         "measured: retail test, 6 tasks, gpt-5.4",
         "A: the baseline, commit 111111111111",
         "B: iteration 1, commit 222222222222",
-        "held_out: A 0.4000 (0.12 to 0.77), B 0.8000 (0.38 to 0.96) over 5 tasks",
-        "  difference +40.0 points, 95 % interval -30.4 to +87.5",
-        "  B better in 3, worse in 1, equal in 1 (1 passed by both); exact sign test, two-sided: p = 0.62",
+        "held_out: A 0.3333 (0.10 to 0.70), B 0.8333 (0.44 to 0.97) over 6 tasks",
+        "  difference +50.0 points, 95 % interval -16.6 to +91.6",
+        "  B better in 4, worse in 1, equal in 1 (1 passed by both); exact sign test, two-sided: p = 0.38",
         "train: 1 tasks were run with both",
         "changes: 1 fixed, 0 broken  (train tasks, since A)",
         "  FIXED  1",

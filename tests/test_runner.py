@@ -15,10 +15,11 @@ from solver import Solver
 from autoharness.bench import last_statuses, longest_first
 from autoharness.config import Experiment
 from autoharness.errors import UserError
+from autoharness.files import write_json
 from autoharness.ledger import Baseline, Ledger
 from autoharness.results import Trial
 from autoharness.runner import BenchmarkRunner, TauBenchRunner
-from autoharness.store import Store, write_json
+from autoharness.store import Store
 from autoharness.tau import Tau2
 
 EVERYTHING = os.environ.get("AUTOHARNESS_FULL_TESTS") == "1"

@@ -11,15 +11,16 @@ import pytest
 from checkout import Checkout
 from conftest import ROOT, TEMPLATE
 from llm_server import LLMServer, assistant
+from lone_host import SETUP, LoneHost
 
-from autoharness import landlock
+from autoharness import landlock, sandbox
 from autoharness.errors import AgentError, HostDied, HostFailed
-from autoharness.host import AgentFile, Confinement, Host
+from autoharness.host import AgentFile, Host
+from autoharness.host_starter import Confinement
 from autoharness.hosts import Hosts
 from autoharness.results import Trial
-from autoharness.worker import Simulator
+from autoharness.simulator import Simulator
 
-SETUP: dict[str, Any] = {"tools": [], "domain_policy": "Be kind.", "llm": "m", "llm_args": {}, "history": []}
 HELLO = {"role": "user", "content": "Hello"}
 ALL_LAYERS = {"limits", "privileges", "files", "signals", "calls"}
 
@@ -39,14 +40,14 @@ def answering(expression: str, imports: str = "") -> str:
     )
 
 
-def ask(host: Host, simulation: str = "one") -> str:
-    host.call(simulation, "start", complete, **SETUP)
-    return str(host.call(simulation, "next", complete, message=HELLO)["content"])
+def ask(host: Host) -> str:
+    host.call("start", complete, **SETUP)
+    return str(host.call("next", complete, message=HELLO)["content"])
 
 
 @needs_the_newest
 def test_every_layer_is_in_force_here(tmp_path: Path) -> None:
-    host = Host(AgentFile(TEMPLATE, "m", None), 10, Confinement("sandbox", tmp_path))
+    host = LoneHost(AgentFile(TEMPLATE, "m", None), 10, Confinement("sandbox", tmp_path))
     try:
         assert host.layers == dict.fromkeys(ALL_LAYERS, "")
     finally:
@@ -57,9 +58,9 @@ def test_another_system_lacks_layers_and_goes_on(tmp_path: Path) -> None:
     """Linux's calls are others there, or none. In a process of its own, since what is in force stays."""
     code = (
         "import sys; sys.platform = 'darwin'\nfrom autoharness import sandbox\n"
-        f"setup = dict(agent_folder={str(tmp_path)!r}, scratch={str(tmp_path)!r}, private=[], memory_mb=4096,\n"
-        "             landlock_abi=99, seccomp=True)\n"
-        "print(sandbox.own_network(setup), *sandbox.confine(setup, port=1).items(), sep='\\n')"
+        f"setup = dict(folder={str(tmp_path)!r}, private=[], memory_mb=4096, landlock_abi=99, seccomp=True)\n"
+        f"confined = sandbox.confine(sandbox.Library(setup), *[{str(tmp_path)!r}] * 2, port=1)\n"
+        "print(sandbox.own_network(setup), *confined.items(), sep='\\n')"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
@@ -84,7 +85,7 @@ def test_what_an_older_kernel_does_not_enforce_is_said(prepared: Checkout, missi
     assert f"isolation: sandbox without {', '.join(layers)}\n" in done.stdout
     said = [line for line in done.stderr.splitlines() if "not enforced: " in line]
     assert [line.split("not enforced: ")[1].split()[0] for line in said] == layers
-    newest = max(prepared.vault.glob("runs/*/run-*.json"), key=lambda path: path.stat().st_mtime)
+    newest = max(prepared.kept.glob("runs/*/run-*.json"), key=lambda path: path.stat().st_mtime)
     record = json.loads(newest.read_text())
     assert [layer for layer, why in record["layers"].items() if why] == layers
 
@@ -114,81 +115,127 @@ def on_an_older_kernel(checkout: Checkout, missing: str, *command: str) -> Any:
     return checkout.run(str(ROOT / "tests" / "older_kernel.py"), missing, sys.executable, *command)
 
 
-@pytest.mark.parametrize(("fresh_host", "shared"), [("per_worker", True), ("per_simulation", False)])
-def test_a_fresh_host_knows_nothing_of_other_simulations(
-    simulator: Callable[..., Simulator], fresh_host: str, shared: bool
-) -> None:
+@pytest.mark.parametrize("train", [False, True])
+def test_a_simulation_finds_nothing_of_other_simulations(simulator: Callable[..., Simulator], train: bool) -> None:
+    """Otherwise an agent could try in one trial what it does in the next, or tell a trace what it has heard."""
     source = TEMPLATE + (
-        "\nmet = []\nfirst = HarnessAgent.get_init_state\n"
+        "\nimport os, pathlib\nmet = []\nfirst = HarnessAgent.get_init_state\n"
         "def begin(self, message_history=None):\n    met.append(1)\n"
-        "    if len(met) > 1: raise ValueError('we met before')\n    return first(self, message_history)\n"
+        "    found = os.listdir('.') + os.listdir(os.environ['HOME']) + met[1:]\n"
+        "    if found: raise ValueError(f'we met before: {found}')\n"
+        "    pathlib.Path('note').write_text('I was here')\n    return first(self, message_history)\n"
         "HarnessAgent.get_init_state = begin\n"
     )
-    machine = simulator(source, agent_model="offline/clerk", fresh_host=fresh_host)
-    outcomes = [machine.run(Trial("create_task_1", number, number), False) for number in (0, 1)]
-    assert ["we met before" in outcome.detail for outcome in outcomes] == [False, shared], outcomes
-
-
-def test_what_is_heard_in_a_held_out_task_does_not_come_up_in_a_train_task(
-    simulator: Callable[..., Simulator],
-) -> None:
-    """Or an agent file could repeat it where a trace is written down for all to read."""
-    source = TEMPLATE + (
-        "\nheard = []\ndef turn(self, message, state):\n    heard.append(str(message.content))\n"
-        "    return AssistantMessage(content=str(len(heard))), state\nHarnessAgent.generate_next_message = turn\n"
-    )
-    machine = simulator(source, agent_model="offline/clerk", max_steps=8)
-
-    def first_words(train: bool) -> str:
-        messages = machine.run(Trial("create_task_1", 0, 0), diagnose=train).messages
-        return str([message["content"] for message in messages if message["role"] == "assistant"][1])
-
-    assert first_words(train=False) == "1"
-    assert first_words(train=False) != "1", "held-out tasks share a host"
-    assert first_words(train=True) == "1"
+    machine = simulator(source, agent_model="offline/clerk")
+    outcomes = [machine.run(Trial("create_task_1", number, number), train) for number in (0, 1)]
+    assert not any("we met before" in outcome.detail for outcome in outcomes), outcomes
 
 
 def test_a_host_that_is_confined_otherwise_than_the_run_says_does_not_run(tmp_path: Path) -> None:
     agents = {"": AgentFile(TEMPLATE, "m", None)}
     hosts = Hosts(agents, 10, Confinement("sandbox", tmp_path), layers={"files": "the kernel has no Landlock"})
-    with pytest.raises(HostFailed, match="not confined as others are"), hosts.alone(""):
+    with pytest.raises(HostFailed, match="not confined as others are"), hosts.host(""):
         pass
+    hosts.close()
     assert not list(tmp_path.iterdir())
 
 
 def test_a_host_that_cannot_be_started_is_infrastructure(tmp_path: Path) -> None:
     """Such as on a full disk: nobody's score."""
     with pytest.raises(HostFailed, match="did not start"):
-        Host(AgentFile(TEMPLATE, "m", None), 10, Confinement("sandbox", tmp_path / "nowhere"))
+        LoneHost(AgentFile(TEMPLATE, "m", None), 10, Confinement("sandbox", tmp_path / "nowhere"))
 
 
 def test_the_agent_is_told_nothing_of_the_task(simulator: Callable[..., Simulator]) -> None:
-    """Not its id, and nothing that two trials of a task have in common."""
+    """Not its id, nor its trial's number or seed: that would say what the trial is for."""
     source = TEMPLATE + (
-        "\nimport sys\ndef begin(self, message_history=None):\n"
-        "    names = sys.modules['__main__']._simulation.get()\n"
-        "    raise ValueError(f'{names} {sys.argv[1:]}')\nHarnessAgent.get_init_state = begin\n"
+        "\nimport os, sys\ndef begin(self, message_history=None):\n"
+        "    raise ValueError(f'{sorted(self.llm_args)} {sorted(os.environ)} {os.getcwd()} {sys.argv[1:]}')\n"
+        "HarnessAgent.get_init_state = begin\n"
     )
-    machine = simulator(source, agent_model="offline/clerk")
-    details = [machine.run(Trial("create_task_1", 0, 0), False).detail for _ in range(2)]
-    tokens = {detail.split("ValueError: ")[1].split()[0] for detail in details}
-    assert len(tokens) == 2 and all(len(token) == 32 for token in tokens)
-    assert not any("create_task" in detail for detail in details)
+    machine = simulator(source, agent_model="offline/clerk", agent_llm_args={"temperature": 0.5})
+    told = [machine.run(Trial("create_task_1", number, 626729), False).detail for number in (0, 7)]
+    assert all("['temperature'] ['AGENT_MODEL', 'AGENT_REASONING_EFFORT', 'HOME'" in one for one in told), told
+    assert not any("create_task" in one or "626729" in one for one in told)
 
 
 def test_the_kind_of_a_file_can_be_guessed(tmp_path: Path) -> None:
     """Python reads /etc/mime.types for that, and raises where it is there and out of reach."""
     source = answering("__import__('mimetypes').guess_type('a.txt')[0]")
-    host = Host(AgentFile(source, "m", None), 10, Confinement("sandbox", tmp_path))
+    host = LoneHost(AgentFile(source, "m", None), 10, Confinement("sandbox", tmp_path))
     try:
         assert ask(host) == "text/plain"
     finally:
         host.close()
 
 
-def test_out_of_memory_is_the_end_of_the_host_not_of_its_other_simulations(tmp_path: Path) -> None:
+def test_of_the_system_s_libraries_it_reads_those_that_can_be_loaded_and_nothing_beside_them(tmp_path: Path) -> None:
+    loaded = "ctypes.CDLL(ctypes.util.find_library('z') or 'libz.so.1')"
+    beside = Path("/usr/lib/os-release")
+    host = LoneHost(
+        AgentFile(answering(loaded, "import ctypes.util"), "m", None), 10, Confinement("sandbox", tmp_path)
+    )
+    other = LoneHost(
+        AgentFile(answering(f"open('{beside}').read()"), "m", None), 10, Confinement("sandbox", tmp_path)
+    )
+    try:
+        assert "libz" in ask(host)
+        if not beside.exists() or host.layers["files"]:
+            pytest.skip(f"no {beside} here, or {host.layers['files']}")
+        with pytest.raises(AgentError, match="PermissionError"):
+            ask(other)
+    finally:
+        host.close()
+        other.close()
+
+
+def test_without_a_list_of_libraries_it_reads_their_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sandbox, "_LINKER_CACHE", str(tmp_path / "ld.so.cache"))  # musl has none
+    assert (Path("/usr/lib"), landlock.READ) in set(sandbox.library_rules([]))
+
+
+LIBRARIES = {
+    "numpy": "numpy.linalg.svd(numpy.random.rand(300, 300))[0].shape and numpy.zeros(10_000_000).sum()",
+    "pandas": "pandas.DataFrame({'a': [1, 2]}).to_csv('x.csv') or pandas.read_csv('x.csv').shape",
+    "pyarrow.parquet": "pyarrow.parquet.write_table(pyarrow.table({'a': [1]}), 'x.parquet') or "
+    "pyarrow.parquet.read_table('x.parquet', memory_map=True).shape",
+    "sklearn.ensemble": "sklearn.ensemble.RandomForestClassifier(n_jobs=2).fit([[0], [1]], [0, 1]).n_classes_",
+    "openai": "openai.OpenAI(api_key='x').base_url",
+    "langgraph.graph": "langgraph.graph.StateGraph(dict)",
+    "asyncio": "asyncio.run(asyncio.wait_for(asyncio.to_thread(len, 'abc'), 10))",
+    "concurrent.futures": "sum(concurrent.futures.ThreadPoolExecutor(8).map(len, ['a'] * 100))",
+    "sqlite3": "sqlite3.connect('x.db').execute('create table a (b)').connection.commit()",
+    "tempfile": "tempfile.TemporaryFile().write(b'x')",
+    "ssl": "ssl.create_default_context()",
+    "zoneinfo": "zoneinfo.ZoneInfo('Europe/Berlin')",
+    "locale": "locale.setlocale(locale.LC_ALL, 'C.UTF-8')",
+    "hashlib": "hashlib.scrypt(b'a', salt=b'b', n=2, r=1, p=1)",
+    "time": "(time.thread_time(), time.process_time(), time.clock_gettime(time.CLOCK_BOOTTIME))",
+    "signal": "signal.raise_signal(signal.SIGURG)",
+    "os": "(os.sched_getaffinity(0), os.cpu_count(), os.getpgid(0), os.kill(os.getpid(), 0))",
+    "resource": "resource.getrlimit(resource.RLIMIT_CPU)",
+    "mmap": "mmap.mmap(-1, 4096).madvise(mmap.MADV_DONTNEED)",
+    "fcntl": "fcntl.lockf(open('lock', 'w'), fcntl.LOCK_EX)",
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_libraries_go_on_working(tmp_path: Path, library: str) -> None:
+    pytest.importorskip(library)
+    host = LoneHost(
+        AgentFile(answering(LIBRARIES[library], f"import {library}"), "m", None),
+        60,
+        Confinement("sandbox", tmp_path, memory_mb=4096),
+    )
+    try:
+        ask(host)
+    finally:
+        host.close()
+
+
+def test_out_of_memory_is_the_end_of_the_host(tmp_path: Path) -> None:
     source = answering("bytearray(10**9) and 1")
-    host = Host(AgentFile(source, "m", None), 10, Confinement("sandbox", tmp_path, memory_mb=512))
+    host = LoneHost(AgentFile(source, "m", None), 10, Confinement("sandbox", tmp_path, memory_mb=512))
     try:
         with pytest.raises(HostDied, match=r"out of memory: agent.py:.*MemoryError"):
             ask(host)
@@ -207,7 +254,7 @@ class TestBaseUrl:
 
     def host(self, tmp_path: Path, expression: str, **settings: Any) -> Host:
         source = answering(expression, self.IMPORTS)
-        return Host(AgentFile(source, "m", None), 20, Confinement("sandbox", tmp_path, **settings))
+        return LoneHost(AgentFile(source, "m", None), 20, Confinement("sandbox", tmp_path, **settings))
 
     def test_a_client_of_its_own(self, tmp_path: Path) -> None:
         host = self.host(tmp_path, self.CALL.format(key="openai_endpoint()[1]"), base_url=True)
@@ -220,7 +267,7 @@ class TestBaseUrl:
     def test_a_stray_caller_is_refused(self, tmp_path: Path) -> None:
         host = self.host(tmp_path, self.CALL.format(key="'somebody else'"), base_url=True)
         try:
-            with pytest.raises(AgentError, match="no such simulation is running"):
+            with pytest.raises(AgentError, match="the key is not the one of"):
                 ask(host)
         finally:
             host.close()

@@ -19,8 +19,8 @@ def test_an_agent_file_is_let_through(source: str) -> None:
     ("source", "problem"),
     [
         (TEMPLATE, "the file is unchanged"),
-        ("class HarnessAgent:\n    def f(:", "the file is no Python: SyntaxError, line 2"),
-        ("x = '\0'", "the file is no Python"),
+        ("class HarnessAgent:\n    def f(:", "the file is no Python: SyntaxError, line 2: "),
+        ("x = '\0'", "line 1 has the control character U+0000"),
         ("-" * 100_000 + "1", "the file is no Python"),
         ("x = 1\n", "the file defines no class HarnessAgent"),
     ],
@@ -30,8 +30,16 @@ def test_what_is_no_new_agent_file_is_named(source: str, problem: str) -> None:
     assert problem_of(source.encode(), TEMPLATE).startswith(problem)
 
 
-def test_what_is_no_text_is_named() -> None:
-    assert problem_of(b"\xff\xfe", TEMPLATE) == "the file is no UTF-8 text"
+@pytest.mark.parametrize("odd", [b"\xff\xfe", b"x = '\xed\xa0\x80'", "x = 'ä'".encode("latin-1")])
+def test_what_is_no_text_is_named(odd: bytes) -> None:
+    assert problem_of(b"# be kind\n" + odd, TEMPLATE) == "the file is no UTF-8 text: line 2"
+
+
+def test_what_python_reads_otherwise_than_a_diff_is_named_with_its_line() -> None:
+    cookie = problem_of(f"# coding: utf-7\n{TEMPLATE}".encode(), TEMPLATE)
+    assert cookie == "line 1 says that the file is utf-7: leave that out, agent files are UTF-8"
+    assert problem_of(f"\ufeff{TEMPLATE}".encode(), TEMPLATE).startswith("line 1 has the invisible character U+FEFF")
+    assert "carriage return" in problem_of(f"{TEMPLATE}# kind\rx = 1\n".encode(), TEMPLATE)
 
 
 def test_a_key_does_not_get_into_the_history(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,14 +57,15 @@ def test_a_key_does_not_get_into_the_history(monkeypatch: pytest.MonkeyPatch) ->
         ("from os import popen\n", "starts processes (os.popen)"),
         ("def f():\n    import ctypes\n", "reaches into the interpreter (ctypes)"),
         ("text = open('tasks.json').read()\n", "reads or writes files (open)"),
-        ("__import__('os')\n", "reaches into the interpreter (__import__)"),
-        ("().__class__.__base__\n", "reaches into the interpreter (__class__)"),
-        ("eval('1')\n", "reaches into the interpreter (eval)"),
+        ("__import__('os')\n", "runs text as code (__import__)"),
+        ("().__class__.__base__\n", "reaches into the interpreter (__base__)"),
+        ("import base64\n", "decodes data (base64)"),
+        ("eval('1')\n", "runs text as code (eval)"),
     ],
 )
 def test_what_has_no_place_in_an_agent_file_is_named_with_its_line(added: str, what: str) -> None:
     found = problem_of((added + TEMPLATE).encode(), TEMPLATE)
-    assert found.startswith("line ") and what in found
+    assert found.startswith("line ") and what in found and f"{what}: " in found, "and how to write it instead"
     assert problem_of(f"{added}{TEMPLATE}# more\n".encode(), added + TEMPLATE) == "", (
         "what the kept version has stays"
     )
@@ -64,7 +73,13 @@ def test_what_has_no_place_in_an_agent_file_is_named_with_its_line(added: str, w
 
 @pytest.mark.parametrize(
     "harmless",
-    ["import json\nimport re\n", "import os\nmodel = os.environ.get('AGENT_MODEL')\n", "def f(): return __name__\n"],
+    [
+        "import json\nimport re\n",
+        "import os\nmodel = os.environ.get('AGENT_MODEL')\n",
+        "def f(): return __name__\n",
+        "class A:\n    def __init__(self): super().__init__()\n    def open(self): return self.__class__.__name__\n",
+        "def f(open): return open\n",
+    ],
 )
 def test_what_a_harness_needs_is_let_through(harmless: str) -> None:
     assert problem_of((harmless + TEMPLATE).encode(), TEMPLATE) == ""

@@ -14,8 +14,8 @@ from autoharness.config import Experiment
 from autoharness.measure import Measure
 from autoharness.results import Trial
 from autoharness.seeds import Seeded, role_seed
+from autoharness.simulator import Simulator
 from autoharness.tau import Tau2
-from autoharness.worker import Simulator
 
 ROLES = ("agent", "user", "judge")
 FACTS: dict[str, Any] = {

@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -118,7 +120,7 @@ def test_before_the_baseline_it_waits(tmp_path: Path) -> None:
     with _serving(store) as server:
         status, text = _get(server.address)
         assert status == 503 and "python prepare.py" in text and "refresh" in text
-        make_night(store.folder, Night(1, ["1"]))
+        make_night(store.vault, Night(1, ["1"]))
         assert _get(server.address)[0] == 200
 
 
@@ -172,7 +174,14 @@ def _one_more_iteration(store: Store) -> None:
 def test_the_command_serves_until_ctrl_c(prepared: Checkout) -> None:
     command = [sys.executable, "report.py", "--serve", "--port", "18642"]
     environment = os.environ | {"AUTOHARNESS_VAULT": str(prepared.vault), "PYTHONPATH": str(Path.cwd())}
-    with subprocess.Popen(command, cwd=prepared.root, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        cwd=prepared.root,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # a shell may have it ignored
+    ) as process:
         assert process.stdout
         line = process.stdout.readline()
         assert line.startswith("serving: http://127.0.0.1:18642/")
@@ -242,3 +251,53 @@ def test_a_step_of_the_loop_while_the_vault_is_read_is_not_missed(
         html = _get(server.address)[1]
         assert 'id="attempt-4"' in html
         assert json.loads(_get(f"{server.address}now")[1])["version"] in html
+
+
+def _connected(port: int, *said: bytes) -> list[socket.socket]:
+    """Three hundred who connect, and say no more than this."""
+    sockets = []
+    for number in range(300):
+        sockets.append(socket.create_connection(("127.0.0.1", port)))
+        if said:
+            sockets[-1].sendall(said[number % len(said)])
+    return sockets
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        (),
+        (b"G",),
+        (b"GET / HTTP/1.0\r\n",),
+        (b"GET /0/ HTTP/1.0\r\nX: ", b"\0", b"POST / HTTP/1.1\r\nContent-Length: 9"),
+    ],
+    ids=["nothing", "a letter", "half a request", "this and that"],
+)
+def test_who_connects_and_does_not_ask_keeps_nobody_from_the_page(said: tuple[bytes, ...], store: Store) -> None:
+    with _serving(store) as server:
+        _get(server.address)
+        before = threading.active_count()
+        silent = _connected(_port(server), *said)
+        assert _get(server.address)[0] == 200
+        until = time.monotonic() + 10
+        while threading.active_count() - before > 70 and time.monotonic() < until:
+            time.sleep(0.05)  # those that were sent away have threads that are about to end
+        assert threading.active_count() - before <= 70
+        silent += _connected(_port(server), *said)
+        assert _get(f"{server.address}now")[0] == 200
+        for one in silent:
+            one.close()
+
+
+def test_who_reads_slowly_gets_the_whole_page_while_others_are_sent_away(store: Store) -> None:
+    with _serving(store) as server, socket.create_connection(("127.0.0.1", _port(server))) as slow:
+        slow.sendall(
+            f"GET {server.address.removeprefix(f'http://127.0.0.1:{_port(server)}')} HTTP/1.0\r\n\r\n".encode()
+        )
+        answer = slow.recv(100)
+        silent = _connected(_port(server))
+        while part := slow.recv(4096):
+            answer += part
+        assert answer.startswith(b"HTTP/1.0 200") and answer.rstrip().endswith(b"</html>")
+        for one in silent:
+            one.close()

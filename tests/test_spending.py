@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoharness.config import Experiment
+from autoharness.errors import UserError
 from autoharness.results import Outcome, Status, Trial, Usage
-from autoharness.spending import FILE, LoopBudget, cost_of, settle, spent
+from autoharness.spending import FILE, LoopBudget, cost_of, note_begin, settle, spent
 from autoharness.store import Store
 
 
@@ -125,7 +126,38 @@ def test_what_was_kept_and_not_counted_when_a_kill_came_is_counted_once(tmp_path
     before_ns = (store.folder / FILE).stat().st_mtime_ns
     with (store.folder / FILE).open("a") as file:  # damaged lines are left out, and in nobody's way
         file.write('{"iteration": 1, "us\n[1]\n{"iteration": 1, "usd": {"agent": "9"}}\n')
-    os.utime(store.folder / FILE, ns=(before_ns, before_ns))
+    os.utime((store.folder / FILE), ns=(before_ns, before_ns))
     for _ in range(2):
         settle(store, iteration=3)
         assert spent(store).total == 3.0 and spent(store, 3).usd["user"] == 2.0
+
+
+def test_a_clock_that_was_set_back_hides_no_spending(tmp_path: Path) -> None:
+    """Before, what was kept after the jump looked older than the last line, and was never counted."""
+    store = Store(tmp_path)
+    store.keep({"trial": 0}, Outcome(Trial("0", 0, 1), Status.PASSED, 1.0, usage={"agent": Usage(cost_usd=8.0)}))
+    note_begin(store)
+    _budget(store).add(_outcome(1.0))
+    store.keep({"trial": 1}, _outcome(1.0))
+    store.keep({"trial": 2}, Outcome(Trial("2", 0, 1), Status.PASSED, 1.0, usage={"user": Usage(cost_usd=2.0)}))
+    for path in store.trial_files():
+        os.utime(path, ns=(0, 0))
+    settle(store, iteration=3)
+    assert spent(store).total == 3.0
+
+
+def test_a_damaged_trial_does_not_keep_the_loop_from_starting(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (store.folder / "trials" / "damaged.json").write_text("cut sho")
+    settle(store, 1)
+
+
+def test_a_cap_is_not_kept_by_lines_that_nobody_can_read(tmp_path: Path) -> None:
+    """They may have said dollars; without a cap nobody minds."""
+    store = Store(tmp_path)
+    (store.folder / FILE).write_text(
+        '{"iteration": 1, "usd": {"agent": 4.0}}\n{"iteration": 1, "usd": {"judge": null}}\n'
+    )
+    with pytest.raises(UserError, match="what 1 of its lines say that was spent cannot be read"):
+        LoopBudget(Experiment(max_usd=5.0), store, [], lambda: "")
+    LoopBudget(Experiment(), store, [], lambda: "")

@@ -12,6 +12,7 @@ from autoharness.stats import (
     at_least,
     difference_interval,
     mean_interval,
+    more_often,
     pass_at_k,
     pass_hat_k,
     score_line,
@@ -55,7 +56,9 @@ def test_the_interval_of_a_pass_rate_is_scipys_wilson_interval(n: int, data: st.
 
 
 def test_a_score_is_printed_with_its_counts_and_its_interval() -> None:
-    assert score_line([1.0, 0.0, 1.0, None]) == "0.6667  (2/3 passed, 1 infra errors), 95 % interval 0.21 to 0.94"
+    assert score_line([1.0, 0.0, 1.0, None]) == (
+        "0.6667  (2/3 passed, 1 infra errors), 95 % interval 0.21 to 0.94, 0.5000 to 0.7500 over all 4"
+    )
     assert score_line([None]) == "N/A  (0/0 passed, 1 infra errors)"
 
 
@@ -98,3 +101,20 @@ def test_pass_hat_k_and_pass_at_k_are_shares_of_all_choices_of_k_trials(trials: 
     choices = list(itertools.combinations([True] * passed + [False] * (trials - passed), k))
     assert pass_hat_k(passed, trials, k) == pytest.approx(sum(map(all, choices)) / len(choices))
     assert pass_at_k(passed, trials, k) == pytest.approx(sum(map(any, choices)) / len(choices))
+
+
+@given(st.integers(0, 30), st.integers(1, 30), st.integers(0, 30), st.integers(1, 30))
+def test_how_often_chance_puts_so_many_on_one_side(count: int, of: int, others: int, of_others: int) -> None:
+    """Against the definition: every way to deal the cards alike."""
+    count, others = min(count, of), min(others, of_others)
+    cards = [1] * (count + others) + [0] * (of + of_others - count - others)
+    if len(cards) <= 9:
+        hands = list(itertools.permutations(cards))
+        expected = sum(sum(hand[:of]) >= count for hand in hands) / len(hands)
+        assert more_often(count, of, others, of_others) == pytest.approx(expected)
+    assert 0 < more_often(count, of, others, of_others) <= 1
+    assert more_often(0, of, others, of_others) == 1
+
+
+def test_twelve_of_forty_against_none_of_eighty_is_no_chance() -> None:
+    assert more_often(12, 40, 0, 80) < 1e-5 < more_often(2, 40, 1, 80)

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoharness.errors import UserError
+from autoharness.files import write_json, write_text
 from autoharness.results import Outcome, Status, Trial, Usage
-from autoharness.store import Store, default_vault, write_json, write_text
+from autoharness.store import Store, default_vault
 
 KEY = {"task": "0", "seed": 1, "models": {"agent": "a", "user": "u"}}
 OUTCOME = Outcome(
@@ -38,7 +39,7 @@ def _only_file(folder: Path) -> Path:
 def test_finds_what_was_kept_whatever_the_order_of_the_keys(store: Store) -> None:
     store.keep(KEY, OUTCOME)
     assert store.find(dict(reversed(KEY.items()))) == OUTCOME
-    assert Store(store.folder).find(KEY) == OUTCOME
+    assert Store(store.vault).find(KEY) == OUTCOME
 
 
 def test_another_key_is_another_trial(store: Store) -> None:
@@ -55,7 +56,7 @@ def test_a_truncated_trial_counts_as_missing_and_is_set_aside(
     store.keep(KEY, OUTCOME)
     path = _only_file(store.folder / "trials")
     whole = path.read_bytes()
-    path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
+    path.write_bytes(whole[: data.draw(st.integers(0, len(whole.rstrip()) - 1))])
     assert store.find(KEY) is None
     assert _only_file(store.folder / "trials") == path.with_suffix(".damaged")
     store.keep(KEY, OUTCOME)
@@ -99,19 +100,19 @@ def test_only_its_owner_may_look_into_a_vault_old_or_new(tmp_path: Path) -> None
     old = tmp_path / "old"
     old.mkdir(mode=0o755)
     for folder in (old, tmp_path / "new" / "vault"):
-        assert stat.S_IMODE(Store(folder).folder.stat().st_mode) == 0o700
+        assert stat.S_IMODE(Store(folder).vault.stat().st_mode) == 0o700
 
 
 def test_a_vault_that_cannot_be_made_is_the_users_to_mend(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file/vault cannot be used .*: set AUTOHARNESS_VAULT"):
+    with pytest.raises(UserError, match=r"file/vault cannot be used: .*; or set AUTOHARNESS_VAULT"):
         Store(tmp_path / "file" / "vault")
 
 
 def test_an_agent_file_is_kept_under_its_hash(store: Store) -> None:
     for source in ("print('ä')\n", "print('ä')\n", "pass\n"):
         store.keep_agent(source.encode())
-        assert (store.folder / "agents" / f"{sha256(source.encode()).hexdigest()}.py").read_text() == source
+        assert ((store.folder / "agents") / f"{sha256(source.encode()).hexdigest()}.py").read_text() == source
     assert len(list((store.folder / "agents").iterdir())) == 2
 
 
@@ -125,10 +126,20 @@ def test_runs_come_oldest_first_and_damaged_ones_are_left_out(store: Store) -> N
     assert (folders[1] / "run-001.json").exists(), "whoever only looks renames nothing"
 
 
+@pytest.mark.parametrize("newest", ["29990101T000000.000000-7-ab", "29990101T000000.999999-7"], ids=["new", "old"])
+def test_after_the_clock_was_set_back_the_newest_run_comes_last(store: Store, newest: str) -> None:
+    """`--failed` runs what failed in the newest."""
+    write_json(store.folder / "runs" / newest / "run-001.json", {"number": 1})
+    for number in (2, 3):
+        write_json(store.new_run() / "run-001.json", {"number": number})
+    assert [run["number"] for run in store.runs()] == [1, 2, 3]
+    assert [run["number"] for run in store.runs(newest=1)] == [3]
+
+
 def test_every_question_to_the_holdout_adds_a_line(store: Store) -> None:
     entries: list[dict[str, Any]] = [{"tasks": 40, "revealed": False}, {"tasks": 1, "revealed": True}]
     for entry in entries:
-        Store(store.folder).count_holdout(entry)
+        Store(store.vault).count_holdout(entry)
     lines = [json.loads(line) for line in (store.folder / "holdout.jsonl").read_text().splitlines()]
     assert [{"tasks": line["tasks"], "revealed": line["revealed"]} for line in lines] == entries
     assert all(line["time"] for line in lines)
@@ -230,3 +241,36 @@ def test_one_lock_says_nothing_of_another(store: Store) -> None:
         assert store.is_locked("loop.lock") and not store.is_locked()
         with store.lock(), pytest.raises(UserError, match="another command is at work"), store.lock("loop.lock"):
             pass
+
+
+def test_a_field_of_a_later_version_is_passed_over_and_the_trial_is_not_paid_for_again(store: Store) -> None:
+    """On 9a969fe such a trial was renamed to .damaged without a word, and run again."""
+    store.keep(KEY, OUTCOME)
+    path = _only_file(store.folder / "trials")
+    document = json.loads(path.read_text())
+    document["outcome"] |= {"mood": "calm", "trial": document["outcome"]["trial"] | {"mood": 1}}
+    document["outcome"]["usage"] = {"agent": {"calls": 1, "mood": 2}}
+    path.write_text(json.dumps({**document, "mood": 3}))
+    found = store.find(KEY)
+    assert (
+        found and (found.trial, found.reward) == (OUTCOME.trial, OUTCOME.reward) and found.usage["agent"].calls == 1
+    )
+    assert _only_file(store.folder / "trials") == path
+
+
+def test_a_damaged_trial_is_set_aside_and_that_is_said(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    store.keep(KEY, OUTCOME)
+    path = _only_file(store.folder / "trials")
+    path.write_text("cut sho")
+    assert store.find(KEY) is None
+    assert f"{path.stem}.damaged, and run again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["secret", "trial-seeds"])
+@pytest.mark.parametrize("content", [b"", b"\xff\x00", b"another"])
+def test_what_seeds_are_drawn_from_is_missed_where_it_is_damaged(store: Store, name: str, content: bytes) -> None:
+    """On 9a969fe held-out trials were run, and paid for, once more, without a word."""
+    assert store.trial_seeds()
+    (store.folder / name).write_bytes(content)
+    with pytest.raises(UserError, match="restore it"):
+        Store(store.vault).trial_seeds()

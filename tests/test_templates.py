@@ -20,15 +20,16 @@ from autoharness.gateway import Limits, Session
 from autoharness.host import AgentFile
 from autoharness.hosts import Hosts, confinement_of
 from autoharness.results import Outcome, Status, Trial
+from autoharness.simulator import Simulator
 from autoharness.tau import Tau2
 from autoharness.templates import DEFAULT, PACKAGES
-from autoharness.worker import Simulator
 
 TASK = "create_task_1"
 SOLVED = (TASK, "update_task_1", "update_task_with_message_history", "impossible_task_1")
 MODEL = "openai/solver"
 SOURCES = {name: (ROOT / templates.template_file(name)).read_text() for name in PACKAGES}
 SETUP: dict[str, Any] = {"tools": [], "domain_policy": "", "llm": MODEL, "llm_args": {}, "history": []}
+SETUP["random"] = "seed"
 AT_ONCE = 100
 OTHERS = sorted(set(PACKAGES) - {DEFAULT})
 
@@ -135,7 +136,7 @@ def test_conversations_with_a_model_that_makes_mistakes_are_those_of_the_first_t
 
 
 @each_framework
-def test_a_hundred_conversations_may_wait_for_their_llm_in_one_host(hosts: Hosts, name: str) -> None:
+def test_a_hundred_conversations_may_wait_for_their_llm_at_once(hosts: Hosts, name: str) -> None:
     """Whatever a framework has open meanwhile, such as an event loop."""
     everybody = threading.Barrier(AT_ONCE, timeout=60)
 
@@ -144,10 +145,9 @@ def test_a_hundred_conversations_may_wait_for_their_llm_in_one_host(hosts: Hosts
         return {"choices": [{"message": {"role": "assistant", "content": request["messages"][-1]["content"]}}]}
 
     def converse(number: int) -> str:
-        with hosts.host(name, held_out=True) as host:
-            host.call(str(number), "start", complete, **SETUP)
-            said = host.call(str(number), "next", complete, message={"role": "user", "content": f"I am {number}"})
-            host.forget(str(number))
+        with hosts.host(name) as host:
+            host.call("start", complete, **SETUP)
+            said = host.call("next", complete, message={"role": "user", "content": f"I am {number}"})
         return str(said["content"])
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -198,11 +198,10 @@ def test_another_model_is_refused(hosts: Hosts, name: str) -> None:
     def complete(request: Json) -> Json:
         return session.complete_for_agent(request, dict)
 
-    with hosts.host(name, held_out=True) as host:
-        host.call("one", "start", complete, **SETUP | {"llm": "openai/stronger"})
+    with hosts.host(name) as host:
+        host.call("start", complete, **SETUP | {"llm": "openai/stronger"})
         with pytest.raises(AgentError, match="the experiment's model is openai/solver, not 'openai/stronger'"):
-            host.call("one", "next", complete, message={"role": "user", "content": "Hi"})
-        host.forget("one")
+            host.call("next", complete, message={"role": "user", "content": "Hi"})
 
 
 def test_no_network_is_opened_for_a_framework(hosts: Hosts) -> None:

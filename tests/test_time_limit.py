@@ -1,18 +1,16 @@
 """timeout_s: an agent that is slow has failed, one whose LLM or customer is slow has not."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import TEMPLATE
-from llm_server import LLMServer
 from provider import Provider
 
 from autoharness.config import STOCK, Experiment
 from autoharness.measure import Measure
 from autoharness.results import Outcome, Status, Trial
-from autoharness.tau import Tau2
 
 MODEL = "openai/solver"
 SLEEPS = f"{TEMPLATE}\n\nimport time\nturn = HarnessAgent.generate_next_message\n\n\n" + (
@@ -32,15 +30,6 @@ class Slow(UserSimulator):
         time.sleep(0.5)
         return super().generate_next_message(message, state)
 """
-
-
-@pytest.fixture
-def provider(tau2: Tau2, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
-    provider = Provider(tau2)
-    with LLMServer(provider.reply) as server:
-        monkeypatch.setenv("OPENAI_API_BASE", server.url)
-        monkeypatch.setenv("OPENAI_API_KEY", "the-key")
-        yield provider
 
 
 @pytest.fixture

@@ -128,4 +128,4 @@ def test_held_out_conversations_are_refused_without_a_reveal(prepared: Checkout,
         assert "held out" in done.stderr and "[" + held_out[0] not in done.stderr
     shown = prepared.run("benchmark.py", "--task-ids", held_out[0], "--verbose", "--reveal-held-out")
     assert f"[{held_out[0]}] 0 assistant: " in shown.stderr
-    assert Path(prepared.vault / "holdout.jsonl").read_text().splitlines()[-1].endswith('"revealed": true}')
+    assert Path(prepared.kept / "holdout.jsonl").read_text().splitlines()[-1].rstrip().endswith('"revealed": true}')

@@ -31,9 +31,24 @@ def test_files_that_are_gone_when_they_are_looked_at_hide_no_others(
     try:
         assert process.stdout and process.stdout.readline() == b"ready\n"
         (tmp_path / "large").write_bytes(bytes(2_000_000))
-        watch = Watchdog(process.pid, tmp_path, memory_mb=2048)
-        looks = {watch.complaint(own_code_s=1000, requests=0) for _ in range(100)}
+        watches = [Watchdog(process.pid, tmp_path, memory_mb=2048) for _ in range(100)]
+        looks = {watch.complaint(own_code_s=1000, requests=0) for watch in watches}
     finally:
         process.kill()
         process.communicate()
     assert looks == {"wrote over 1 MB"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_what_an_idle_process_did_before_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked through once more after its last work, and then not again: most hosts wait for their LLM."""
+    monkeypatch.setattr(watchdog, "_MOST_DISK_MB", 1)
+    process = subprocess.Popen(["/bin/sleep", "60"])
+    try:
+        watch = Watchdog(process.pid, tmp_path, memory_mb=2048)
+        assert watch.complaint(own_code_s=1000, requests=0) == ""
+        (tmp_path / "large").write_bytes(bytes(2_000_000))
+        assert watch.complaint(own_code_s=1000, requests=0) == "wrote over 1 MB"
+    finally:
+        process.kill()
+        process.wait()

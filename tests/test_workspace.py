@@ -294,3 +294,11 @@ def test_the_log_is_begun_once(tmp_path: Path) -> None:
     (tmp_path / "learnings.md").write_text("mine")
     begin_learnings(tmp_path)
     assert (tmp_path / "learnings.md").read_text() == "mine"
+
+
+def test_where_a_worker_has_its_log_is_not_told(tmp_path: Path) -> None:
+    """Who knows a name in the vault can see the file's size and time, whatever confines him."""
+    detail = "the simulation worker ended: Killed (log: /home/me/vault/runs/20261126T010203.000000-7-ab/worker-0.log)"
+    export_traces([Outcome(Trial("1", 0, 0), Status.SETUP_ERROR, None, detail)], folder=tmp_path)
+    written = "".join(path.read_text() for path in tmp_path.rglob("*.*") if path.is_file())
+    assert "the simulation worker ended: Killed" in written and "vault" not in written

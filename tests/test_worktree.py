@@ -12,7 +12,7 @@ from conftest import TEMPLATE
 from autoharness.config import AGENT_FILE
 from autoharness.errors import UserError
 from autoharness.templates import PACKAGES
-from autoharness.worktree import NOTE, Worktree, branch_of, open_repository
+from autoharness.worktree import NOTE, Worktree
 
 
 @pytest.fixture
@@ -91,6 +91,25 @@ def test_what_is_no_plain_file_is_not_read(checkout: Checkout, tmp_path: Path, k
     worktree.remove()
 
 
+@pytest.mark.parametrize("folder", ["agent", "workspace"])
+def test_a_folder_that_became_a_link_is_not_read(checkout: Checkout, tmp_path: Path, folder: str) -> None:
+    """It could lead to an iteration in the vault, which has files of these names."""
+    worktree = _made(TEMPLATE)
+    (worktree.root / "workspace").mkdir()
+    worktree.remember()
+    (tmp_path / "iterations").mkdir()
+    for name in ("agent.py", NOTE.name):
+        (tmp_path / "iterations" / name).write_text("of somebody else")
+    (worktree.root / folder).rename(worktree.scratch / "was")
+    (worktree.root / folder).symlink_to(tmp_path / "iterations")
+    if folder == "agent":
+        with pytest.raises(UserError, match="agent is a symbolic link, or no folder"):
+            worktree.agent_source()
+    assert worktree.text(NOTE) == "" and f"{folder} (new)" in worktree.touched
+    worktree.remove()
+    assert (tmp_path / "iterations" / "agent.py").exists()
+
+
 def test_a_planted_repository_runs_nothing_of_its_own(checkout: Checkout, tmp_path: Path) -> None:
     """`git status` in a folder whose .git names a program would run it."""
     worktree = _made(TEMPLATE)
@@ -119,23 +138,6 @@ def test_a_folder_nested_too_deep_to_follow_is_removed(checkout: Checkout) -> No
     assert worktree.touched == []
     worktree.remove()
     assert not worktree.folder.exists()
-
-
-def test_without_a_repository_or_a_commit_it_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    with pytest.raises(UserError, match="git init"):
-        open_repository()
-    subprocess.run(["git", "init", "--quiet", "."], check=True)
-    with pytest.raises(UserError, match="there is no commit yet"):
-        branch_of(open_repository())
-
-
-def test_the_branch_is_that_which_is_checked_out(checkout: Checkout) -> None:
-    checkout.git("checkout", "--quiet", "-b", "night")
-    assert branch_of(open_repository()) == "night"
-    checkout.git("checkout", "--quiet", "--detach")
-    assert branch_of(open_repository()) == ""
 
 
 def test_the_users_own_worktrees_stay_also_where_their_folders_cannot_be_seen(

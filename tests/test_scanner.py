@@ -1,0 +1,88 @@
+"""The scan runs in a process of its own: what ends that process refuses the edit, and ends nothing else."""
+
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TEMPLATE
+
+from autoharness import scanner
+from autoharness.errors import SetupError
+from autoharness.leaks import Leak
+from autoharness.records import Secrets
+
+SECRETS = Secrets(
+    identifiers={"w2378156": "the order id #W2378156"},
+    names=frozenset({("mia", "li")}),
+    phrases=frozenset({"a b c d e f g h"}),
+    postcodes=frozenset({"94183"}),
+    given=frozenset({"order"}),
+)
+BREAKING = {
+    "ends": "import os\nos.kill(os.getpid(), 11)",
+    "raises": "raise KeyError('a bug')",
+    "hangs": "while True: pass",
+    "takes all memory": "x = [bytes(1 << 30) for _ in range(9)]",
+    "prints": "print('not an answer')",
+}
+
+
+def breaking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str, always: bool = False) -> None:
+    """Have the scan break in this way: on files with the word BREAK, or always."""
+    child = Path(scanner.__file__).with_name("scanner_child.py")
+    indented = code.replace("\n", "\n        ")
+    text = child.read_text().replace("Path(__file__).parents[1]", repr(str(child.parents[1])) + " or Path()")
+    text = text.replace("_MOST_CPU_S = 60", "_MOST_CPU_S = 2")
+    assert text.count("    asked = question[") == text.count('    if "problem" in question:') == 1
+    test = f"    if {always} or 'BREAK' in str(question):\n        {indented}\n"
+    text = text.replace('    if "problem" in question:', f'{test}    if "problem" in question:')
+    (tmp_path / "scanner_child.py").write_text(text)
+    monkeypatch.setattr(scanner, "_CHILD", tmp_path / "scanner_child.py")
+
+
+def test_what_is_known_of_the_records_comes_through_as_it_is() -> None:
+    assert Secrets.from_json(SECRETS.to_json()) == SECRETS
+
+
+def test_it_answers_as_the_scan_itself_does() -> None:
+    after = f"{TEMPLATE}# order W2378156 \ud800\n"
+    leaks = scanner.scan(TEMPLATE, after, SECRETS, TEMPLATE)
+    line = TEMPLATE.count("\n") + 1
+    assert Leak(line, "# order W2378156", "carries the order id #W2378156") in [
+        Leak(one.line, one.text.strip(), one.what) for one in leaks
+    ]
+    assert scanner.scan(TEMPLATE, f"{TEMPLATE}# be kind\n", SECRETS, TEMPLATE) == []
+    assert scanner.problem_of(f"{TEMPLATE}# be kind\n", TEMPLATE) == ""
+
+
+@pytest.mark.parametrize("code", BREAKING.values(), ids=BREAKING)
+def test_a_file_that_breaks_the_scan_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str) -> None:
+    breaking(monkeypatch, tmp_path, code)
+    (leak,) = scanner.scan(TEMPLATE, f"{TEMPLATE}# BREAK\n", SECRETS, TEMPLATE)
+    assert leak.line == 1 and "breaks the scan" in leak.what
+    assert "breaks the scan" in scanner.problem_of(f"{TEMPLATE}# BREAK\n", TEMPLATE)
+    assert scanner.scan(TEMPLATE, f"{TEMPLATE}# be kind\n", SECRETS, TEMPLATE) == []
+
+
+def test_a_scan_that_breaks_on_every_file_is_no_edits_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    breaking(monkeypatch, tmp_path, BREAKING["raises"], always=True)
+    with pytest.raises(SetupError, match="a bug"):
+        scanner.scan(TEMPLATE, f"{TEMPLATE}# be kind\n", SECRETS, TEMPLATE)
+    monkeypatch.setattr(scanner, "_CHILD", tmp_path / "gone.py")
+    with pytest.raises(SetupError, match="cannot be scanned here"):
+        scanner.problem_of(f"{TEMPLATE}# be kind\n", TEMPLATE)
+
+
+def test_it_is_given_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-a-secret-key-0123456789")
+    given: dict[str, Any] = {}
+
+    def run(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[bytes]:
+        given.update(options["env"])
+        return subprocess.CompletedProcess([], 0, b'{"problem": ""}', b"")
+
+    monkeypatch.setattr(scanner.subprocess, "run", run)
+    scanner.problem_of("x = 1\n", "")
+    assert set(given) == {name for name in scanner._KEPT if name in os.environ}
