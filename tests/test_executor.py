@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,8 @@ def wait_for_pid(worker: Any) -> int:
 
 
 def kill_worker(worker: Any) -> None:
-    os.kill(wait_for_pid(worker), signal.SIGKILL)
+    with suppress(ProcessLookupError):  # it was killed before, and is given work until that is seen
+        os.kill(wait_for_pid(worker), signal.SIGKILL)
     while not worker.ended:
         time.sleep(0.01)
 

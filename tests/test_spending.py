@@ -120,6 +120,8 @@ def test_simulations_from_before_the_prices_stood_there_are_priced_by_their_toke
 def test_what_was_kept_and_not_counted_when_a_kill_came_is_counted_once(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.keep({"trial": 0}, Outcome(Trial("0", 0, 1), Status.PASSED, 1.0, usage={"agent": Usage(cost_usd=8.0)}))
+    for path in store.trial_files():
+        os.utime(path, ns=(0, 0))  # long before: within one tick of the kernel's clock, times say nothing
     _budget(store).add(_outcome(1.0))
     store.keep({"trial": 1}, _outcome(1.0))
     store.keep({"trial": 2}, Outcome(Trial("2", 0, 1), Status.PASSED, 1.0, usage={"user": Usage(cost_usd=2.0)}))
