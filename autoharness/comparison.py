@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from autoharness.ledger import Confirmation, Look
-from autoharness.policy import Side
 from autoharness.results import Rewards, by_task, passed
+from autoharness.rows import Confirmation, Look, Side
 from autoharness.stats import difference_interval, in_points, mean_interval, sign_test
 
 TaskRewards = Mapping[str, Sequence[float]]

@@ -14,9 +14,9 @@ from autoharness.comparison import Comparison, TaskRewards, left_out, sides_of
 from autoharness.config import SIMULATED, Experiment
 from autoharness.contest import is_void, looks_of, run_trials
 from autoharness.errors import EXIT_UNDECIDED, UserError
-from autoharness.ledger import Confirmation, Ledger, Version, reveal_lines
-from autoharness.policy import RULES, Side
+from autoharness.ledger import Ledger
 from autoharness.results import passed
+from autoharness.rows import RULES, Confirmation, Side, Version, reveal_lines
 from autoharness.runner import BenchmarkRunner
 from autoharness.stats import mean_interval, pass_at_k, pass_hat_k
 from autoharness.store import Store

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 from autoharness.bench import Bench, Enough, Run
 from autoharness.config import RATCHET, Experiment
 from autoharness.errors import Interrupted
-from autoharness.ledger import Gate, Ledger, Look, Version, scored_looks
+from autoharness.ledger import Ledger
 from autoharness.measure import FIRST_BY_THE_CLOCK, FIRST_OF_GATE
-from autoharness.policy import RULES, VOID, Decision, Policy, Ratchet, Request, Sequential, Side
+from autoharness.policy import Decision, Policy, Ratchet, Sequential
 from autoharness.results import Outcome, Rewards, Status, Trial, digest, is_addressed
+from autoharness.rows import RULES, VOID, Gate, Look, Request, Side, Version, scored_looks
 from autoharness.stats import more_often
 
 COMMAND = "gating.py"

@@ -7,9 +7,9 @@ how it went.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoharness.ledger import Measured
 from autoharness.overview import Overview
 from autoharness.results import ROLES, Usage
+from autoharness.rows import Measured
 from autoharness.spending import CODER, counted_trials, trial_name
 from autoharness.store import Store
 from autoharness.trials import Kept

@@ -25,10 +25,11 @@ from autoharness.config import SIMULATED
 from autoharness.errors import UserError
 from autoharness.files import replacing, write_json, write_text
 from autoharness.iterations import Iterations
-from autoharness.ledger import Ledger, Version, settled_looks
+from autoharness.ledger import Ledger
 from autoharness.overview import Overview
 from autoharness.results import by_task, known_cost, mean, passed, rewards_by_task
 from autoharness.revealing import Reveal, place_of
+from autoharness.rows import Version, settled_looks
 from autoharness.stats import mean_interval, pass_hat_k
 from autoharness.store import Store
 from autoharness.tables import Json, Row, Simulation, check_openpyxl, write_csv, write_workbook

@@ -29,7 +29,7 @@ from autoharness.config import (
 )
 from autoharness.errors import UserError
 from autoharness.files import write_json
-from autoharness.ledger import read
+from autoharness.ledger_file import read
 from autoharness.locks import locked
 from autoharness.offline import fingerprint
 from autoharness.replay import checksum

@@ -9,7 +9,7 @@ from pathlib import Path
 from autoharness.diagnosis import changes_lines
 from autoharness.files import append_text, read_end
 from autoharness.iterations import Iteration
-from autoharness.ledger import Gate
+from autoharness.rows import Gate
 from autoharness.spending import Spent
 from autoharness.stats import score_line
 from autoharness.workspace import WORKSPACE, begin_learnings

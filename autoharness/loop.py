@@ -35,17 +35,19 @@ from autoharness.iterations import (
     next_iteration,
 )
 from autoharness.learnings import write_section
-from autoharness.ledger import Gate, Ledger
+from autoharness.ledger import Ledger
+from autoharness.loop_budget import LoopBudget
 from autoharness.measure import Measure
 from autoharness.progress import Progress
 from autoharness.proposal import Proposer, lay_out
-from autoharness.record import record
+from autoharness.recording import record
 from autoharness.repository import Repository
 from autoharness.results import Outcome, Rewards, Trial, passed, settled_rewards
+from autoharness.rows import Gate
 from autoharness.runner import BenchmarkRunner
 from autoharness.screen import Screened, claim_trials, claimed, claims, smoke_refusal, smoke_trials
 from autoharness.scrub import one_line
-from autoharness.spending import LoopBudget, spent
+from autoharness.spending import spent
 from autoharness.status import note_phase
 from autoharness.store import Store, now
 from autoharness.workspace import WORKSPACE, Changes, export_train_results

@@ -15,9 +15,9 @@ from statistics import fmean, pstdev, stdev
 from typing import Any
 
 from autoharness.config import Experiment
-from autoharness.ledger import Version
 from autoharness.repeats import Repeats
 from autoharness.results import Usage, by_task, known_cost, mean
+from autoharness.rows import Version
 from autoharness.trials import Kept
 
 Json = dict[str, Any]

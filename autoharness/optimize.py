@@ -20,11 +20,12 @@ from autoharness.endpoints import check_keys
 from autoharness.errors import EXIT_INTERRUPTED, Interrupted, Outage, UserError
 from autoharness.executor import LocalExecutor
 from autoharness.iterations import ACCEPTED, Iterations
-from autoharness.ledger import Ledger, reveal_lines
+from autoharness.ledger import Ledger
 from autoharness.loop import PATIENCE_S, Loop
 from autoharness.measure import Measure
 from autoharness.program import python_command
-from autoharness.record import check_repository
+from autoharness.recording import check_repository
+from autoharness.rows import reveal_lines
 from autoharness.runner import BenchmarkRunner
 from autoharness.scrub import guard
 from autoharness.settings import resolve

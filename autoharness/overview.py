@@ -13,7 +13,8 @@ from autoharness.contest import policy_of
 from autoharness.errors import UserError
 from autoharness.iterations import Iteration, Iterations
 from autoharness.iterations import diff as unified_diff
-from autoharness.ledger import Confirmation, Gate, Ledger, Version
+from autoharness.ledger import Ledger
+from autoharness.rows import Confirmation, Gate, Version
 from autoharness.spending import Spent, spent, spent_by_iteration
 from autoharness.status import LOOP_LOCK, Note, noted
 from autoharness.store import Store

@@ -9,9 +9,10 @@ from autoharness import evaluator
 from autoharness.config import RATCHET, Experiment
 from autoharness.contest import COMMAND, run_trials
 from autoharness.errors import EXIT_UNDECIDED, UserError
-from autoharness.ledger import Ledger, Version
+from autoharness.ledger import Ledger
 from autoharness.measure import Measure
 from autoharness.results import Outcome, Rewards, settled_rewards
+from autoharness.rows import Version
 from autoharness.runner import BenchmarkRunner
 from autoharness.sequential import bar, operating_point
 from autoharness.stats import TWO_SIDED_95, score_line

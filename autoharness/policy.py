@@ -9,12 +9,12 @@ import random
 from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import chain, islice
 from types import MappingProxyType
 from typing import Protocol
 
 from autoharness.results import Rewards, mean
+from autoharness.rows import RULES, VOID, Request, Seen, Side, Verdict
 from autoharness.sequential import Walk, bar, detectable_gain, operating_point, walk
 from autoharness.stats import in_points
 
@@ -22,35 +22,6 @@ _ROUNDING = 1e-9
 """Sums of the same numbers in another order differ by less."""
 _FEW_LOST, _MOST_LOST = 3, 0.2
 """Lost trials that a question may have whatever its size, and the share of its trials."""
-
-
-class Verdict(StrEnum):
-    ACCEPTED = "accepted"
-    REJECTED = "rejected"
-    UNDECIDED = "undecided"
-
-
-class Side(StrEnum):
-    CANDIDATE = "candidate"
-    INCUMBENT = "incumbent"
-
-
-@dataclass(frozen=True)
-class Request:
-    """One trial that a policy may need."""
-
-    side: Side
-    task_id: str
-    number: int
-    """Of the trial: both sides' trials with the same number have the same seed."""
-
-
-VOID = -1.0
-"""Stands for the reward of a trial that tau2 itself cannot evaluate."""
-RULES = 1
-"""The version of what becomes of such a trial. 0: its task leaves both sides. 1: it counts 0, on either side."""
-Seen = Mapping[Request, float | None]
-"""The rewards so far, or VOID; None where infrastructure failed; what was not run is not in it."""
 
 
 @dataclass(frozen=True)

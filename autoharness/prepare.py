@@ -17,12 +17,13 @@ from autoharness.endpoints import check_keys
 from autoharness.errors import EXIT_MISUSE, EXIT_UNDECIDED, UserError
 from autoharness.files import read_plain, write_json, write_text
 from autoharness.identity import changed
-from autoharness.ledger import Baseline, Evaluator, Ledger, mend, scored_looks
+from autoharness.ledger import Ledger
+from autoharness.ledger_file import mend
 from autoharness.measure import Measure
-from autoharness.policy import RULES
 from autoharness.program import PROGRAM_FILE, compose, python_command
 from autoharness.repository import Repository
 from autoharness.results import Status, mean
+from autoharness.rows import RULES, Baseline, Evaluator, scored_looks
 from autoharness.runner import BenchmarkRunner
 from autoharness.settings import resolve
 from autoharness.stats import score_line

@@ -23,10 +23,11 @@ from autoharness.confirm import confirm
 from autoharness.errors import UserError
 from autoharness.exports import NAMES, Wanted, export
 from autoharness.files import write_text
-from autoharness.ledger import Ledger, Version, reveal_lines
+from autoharness.ledger import Ledger
 from autoharness.overview import Attempt, Overview, change
 from autoharness.page import View, page
 from autoharness.revealing import Reveal, place_of
+from autoharness.rows import Version, reveal_lines
 from autoharness.scrub import printable
 from autoharness.server import Server
 from autoharness.settings import resolve

@@ -1,9 +1,7 @@
-"""What the loop spends, in US dollars, by whom; and when it has to stop.
+"""What the loop spends, in US dollars, by whom.
 
 Every simulation and every run of the coding agent is a line of `spending.jsonl` in the vault, written right after its
-outcome is kept; where a kill came between, the next start makes up for it (`settle`). A simulation is begun only
-where the dearest one so far still fits under `max_usd`, for each that is in flight and for this one; likewise an edit
-with its `coding_agent_usd`.
+outcome is kept; where a kill came between, the next start makes up for it (`settle`).
 
 What no meter sees: calls that were given up after llm_timeout_s, workers that died, a coding agent that was killed
 with us. And a simulation may be dearer than any before it: max_simulation_cost_usd bounds the agent's part.
@@ -11,15 +9,13 @@ with us. And a simulation may be dearer than any before it: max_simulation_cost_
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from autoharness import results
-from autoharness.budget import RunBudget
 from autoharness.config import Experiment
-from autoharness.errors import UserError
 from autoharness.files import write_text
 from autoharness.lines import Followed
 from autoharness.results import Outcome, Trial
@@ -31,7 +27,6 @@ ROLES = (CODER, *results.ROLES)
 _BEGUN_WITH = "spending.begun-with"
 _NAME_CHARS = 16
 """So much of a trial's name tells it from others."""
-_ROUNDING = 1e-9
 
 
 @dataclass
@@ -75,7 +70,6 @@ class _Known:
     trials: dict[int, set[str]] = field(default_factory=dict)
     """By iteration: `trial_name` of each simulation."""
     unreadable: int = 0
-    """Lines that are damaged, or of a later version."""
 
     def take(self, line: str) -> None:
         try:
@@ -108,6 +102,11 @@ def spent(store: Store, iteration: int | None = None) -> Spent:
 def spent_by_iteration(store: Store) -> dict[int, Spent]:
     """What each iteration has spent."""
     return {number: one.copy() for number, one in _known(store).by_iteration.items()}
+
+
+def unreadable_lines(store: Store) -> int:
+    """How many lines are damaged, or of a later version."""
+    return _known(store).unreadable
 
 
 def counted_trials(store: Store, iterations: Collection[int]) -> set[str]:
@@ -147,7 +146,7 @@ def settle(store: Store, iteration: int) -> None:
                 outcome = Outcome.from_json(json.loads(path.read_text(encoding="utf-8"))["outcome"])
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue  # damaged: whoever asks for it sets it aside, and says so
-            entry = _entry_of(outcome)
+            entry = entry_of(outcome)
             if json.dumps(entry["trial"]) not in counted:
                 store.append_line(FILE, {"time": now(), "iteration": iteration, **entry})
 
@@ -169,70 +168,7 @@ def _new_since_begin(store: Store) -> Callable[[Path], bool]:
     return lambda path: path.stem[:_NAME_CHARS] not in known
 
 
-def _entry_of(outcome: Outcome) -> dict[str, Any]:
+def entry_of(outcome: Outcome) -> dict[str, Any]:
+    """What a line of the file says of a simulation."""
     trial, usd = outcome.trial, {role: usage.cost_usd for role, usage in outcome.usage.items()}
     return {"usd": usd, "trial": [trial.task_id, trial.number, trial.agent], "status": outcome.status}
-
-
-class LoopBudget(RunBudget):
-    """The limits max_run_* over the whole command, max_usd over all of them, and whatever else asks it to stop."""
-
-    def __init__(
-        self, experiment: Experiment, store: Store, known: Iterable[Outcome], stop_reason: Callable[[], str]
-    ) -> None:
-        """`known`: simulations that were run before. `stop_reason`: why to begin nothing more, or "".
-
-        Raises UserError where lines of the file cannot be read and max_usd counts them.
-        """
-        super().__init__(experiment)
-        self._store = store
-        if experiment.max_usd is not None and (lost := _known(store).unreadable):
-            raise UserError(
-                f"{store.folder / FILE}: what {lost} of its lines say that was spent cannot be read, so max_usd "
-                "cannot be kept: restore the file, or take max_usd out"
-            )
-        before = spent(store)
-        self._total = before.total
-        costs = [cost for outcome in known if (cost := cost_of(outcome, experiment)) is not None]
-        self._dearest_usd = max([*costs, *before.simulations_usd], default=None)
-        """None where no simulation says what one costs: then there is one at a time."""
-        self._stop_reason = stop_reason
-        self.iteration = 0
-
-    def add(self, outcome: Outcome) -> None:
-        super().add(outcome)
-        self._dearest_usd = max(self._dearest_usd or 0.0, outcome.cost_usd)
-        self._note(_entry_of(outcome))
-
-    def add_edit(self, cost_usd: float | None) -> None:
-        """An edit that does not say what it cost is charged with what was reserved for it."""
-        reserved = self._experiment.coding_agent_usd or 0.0
-        known = cost_usd is not None
-        self._note({"usd": {CODER: cost_usd if known else reserved}, **({} if known else {"assumed_usd": reserved})})
-
-    def has_room(self, in_flight: int) -> bool:
-        if self._dearest_usd is None and self._experiment.max_usd is not None:
-            return in_flight == 0 and not self._over(0.0)
-        return not self._over((in_flight + 1) * (self._dearest_usd or 0.0))
-
-    @property
-    def reached(self) -> str:
-        stop = super().reached or self._stop_reason()
-        return stop or (self._limit_line() if self._over(self._dearest_usd or 0.0) else "")
-
-    def check_edit(self) -> str:
-        """Why no edit may be begun; "" where it may."""
-        stop = super().reached or self._stop_reason()
-        return stop or (self._limit_line() if self._over(self._experiment.coding_agent_usd or 0.0) else "")
-
-    def _over(self, reserve_usd: float) -> bool:
-        most = self._experiment.max_usd
-        return most is not None and self._total + reserve_usd > most + _ROUNDING
-
-    def _limit_line(self) -> str:
-        most = self._experiment.max_usd or 0.0
-        return f"max_usd: {self._total:.4f} of {most:g} USD spent, and what comes next could pass it"
-
-    def _note(self, entry: dict[str, Any]) -> None:
-        self._total += sum(entry["usd"].values())
-        self._store.append_line(FILE, {"time": now(), "iteration": self.iteration, **entry})

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from autoharness.results import Rewards, passed
+from autoharness.rows import SuiteRecord
 from autoharness.stats import at_least
 
 PROMOTION_TRIALS = 3
@@ -16,23 +17,6 @@ LEVEL = 0.05
 """An edit that breaks nothing is vetoed no more often than this, where the records are right."""
 
 _ROUNDING = 1e-9
-
-
-@dataclass(frozen=True)
-class Record:
-    """How a task of the suite went under the versions that were kept, since it came in."""
-
-    passed: int = 0
-    trials: int = 0
-
-    def __add__(self, reward: float) -> "Record":
-        return Record(self.passed + passed(reward), self.trials + 1)
-
-    @property
-    def failure_rate(self) -> float:
-        """Half a failure and half a success are added (Jeffreys' prior; Brown, Cai and DasGupta, Statistical
-        Science 16 (2001), 101-133): three passes of three do not say that it never fails."""
-        return (self.trials - self.passed + 0.5) / (self.trials + 1)
 
 
 @dataclass(frozen=True)
@@ -54,7 +38,7 @@ def floor(results: Rewards, threshold: float) -> SuiteVerdict:
     return SuiteVerdict(holds, f"suite {count}/{len(results)} passed, {compared}")
 
 
-def veto(results: Rewards, records: Mapping[str, Record]) -> SuiteVerdict:
+def veto(results: Rewards, records: Mapping[str, SuiteRecord]) -> SuiteVerdict:
     """A one-sided exact test of the number of failures against the tasks' own failure rates.
 
     A lost trial may yet be a pass or a failure; where that matters, the answer is open.
@@ -72,7 +56,7 @@ def veto(results: Rewards, records: Mapping[str, Record]) -> SuiteVerdict:
     return SuiteVerdict(holds, f"suite {len(results) - failed - lost}/{len(results)} passed: {explained}")
 
 
-def veto_after_checks(results: Rewards, checks: Rewards, records: Mapping[str, Record]) -> SuiteVerdict:
+def veto_after_checks(results: Rewards, checks: Rewards, records: Mapping[str, SuiteRecord]) -> SuiteVerdict:
     """`checks`: one more trial each of the unchanged incumbent. What it fails too leaves the test: that flakes.
 
     A check that was lost may be either.
@@ -85,7 +69,7 @@ def _completed(checks: Rewards, reward: float) -> dict[str, float]:
     return {task_id: reward if known is None else known for task_id, known in checks.items()}
 
 
-def _after_checks(results: Rewards, checks: Mapping[str, float], records: Mapping[str, Record]) -> SuiteVerdict:
+def _after_checks(results: Rewards, checks: Mapping[str, float], records: Mapping[str, SuiteRecord]) -> SuiteVerdict:
     steady = {task_id: reward for task_id, reward in results.items() if passed(checks.get(task_id, 1.0))}
     return veto(steady, {**records, **{task_id: records[task_id] + reward for task_id, reward in checks.items()}})
 

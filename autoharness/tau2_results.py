@@ -17,8 +17,8 @@ from typing import Any
 from autoharness.config import Experiment
 from autoharness.errors import UserError
 from autoharness.executor import LocalExecutor
-from autoharness.ledger import Version
 from autoharness.results import Outcome, Status, Usage, by_task, known_cost
+from autoharness.rows import Version
 from autoharness.store import now
 from autoharness.trials import Kept
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from autoharness.diagnosis import what_went_wrong
 from autoharness.iterations import Iteration
-from autoharness.ledger import Ledger, Measured
+from autoharness.ledger import Ledger
 from autoharness.results import Outcome, digest, natural_order, passed
+from autoharness.rows import Measured
 from autoharness.store import Store
 
 _OF_ONE_TRIAL = ("agent", "task", "trial", "seed")

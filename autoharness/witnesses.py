@@ -24,8 +24,8 @@ from autoharness.config import AGENT_FILE
 from autoharness.contest import FIRST_TRIAL
 from autoharness.errors import UserError
 from autoharness.iterations import Iterations
-from autoharness.ledger import Baseline, Measured, Record, Row
 from autoharness.repository import Repository
+from autoharness.rows import Baseline, Measured, Record, Row
 from autoharness.store import HEAD, HOLDOUT, LEDGER, Store
 
 _NAMED = re.compile(r"^ledger row (\d{1,9}), sha256 ([0-9a-f]{64})(?:, vault ([0-9a-f]{16}))?$", re.MULTILINE)

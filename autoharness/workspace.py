@@ -21,8 +21,9 @@ from typing import Any
 from autoharness.config import Experiment
 from autoharness.errors import NotPlain
 from autoharness.files import MOST_TEXT_BYTES, read_plain, set_aside, write_json, write_text
-from autoharness.ledger import Ledger, Version
+from autoharness.ledger import Ledger
 from autoharness.results import Outcome, Rewards, natural_order, passed, slug
+from autoharness.rows import Version
 from autoharness.store import now
 
 WORKSPACE = Path("workspace")

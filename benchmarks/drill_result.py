@@ -13,8 +13,9 @@ from typing import Any
 from checkout import Checkout
 
 from autoharness.iterations import Iterations
-from autoharness.ledger import Gate, Ledger, Measured
+from autoharness.ledger import Ledger
 from autoharness.results import EVALUATED, digest
+from autoharness.rows import Gate, Measured
 from autoharness.store import Store
 
 Json = dict[str, Any]

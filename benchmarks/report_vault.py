@@ -14,9 +14,9 @@ from typing import Any
 from autoharness.config import SEQUENTIAL, Experiment
 from autoharness.contest import FIRST_TRIAL
 from autoharness.iterations import ACCEPTED, REFUSED, REJECTED, Edit, Iteration, Iterations
-from autoharness.ledger import Baseline, Gate, Ledger, Look, Record
-from autoharness.policy import Side
+from autoharness.ledger import Ledger
 from autoharness.results import Outcome, Status, Trial, Usage, digest
+from autoharness.rows import Baseline, Gate, Look, Record, Side
 from autoharness.spending import FILE as SPENDING
 from autoharness.store import Store
 

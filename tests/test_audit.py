@@ -17,9 +17,9 @@ from autoharness.audit import verify
 from autoharness.config import Experiment
 from autoharness.contest import FIRST_TRIAL, policy_of
 from autoharness.errors import UserError
-from autoharness.ledger import Baseline, Gate, Ledger, Look, Record
-from autoharness.policy import Side
+from autoharness.ledger import Ledger
 from autoharness.results import Outcome, Status, Trial, digest
+from autoharness.rows import Baseline, Gate, Look, Record, Side
 from autoharness.store import Store
 
 TASKS = list("abcdefgh")

@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autoharness.comparison import Comparison, Score, left_out, sides_of
-from autoharness.ledger import Confirmation, Look
-from autoharness.policy import Side
+from autoharness.rows import Confirmation, Look, Side
 from autoharness.stats import difference_interval, mean_interval
 
 REWARDS = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from([0.0, 0.5, 1.0, None]))

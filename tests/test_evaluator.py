@@ -24,8 +24,10 @@ from harnesses import BAD, GOOD_PROMPT
 from autoharness import evaluator
 from autoharness.errors import UserError
 from autoharness.files import read_plain
-from autoharness.ledger import FILE, Baseline, Evaluator, Ledger
+from autoharness.ledger import Ledger
+from autoharness.ledger_file import FILE
 from autoharness.results import digest
+from autoharness.rows import Baseline, Evaluator
 from autoharness.store import Store
 
 CHEAT = "print('cheated', flush=True)\nimport os\nos._exit(0)\n"

@@ -22,9 +22,10 @@ from autoharness import tables
 from autoharness.errors import UserError
 from autoharness.exports import NAMES, NEMO, ranking
 from autoharness.iterations import Edit, Iteration, Iterations
-from autoharness.ledger import Baseline, Gate, Ledger, Look, Record
+from autoharness.ledger import Ledger
 from autoharness.report import main
 from autoharness.results import Outcome, Status, digest, mean
+from autoharness.rows import Baseline, Gate, Look, Record
 from autoharness.stats import pass_hat_k
 from autoharness.store import Store
 from autoharness.tables import MOST_CHARS, fitting, harmless

@@ -23,8 +23,8 @@ from harnesses import BAD, GOOD_PROMPT
 from llm_server import Fault, LLMServer, assistant
 from solver import Solver
 
-from autoharness.ledger import Ledger, Record
-from autoharness.policy import Side
+from autoharness.ledger import Ledger
+from autoharness.rows import Record, Side
 from autoharness.store import Store
 from autoharness.tau import Tau2
 

@@ -37,11 +37,11 @@ LAYERS = (
     {"lenient_replay", "message_order", "own_user", "same_draws", "time_limit"},  # L0, for tau
     {"told", "tool_bounds", "toolkits"},  # L0, for tau
     {"answers", "budget", "callbacks", "data", "holdout", "landlock"},  # L1
-    {"outages", "progress", "records", "templates"},  # L1
+    {"outages", "progress", "records", "rows", "templates"},  # L1
     {"leaks"},  # L1
     {"scanner", "scanner_child"},  # L1, which scan in a process of its own
     {"sequential", "stats", "store", "tasks"},  # L1
-    {"cli", "host_reply", "host_starter", "journal", "live", "repeats", "watchdog"},  # L1
+    {"cli", "host_reply", "host_starter", "journal", "ledger_file", "live", "repeats", "watchdog"},  # L1
     {
         "coding_agents",
         "evaluator",
@@ -52,7 +52,7 @@ LAYERS = (
         "suite",
         "worktree",
     },  # L1, built on those
-    {"coder_reach", "ledger", "library_traces"},  # L1, for coder; keeps what a policy looked at
+    {"coder_reach", "ledger", "library_traces", "loop_budget"},  # L1, for coder; keeps what a policy looked at
     {"coder", "iterations", "workspace"},  # L1: coder runs programs of others, workspace shows the ledger
     {"blame", "diagnosis", "status"},  # L1, in words
     {"comparison", "learnings", "revealing", "trials", "watch"},  # L1
@@ -89,7 +89,9 @@ LAYERS = (
     {"conversations", "costs", "exports", "plots", "task_map", "terminal"},  # L7, what a person looks at
     {"dry_run", "page"},  # L7
     {"server"},  # L7
+    {"recording"},  # L7, for record
     {"benchmark", "gate", "prepare", "proposal", "record", "report"},  # L7
+    {"gating"},  # L7, its command
     {"loop"},  # L8
     {"optimize"},  # L8, its command
 )

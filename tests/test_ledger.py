@@ -9,10 +9,11 @@ import pytest
 from small_disk import on_a_disk
 
 from autoharness.errors import UserError
-from autoharness.ledger import Baseline, Gate, Ledger, Look, Record, mend, read
+from autoharness.ledger import Ledger
+from autoharness.ledger_file import mend, read
 from autoharness.results import digest
+from autoharness.rows import Baseline, Gate, Look, Record, SuiteRecord
 from autoharness.store import Store
-from autoharness.suite import Record as SuiteRecord
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import pytest
 from autoharness.contest import policy_of
 from autoharness.errors import UserError
 from autoharness.iterations import Iterations
-from autoharness.ledger import Confirmation, Gate, Ledger
+from autoharness.ledger import Ledger
 from autoharness.overview import UNDER_WAY, Overview, change, score_of
+from autoharness.rows import Confirmation, Gate
 from autoharness.spending import spent
 from autoharness.store import Store
 from benchmarks.report_vault import MEASURE, Night, make_night

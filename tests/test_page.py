@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from autoharness.ledger import Baseline, Confirmation, Gate, Ledger, Look, Record
+from autoharness.ledger import Ledger
 from autoharness.overview import Overview, score_of
 from autoharness.page import View, page
-from autoharness.policy import Side
 from autoharness.results import slug
+from autoharness.rows import Baseline, Confirmation, Gate, Look, Record, Side
 from autoharness.spending import CODER
 from autoharness.store import Store
 from autoharness.task_map import State

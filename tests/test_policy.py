@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoharness.policy import RULES, VOID, Policy, Ratchet, Request, Sequential, Side, Verdict
+from autoharness.policy import Policy, Ratchet, Sequential
+from autoharness.rows import RULES, VOID, Request, Side, Verdict
 from autoharness.sequential import bar, walk
 
 TASKS = ["1", "2", "3", "4", "5"]

@@ -6,7 +6,8 @@ import pytest
 from checkout import Checkout
 from harnesses import GOOD_PROMPT
 
-from autoharness.ledger import Gate, Ledger
+from autoharness.ledger import Ledger
+from autoharness.rows import Gate
 from autoharness.store import Store
 from autoharness.workspace import export_ledger
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from autoharness.errors import UserError
-from autoharness.ledger import Baseline, Gate, Ledger, Record
+from autoharness.ledger import Ledger
 from autoharness.report import main
+from autoharness.rows import Baseline, Gate, Record
 from autoharness.store import Store, default_vault
 from benchmarks.report_vault import HELD_OUT, Night, make_night
 

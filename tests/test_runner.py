@@ -16,8 +16,9 @@ from autoharness.bench import last_statuses, longest_first
 from autoharness.config import Experiment
 from autoharness.errors import UserError
 from autoharness.files import write_json
-from autoharness.ledger import Baseline, Ledger
+from autoharness.ledger import Ledger
 from autoharness.results import Trial
+from autoharness.rows import Baseline
 from autoharness.runner import BenchmarkRunner, TauBenchRunner
 from autoharness.store import Store
 from autoharness.tau import Tau2

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from autoharness.config import Experiment
 from autoharness.errors import UserError
+from autoharness.loop_budget import LoopBudget
 from autoharness.results import Outcome, Status, Trial, Usage
-from autoharness.spending import FILE, LoopBudget, cost_of, note_begin, settle, spent
+from autoharness.spending import FILE, cost_of, note_begin, settle, spent
 from autoharness.store import Store
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from autoharness.iterations import Iterations
-from autoharness.ledger import Baseline, Confirmation, Ledger
+from autoharness.ledger import Ledger
 from autoharness.results import Outcome, Status, Trial
+from autoharness.rows import Baseline, Confirmation
 from autoharness.store import Store
 from autoharness.trials import Trials, train_tasks
 from benchmarks.report_vault import HELD_OUT, MEASURE, Night, make_night

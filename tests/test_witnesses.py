@@ -19,9 +19,10 @@ from harnesses import GOOD_PROMPT
 
 from autoharness.config import AGENT_FILE
 from autoharness.iterations import Iteration, Iterations
-from autoharness.ledger import Baseline, Gate, Ledger, Record
+from autoharness.ledger import Ledger
 from autoharness.repository import Repository
 from autoharness.results import Outcome, Status, Trial
+from autoharness.rows import Baseline, Gate, Record
 from autoharness.store import Store
 from autoharness.witnesses import Remark, compare
 

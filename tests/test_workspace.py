@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from autoharness.ledger import Baseline, Gate, Ledger, Record
+from autoharness.ledger import Ledger
 from autoharness.results import Outcome, Status, Trial, slug
+from autoharness.rows import Baseline, Gate, Record
 from autoharness.store import Store
 from autoharness.workspace import (
     Changes,
