@@ -7,7 +7,7 @@ if __name__ == "__main__":
     import autoharness
 
     autoharness.begin()
-from autoharness.benchmark import *  # noqa: F403  what its __all__ names can be imported from here
+from autoharness.commands.benchmark import *  # noqa: F403  what its __all__ names can be imported from here
 
 if __name__ == "__main__":
     run_door(main)  # noqa: F405

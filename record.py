@@ -7,7 +7,7 @@ if __name__ == "__main__":
     import autoharness
 
     autoharness.begin()
-from autoharness.record import main, run_door
+from autoharness.commands.record import main, run_door
 
 if __name__ == "__main__":
     run_door(main)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from autoharness.strict_json import loads_object
+from autoharness.core.strict_json import loads_object
 
 _CHAT_PATH = "/v1/chat/completions"
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from checkout import Checkout
 
-from autoharness.iterations import Iterations
-from autoharness.ledger import Ledger
-from autoharness.results import EVALUATED, digest
-from autoharness.rows import Gate, Measured
-from autoharness.store import Store
+from autoharness.core.results import EVALUATED, digest
+from autoharness.vault.iterations import Iterations
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.rows import Gate, Measured
+from autoharness.vault.store import Store
 
 Json = dict[str, Any]
 

@@ -20,11 +20,11 @@ from answer_tables import ENCODINGS, READS, answers, carrying, packed  # noqa: E
 from edits import BANK  # noqa: E402
 from honest_edits import HONEST  # noqa: E402
 
-from autoharness import vocabulary  # noqa: E402
-from autoharness.opaque import MOST, Added, measures, opaque  # noqa: E402
-from autoharness.plain_text import oddities  # noqa: E402
-from autoharness.records import Secrets  # noqa: E402
-from autoharness.tau import Tau2  # noqa: E402
+from autoharness.benchmarks.leaks import vocabulary  # noqa: E402
+from autoharness.benchmarks.leaks.opaque import MOST, Added, measures, opaque  # noqa: E402
+from autoharness.benchmarks.leaks.plain_text import oddities  # noqa: E402
+from autoharness.benchmarks.leaks.records import Secrets  # noqa: E402
+from autoharness.benchmarks.tau2.tau import Tau2  # noqa: E402
 
 TEMPLATE = (ROOT / "agent" / "agent.py").read_text(encoding="utf-8")
 DOMAINS = ("retail", "airline", "telecom")

@@ -40,15 +40,15 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from checkout import Checkout  # noqa: E402
 
-from autoharness import optimize  # noqa: E402
-from autoharness.iterations import ACCEPTED, REJECTED, Iteration, Iterations  # noqa: E402
-from autoharness.learnings import write_section  # noqa: E402
-from autoharness.ledger import Ledger  # noqa: E402
-from autoharness.loop import Loop  # noqa: E402
-from autoharness.results import Outcome  # noqa: E402
-from autoharness.spending import FILE as SPENDING  # noqa: E402
-from autoharness.spending import spent  # noqa: E402
-from autoharness.store import Store  # noqa: E402
+from autoharness.commands import optimize  # noqa: E402
+from autoharness.core.results import Outcome  # noqa: E402
+from autoharness.loop.learnings import write_section  # noqa: E402
+from autoharness.loop.loop import Loop  # noqa: E402
+from autoharness.vault.iterations import ACCEPTED, REJECTED, Iteration, Iterations  # noqa: E402
+from autoharness.vault.ledger import Ledger  # noqa: E402
+from autoharness.vault.spending import FILE as SPENDING  # noqa: E402
+from autoharness.vault.spending import spent  # noqa: E402
+from autoharness.vault.store import Store  # noqa: E402
 
 COMPARED = 10
 """So many iterations of the beginning are compared with as many of the end."""

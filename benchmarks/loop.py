@@ -25,11 +25,11 @@ sys.path[:0] = [str(ROOT), str(ROOT / "examples"), str(ROOT / "tests")]
 from checkout import Checkout  # noqa: E402
 from edits import BANK  # noqa: E402
 
-from autoharness.iterations import ACCEPTED, Iteration, Iterations  # noqa: E402
-from autoharness.ledger import Ledger  # noqa: E402
-from autoharness.runner import TauBenchRunner  # noqa: E402
-from autoharness.stats import mean_interval  # noqa: E402
-from autoharness.store import Store  # noqa: E402
+from autoharness.core.stats import mean_interval  # noqa: E402
+from autoharness.engine.runner import TauBenchRunner  # noqa: E402
+from autoharness.vault.iterations import ACCEPTED, Iteration, Iterations  # noqa: E402
+from autoharness.vault.ledger import Ledger  # noqa: E402
+from autoharness.vault.store import Store  # noqa: E402
 
 DOMAIN = "telecom"
 TRIALS = 20

@@ -26,7 +26,7 @@ from checkout import Checkout  # noqa: E402
 from llm_server import Fault, LLMServer  # noqa: E402
 from solver import Solver  # noqa: E402
 
-from autoharness.tau import Tau2  # noqa: E402
+from autoharness.benchmarks.tau2.tau import Tau2  # noqa: E402
 
 Json = dict[str, Any]
 
@@ -78,7 +78,7 @@ def run(checkout: Checkout, server: LLMServer, provider: Provider, fault: Fault 
 
 
 def rewards(checkout: Checkout) -> dict[str, float | None]:
-    from autoharness.store import Store
+    from autoharness.vault.store import Store
 
     found = {}
     for record in Store(checkout.vault).runs():

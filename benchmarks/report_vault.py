@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autoharness.config import SEQUENTIAL, Experiment
-from autoharness.contest import FIRST_TRIAL
-from autoharness.iterations import ACCEPTED, REFUSED, REJECTED, Edit, Iteration, Iterations
-from autoharness.ledger import Ledger
-from autoharness.results import Outcome, Status, Trial, Usage, digest
-from autoharness.rows import Baseline, Gate, Look, Record, Side
-from autoharness.spending import FILE as SPENDING
-from autoharness.store import Store
+from autoharness.core.config import SEQUENTIAL, Experiment
+from autoharness.core.results import Outcome, Status, Trial, Usage, digest
+from autoharness.gate.contest import FIRST_TRIAL
+from autoharness.vault.iterations import ACCEPTED, REFUSED, REJECTED, Edit, Iteration, Iterations
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.rows import Baseline, Gate, Look, Record, Side
+from autoharness.vault.spending import FILE as SPENDING
+from autoharness.vault.store import Store
 
 MEASURE = "measure"
 HELD_OUT = [f"held-{number}" for number in range(8)]

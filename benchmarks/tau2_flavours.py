@@ -13,9 +13,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from autoharness.config import ORACLE, SOLO, Experiment
-from autoharness.errors import UserError
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.core.config import ORACLE, SOLO, Experiment
+from autoharness.core.errors import UserError
 
 Tasks = dict[str, dict[str, Any]]
 

@@ -34,7 +34,7 @@ Json = dict[str, Any]
 
 
 def tasks_of(domain: str, split: str) -> list[str]:
-    from autoharness.tau import Tau2
+    from autoharness.benchmarks.tau2.tau import Tau2
 
     return list(Tau2().facts(domain).splits[split])
 
@@ -230,13 +230,13 @@ def profile(arguments: argparse.Namespace) -> None:
     import cProfile
     import pstats
 
-    from autoharness import providers
-    from autoharness.config import Experiment
-    from autoharness.host import AgentFile
-    from autoharness.hosts import Hosts, confinement_of
-    from autoharness.results import Trial
-    from autoharness.simulator import Simulator
-    from autoharness.tau import Tau2
+    from autoharness.benchmarks.tau2.tau import Tau2
+    from autoharness.core.config import Experiment
+    from autoharness.core.results import Trial
+    from autoharness.engine.simulator import Simulator
+    from autoharness.host.host import AgentFile
+    from autoharness.host.hosts import Hosts, confinement_of
+    from autoharness.llm import providers
 
     providers.LiteLLM.__call__ = lambda self, request: self._complete(request)  # type: ignore[method-assign]
     for domain in arguments.domains:
@@ -271,9 +271,9 @@ def profile(arguments: argparse.Namespace) -> None:
 
 def door_rate(simulations: list[Json]) -> float:
     """Outcomes that one door process reads, checks its evaluator for, and stores, in a second."""
-    from autoharness import evaluator
-    from autoharness.results import Outcome, Status, Trial
-    from autoharness.store import Store
+    from autoharness.core.results import Outcome, Status, Trial
+    from autoharness.vault import evaluator
+    from autoharness.vault.store import Store
 
     os.chdir(ROOT)
     with tempfile.TemporaryDirectory() as vault:

@@ -65,7 +65,7 @@ def serve(domain: str, latency_s: float, most: int) -> None:
     from llm_server import Fault, LLMServer
     from solver import Solver
 
-    from autoharness.tau import Tau2
+    from autoharness.benchmarks.tau2.tau import Tau2
 
     solver = Solver(Tau2()._tasks(domain).values())
 
@@ -157,8 +157,8 @@ def run_tau2(settings: Json) -> Iterator[Json]:
 def run_ours(settings: Json) -> Iterator[Json]:
     os.environ |= {"OPENAI_API_BASE": settings["url"], "OPENAI_API_KEY": "none"}
     os.chdir(ROOT)
-    from autoharness.runner import TauBenchRunner
-    from autoharness.settings import from_settings
+    from autoharness.core.settings import from_settings
+    from autoharness.engine.runner import TauBenchRunner
 
     with tempfile.TemporaryDirectory() as vault:
         os.environ["AUTOHARNESS_VAULT"] = vault

@@ -12,9 +12,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from autoharness import addressing, told
-from autoharness.tau import Tau2
-from autoharness.vocabulary import words_in
+from autoharness.benchmarks.leaks.vocabulary import words_in
+from autoharness.benchmarks.tau2 import addressing, told
+from autoharness.benchmarks.tau2.tau import Tau2
 
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "recordings"
 DOMAINS = ("airline", "retail")

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from autoharness import vocabulary
+from autoharness.benchmarks.leaks import vocabulary
 
 Json = dict[str, Any]
 READS = ("get_", "find_", "list_", "search_", "calculate", "check_", "can_", "run_")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from conftest import ROOT
 
-from autoharness.store import Store
+from autoharness.vault.store import Store
 
 MOCK = "domain: mock\nagent_model: offline/clerk\nmax_concurrency: 1\n"
 

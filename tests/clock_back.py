@@ -28,7 +28,8 @@ def main() -> None:
     import autoharness
 
     autoharness.begin()
-    from autoharness import optimize, store
+    from autoharness.commands import optimize
+    from autoharness.vault import store
 
     store.datetime = SetBack  # type: ignore[misc]
     real = time.time

@@ -3,9 +3,9 @@
 import threading
 from typing import Any
 
-from autoharness.host import AgentFile, Host
-from autoharness.host_starter import Confinement, HostStarter
-from autoharness.watchdog import Watchdog
+from autoharness.host.host import AgentFile, Host
+from autoharness.host.host_starter import Confinement, HostStarter
+from autoharness.host.watchdog import Watchdog
 
 SETUP: dict[str, Any] = {
     "tools": [],

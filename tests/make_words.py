@@ -1,4 +1,4 @@
-"""Makes autoharness/words.txt: the words that an edit may use freely, and which function words follow each other.
+"""Makes words.txt: the words that an edit may use freely, and which function words follow each other.
 
     python tests/make_words.py FOLDER     of SCOWL's word lists, as Debian's package `scowl` installs them
 
@@ -23,8 +23,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from autoharness import vocabulary  # noqa: E402
-from autoharness.tau import Tau2  # noqa: E402
+from autoharness.benchmarks.leaks import vocabulary  # noqa: E402
+from autoharness.benchmarks.tau2.tau import Tau2  # noqa: E402
 
 SIZES = (10, 20)
 KINDS = ("english-words", "american-words", "british-words")
@@ -108,7 +108,7 @@ OF_PROGRAMS = """
     yyyy mm dd hh ok etc vs eg ie
 """
 LICENCE = """\
-# The plain words of English and of Python, for autoharness/vocabulary.py. Made by tests/make_words.py.
+# The plain words of English and of Python, for vocabulary.py. Made by tests/make_words.py.
 #
 # The English words are from SCOWL, http://wordlist.aspell.net/, under this notice:
 #
@@ -133,7 +133,9 @@ def main() -> None:
     pairs = [f"{word}: {' '.join(sorted(followers[word]))}" for word in sorted(english)]
     languages = [f"-: {' '.join(language.split())}" for language in ELSEWHERE]
     lines = [*pairs, *languages, f"+: {PARTS}", *sorted(words - english)]
-    (ROOT / "autoharness" / "words.txt").write_text(LICENCE + "\n".join(lines) + "\n", encoding="utf-8")
+    (ROOT / "autoharness" / "benchmarks" / "leaks" / "words.txt").write_text(
+        LICENCE + "\n".join(lines) + "\n", encoding="utf-8"
+    )
 
 
 def _scowl(folder: Path) -> set[str]:

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterator
 
-from autoharness import mistakes
-from autoharness.mistakes import Mistake, Prompt
-from autoharness.offline import Clerk, _with_wrong_identifier
-from autoharness.tasks import Script
+from autoharness.core.tasks import Script
+from autoharness.llm import mistakes
+from autoharness.llm.mistakes import Mistake, Prompt
+from autoharness.llm.offline import Clerk, _with_wrong_identifier
 
 PRISTINE = Prompt(sentences=(), has_policy=True)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from autoharness import seccomp
+from autoharness.host import seccomp
 
 _LANDLOCK_CALLS = (444, 445, 446)
 _PRCTL = {"x86_64": 157, "aarch64": 167}[os.uname().machine]

@@ -6,8 +6,8 @@ from typing import Any
 
 from conftest import TEMPLATE
 
-from autoharness.results import Outcome, Trial
-from autoharness.simulator import Simulator
+from autoharness.core.results import Outcome, Trial
+from autoharness.engine.simulator import Simulator
 
 TASK, MODEL = "create_task_1", "openai/solver"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from autoharness import landlock
+from autoharness.host import landlock
 
 
 def main() -> None:

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_talk import Json, ScriptedAgent
 
-from autoharness.addressing import found, marks_of
-from autoharness.config import Experiment
-from autoharness.tau import Limits, Tau2
+from autoharness.benchmarks.tau2.addressing import found, marks_of
+from autoharness.benchmarks.tau2.tau import Limits, Tau2
+from autoharness.core.config import Experiment
 from benchmarks.told import published_messages
 
 CONTROL_WORDS = ["###STOP###", "###TRANSFER###", "###OUT-OF-SCOPE###"]

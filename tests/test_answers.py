@@ -9,14 +9,14 @@ import pytest
 from conftest import TEMPLATE
 from llm_server import LLMServer
 
-from autoharness.answers import Answers
-from autoharness.config import Experiment
-from autoharness.errors import ProviderError
-from autoharness.gateway import AGENT, JUDGE, USER, Limits, Session
-from autoharness.measure import Measure
-from autoharness.providers import ProviderFault
-from autoharness.results import Status, Trial
-from autoharness.simulator import Simulator
+from autoharness.core.config import Experiment
+from autoharness.core.errors import ProviderError
+from autoharness.core.results import Status, Trial
+from autoharness.engine.measure import Measure
+from autoharness.engine.simulator import Simulator
+from autoharness.llm.answers import Answers
+from autoharness.llm.gateway import AGENT, JUDGE, USER, Limits, Session
+from autoharness.llm.providers import ProviderFault
 
 MODEL = "openai/x"
 OTHER_AFTER_A_TURN = TEMPLATE.replace(

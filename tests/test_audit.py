@@ -13,14 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autoharness.audit import verify
-from autoharness.config import Experiment
-from autoharness.contest import FIRST_TRIAL, policy_of
-from autoharness.errors import UserError
-from autoharness.ledger import Ledger
-from autoharness.results import Outcome, Status, Trial, digest
-from autoharness.rows import Baseline, Gate, Look, Record, Side
-from autoharness.store import Store
+from autoharness.core.config import Experiment
+from autoharness.core.errors import UserError
+from autoharness.core.results import Outcome, Status, Trial, digest
+from autoharness.gate.audit import verify
+from autoharness.gate.contest import FIRST_TRIAL, policy_of
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.rows import Baseline, Gate, Look, Record, Side
+from autoharness.vault.store import Store
 
 TASKS = list("abcdefgh")
 SETTINGS = Experiment(domain="mock", agent_model="offline/clerk", max_trials=2).to_json()

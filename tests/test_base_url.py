@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from autoharness import agent_api
-from autoharness.base_url import Server
+from autoharness.host.base_url import Server
 
 REQUEST = {"messages": [{"role": "user", "content": "Hi"}]}
 OVER = {"messages": []}

@@ -18,9 +18,9 @@ from conftest import ROOT, TEMPLATE
 from llm_server import Fault, LLMServer
 from solver import Solver
 
-from autoharness.results import slug
-from autoharness.store import Store, default_vault
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.core.results import slug
+from autoharness.vault.store import Store, default_vault
 
 RECORDING = f"replay/{ROOT / 'examples' / 'recording.json'}"
 RECORDED = ["1", "10", "12", "17", "20"]

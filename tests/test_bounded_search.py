@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from autoharness import bounded_search
-from autoharness.bounded_search import matches
+from autoharness.benchmarks.tau2 import bounded_search
+from autoharness.benchmarks.tau2.bounded_search import matches
 
 TEXTS = {"a": "Late fees and late charges", "b": "Credit card: fee (late)", "c": "x" * 40, "d": ""}
 
@@ -64,7 +64,7 @@ def test_an_expression_that_takes_years_is_an_error_of_the_tool(query: str) -> N
 def test_it_is_installed_for_banking_knowledge() -> None:
     """Where this tau2 has that."""
     module = pytest.importorskip("tau2.knowledge.retrievers.grep_retriever")
-    from autoharness.tau2_flavours import _bound_searches
+    from autoharness.benchmarks.tau2.tau2_flavours import _bound_searches
 
     _bound_searches()
     retriever = module.GrepRetriever()

@@ -10,14 +10,14 @@ from harnesses import GOOD_PROMPT
 from llm_server import LLMServer
 from solver import Solver
 
-from autoharness.budget import RunBudget
-from autoharness.config import Experiment
-from autoharness.errors import RunLimitReached
-from autoharness.ledger import Ledger
-from autoharness.results import Outcome, Status, Trial, Usage
-from autoharness.runner import TauBenchRunner
-from autoharness.store import Store
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.core.config import Experiment
+from autoharness.core.errors import RunLimitReached
+from autoharness.core.results import Outcome, Status, Trial, Usage
+from autoharness.engine.budget import RunBudget
+from autoharness.engine.runner import TauBenchRunner
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.store import Store
 
 USAGE = Usage(calls=3, prompt_tokens=90, completion_tokens=10, cost_usd=0.25)
 OUTCOME = Outcome(Trial("0", 0, 1), Status.PROVIDER_ERROR, None, usage={"agent": USAGE, "user": USAGE})

@@ -9,10 +9,10 @@ from conftest import ROOT, TEMPLATE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoharness.callbacks import Callback, Told
-from autoharness.results import Outcome, Status, Trial, passed
-from autoharness.runner import TauBenchRunner
-from autoharness.store import Store
+from autoharness.core.results import Outcome, Status, Trial, passed
+from autoharness.engine.callbacks import Callback, Told
+from autoharness.engine.runner import TauBenchRunner
+from autoharness.vault.store import Store
 from benchmark import Callback as FromTheDoor
 
 TASKS = ["create_task_1", "impossible_task_1"]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from autoharness.channel import MAX_LINE_BYTES, Channel, connect
-from autoharness.errors import ChannelError
+from autoharness.core.channel import MAX_LINE_BYTES, Channel, connect
+from autoharness.core.errors import ChannelError
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=6)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from autoharness.cli import Parser, run_door
-from autoharness.errors import Interrupted, RunLimitReached, SetupError, UserError
+from autoharness.commands.cli import Parser, run_door
+from autoharness.core.errors import Interrupted, RunLimitReached, SetupError, UserError
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +96,7 @@ def test_argparse_misuse_is_one_line_and_exit_3(arguments: list[str], capsys: py
 
 def _start(command: str, folder: Path, errors: int | None = None) -> "subprocess.Popen[str]":
     """A door whose command is this expression, in a process of its own."""
-    script = f"import os; from autoharness.cli import run_door; run_door(lambda arguments: {command})"
+    script = f"import os; from autoharness.commands.cli import run_door; run_door(lambda arguments: {command})"
     environment = {"PYTHONPATH": str(ROOT), "SECOND": "environment"}
     return subprocess.Popen(
         [sys.executable, "-c", script],
@@ -167,7 +167,8 @@ def test_a_door_that_is_started_without_its_standard_streams_ends_as_ever(
     closed: str, command: str, code: int, tmp_path: Path
 ) -> None:
     """Otherwise a file of the vault would get their numbers, and what is printed would go there."""
-    script = "import autoharness; autoharness.begin(); from autoharness.cli import run_door; f = open('kept', 'w'); "
+    script = "import autoharness; autoharness.begin(); from autoharness.commands.cli import run_door; "
+    script += "f = open('kept', 'w'); "
     script += f"print(f.fileno(), file=f); run_door(lambda arguments: {command})"
     shell = f'exec "{sys.executable}" -c "$SCRIPT" {closed}'
     environment = {"PYTHONPATH": str(ROOT), "SCRIPT": script}

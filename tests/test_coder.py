@@ -17,13 +17,13 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from autoharness import coder as coder_module
-from autoharness import landlock
-from autoharness.coder import PROMPT, Coder, Ran
-from autoharness.coding_agents import AGENTS, Used, chosen
-from autoharness.config import Experiment
-from autoharness.errors import UserError
-from autoharness.worktree import Worktree
+from autoharness.core.config import Experiment
+from autoharness.core.errors import UserError
+from autoharness.host import landlock
+from autoharness.loop import coder as coder_module
+from autoharness.loop.coder import PROMPT, Coder, Ran
+from autoharness.loop.coding_agents import AGENTS, Used, chosen
+from autoharness.loop.worktree import Worktree
 
 needs_landlock = pytest.mark.skipif(not landlock.abi(), reason="the kernel has no Landlock")
 needs_tcp_rules = pytest.mark.skipif(landlock.abi() < landlock.TCP_SINCE, reason="Landlock has no rules for TCP")
@@ -211,7 +211,7 @@ def test_where_what_supervises_it_is_killed_that_is_said_and_not_waited_for(work
     experiment = Experiment(coding_agent_command=[sys.executable, "-c", kill])
     coder = Coder(chosen(experiment), experiment)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("autoharness.landlock.abi", lambda: 0)  # the confined one may not signal it
+        patched.setattr("autoharness.host.landlock.abi", lambda: 0)  # the confined one may not signal it
         ran = coder.edit(worktree, worktree.folder / "transcript.txt", 1)
     assert ran.left_behind is None and not ran.timed_out and ran.seconds < 60
 
@@ -228,7 +228,7 @@ import sys
 sys.path[:0] = ["{ROOT}", "{ROOT}/tests"]
 from pathlib import Path
 from test_coder import FORKS, _run, coder_module
-from autoharness.worktree import Worktree
+from autoharness.loop.worktree import Worktree
 coder_module.settle = lambda *folders: []
 _run(Worktree(Path("{worktree.folder}")), FORKS % "600", timeout_s=600)
 """

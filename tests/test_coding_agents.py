@@ -12,12 +12,12 @@ import pytest
 from coding_agent_server import COMPLETION_TOKENS, PROMPT_TOKENS, CodingAgentServer
 from conftest import ROOT, TEMPLATE
 
-from autoharness import coder
-from autoharness.coder import Coder, Ran
-from autoharness.coding_agents import AGENTS, PROMPT_FILE, CodingAgent, chosen
-from autoharness.config import CODING_AGENTS, Experiment
-from autoharness.errors import UserError
-from autoharness.worktree import Worktree
+from autoharness.core.config import CODING_AGENTS, Experiment
+from autoharness.core.errors import UserError
+from autoharness.loop import coder
+from autoharness.loop.coder import Coder, Ran
+from autoharness.loop.coding_agents import AGENTS, PROMPT_FILE, CodingAgent, chosen
+from autoharness.loop.worktree import Worktree
 
 INSTALLED = ROOT / ".venv" / "coding-agents" / "node_modules" / ".bin"
 """Where `make coding-agents` puts them."""

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from checkout import Checkout
 
-from autoharness.comparable import DATA, PUBLISHED, TAU2S_JUDGE, TAU2S_RETRIEVAL, reasons
-from autoharness.config import BANKING, ORACLE, SOLO, STOCK, Experiment
-from autoharness.measure import Measure
-from autoharness.results import Outcome, Status, Trial, Usage
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.commands.comparable import DATA, PUBLISHED, TAU2S_JUDGE, TAU2S_RETRIEVAL, reasons
+from autoharness.core.config import BANKING, ORACLE, SOLO, STOCK, Experiment
+from autoharness.core.results import Outcome, Status, Trial, Usage
+from autoharness.engine.measure import Measure
 
 SPLITS = {"train": ["1", "2"], "test": ["3"], "base": ["1", "2", "3"]}
 

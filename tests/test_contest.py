@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from autoharness import contest
-from autoharness.measure import FIRST_BY_THE_CLOCK
-from autoharness.results import Outcome, Status, Trial
-from autoharness.store import Store
+from autoharness.core.results import Outcome, Status, Trial
+from autoharness.engine.measure import FIRST_BY_THE_CLOCK
+from autoharness.gate import contest
+from autoharness.vault.store import Store
 
 
 @pytest.mark.parametrize("seconds", [5.0, FIRST_BY_THE_CLOCK + 7.0], ids=["1970", "the same second again"])

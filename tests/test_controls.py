@@ -10,13 +10,13 @@ from checkout import Checkout
 from llm_server import Fault, LLMServer, assistant, tool_call
 from provider import INFRASTRUCTURE, Provider
 
-from autoharness.config import HARNESS, ORACLE, SOLO, STOCK, Experiment
-from autoharness.errors import UserError
-from autoharness.measure import Measure
-from autoharness.results import Outcome, Status, Trial
-from autoharness.settings import from_settings, resolve
-from autoharness.simulator import Simulator
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.core.config import HARNESS, ORACLE, SOLO, STOCK, Experiment
+from autoharness.core.errors import UserError
+from autoharness.core.results import Outcome, Status, Trial
+from autoharness.core.settings import from_settings, resolve
+from autoharness.engine.measure import Measure
+from autoharness.engine.simulator import Simulator
 
 TASK = "create_task_1"
 MODEL = "openai/solver"

@@ -5,10 +5,10 @@ import json
 import zlib
 from pathlib import Path
 
-from autoharness.conversations import chosen, listed, packed
-from autoharness.overview import Overview
-from autoharness.store import Store
-from autoharness.trials import Kept, Trials
+from autoharness.report.conversations import chosen, listed, packed
+from autoharness.report.overview import Overview
+from autoharness.report.trials import Kept, Trials
+from autoharness.vault.store import Store
 from benchmarks.report_vault import Night, make_night
 
 

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from autoharness.costs import Costs
-from autoharness.ledger import Ledger
-from autoharness.overview import Overview
-from autoharness.results import Outcome, Status, Trial, Usage
-from autoharness.spending import FILE
-from autoharness.store import Store
-from autoharness.trials import Trials
+from autoharness.core.results import Outcome, Status, Trial, Usage
+from autoharness.report.costs import Costs
+from autoharness.report.overview import Overview
+from autoharness.report.trials import Trials
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.spending import FILE
+from autoharness.vault.store import Store
 from benchmarks.report_vault import HELD_OUT, Night, make_night
 
 

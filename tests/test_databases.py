@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from autoharness import databases
-from autoharness.databases import Records
-from autoharness.errors import EvaluationError, SharedRecordChanged
-from autoharness.results import VERIFIED, Status, Trial
-from autoharness.tau import Conversation, Tau2
+from autoharness.benchmarks.tau2 import databases
+from autoharness.benchmarks.tau2.databases import Records
+from autoharness.benchmarks.tau2.tau import Conversation, Tau2
+from autoharness.core.errors import EvaluationError, SharedRecordChanged
+from autoharness.core.results import VERIFIED, Status, Trial
 
 DOMAINS = ["airline", "retail", "telecom", "mock"]
 EXAMPLES = {"airline": 3, "retail": 6, "telecom": 20, "mock": 20}

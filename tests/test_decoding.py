@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoharness.decoding import MOST_CHARS, Decoder
+from autoharness.benchmarks.leaks.decoding import MOST_CHARS, Decoder
 
 TEXT = "cancel order W2378156 of yusuf_rossi_9620"
 PACKERS: list[Callable[[bytes], bytes]] = [zlib.compress, gzip.compress, bz2.compress, lzma.compress, bytes]

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from autoharness.diagnosis import diagnosis, groups_of, what_went_wrong, worst
-from autoharness.iterations import Edit, Iteration
-from autoharness.learnings import recent, section, write_section
-from autoharness.results import Outcome, Status, Trial
-from autoharness.spending import Spent
+from autoharness.core.results import Outcome, Status, Trial
+from autoharness.loop.diagnosis import diagnosis, groups_of, what_went_wrong, worst
+from autoharness.loop.learnings import recent, section, write_section
+from autoharness.vault.iterations import Edit, Iteration
+from autoharness.vault.spending import Spent
 
 
 def _check(name: str, match: bool) -> dict[str, Any]:

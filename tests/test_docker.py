@@ -18,7 +18,7 @@ from conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
 CONSTRAINTS = (ROOT / "constraints.txt").read_text()
-CODE = "".join(path.read_text() for path in (ROOT / "autoharness").glob("*.py"))
+CODE = "".join(path.read_text() for path in (ROOT / "autoharness").rglob("*.py"))
 PINNED = set(re.findall(r"(?m)^([^=\s]+)==", CONSTRAINTS))
 PRIVATE = (".env", ".git/config", ".venv/bin/python", ".demo/vault/x", "workspace/suite.json")
 READ_BY_OTHERS = {"HOME", "PATH", "VIRTUAL_ENV"}  # shell, python, uv

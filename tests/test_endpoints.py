@@ -16,21 +16,21 @@ from llm_server import Fault, LLMServer, assistant
 from provider import Provider
 from solver import Solver
 
-from autoharness.checkup import _server
-from autoharness.coding_agents import AGENTS, chosen
-from autoharness.config import Experiment
-from autoharness.endpoints import Endpoint, base_url, check_keys
-from autoharness.errors import UserError
-from autoharness.measure import Measure
-from autoharness.providers import LiteLLM, ProviderFault, Providers, has_price, set_prices
-from autoharness.ray_executor import _environment
-from autoharness.results import Outcome, Status, Trial
-from autoharness.runner import TauBenchRunner
-from autoharness.scrub import scrubbed, without_whole_keys
-from autoharness.seeds import role_seed
-from autoharness.settings import from_settings
-from autoharness.simulator import Simulator
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.commands.checkup import _server
+from autoharness.core.config import Experiment
+from autoharness.core.endpoints import Endpoint, base_url, check_keys
+from autoharness.core.errors import UserError
+from autoharness.core.results import Outcome, Status, Trial
+from autoharness.core.scrub import scrubbed, without_whole_keys
+from autoharness.core.settings import from_settings
+from autoharness.engine.measure import Measure
+from autoharness.engine.ray_executor import _environment
+from autoharness.engine.runner import TauBenchRunner
+from autoharness.engine.simulator import Simulator
+from autoharness.llm.providers import LiteLLM, ProviderFault, Providers, has_price, set_prices
+from autoharness.llm.seeds import role_seed
+from autoharness.loop.coding_agents import AGENTS, chosen
 
 KEYS = {"AGENT_PASS": "Zq4mB7xW2nLk9RtYp3", "USER_PASS": "vE8sHj5cQ1uXo6DaGf"}
 OTHERS_KEY = "mT0iK-wPz_yNbVrCl"

@@ -21,14 +21,14 @@ from checkout import Checkout
 from conftest import ROOT, TEMPLATE
 from harnesses import BAD, GOOD_PROMPT
 
-from autoharness import evaluator
-from autoharness.errors import UserError
-from autoharness.files import read_plain
-from autoharness.ledger import Ledger
-from autoharness.ledger_file import FILE
-from autoharness.results import digest
-from autoharness.rows import Baseline, Evaluator
-from autoharness.store import Store
+from autoharness.core.errors import UserError
+from autoharness.core.files import read_plain
+from autoharness.core.results import digest
+from autoharness.vault import evaluator
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.ledger_file import FILE
+from autoharness.vault.rows import Baseline, Evaluator
+from autoharness.vault.store import Store
 
 CHEAT = "print('cheated', flush=True)\nimport os\nos._exit(0)\n"
 FROM_ROOT = {"PYTHONPATH": ""}
@@ -56,7 +56,14 @@ def _plant_bytecode(source: Path, flags: int) -> None:
 @pytest.mark.parametrize("flags", [0, 0b01], ids=["time-and-size", "unchecked-hash"])
 def test_bytecode_does_not_stand_in_for_source(whole: Checkout, flags: int) -> None:
     """In the door and in the worker; the first two are loaded before anything of ours can look."""
-    for module in ("__init__", "imports", "benchmark", "worker", "simulator", "tau"):
+    for module in (
+        "__init__",
+        "imports",
+        "core/__init__",
+        "commands/benchmark",
+        "engine/worker",
+        "benchmarks/tau2/tau",
+    ):
         _plant_bytecode(whole.root / "autoharness" / f"{module}.py", flags)
     done = whole.run("benchmark.py", "--dry-run", **FROM_ROOT)
     assert done.returncode == 0, done.stderr
@@ -83,8 +90,8 @@ def test_a_module_planted_in_the_root_is_neither_imported_nor_overlooked(whole: 
 
 def test_the_package_beside_the_door_is_the_one_that_runs(whole: Checkout) -> None:
     """Door and worker take it, whatever else is installed; and it can be imported from Python as ever."""
-    for name in ("benchmark", "tau"):
-        with (whole.root / "autoharness" / f"{name}.py").open("a") as file:
+    for name, room in (("benchmark", "commands"), ("tau", "benchmarks/tau2")):
+        with (whole.root / "autoharness" / room / f"{name}.py").open("a") as file:
             file.write(f"\nopen('{name}-was-here', 'w').close()\n")
     assert whole.run("benchmark.py", "--dry-run", PYTHONPATH=str(ROOT)).returncode == 0
     assert (whole.root / "benchmark-was-here").exists() and (whole.root / "tau-was-here").exists()
@@ -95,7 +102,7 @@ def test_the_package_beside_the_door_is_the_one_that_runs(whole: Checkout) -> No
 def test_an_edited_evaluator_is_refused_until_prepare_accepts_it_for_all_to_see(whole: Checkout) -> None:
     """One line, nothing run, nothing written down; then a row of its own, and a line in every headline."""
     whole.agent.write_text(GOOD_PROMPT)
-    edited = whole.root / "autoharness" / "gate.py"
+    edited = whole.root / "autoharness" / "gate" / "gate.py"
     edited.write_text(edited.read_text() + "# more\n")
     (whole.root / "sitecustomize.py").write_text("")
     (whole.root / ".env").write_text("OPENAI_API_BASE=http://localhost:1\nOPENAI_API_KEY=other\n")
@@ -104,14 +111,14 @@ def test_an_edited_evaluator_is_refused_until_prepare_accepts_it_for_all_to_see(
         done = whole.run(*door, **FROM_ROOT)
         assert (done.returncode, done.stdout) == (3, "")
         assert len(done.stderr.splitlines()) == 1 and "; look at it with git status and git diff" in done.stderr
-        assert ".env (new), autoharness/gate.py (changed), sitecustomize.py (new);" in done.stderr
+        assert ".env (new), autoharness/gate/gate.py (changed), sitecustomize.py (new);" in done.stderr
     assert (_trials(whole), (whole.kept / "ledger.jsonl").read_bytes()) == (trials, ledger)
 
     done = whole.run("prepare.py", **FROM_ROOT)
-    said = "accepted as it is now: .env (new), autoharness/gate.py (changed), sitecustomize.py (new)"
+    said = "accepted as it is now: .env (new), autoharness/gate/gate.py (changed), sitecustomize.py (new)"
     assert done.returncode == 0 and said in done.stderr
     row = _rows(whole)[-1]
-    assert isinstance(row, Evaluator) and row.changed[1] == "autoharness/gate.py (changed)"
+    assert isinstance(row, Evaluator) and row.changed[1] == "autoharness/gate/gate.py (changed)"
     assert whole.run("prepare.py", **FROM_ROOT).returncode == 0 and len(_rows(whole)) == 2
 
     gate = whole.run("gating.py", **FROM_ROOT)
@@ -168,7 +175,7 @@ def test_an_evaluator_that_is_edited_while_the_gate_runs_gives_no_verdict(whole:
     gate = _begin_gate(whole, "")
     while len(_trials(whole)) == before and gate.poll() is None:
         time.sleep(0.01)
-    worker = whole.root / "autoharness" / "simulator.py"
+    worker = whole.root / "autoharness" / "engine" / "simulator.py"
     honest, asked = worker.read_text(), 'float(reward_info["reward"])'
     assert asked in honest
     worker.write_text(honest.replace(asked, "0.0"))

@@ -16,11 +16,11 @@ from conftest import ROOT, TEMPLATE
 from llm_server import LLMServer
 from solver import Solver
 
-from autoharness.config import Experiment
-from autoharness.errors import SetupError
-from autoharness.executor import LocalExecutor
-from autoharness.results import Status, Trial
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.core.config import Experiment
+from autoharness.core.errors import SetupError
+from autoharness.core.results import Status, Trial
+from autoharness.engine.executor import LocalExecutor
 
 TASKS = ["create_task_1", "update_task_1", "impossible_task_1", "create_task_1_with_env_assertions"]
 TRIALS = [Trial(task_id, 0, 1) for task_id in TASKS]
@@ -117,7 +117,7 @@ def test_other_agent_files_can_be_used_after_a_while_also_where_a_worker_has_die
 def test_a_worker_that_is_stuck_is_ended_and_its_simulations_run_elsewhere(
     tmp_path: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autoharness.executor._LONGEST_SILENCE_S", 8.0)  # a worker is heard of every five
+    monkeypatch.setattr("autoharness.engine.executor._LONGEST_SILENCE_S", 8.0)  # a worker is heard of every five
     with executor(tmp_path) as machine:
         machine.facts("mock")
         stuck = wait_for_pid(machine._workers[0])
@@ -137,8 +137,8 @@ def test_a_worker_that_is_stuck_is_ended_and_its_simulations_run_elsewhere(
 def test_the_door_is_killed_and_nothing_is_left(tmp_path: Path) -> None:
     """Neither the nursery nor its workers."""
     code = (
-        "import sys, time; from pathlib import Path; from autoharness.config import Experiment;"
-        "from autoharness.executor import LocalExecutor;"
+        "import sys, time; from pathlib import Path; from autoharness.core.config import Experiment;"
+        "from autoharness.engine.executor import LocalExecutor;"
         f"one = LocalExecutor(Experiment(domain='mock', agent_model='offline/clerk'), {{}}, Path({str(tmp_path)!r}));"
         "one.facts('mock'); one._start_worker();"
         "[time.sleep(0.01) for _ in range(10**6) if not all(worker.pid for worker in one._workers)];"
@@ -160,7 +160,7 @@ def test_workers_that_are_started_one_by_one_do_the_same(
     tmp_path: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on macOS."""
-    monkeypatch.setattr("autoharness.nursery_process.START_METHOD", "spawn")
+    monkeypatch.setattr("autoharness.engine.nursery_process.START_METHOD", "spawn")
     gate.set()
     with executor(tmp_path) as machine:
         assert machine.facts("mock")["domain"] == "mock"
@@ -222,14 +222,14 @@ def test_a_question_that_nobody_answers_has_an_end(tmp_path: Path, monkeypatch: 
     hangs.mkdir()
     (hangs / "loguru.py").write_text("import time\nprint('here it hangs', flush=True)\ntime.sleep(600)")
     monkeypatch.setenv("PYTHONPATH", str(hangs))
-    monkeypatch.setattr("autoharness.executor._LONGEST_ANSWER_S", 3.0)
+    monkeypatch.setattr("autoharness.engine.executor._LONGEST_ANSWER_S", 3.0)
     with executor(tmp_path) as machine, pytest.raises(SetupError, match="not answer within 3 s: here it hangs"):
         machine.facts("mock")
 
 
 def test_a_job_that_ends_every_worker_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They start, and die of their first simulation, as of a benchmark that breaks the interpreter."""
-    monkeypatch.setattr("autoharness.executor._MOST_DEATHS", 4)
+    monkeypatch.setattr("autoharness.engine.executor._MOST_DEATHS", 4)
     with executor(tmp_path) as machine:
         begin = machine._begin
 

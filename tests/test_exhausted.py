@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from autoharness.exhausted import full_of, is_of_a_disk, line_of, mended_by_a_person
+from autoharness.core.exhausted import full_of, is_of_a_disk, line_of, mended_by_a_person
 
 
 def _error(number: int, file: str | None = None) -> OSError:

@@ -18,18 +18,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_hygiene import Search
 
-from autoharness import tables
-from autoharness.errors import UserError
-from autoharness.exports import NAMES, NEMO, ranking
-from autoharness.iterations import Edit, Iteration, Iterations
-from autoharness.ledger import Ledger
-from autoharness.report import main
-from autoharness.results import Outcome, Status, digest, mean
-from autoharness.rows import Baseline, Gate, Look, Record
-from autoharness.stats import pass_hat_k
-from autoharness.store import Store
-from autoharness.tables import MOST_CHARS, fitting, harmless
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.commands.report import main
+from autoharness.core.errors import UserError
+from autoharness.core.results import Outcome, Status, digest, mean
+from autoharness.core.stats import pass_hat_k
+from autoharness.report import tables
+from autoharness.report.exports import NAMES, NEMO, ranking
+from autoharness.report.tables import MOST_CHARS, fitting, harmless
+from autoharness.vault.iterations import Edit, Iteration, Iterations
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.rows import Baseline, Gate, Look, Record
+from autoharness.vault.store import Store
 from benchmarks.report_vault import Night, make_night
 
 TRIALS = 3

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from autoharness.errors import NotPlain, UserError
-from autoharness.files import (
+from autoharness.core.errors import NotPlain, UserError
+from autoharness.core.files import (
     Remembered,
     append_text,
     read_end,

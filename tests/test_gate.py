@@ -23,10 +23,10 @@ from harnesses import BAD, GOOD_PROMPT
 from llm_server import Fault, LLMServer, assistant
 from solver import Solver
 
-from autoharness.ledger import Ledger
-from autoharness.rows import Record, Side
-from autoharness.store import Store
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.rows import Record, Side
+from autoharness.vault.store import Store
 
 _PROMOTED = "update_task_with_initialization_actions"
 

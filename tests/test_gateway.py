@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from llm_server import Fault, LLMServer, assistant, tool_call
 
-from autoharness.errors import AgentError, ProviderError, SimulationError
-from autoharness.gateway import AGENT, USER, Limits, Session
-from autoharness.providers import LiteLLM, ProviderFault
+from autoharness.core.errors import AgentError, ProviderError, SimulationError
+from autoharness.llm.gateway import AGENT, USER, Limits, Session
+from autoharness.llm.providers import LiteLLM, ProviderFault
 
 REQUEST = {"messages": [{"role": "user", "content": "Hello"}]}
 

@@ -11,8 +11,7 @@ import pytest
 from conftest import ROOT
 from vault_keys import FACTS, IN_FORCE, KNOWN, LAYERS, PRICES, VARIANTS
 
-from autoharness import identity, measure, sandbox
-from autoharness.config import (
+from autoharness.core.config import (
     BANKING,
     GATE,
     NOTHING,
@@ -25,17 +24,19 @@ from autoharness.config import (
     Setting,
     setting,
 )
-from autoharness.errors import UserError
-from autoharness.measure import FIRST_OF_GATE, Measure
-from autoharness.results import Outcome, Status, Trial, digest
-from autoharness.settings import from_settings
-from autoharness.store import Store
+from autoharness.core.errors import UserError
+from autoharness.core.results import Outcome, Status, Trial, digest
+from autoharness.core.settings import from_settings
+from autoharness.engine import identity, measure
+from autoharness.engine.measure import FIRST_OF_GATE, Measure
+from autoharness.host import sandbox
+from autoharness.vault.store import Store
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(identity, "fingerprint", lambda: "f")  # any edit of the offline model changes the real one
+    monkeypatch.setattr(identity, "BEHAVIOUR", "f")
     Path("recording.json").write_text("[]")
 
 

@@ -10,9 +10,9 @@ from conftest import TEMPLATE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoharness.iterations import REFUSED, REJECTED, Edit, Iteration, Iterations, diff, form_of, next_iteration
-from autoharness.ledger import Ledger
-from autoharness.store import Store
+from autoharness.vault.iterations import REFUSED, REJECTED, Edit, Iteration, Iterations, diff, form_of, next_iteration
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.store import Store
 
 EDITED = TEMPLATE.replace("helpful assistant", "helpful and careful assistant")
 OTHER = TEMPLATE.replace("self.llm_args = llm_args or {}", "self.llm_args = dict(llm_args or {})")

@@ -1,6 +1,8 @@
 """The layer rule of DESIGN.md, read from the import statements of every file."""
 
 import ast
+import collections
+import graphlib
 import resource
 import subprocess
 import sys
@@ -11,106 +13,26 @@ import pytest
 from conftest import ROOT
 
 PACKAGE = "autoharness"
-LAYERS = (
-    {"imports"},  # L0: loaded before everything else
-    {"__init__", "errors", "strict_json", "system_calls"},  # L0: the rest of L0 may import these
-    {
-        "allowed_cpus",
-        "claims",
-        "environment",
-        "files",
-        "forgiving",
-        "locks",
-        "open_files",
-        "outages",
-    },  # L0: the machine
-    {"endpoints", "exhausted"},  # L0: a part of the settings; what the machine ran out of
-    {"checks"},  # L0: of the values of settings
-    {"agent_api", "agent_request", "channel", "config", "lines", "mistakes", "results", "scrub"},  # L0
-    {"builtin_names", "decoding", "module_names", "plain_text", "text_names", "vocabulary"},  # L0, for the scan
-    {"literals", "uses"},  # L0, for the scan of edits
-    {"opaque"},  # L0, for the scan of edits
-    {"vault_folder"},  # L0: where the vault keeps its files
-    {"repository", "settings"},  # L0: runs git; makes an experiment of what was typed
-    {"controls", "databases", "lean", "overheard", "own_class", "postponed"} | {"seccomp", "throttle"},  # L0
-    {"addressing", "bounded_search", "tool_sources"},  # L0, addressing on vocabulary
-    {"lenient_replay", "message_order", "own_user", "same_draws", "time_limit"},  # L0, for tau
-    {"told", "tool_bounds", "toolkits"},  # L0, for tau
-    {"answers", "budget", "callbacks", "data", "holdout", "landlock"},  # L1
-    {"outages", "progress", "records", "rows", "templates"},  # L1
-    {"leaks"},  # L1
-    {"scanner", "scanner_child"},  # L1, which scan in a process of its own
-    {"sequential", "stats", "store", "tasks"},  # L1
-    {"cli", "host_reply", "host_starter", "journal", "ledger_file", "live", "repeats", "watchdog"},  # L1
-    {
-        "coding_agents",
-        "evaluator",
-        "policy",
-        "program",
-        "sandbox",
-        "spending",
-        "suite",
-        "worktree",
-    },  # L1, built on those
-    {"coder_reach", "ledger", "library_traces", "loop_budget"},  # L1, for coder; keeps what a policy looked at
-    {"coder", "iterations", "workspace"},  # L1: coder runs programs of others, workspace shows the ledger
-    {"blame", "diagnosis", "status"},  # L1, in words
-    {"comparison", "learnings", "revealing", "trials", "watch"},  # L1
-    {"harmless", "providers"},  # L2, for the gateway
-    {"breaker"},  # L2, for the gateway
-    {"tau2_flavours", "tau2_llm"},  # L2, for tau
-    {"gateway", "host", "tau"},  # L2
-    {"offline", "replay", "seeds", "simulation"},  # L3
-    {"own_benchmark"},  # L3, which runs simulations
-    {"benchmarks"},  # L3, whichever it is
-    {"hosts"},  # L4, for the worker
-    {"agent_link"},  # L4, a simulation's agent
-    {"simulator"},  # L4, runs trials
-    {"worker"},  # L4
-    {"nursery"},  # L4, forks workers
-    {"nursery_process"},  # L5, for the executor
-    {"executor", "identity"},  # L5
-    {"measure"},  # L5, which has one
-    {"ray_executor"},  # L5, where the workers are elsewhere
-    {"run_outcomes"},  # L6, for the bench
-    {"bench"},  # L6
-    {"runner"},  # L6, which has one
-    {"checkup", "comparable", "contest", "nemo_results", "screen", "tables", "tau2_results"},  # L7, for commands
-    {"scorecard", "witnesses"},  # L7, for benchmark and matrix
-    {
-        "audit",
-        "choosing",
-        "confirm",
-        "matrix",
-        "overview",
-        "planning",
-        "transcript",
-    },  # L7, for gate, report, benchmark
-    {"conversations", "costs", "exports", "plots", "task_map", "terminal"},  # L7, what a person looks at
-    {"dry_run", "page"},  # L7
-    {"server"},  # L7
-    {"recording"},  # L7, for record
-    {"benchmark", "gate", "prepare", "proposal", "record", "report"},  # L7
-    {"gating"},  # L7, its command
-    {"loop"},  # L8
-    {"optimize"},  # L8, its command
+CHAIN = (
+    {""},  # the package's own folder
+    {"core"},
+    {"agent_api"},
+    {"vault", "host", "llm", "benchmarks"},
+    *({"engine"}, {"gate"}, {"loop"}, {"report"}, {"commands"}),
 )
-LAYER = {module: number for number, modules in enumerate(LAYERS) for module in modules}
-CHILD_SIDE = {"base_url", "coder_child", "host_child", "scripted_coder", "tau2_standin"}
+"""The rooms: each imports only those before it, and siblings do not import each other."""
+PLACE = {room: place for place, rooms in enumerate(CHAIN) for room in rooms}
+CHILD_SIDE = {"host.base_url", "host.host_child", "host.tau2_standin", "loop.coder_child", "loop.scripted_coder"}
 CHILD_IMPORTS = {
-    "agent_api",
-    "base_url",
-    "channel",
-    "errors",
-    "landlock",
-    "sandbox",
-    "seccomp",
-    "strict_json",
-    "system_calls",
-    "tau2_standin",
+    *("agent_api", "core.channel", "core.errors", "core.strict_json"),
+    *("host.base_url", "host.landlock", "host.sandbox", "host.seccomp", "host.system_calls", "host.tau2_standin"),
 }
+MOST_FILES = 22
 # tau drives tau2. Two modules are for tau alone: what tau2's two packages do otherwise, and where tau2 asks an LLM
-ONLY_IN = {"tau2": {"tau", "tau2_flavours", "tau2_llm"}, "litellm": {"nursery", "providers"}}
+ONLY_IN = {
+    "tau2": {"benchmarks.tau2.tau", "benchmarks.tau2.tau2_flavours", "benchmarks.tau2.tau2_llm"},
+    "litellm": {"engine.nursery", "llm.providers"},
+}
 HEAVY = {
     "dotenv",
     "git",
@@ -136,10 +58,15 @@ MOST_HELP_CPU_S = 0.5
 
 
 def _name(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT / PACKAGE).with_suffix("").parts)
+    return ".".join(path.relative_to(ROOT / PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _room(module: str) -> str:
+    return module.partition(".")[0] if "." in module or module in PLACE else ""
 
 
 MODULES = {_name(path): path for path in sorted((ROOT / PACKAGE).rglob("*.py"))}
+PACKAGES = {name for name, path in MODULES.items() if path.name == "__init__.py"}
 DOORS = sorted(ROOT.glob("*.py"))
 AGENT_FILES = sorted((ROOT / "agent").rglob("*.py"))
 each_module = pytest.mark.parametrize("module", MODULES)
@@ -172,9 +99,10 @@ def _tops(names: set[str]) -> set[str]:
 
 
 def _own(names: set[str]) -> set[str]:
-    """The package's modules among the imported names."""
-    parts = [name.split(".") for name in names]
-    return {part[1] for part in parts if part[0] == PACKAGE and len(part) > 1 and part[1] in MODULES}
+    """The package's modules among the imported names: each is a module, or stands in one."""
+    inside = {name.removeprefix(f"{PACKAGE}.") for name in names if name.startswith(f"{PACKAGE}.")}
+    parts = {one for name in inside for one in (name, name.rpartition(".")[0])}
+    return {one for one in parts if one in MODULES and one not in PACKAGES}
 
 
 def _imported_at_start(door: Path) -> set[str]:
@@ -205,15 +133,28 @@ def test_finds_every_import_statement(source: str, lazy: bool, expected: set[str
     assert _imports(source, lazy) == expected
 
 
-def test_every_module_stands_in_the_table() -> None:
-    assert set(MODULES) == set(LAYER) | CHILD_SIDE
+@each_module
+def test_a_room_imports_only_rooms_before_it_in_the_chain(module: str) -> None:
+    room, rooms = _room(module), {_room(name) for name in _own(_imports(MODULES[module].read_text()))}
+    assert all(other == room or PLACE[other] < PLACE[room] for other in rooms)
 
 
-@pytest.mark.parametrize("module", sorted(set(MODULES) - CHILD_SIDE))
-def test_a_module_imports_only_strictly_lower_layers(module: str) -> None:
-    """So nothing imports the child side either, which stands in no layer."""
-    lower = {name for name, layer in LAYER.items() if layer < LAYER.get(module, 0)}
-    assert _own(_imports(MODULES[module].read_text())) <= lower
+def test_no_two_modules_import_each_other_straight_or_through_others() -> None:
+    graph = {name: _own(_imports(path.read_text())) for name, path in MODULES.items()}
+    assert set(graphlib.TopologicalSorter(graph).static_order()) >= set(graph) - PACKAGES
+
+
+def test_rooms_stay_small_and_the_files_that_make_rooms_are_empty() -> None:
+    """The child sides import through those files."""
+    rooms = collections.Counter(path.parent for path in MODULES.values())
+    assert not {room.name: files for room, files in rooms.items() if files > MOST_FILES}
+    lines = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
+    assert not [name for name in PACKAGES - {"__init__"} if lines[name]]
+
+
+def test_nothing_imports_what_only_child_processes_run() -> None:
+    parents = {name: _own(_imports(path.read_text())) for name, path in MODULES.items() if name not in CHILD_SIDE}
+    assert not {name: own & CHILD_SIDE for name, own in parents.items() if own & CHILD_SIDE}
 
 
 @pytest.mark.parametrize("module", sorted(CHILD_SIDE))
@@ -244,14 +185,14 @@ def test_nothing_imports_a_door(path: Path) -> None:
 
 @pytest.mark.parametrize("library", ONLY_IN)
 def test_only_these_modules_import_the_library(library: str) -> None:
-    files = [*MODULES.values(), *DOORS]
-    assert {path.stem for path in files if library in _tops(_imports(path.read_text()))} <= ONLY_IN[library]
+    files = MODULES | {door.name: door for door in DOORS}
+    assert {name for name, path in files.items() if library in _tops(_imports(path.read_text()))} <= ONLY_IN[library]
 
 
 @each_door
 def test_starting_a_door_imports_nothing_heavy(door: Path) -> None:
     started = _imported_at_start(door)
-    assert "errors" in started
+    assert "core.errors" in started
     heavy = {name: _tops(_imports(MODULES[name].read_text(), lazy=False)) & HEAVY for name in started}
     assert not {name: libraries for name, libraries in heavy.items() if libraries}
 

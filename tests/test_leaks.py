@@ -21,12 +21,12 @@ from harnesses import BAD, GOOD_CODE, GOOD_PROMPT, REFERENCE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoharness.config import Experiment
-from autoharness.errors import UserError
-from autoharness.executor import LocalExecutor
-from autoharness.leaks import Leak, Secrets, scan
-from autoharness.tau import Tau2
-from autoharness.uses import problem_of
+from autoharness.benchmarks.leaks.leaks import Leak, Secrets, scan
+from autoharness.benchmarks.leaks.uses import problem_of
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.core.config import Experiment
+from autoharness.core.errors import UserError
+from autoharness.engine.executor import LocalExecutor
 
 DOMAINS = ["retail", "airline", "telecom"]
 HONEST = {"template": TEMPLATE, "good prompt": GOOD_PROMPT, "good code": GOOD_CODE, "reference": REFERENCE, **BAD}
@@ -239,7 +239,7 @@ def test_what_the_agent_is_given_anyway_is_no_leak(
 def test_our_own_source_gives_nothing_away(secrets: Callable[[str], Secrets], domain: str) -> None:
     """Some 200 kB of honest Python and prose."""
     sources = [
-        *sorted((ROOT / "autoharness").glob("*.py"))[::5],
+        *sorted((ROOT / "autoharness").rglob("*.py"))[::5],
         *ROOT.glob("*.md"),
         *(ROOT / "program_templates").glob("*.md"),
     ]
@@ -295,7 +295,7 @@ def test_a_scan_that_raises_refuses_the_edit(monkeypatch: pytest.MonkeyPatch) ->
     def broken(*given: Any) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr("autoharness.leaks.oddities", broken)
+    monkeypatch.setattr("autoharness.benchmarks.leaks.leaks.oddities", broken)
     (leak,) = scan("x = 1\n", "x = 2\n", Secrets({}, frozenset(), frozenset()))
     assert leak.line == 1 and "KeyError" in leak.what
 

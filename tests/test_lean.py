@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from llm_server import Fault, LLMServer, tool_call
 
-from autoharness.providers import LiteLLM, ProviderFault
+from autoharness.llm.providers import LiteLLM, ProviderFault
 
 Json = dict[str, Any]
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from small_disk import on_a_disk
 
-from autoharness.errors import UserError
-from autoharness.ledger import Ledger
-from autoharness.ledger_file import mend, read
-from autoharness.results import digest
-from autoharness.rows import Baseline, Gate, Look, Record, SuiteRecord
-from autoharness.store import Store
+from autoharness.core.errors import UserError
+from autoharness.core.results import digest
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.ledger_file import mend, read
+from autoharness.vault.rows import Baseline, Gate, Look, Record, SuiteRecord
+from autoharness.vault.store import Store
 
 
 @pytest.fixture
@@ -252,8 +252,10 @@ def test_whoever_reads_while_a_row_is_appended_finds_a_whole_ledger(tmp_path: Pa
 
 def test_a_row_that_a_full_disk_cut_short_is_no_row_and_the_next_one_takes_its_place(tmp_path: Path) -> None:
     script = """
-from autoharness.ledger import FILE, Baseline, Ledger, Record, read
-from autoharness.store import Store
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.ledger_file import FILE, read
+from autoharness.vault.rows import Baseline, Record
+from autoharness.vault.store import Store
 store, spare, ends = Store(disk.folder / "vault"), disk.folder / "spare", set()
 Ledger(store, "m").append(Baseline("m", "a"))
 for pages in range(6):

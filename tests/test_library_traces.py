@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from autoharness import library_traces
-from autoharness.library_traces import AGING, LOOKED_UP, settle
+from autoharness.host import library_traces
+from autoharness.host.library_traces import AGING, LOOKED_UP, settle
 
 HOUR_S = 3600
 PACKAGES = Path(sysconfig.get_path("purelib"))

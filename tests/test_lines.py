@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoharness import lines
-from autoharness.lines import Followed
+from autoharness.core import lines
+from autoharness.core.lines import Followed
 
 _read: list[str] = []
 """Every line that was taken."""

@@ -17,12 +17,12 @@ from conftest import ROOT
 from llm_server import Fault, LLMServer, _completion
 from solver import Solver
 
-from autoharness.iterations import Iteration, Iterations
-from autoharness.ledger import Ledger
-from autoharness.spending import spent
-from autoharness.status import note_end
-from autoharness.store import Store
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.loop.status import note_end
+from autoharness.vault.iterations import Iteration, Iterations
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.spending import spent
+from autoharness.vault.store import Store
 
 BANK = ROOT / "tests" / "loop_bank.py"
 NIGHT = ("syntax-error", "touches-other-files", "link", "helps", "hurts", "hurts", "leaves-a-process", "asks")

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_scorecard import card
 
-from autoharness import matrix
-from autoharness.config import Experiment
-from autoharness.errors import UserError
-from autoharness.matrix import Cell, MacroAverage, cells, macro_averages, table
-from autoharness.store import Store
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.commands import matrix
+from autoharness.commands.matrix import Cell, MacroAverage, cells, macro_averages, table
+from autoharness.core.config import Experiment
+from autoharness.core.errors import UserError
+from autoharness.vault.store import Store
 
 PUBLISHED = {
     "airline-test-ft-gpt-4.1": "val_score: 0.6500  (13/20 passed, 0 infra errors)",

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from autoharness import overheard, tool_sources
-from autoharness.results import Status, Trial
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2 import overheard, tool_sources
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.core.results import Status, Trial
 
 CHANGE = datetime(2026, 10, 25, 2, 59, 59, 900_000)
 """In Berlin, a tenth of a second before it is two o'clock again."""

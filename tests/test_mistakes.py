@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoharness import mistakes
-from autoharness.mistakes import CATALOGUE, Mistake, Prompt
+from autoharness.llm import mistakes
+from autoharness.llm.mistakes import CATALOGUE, Mistake, Prompt
 
 POLICY = "# Policy\nTransfer the user to a human agent only if the request is out of scope.\nNever guess."
 INSTRUCTION = "You are a helpful assistant that completes tasks according to the <policy> provided below."

@@ -7,10 +7,10 @@ import pytest
 import yaml
 from checkout import MOCK, Checkout
 
-from autoharness.ledger import Ledger
-from autoharness.report import main
-from autoharness.results import passed
-from autoharness.store import Store
+from autoharness.commands.report import main
+from autoharness.core.results import passed
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.store import Store
 
 TRIALS = 3
 NAMES = ("tau2_bench_mock", "tau2_bench_mock_train")
@@ -88,7 +88,7 @@ def test_the_train_figures_are_those_of_nvidia_tau2s_own_results_file(checkout: 
 
 
 def test_a_reveal_has_nothing_to_show(checkout: Checkout) -> None:
-    from autoharness.errors import UserError
+    from autoharness.core.errors import UserError
 
     with pytest.raises(UserError, match="holds means alone"):
         main(["--export", "results.yml", "--reveal-held-out"])

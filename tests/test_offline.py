@@ -3,10 +3,12 @@
 A sample here; every task with AUTOHARNESS_FULL_TESTS=1, and means over ten seeds in benchmarks/offline_model.py.
 """
 
+import hashlib
 import json
 import os
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,15 +16,15 @@ from conftest import TEMPLATE
 from harnesses import BAD, GOOD_CODE, REFERENCE
 from offline_rates import drawn_to_pass, fatal_mistakes
 
-from autoharness import mistakes, offline
-from autoharness.errors import AgentError
-from autoharness.gateway import AGENT, JUDGE, USER, Limits, Session
-from autoharness.mistakes import Mistake
-from autoharness.providers import ProviderFault
-from autoharness.results import Outcome, Status, Trial
-from autoharness.simulator import Simulator
-from autoharness.tasks import Script, Step
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.core.errors import AgentError
+from autoharness.core.results import Outcome, Status, Trial
+from autoharness.core.tasks import Script, Step
+from autoharness.engine.simulator import Simulator
+from autoharness.llm import mistakes, offline
+from autoharness.llm.gateway import AGENT, JUDGE, USER, Limits, Session
+from autoharness.llm.mistakes import Mistake
+from autoharness.llm.providers import ProviderFault
 
 FULL = bool(os.environ.get("AUTOHARNESS_FULL_TESTS"))
 TASKS = [("airline", 6), ("retail", 8), ("telecom", 20), ("mock", 9)]
@@ -167,3 +169,10 @@ def test_a_customer_who_gets_nowhere_hangs_up() -> None:
             return
         messages.append(answer)
     raise AssertionError("still waiting")
+
+
+def test_a_model_that_does_something_else_has_another_name_in_the_keys_of_trials() -> None:
+    """Where what it does has changed: another BEHAVIOUR, and this digest. Where only its text has: this digest alone."""
+    lines = [line for module in (offline, mistakes) for line in Path(str(module.__file__)).read_text().splitlines()]
+    said = [line for line in lines if not line.startswith(("from ", "import ", "BEHAVIOUR"))]
+    assert hashlib.sha256("\n".join(said).encode()).hexdigest()[:16] == "476e135f2a5a8a57"

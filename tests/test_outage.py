@@ -11,13 +11,13 @@ from llm_server import Fault, LLMServer
 from solver import Solver
 from test_executor import TASKS, TRIALS, executor
 
-from autoharness.breaker import Breaker
-from autoharness.errors import Outage
-from autoharness.gateway import Limits, Session
-from autoharness.outages import Outages
-from autoharness.providers import ProviderFault
-from autoharness.results import Outcome, Status, Trial
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.core.errors import Outage
+from autoharness.core.results import Outcome, Status, Trial
+from autoharness.llm.breaker import Breaker
+from autoharness.llm.gateway import Limits, Session
+from autoharness.llm.outages import Outages
+from autoharness.llm.providers import ProviderFault
 
 Json = dict[str, Any]
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from conftest import TEMPLATE
 
-from autoharness import overheard
-from autoharness.results import Trial
+from autoharness.benchmarks.tau2 import overheard
+from autoharness.core.results import Trial
 
 Heard = list[tuple[int, dict[str, Any]]]
 

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from autoharness.contest import policy_of
-from autoharness.errors import UserError
-from autoharness.iterations import Iterations
-from autoharness.ledger import Ledger
-from autoharness.overview import UNDER_WAY, Overview, change, score_of
-from autoharness.rows import Confirmation, Gate
-from autoharness.spending import spent
-from autoharness.store import Store
+from autoharness.core.errors import UserError
+from autoharness.gate.contest import policy_of
+from autoharness.report.overview import UNDER_WAY, Overview, change, score_of
+from autoharness.vault.iterations import Iterations
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.rows import Confirmation, Gate
+from autoharness.vault.spending import spent
+from autoharness.vault.store import Store
 from benchmarks.report_vault import MEASURE, Night, make_night
 
 

@@ -11,13 +11,13 @@ from checkout import Checkout
 from llm_server import LLMServer
 from provider import Provider
 
-from autoharness import own_user
-from autoharness.config import Experiment
-from autoharness.errors import UserError
-from autoharness.measure import Measure
-from autoharness.results import Outcome, Status, Trial
-from autoharness.settings import from_settings
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2 import own_user
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.core.config import Experiment
+from autoharness.core.errors import UserError
+from autoharness.core.results import Outcome, Status, Trial
+from autoharness.core.settings import from_settings
+from autoharness.engine.measure import Measure
 
 MODEL = "openai/solver"
 

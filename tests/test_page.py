@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from autoharness.ledger import Ledger
-from autoharness.overview import Overview, score_of
-from autoharness.page import View, page
-from autoharness.results import slug
-from autoharness.rows import Baseline, Confirmation, Gate, Look, Record, Side
-from autoharness.spending import CODER
-from autoharness.store import Store
-from autoharness.task_map import State
-from autoharness.trials import Trials
+from autoharness.core.results import slug
+from autoharness.report.overview import Overview, score_of
+from autoharness.report.page import View, page
+from autoharness.report.task_map import State
+from autoharness.report.trials import Trials
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.rows import Baseline, Confirmation, Gate, Look, Record, Side
+from autoharness.vault.spending import CODER
+from autoharness.vault.store import Store
 from benchmarks.report_vault import HELD_OUT, MEASURE, Night, make_night
 
 TASKS = [str(number) for number in range(30)]
@@ -329,7 +329,7 @@ def test_300_edits_of_114_tasks_stay_usable(tmp_path: Path, opened: Open) -> Non
 
 def test_what_is_left_out_is_said(night: Store, opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reason to patch: the bound is 100 MB."""
-    monkeypatch.setattr("autoharness.conversations.MOST_BYTES", 40_000)
+    monkeypatch.setattr("autoharness.report.conversations.MOST_BYTES", 40_000)
     tab = opened(page(_view(night)))
     said = tab.locator("#tasks > p.faint").last.inner_text()
     assert re.match(r"\d+ of the conversations are not in this file", said)
@@ -448,7 +448,7 @@ def test_the_viewer_says_where_a_conversation_is_missing(
     """A reason to patch: the bound is 100 MB. The best version's are carried first, the baseline's not."""
     view = _view(night)
     best = sum(kept.size for kept in view.shown if kept.outcome.trial.agent == view.overview.best.row.agent)
-    monkeypatch.setattr("autoharness.conversations.MOST_BYTES", best)
+    monkeypatch.setattr("autoharness.report.conversations.MOST_BYTES", best)
     tab = opened(page(view))
     tab.locator(f'tr[data-task="{slug("3")}"] td').first.click()
     tab.wait_for_selector("dialog[open]")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from autoharness.postponed import postponed
+from autoharness.benchmarks.tau2.postponed import postponed
 
 LIBRARY = """
 calls = []

@@ -7,7 +7,7 @@ import pytest
 from checkout import MOCK, Checkout
 from conftest import ROOT, TEMPLATE
 
-from autoharness.store import Store
+from autoharness.vault.store import Store
 
 
 def test_a_fresh_checkout_is_ready_after_it(prepared: Checkout) -> None:
@@ -127,7 +127,7 @@ def test_bad_settings_are_one_line(tmp_path: Path, config: str) -> None:
 
 
 def test_the_composed_program_is_the_committed_one() -> None:
-    from autoharness.program import composed
+    from autoharness.loop.program import composed
 
     assert (ROOT / "PROGRAM.md").read_text() == composed("python")
     assert composed("docker compose run --rm autoeval python").count("docker compose run --rm autoeval python ") > 8

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoharness.progress import Progress
-from autoharness.results import Outcome, Status, Trial, Usage
+from autoharness.core.results import Outcome, Status, Trial, Usage
+from autoharness.engine.progress import Progress
 
 HEADLINE = "mock, agent clerk"
 

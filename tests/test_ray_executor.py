@@ -12,10 +12,10 @@ from conftest import TEMPLATE
 from llm_server import LLMServer
 from solver import Solver
 
-from autoharness.config import Experiment
-from autoharness.errors import UserError
-from autoharness.results import Status, Trial
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.core.config import Experiment
+from autoharness.core.errors import UserError
+from autoharness.core.results import Status, Trial
 
 pytest.importorskip("ray")
 TASKS = ["create_task_1", "update_task_1", "impossible_task_1", "create_task_1_with_env_assertions"]
@@ -74,7 +74,7 @@ def provider(tau2: Tau2, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
 
 
 def executor(cluster: Any, folder: Path) -> Any:
-    from autoharness.ray_executor import RayExecutor
+    from autoharness.engine.ray_executor import RayExecutor
 
     experiment = Experiment(
         domain="mock",
@@ -140,8 +140,8 @@ def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     import sys
 
     code = (
-        "from autoharness.ray_executor import _connected\n"
-        "from autoharness.errors import UserError\n"
+        "from autoharness.engine.ray_executor import _connected\n"
+        "from autoharness.core.errors import UserError\n"
         "try: _connected('127.0.0.1:1')\n"
         "except UserError as error: print('LINE', error)"
     )

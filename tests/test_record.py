@@ -6,10 +6,10 @@ import pytest
 from checkout import Checkout
 from harnesses import GOOD_PROMPT
 
-from autoharness.ledger import Ledger
-from autoharness.rows import Gate
-from autoharness.store import Store
-from autoharness.workspace import export_ledger
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.rows import Gate
+from autoharness.vault.store import Store
+from autoharness.vault.workspace import export_ledger
 
 
 def _gate(checkout: Checkout, source: bytes) -> None:

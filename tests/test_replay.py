@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoharness.errors import UserError
-from autoharness.replay import LeftTheRecording, Replay, _same, checksum
+from autoharness.core.errors import UserError
+from autoharness.llm.replay import LeftTheRecording, Replay, _same, checksum
 
 Json = dict[str, Any]
 TASK = "7"

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from autoharness.errors import UserError
-from autoharness.ledger import Ledger
-from autoharness.report import main
-from autoharness.rows import Baseline, Gate, Record
-from autoharness.store import Store, default_vault
+from autoharness.commands.report import main
+from autoharness.core.errors import UserError
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.rows import Baseline, Gate, Record
+from autoharness.vault.store import Store, default_vault
 from benchmarks.report_vault import HELD_OUT, Night, make_night
 
 

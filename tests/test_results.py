@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from autoharness.results import (
+from autoharness.core.results import (
     EVALUATED,
     Outcome,
     Status,

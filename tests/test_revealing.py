@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from autoharness.errors import UserError
-from autoharness.ledger import Ledger
-from autoharness.revealing import Reveal, place_of
-from autoharness.store import Store
+from autoharness.core.errors import UserError
+from autoharness.report.revealing import Reveal, place_of
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.store import Store
 from benchmarks.report_vault import HELD_OUT, Night, make_night
 
 

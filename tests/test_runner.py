@@ -12,16 +12,16 @@ from llm_server import LLMServer
 from reference_actions import WITHOUT_EFFECT, changing_actions
 from solver import Solver
 
-from autoharness.bench import last_statuses, longest_first
-from autoharness.config import Experiment
-from autoharness.errors import UserError
-from autoharness.files import write_json
-from autoharness.ledger import Ledger
-from autoharness.results import Trial
-from autoharness.rows import Baseline
-from autoharness.runner import BenchmarkRunner, TauBenchRunner
-from autoharness.store import Store
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.core.config import Experiment
+from autoharness.core.errors import UserError
+from autoharness.core.files import write_json
+from autoharness.core.results import Trial
+from autoharness.engine.bench import last_statuses, longest_first
+from autoharness.engine.runner import BenchmarkRunner, TauBenchRunner
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.rows import Baseline
+from autoharness.vault.store import Store
 
 EVERYTHING = os.environ.get("AUTOHARNESS_FULL_TESTS") == "1"
 

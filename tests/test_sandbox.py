@@ -13,13 +13,13 @@ from conftest import ROOT, TEMPLATE
 from llm_server import LLMServer, assistant
 from lone_host import SETUP, LoneHost
 
-from autoharness import landlock, sandbox
-from autoharness.errors import AgentError, HostDied, HostFailed
-from autoharness.host import AgentFile, Host
-from autoharness.host_starter import Confinement
-from autoharness.hosts import Hosts
-from autoharness.results import Trial
-from autoharness.simulator import Simulator
+from autoharness.core.errors import AgentError, HostDied, HostFailed
+from autoharness.core.results import Trial
+from autoharness.engine.simulator import Simulator
+from autoharness.host import landlock, sandbox
+from autoharness.host.host import AgentFile, Host
+from autoharness.host.host_starter import Confinement
+from autoharness.host.hosts import Hosts
 
 HELLO = {"role": "user", "content": "Hello"}
 ALL_LAYERS = {"limits", "privileges", "files", "signals", "calls"}
@@ -57,7 +57,7 @@ def test_every_layer_is_in_force_here(tmp_path: Path) -> None:
 def test_another_system_lacks_layers_and_goes_on(tmp_path: Path) -> None:
     """Linux's calls are others there, or none. In a process of its own, since what is in force stays."""
     code = (
-        "import sys; sys.platform = 'darwin'\nfrom autoharness import sandbox\n"
+        "import sys; sys.platform = 'darwin'\nfrom autoharness.host import sandbox\n"
         f"setup = dict(folder={str(tmp_path)!r}, private=[], memory_mb=4096, landlock_abi=99, seccomp=True)\n"
         f"confined = sandbox.confine(sandbox.Library(setup), *[{str(tmp_path)!r}] * 2, port=1)\n"
         "print(sandbox.own_network(setup), *confined.items(), sep='\\n')"

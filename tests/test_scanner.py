@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from conftest import TEMPLATE
 
-from autoharness import scanner
-from autoharness.errors import SetupError
-from autoharness.leaks import Leak
-from autoharness.records import Secrets
+from autoharness.benchmarks.leaks import scanner
+from autoharness.benchmarks.leaks.leaks import Leak
+from autoharness.benchmarks.leaks.records import Secrets
+from autoharness.core.errors import SetupError
 
 SECRETS = Secrets(
     identifiers={"w2378156": "the order id #W2378156"},
@@ -33,7 +33,7 @@ def breaking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str, always:
     """Have the scan break in this way: on files with the word BREAK, or always."""
     child = Path(scanner.__file__).with_name("scanner_child.py")
     indented = code.replace("\n", "\n        ")
-    text = child.read_text().replace("Path(__file__).parents[1]", repr(str(child.parents[1])) + " or Path()")
+    text = child.read_text().replace("Path(__file__).parents[3]", repr(str(child.parents[3])) + " or Path()")
     text = text.replace("_MOST_CPU_S = 60", "_MOST_CPU_S = 2")
     assert text.count("    asked = question[") == text.count('    if "problem" in question:') == 1
     test = f"    if {always} or 'BREAK' in str(question):\n        {indented}\n"

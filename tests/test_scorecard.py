@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from autoharness.bench import Run
-from autoharness.config import Experiment
-from autoharness.measure import Measure
-from autoharness.results import Outcome, Status, Trial, Usage
-from autoharness.scorecard import Scorecard
+from autoharness.commands.scorecard import Scorecard
+from autoharness.core.config import Experiment
+from autoharness.core.results import Outcome, Status, Trial, Usage
+from autoharness.engine.bench import Run
+from autoharness.engine.measure import Measure
 
 TRAIN, TEST = ["1", "2"], ["hidden-3", "hidden-4"]
 KINDS = {

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from autoharness import seccomp, system_calls
-from autoharness.system_calls import HOST, PROGRAMS
+from autoharness.host import seccomp, system_calls
+from autoharness.host.system_calls import HOST, PROGRAMS
 
 PID = 4321
 SIDES = {

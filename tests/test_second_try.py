@@ -14,12 +14,12 @@ from provider import Provider
 from simulations import MODEL, TASK, MakeSimulator, preceded, run
 from test_executor import executor, kill_worker
 
-from autoharness.agent_link import AgentInHost
-from autoharness.errors import AgentError, ChannelError
-from autoharness.gateway import Limits, Session
-from autoharness.results import Outcome, Status, Trial
-from autoharness.simulator import Simulator
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.core.errors import AgentError, ChannelError
+from autoharness.core.results import Outcome, Status, Trial
+from autoharness.engine.agent_link import AgentInHost
+from autoharness.engine.simulator import Simulator
+from autoharness.llm.gateway import Limits, Session
 
 
 def said(outcome: Outcome) -> list[Any]:
@@ -120,7 +120,7 @@ def test_a_judge_that_gives_no_verdict_is_asked_again_and_the_conversation_stays
     def evaluate_badly_once(*arguments: Any) -> Any:
         evaluations.append(1)
         if len(evaluations) == 1:
-            from autoharness.errors import JudgeError
+            from autoharness.core.errors import JudgeError
 
             raise JudgeError("no verdict that tau2 can read")
         return evaluate(*arguments)
@@ -237,7 +237,7 @@ class TestAcrossCommands:
         self, provider: Provider, simulator: MakeSimulator, tmp_path: Path
     ) -> None:
         """Otherwise an agent that hears an id that was drawn could unsay all that it said after that."""
-        from autoharness import same_draws
+        from autoharness.benchmarks.tau2 import same_draws
 
         machine = simulator(agent_model=MODEL)
         keys = []

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from llm_server import LLMServer
 from solver import Solver
 
-from autoharness.config import Experiment
-from autoharness.measure import Measure
-from autoharness.results import Trial
-from autoharness.seeds import Seeded, role_seed
-from autoharness.simulator import Simulator
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.core.config import Experiment
+from autoharness.core.results import Trial
+from autoharness.engine.measure import Measure
+from autoharness.engine.simulator import Simulator
+from autoharness.llm.seeds import Seeded, role_seed
 
 ROLES = ("agent", "user", "judge")
 FACTS: dict[str, Any] = {

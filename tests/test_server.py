@@ -19,16 +19,16 @@ from typing import Any
 import pytest
 from checkout import Checkout
 
-from autoharness.errors import UserError
-from autoharness.iterations import Iterations
-from autoharness.ledger import Ledger
-from autoharness.live import Live
-from autoharness.page import View
-from autoharness.progress import Progress
-from autoharness.results import Outcome, Status, Trial, slug
-from autoharness.server import Server
-from autoharness.status import LOOP_LOCK, note_limits, note_phase
-from autoharness.store import Store
+from autoharness.core.errors import UserError
+from autoharness.core.results import Outcome, Status, Trial, slug
+from autoharness.engine.live import Live
+from autoharness.engine.progress import Progress
+from autoharness.loop.status import LOOP_LOCK, note_limits, note_phase
+from autoharness.report.page import View
+from autoharness.report.server import Server
+from autoharness.vault.iterations import Iterations
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.store import Store
 from benchmarks.report_vault import HELD_OUT, Night, make_night
 
 

@@ -12,9 +12,9 @@ from provider import Provider
 from simulations import MODEL, TASK, Json, MakeSimulator, edited, run
 from solver import Solver
 
-from autoharness.errors import UserError
-from autoharness.results import Status, is_addressed
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.core.errors import UserError
+from autoharness.core.results import Status, is_addressed
 
 
 def test_what_the_agent_prints_does_no_harm(provider: Provider, simulator: MakeSimulator) -> None:

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoharness.config import Experiment
-from autoharness.errors import UserError
-from autoharness.loop_budget import LoopBudget
-from autoharness.results import Outcome, Status, Trial, Usage
-from autoharness.spending import FILE, cost_of, note_begin, settle, spent
-from autoharness.store import Store
+from autoharness.core.config import Experiment
+from autoharness.core.errors import UserError
+from autoharness.core.results import Outcome, Status, Trial, Usage
+from autoharness.loop.loop_budget import LoopBudget
+from autoharness.vault.spending import FILE, cost_of, note_begin, settle, spent
+from autoharness.vault.store import Store
 
 
 def _outcome(usd: float, role: str = "agent") -> Outcome:

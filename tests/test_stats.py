@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from autoharness.stats import (
+from autoharness.core.stats import (
     at_least,
     difference_interval,
     mean_interval,

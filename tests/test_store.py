@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoharness.errors import UserError
-from autoharness.files import write_json, write_text
-from autoharness.results import Outcome, Status, Trial, Usage
-from autoharness.store import Store, default_vault
+from autoharness.core.errors import UserError
+from autoharness.core.files import write_json, write_text
+from autoharness.core.results import Outcome, Status, Trial, Usage
+from autoharness.vault.store import Store, default_vault
 
 KEY = {"task": "0", "seed": 1, "models": {"agent": "a", "user": "u"}}
 OUTCOME = Outcome(

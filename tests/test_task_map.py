@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from autoharness.iterations import Edit, Iteration, Iterations
-from autoharness.ledger import Ledger
-from autoharness.overview import Overview
-from autoharness.results import Outcome, Status, Trial
-from autoharness.store import Store
-from autoharness.task_map import Cell, State, TaskMap
-from autoharness.trials import Trials
+from autoharness.core.results import Outcome, Status, Trial
+from autoharness.report.overview import Overview
+from autoharness.report.task_map import Cell, State, TaskMap
+from autoharness.report.trials import Trials
+from autoharness.vault.iterations import Edit, Iteration, Iterations
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.store import Store
 from benchmarks.report_vault import Night, make_night
 
 TASKS = ["a", "b", "c"]

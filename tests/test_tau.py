@@ -11,13 +11,13 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoharness.config import HARNESS, SOLO, Experiment
-from autoharness.databases import differences
-from autoharness.errors import UserError
-from autoharness.results import Status, Trial
-from autoharness.tasks import cut
-from autoharness.tau import AGENT_NAME, Tau2
-from autoharness.tool_bounds import takes_for_ever
+from autoharness.benchmarks.tau2.databases import differences
+from autoharness.benchmarks.tau2.tau import AGENT_NAME, Tau2
+from autoharness.benchmarks.tau2.tool_bounds import takes_for_ever
+from autoharness.core.config import HARNESS, SOLO, Experiment
+from autoharness.core.errors import UserError
+from autoharness.core.results import Status, Trial
+from autoharness.core.tasks import cut
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -101,7 +101,8 @@ def test_a_difference_says_where() -> None:
 
 
 def _in_a_process_that_finds(folder: Path) -> str:
-    code = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(ROOT)!r}]; from autoharness.tau import Tau2; Tau2()"
+    code = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(ROOT)!r}]; "
+    code += "from autoharness.benchmarks.tau2.tau import Tau2; Tau2()"
     return (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr.strip().splitlines()[-1]
     )

@@ -8,10 +8,10 @@ import pytest
 from llm_server import LLMServer
 from provider import Provider
 
-from autoharness.config import Experiment
-from autoharness.measure import Measure
-from autoharness.results import Status, Trial
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.core.config import Experiment
+from autoharness.core.results import Status, Trial
+from autoharness.engine.measure import Measure
 
 JUDGED = "create_task_1_nl_eval"
 

@@ -13,16 +13,16 @@ from conftest import ROOT
 from llm_server import Fault, LLMServer, assistant, tool_call
 from provider import Provider
 
-from autoharness import templates
-from autoharness.config import Experiment
-from autoharness.errors import AgentError, UserError
-from autoharness.gateway import Limits, Session
-from autoharness.host import AgentFile
-from autoharness.hosts import Hosts, confinement_of
-from autoharness.results import Outcome, Status, Trial
-from autoharness.simulator import Simulator
-from autoharness.tau import Tau2
-from autoharness.templates import DEFAULT, PACKAGES
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.commands import templates
+from autoharness.commands.templates import DEFAULT, PACKAGES
+from autoharness.core.config import Experiment
+from autoharness.core.errors import AgentError, UserError
+from autoharness.core.results import Outcome, Status, Trial
+from autoharness.engine.simulator import Simulator
+from autoharness.host.host import AgentFile
+from autoharness.host.hosts import Hosts, confinement_of
+from autoharness.llm.gateway import Limits, Session
 
 TASK = "create_task_1"
 SOLVED = (TASK, "update_task_1", "update_task_with_message_history", "impossible_task_1")

@@ -14,13 +14,13 @@ from checkout import Checkout
 from conftest import ROOT
 from test_loop import _configured
 
-from autoharness.live import Live
-from autoharness.overview import Overview
-from autoharness.progress import Progress
-from autoharness.results import Trial
-from autoharness.status import LOOP_LOCK, note_end, note_limits, note_phase
-from autoharness.store import Store
-from autoharness.terminal import Panel, chart, dashboard, watch
+from autoharness.core.results import Trial
+from autoharness.engine.live import Live
+from autoharness.engine.progress import Progress
+from autoharness.loop.status import LOOP_LOCK, note_end, note_limits, note_phase
+from autoharness.report.overview import Overview
+from autoharness.report.terminal import Panel, chart, dashboard, watch
+from autoharness.vault.store import Store
 from benchmarks.report_vault import Night, make_night
 
 MARKUP = "[bold red]not markup[/] \x1b[31mnor red"

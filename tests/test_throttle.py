@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from autoharness import providers
-from autoharness import throttle as throttle_module
-from autoharness.providers import ProviderFault, Throttled
-from autoharness.throttle import Throttle
+from autoharness.llm import providers
+from autoharness.llm import throttle as throttle_module
+from autoharness.llm.providers import ProviderFault, Throttled
+from autoharness.llm.throttle import Throttle
 
 LATENCY_S = 0.02
 
@@ -94,7 +94,7 @@ def test_a_request_that_alone_meets_the_limit_is_given_up_and_holds_nobody_else(
     monkeypatch: pytest.MonkeyPatch, impatient: None
 ) -> None:
     """Or an agent could stop a run, and void the trial, by a prompt that is beyond the account's tokens."""
-    monkeypatch.setattr("autoharness.providers.pause_after", lambda tries, retry_after_s: 0.01)
+    monkeypatch.setattr("autoharness.llm.providers.pause_after", lambda tries, retry_after_s: 0.01)
     told: list[float] = []
     throttle, asked = Throttle(told.append), [0]
 

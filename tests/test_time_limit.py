@@ -8,9 +8,9 @@ import pytest
 from conftest import TEMPLATE
 from provider import Provider
 
-from autoharness.config import STOCK, Experiment
-from autoharness.measure import Measure
-from autoharness.results import Outcome, Status, Trial
+from autoharness.core.config import STOCK, Experiment
+from autoharness.core.results import Outcome, Status, Trial
+from autoharness.engine.measure import Measure
 
 MODEL = "openai/solver"
 SLEEPS = f"{TEMPLATE}\n\nimport time\nturn = HarnessAgent.generate_next_message\n\n\n" + (

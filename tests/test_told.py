@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_talk import Json, ScriptedAgent, Turn, customer
 
-from autoharness import told
-from autoharness.config import Experiment
-from autoharness.tau import Tau2
+from autoharness.benchmarks.tau2 import told
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.core.config import Experiment
 from benchmarks.told import LISTINGS, _facts, _here, _listing, _plain, published_messages
 
 FACT = "8276.23"
@@ -24,7 +24,7 @@ def talk(tau2: Tau2) -> Callable[..., list[Any]]:
     mock = tau2.configured(Experiment(domain="mock"))
 
     def talk(*turns: Turn) -> list[Any]:
-        from autoharness.tau import Limits
+        from autoharness.benchmarks.tau2.tau import Limits
 
         conversation = mock.converse("mock", "create_task_1", 1, Limits(300, 10), ScriptedAgent(*turns), customer, {})
         messages: list[Any] = conversation.simulation.messages
@@ -155,7 +155,7 @@ def test_a_fact_inside_a_longer_number_is_not_told(tau2: Tau2) -> None:
 def test_the_judge_reads_what_was_told(tau2: Tau2) -> None:
     from tau2.evaluator.evaluator_nl_assertions import NLAssertionsEvaluator
 
-    from autoharness.tau2_llm import Running, asked_by
+    from autoharness.benchmarks.tau2.tau2_llm import Running, asked_by
     from benchmarks.told import _conversation
 
     asked: list[str] = []

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_talk import ScriptedAgent, customer
 
-from autoharness import tool_bounds
-from autoharness.config import Experiment
-from autoharness.errors import AgentTimeout
-from autoharness.tau import Conversation, Limits, Tau2
-from autoharness.tool_bounds import check_replayable, refuse_costly, takes_for_ever
+from autoharness.benchmarks.tau2 import tool_bounds
+from autoharness.benchmarks.tau2.tau import Conversation, Limits, Tau2
+from autoharness.benchmarks.tau2.tool_bounds import check_replayable, refuse_costly, takes_for_ever
+from autoharness.core.config import Experiment
+from autoharness.core.errors import AgentTimeout
 
 TASK = "0"
 MOST_BITS = tool_bounds._MOST_BITS

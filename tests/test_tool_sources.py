@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from autoharness import tool_sources
-from autoharness.tool_sources import Source, drawing
+from autoharness.benchmarks.tau2 import tool_sources
+from autoharness.benchmarks.tau2.tool_sources import Source, drawing
 
 NOW_NS = 1_793_000_000 * 10**9
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from llm_server import LLMServer
 from solver import Solver
 
-from autoharness.results import Outcome, Status, Trial
-from autoharness.tau import Tau2
-from autoharness.transcript import Transcript
+from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.commands.transcript import Transcript
+from autoharness.core.results import Outcome, Status, Trial
 
 TRIAL = Trial("5", 0, 7)
 CALL = {"id": "1", "name": "look", "arguments": {"at": "it"}}

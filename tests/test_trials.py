@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from autoharness.iterations import Iterations
-from autoharness.ledger import Ledger
-from autoharness.results import Outcome, Status, Trial
-from autoharness.rows import Baseline, Confirmation
-from autoharness.store import Store
-from autoharness.trials import Trials, train_tasks
+from autoharness.core.results import Outcome, Status, Trial
+from autoharness.report.trials import Trials, train_tasks
+from autoharness.vault.iterations import Iterations
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.rows import Baseline, Confirmation
+from autoharness.vault.store import Store
 from benchmarks.report_vault import HELD_OUT, MEASURE, Night, make_night
 
 TASKS = ["2", "10", "1"]

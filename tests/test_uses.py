@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT, TEMPLATE
 from honest_edits import HONEST
 
-from autoharness.uses import INTERPRETER, NOBODYS, problem_of, uses
+from autoharness.benchmarks.leaks.uses import INTERPRETER, NOBODYS, problem_of, uses
 
 FORBIDDEN = {
     "exec('x')": "runs text as code (exec)",
@@ -58,7 +58,7 @@ FORBIDDEN = {
     "import gc, ctypes": "reaches into the interpreter (gc)",
     "import marshal": "reaches into the interpreter (marshal)",
     "import pickle": "reaches into the interpreter (pickle)",
-    "import autoharness.channel": "reaches into the interpreter (autoharness.channel)",
+    "import autoharness.core.channel": "reaches into the interpreter (autoharness.core.channel)",
     "from autoharness.agent_api import _use": "reaches into the interpreter (autoharness.agent_api._use)",
     "open(__file__)": "reads its own file (__file__)",
     "__spec__.origin": "reads its own file (__spec__)",

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from autoharness.errors import UserError
-from autoharness.results import Outcome, Status, Trial, digest
-from autoharness.store import Store
-from autoharness.vault_folder import FORMAT
+from autoharness.core.errors import UserError
+from autoharness.core.results import Outcome, Status, Trial, digest
+from autoharness.vault.store import Store
+from autoharness.vault.vault_folder import FORMAT
 
 Json = dict[str, Any]
 
@@ -119,7 +119,7 @@ def test_a_line_is_appended_to_what_is_whole(kept: bytes, tmp_path: Path) -> Non
 KILLED = """
 import os, sys
 from pathlib import Path
-from autoharness.store import Store
+from autoharness.vault.store import Store
 
 left, rename = int(sys.argv[2]), os.rename
 
@@ -204,7 +204,7 @@ def test_an_older_vault_is_not_moved_under_a_command_that_is_at_work_on_it(lock:
 def host_process(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
     """Another command that has agent hosts."""
     code = (
-        "import sys, time; from pathlib import Path; from autoharness.store import Store\n"
+        "import sys, time; from pathlib import Path; from autoharness.vault.store import Store\n"
         "folder = Store(Path(sys.argv[1])).hosts_folder(); (folder / 'x').mkdir(); print(folder, flush=True)\n"
         "sys.stdin.read()"
     )

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoharness.vocabulary import is_function_word, is_plain, is_usual_pair, words_in
+from autoharness.benchmarks.leaks.vocabulary import is_function_word, is_plain, is_usual_pair, words_in
 
 PLAIN = (
     "customer cancellations carefully policies unfortunately verified reservation payment retry kwargs prefix the der"

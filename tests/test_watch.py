@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from autoharness.iterations import Iterations
-from autoharness.spending import FILE
-from autoharness.status import LOOP_LOCK, note_end, note_limits, note_phase
-from autoharness.store import Store
-from autoharness.watch import Now, made_of
+from autoharness.loop.status import LOOP_LOCK, note_end, note_limits, note_phase
+from autoharness.report.watch import Now, made_of
+from autoharness.vault.iterations import Iterations
+from autoharness.vault.spending import FILE
+from autoharness.vault.store import Store
 from benchmarks.report_vault import Night, make_night
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from autoharness import watchdog
-from autoharness.watchdog import Watchdog
+from autoharness.host import watchdog
+from autoharness.host.watchdog import Watchdog
 
 RENAMES = """
 import os, sys

@@ -9,8 +9,8 @@ from llm_server import Fault, assistant, tool_call
 from provider import INFRASTRUCTURE, Provider
 from simulations import MODEL, TASK, Json, MakeSimulator, edited, run
 
-from autoharness.errors import UserError
-from autoharness.results import Status
+from autoharness.core.errors import UserError
+from autoharness.core.results import Status
 
 OVERFLOW = json.dumps({"error": {"message": "This model's maximum context length is 8192 tokens."}})
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from scripted_talk import Json, ScriptedAgent, customer
 from wild_agent import Wild
 
-from autoharness import databases
-from autoharness.config import Experiment
-from autoharness.errors import AgentError, JudgeError
-from autoharness.tau import Limits, Tau2
+from autoharness.benchmarks.tau2 import databases
+from autoharness.benchmarks.tau2.tau import Limits, Tau2
+from autoharness.core.config import Experiment
+from autoharness.core.errors import AgentError, JudgeError
 
 CONVERSATIONS = 1000 if os.environ.get("AUTOHARNESS_FULL_TESTS") == "1" else 40
 SLOW = {"banking_knowledge": 10}

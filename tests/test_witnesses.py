@@ -17,14 +17,14 @@ from checkout import Checkout
 from conftest import ROOT, TEMPLATE
 from harnesses import GOOD_PROMPT
 
-from autoharness.config import AGENT_FILE
-from autoharness.iterations import Iteration, Iterations
-from autoharness.ledger import Ledger
-from autoharness.repository import Repository
-from autoharness.results import Outcome, Status, Trial
-from autoharness.rows import Baseline, Gate, Record
-from autoharness.store import Store
-from autoharness.witnesses import Remark, compare
+from autoharness.core.config import AGENT_FILE
+from autoharness.core.repository import Repository
+from autoharness.core.results import Outcome, Status, Trial
+from autoharness.gate.witnesses import Remark, compare
+from autoharness.vault.iterations import Iteration, Iterations
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.rows import Baseline, Gate, Record
+from autoharness.vault.store import Store
 
 
 @pytest.fixture(scope="module")

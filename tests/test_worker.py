@@ -4,9 +4,9 @@ import socket
 
 from simulations import TASK
 
-from autoharness.channel import MAX_LINE_BYTES, Channel
-from autoharness.results import Outcome, Status, Trial
-from autoharness.worker import Worker
+from autoharness.core.channel import MAX_LINE_BYTES, Channel
+from autoharness.core.results import Outcome, Status, Trial
+from autoharness.engine.worker import Worker
 
 
 def test_an_outcome_that_cannot_be_sent_is_not_waited_for_in_vain() -> None:

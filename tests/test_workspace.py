@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from autoharness.ledger import Ledger
-from autoharness.results import Outcome, Status, Trial, slug
-from autoharness.rows import Baseline, Gate, Record
-from autoharness.store import Store
-from autoharness.workspace import (
+from autoharness.core.results import Outcome, Status, Trial, slug
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.rows import Baseline, Gate, Record
+from autoharness.vault.store import Store
+from autoharness.vault.workspace import (
     Changes,
     begin_learnings,
     export_domain,

@@ -9,10 +9,10 @@ import pytest
 from checkout import Checkout
 from conftest import TEMPLATE
 
-from autoharness.config import AGENT_FILE
-from autoharness.errors import UserError
-from autoharness.templates import PACKAGES
-from autoharness.worktree import NOTE, Worktree
+from autoharness.commands.templates import PACKAGES
+from autoharness.core.config import AGENT_FILE
+from autoharness.core.errors import UserError
+from autoharness.loop.worktree import NOTE, Worktree
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from autoharness.errors import AgentError
-from autoharness.host_reply import checked_reply
-from autoharness.strict_json import dumps, loads_object
-from autoharness.tau import Tau2, _databases
+from autoharness.benchmarks.tau2.tau import Tau2, _databases
+from autoharness.core.errors import AgentError
+from autoharness.core.strict_json import dumps, loads_object
+from autoharness.host.host_reply import checked_reply
 
 Json = dict[str, Any]
 

@@ -22,9 +22,9 @@ Json = dict[str, Any]
 def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text())
     sys.path.insert(0, job["root"])
-    from autoharness.results import Trial
-    from autoharness.runner import TauBenchRunner
-    from autoharness.store import Store
+    from autoharness.core.results import Trial
+    from autoharness.engine.runner import TauBenchRunner
+    from autoharness.vault.store import Store
 
     with tempfile.TemporaryDirectory(prefix="honest-") as folder:
         for name in ("checkout", "vault"):

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from autoharness import coder, landlock
-from autoharness.coder import Coder
-from autoharness.coding_agents import chosen
-from autoharness.config import Experiment
-from autoharness.worktree import Worktree
+from autoharness.core.config import Experiment
+from autoharness.host import landlock
+from autoharness.loop import coder
+from autoharness.loop.coder import Coder
+from autoharness.loop.coding_agents import chosen
+from autoharness.loop.worktree import Worktree
 from redteam.coder_attacks import CODER_ATTACKS, ON_FILES, ON_PROCESSES, state_of
 from redteam.world import World
 
@@ -37,7 +38,8 @@ if __name__ == "__main__":
 ORDINARY_USER = """
 import json, os, sys, time
 sys.path[:0] = [{root!r}, {root!r} + "/tests"]
-from autoharness import coder_child, landlock
+from autoharness.host import landlock
+from autoharness.loop import coder_child
 from redteam.coder_attacks import ON_PROCESSES, state_of
 name, confined = sys.argv[1], sys.argv[2] == "confined"
 code = compile(open({coders!r} + "/" + name + ".py").read(), name, "exec")

@@ -20,14 +20,14 @@ from typing import Any
 import pytest
 from lone_host import LoneHost
 
-from autoharness import landlock
-from autoharness.coder import Coder
-from autoharness.coding_agents import chosen
-from autoharness.config import Experiment
-from autoharness.host import AgentFile
-from autoharness.host_starter import Confinement
-from autoharness.library_traces import LOOKED_UP
-from autoharness.worktree import Worktree
+from autoharness.core.config import Experiment
+from autoharness.host import landlock
+from autoharness.host.host import AgentFile
+from autoharness.host.host_starter import Confinement
+from autoharness.host.library_traces import LOOKED_UP
+from autoharness.loop.coder import Coder
+from autoharness.loop.coding_agents import chosen
+from autoharness.loop.worktree import Worktree
 from redteam.stage import TAIL, Conversation, _make_cold
 from redteam.test_confined_coding_agent import TAIL as PROGRAM_TAIL
 from redteam.world import _tau2_folder

@@ -2,7 +2,7 @@
 
 import pytest
 
-from autoharness.sandbox import NOT_ENFORCED
+from autoharness.host.sandbox import NOT_ENFORCED
 from redteam.attacks import ATTACKS
 from redteam.world import World, perform
 

@@ -19,18 +19,18 @@ from conftest import ROOT, TEMPLATE
 from harnesses import GOOD_PROMPT
 from test_repository import plant
 
-from autoharness import landlock
-from autoharness.ledger import Ledger
-from autoharness.results import digest
-from autoharness.store import Store
-from autoharness.vault_folder import OLDER
+from autoharness.core.results import digest
+from autoharness.host import landlock
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.store import Store
+from autoharness.vault.vault_folder import OLDER
 
 KEY = "sk-of-ours-0123456789"
 Says = Callable[[str, Any], None]
 
 CONFINED = """
 import json, os, sys
-from autoharness import sandbox
+from autoharness.host import sandbox
 
 setup = json.loads(sys.stdin.readline())
 layers = sandbox.confine(sandbox.Library(setup), setup["scratch"], setup["scratch"])

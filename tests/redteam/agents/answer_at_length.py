@@ -1,6 +1,6 @@
 """Answers a megabyte."""
 
-from autoharness.channel import Channel
+from autoharness.core.channel import Channel
 
 
 def attack(world):

@@ -1,6 +1,6 @@
 """Changes our own code in its process, so that its message holds a reward and a price."""
 
-from autoharness.channel import Channel
+from autoharness.core.channel import Channel
 
 
 def attack(world):

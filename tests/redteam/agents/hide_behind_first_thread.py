@@ -7,7 +7,7 @@ import threading
 import time
 
 from autoharness.agent_api import UserMessage, generate
-from autoharness.channel import Channel
+from autoharness.core.channel import Channel
 
 
 def attack(world):

@@ -7,7 +7,7 @@ import sys
 import time
 
 from autoharness.agent_api import LLMError, UserMessage, generate
-from autoharness.channel import Channel
+from autoharness.core.channel import Channel
 
 
 def attack(world):

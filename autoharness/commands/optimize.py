@@ -1,0 +1,214 @@
+"""`python optimize.py`: start the loop in the evening, read the result in the morning.
+
+The same command goes on where the last one ended, however that was. Ctrl-C once, or a file workspace/STOP, lets the
+simulations in flight finish and ends it; Ctrl-C twice ends it now.
+"""
+
+import signal
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any
+
+from autoharness.commands.cli import Parser, run_door
+from autoharness.core.config import SIMULATED, Experiment
+from autoharness.core.endpoints import check_keys
+from autoharness.core.errors import EXIT_INTERRUPTED, Interrupted, Outage, UserError
+from autoharness.core.scrub import guard
+from autoharness.core.settings import resolve
+from autoharness.core.stats import score_line
+from autoharness.engine.executor import LocalExecutor
+from autoharness.engine.measure import Measure
+from autoharness.engine.runner import BenchmarkRunner
+from autoharness.gate.recording import check_repository
+from autoharness.loop.coder import Coder
+from autoharness.loop.coding_agents import SCRIPTED, chosen
+from autoharness.loop.loop import PATIENCE_S, Loop
+from autoharness.loop.program import python_command
+from autoharness.loop.status import (
+    LOOP_LOCK,
+    clean_up,
+    not_enforced_lines,
+    note_end,
+    note_limits,
+    note_phase,
+    status_lines,
+    summary,
+)
+from autoharness.report.terminal import dashboard, watch
+from autoharness.vault import evaluator
+from autoharness.vault.iterations import ACCEPTED, Iterations
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.rows import reveal_lines
+from autoharness.vault.spending import spent
+from autoharness.vault.store import Store, default_vault
+from autoharness.vault.workspace import WORKSPACE, set_aside_edited
+
+__all__ = ["main", "run_door"]
+
+STOP_FILE = WORKSPACE / "STOP"
+_LIMITS = ("max_iterations", "max_hours", "max_usd", "max_without_gain")
+_OF_THE_LOOP = (*_LIMITS, "coding_agent", "coding_model")
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 0 where a limit or the file STOP ended it, 130 after Ctrl-C. Raises Outage and UserError."""
+    options = _parser().parse_args(arguments)
+    store = Store(default_vault())
+    if options.status:
+        print("\n".join(status_lines(store)))
+        return 0
+    if options.watch:
+        return watch(store)
+    settings = {name: getattr(options, name) for name in _OF_THE_LOOP}
+    if options.no_waiting:
+        settings["max_outage_s"] = 0.0
+    experiment = resolve(settings, options.config, options.set).experiment
+    guard(experiment.endpoints.values())
+    with store.lock(), store.lock(LOOP_LOCK), Stop() as stop, BenchmarkRunner.of(experiment).workers() as workers:
+        clean_up(store)
+        note_limits(store, {name: getattr(experiment, name) for name in _LIMITS})
+        measure = _ready(experiment, store, workers)
+        coder = Coder(chosen(experiment), experiment, measure.facts["folders"])
+        coder.settle_traces()
+        note_phase(store, 0, "starting")
+        for line in [_headline(coder, experiment), *_lines_of(coder)]:
+            print(f"[optimize] {line}", file=sys.stderr, flush=True)
+        try:
+            with dashboard(store) as progress:
+                reason = Loop(measure, store, coder, workers, stop.reason, _patience_s(options), progress).run()
+        except (Outage, UserError, Interrupted) as error:
+            note_end(store, str(error) or "Ctrl-C twice")
+            raise
+        note_end(store, reason)
+        print("\n".join(_result(store, measure, reason)))
+        return EXIT_INTERRUPTED if stop.signals else 0
+
+
+class Stop:
+    """What a person asks for. Use as a context manager: it listens for signals until it is left."""
+
+    def __init__(self) -> None:
+        self.signals, self._file = 0, ""
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Stop":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._take)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def reason(self) -> str:
+        """Why nothing more is to be begun; "" where it may."""
+        if self.signals:
+            return "Ctrl-C"
+        if STOP_FILE.exists():
+            STOP_FILE.unlink()  # it is for this run alone
+            self._file = f"the file {STOP_FILE}"
+        return self._file
+
+    def _take(self, number: int, frame: FrameType | None) -> None:
+        self.signals += 1
+        if self.signals > 1:
+            raise KeyboardInterrupt
+        print("[optimize] finishing what is in flight; Ctrl-C again ends it now", file=sys.stderr, flush=True)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="optimize.py",
+        description="Drive the loop: a coding agent edits agent/agent.py, the gate decides, again and again.",
+        epilog="All limits count over all runs of this experiment. Exit codes: 0 a limit or workspace/STOP ended it, "
+        "2 infrastructure kept failing, 3 misuse, 130 interrupted. The same command goes on.",
+    )
+    parser.add_argument("--status", action="store_true", help="say where the loop is, also while it runs elsewhere")
+    parser.add_argument("--watch", action="store_true", help="follow a loop that runs elsewhere, until it ends")
+    parser.add_argument("--max-iterations", type=int, metavar="N", help="stop after so many")
+    parser.add_argument("--max-hours", type=float, metavar="H", help="stop after so many hours of work")
+    parser.add_argument("--max-usd", type=float, metavar="USD", help="begin nothing that could spend more than this")
+    parser.add_argument(
+        "--max-without-gain", type=int, metavar="N", help="stop after so many in a row without a gain"
+    )
+    parser.add_argument(
+        "--coding-agent", metavar="NAME", help="claude, codex, opencode, gemini, aider, mini, scripted"
+    )
+    parser.add_argument("--coding-model", metavar="MODEL", help="as the coding agent names it")
+    parser.add_argument("--no-waiting", action="store_true", help="where infrastructure fails, give up at once")
+    parser.add_settings()
+    return parser
+
+
+def _patience_s(options: Namespace) -> Sequence[float]:
+    return () if options.no_waiting else PATIENCE_S
+
+
+def _ready(experiment: Experiment, store: Store, workers: LocalExecutor) -> Measure:
+    """The measure. Raises UserError where something is missing that the night would trip over."""
+    check_repository()
+    check_keys(experiment.endpoints)
+    look = BenchmarkRunner.of(experiment).look(workers)
+    for model, what in look.missing_keys.items():
+        raise UserError(f"no key for {model}: {what} is not set; put it into .env")
+    ledger = Ledger(store, look.measure.id)
+    if not ledger.versions:
+        raise UserError(
+            f"no baseline for {look.measure.words} as it is configured now: {python_command()} prepare.py"
+        )
+    look.measure.check_splits()
+    evaluator.check(store, ledger.evaluator)
+    _check_prices(experiment, look.unpriced)
+    for line in set_aside_edited(Ledger(store)):
+        print(f"[optimize] {line}", file=sys.stderr)
+    return look.measure
+
+
+def _check_prices(experiment: Experiment, unpriced: Sequence[str]) -> None:
+    """A cap in dollars needs to know what everything costs."""
+    if experiment.max_usd is None:
+        return
+    for model in unpriced:
+        raise UserError(
+            f"max_usd: no price is known for {model}: set prices: {{{model!r}: {{input: USD, output: USD}}}} (for a "
+            "million tokens) in experiment_config.yaml, or take max_usd out"
+        )
+    if chosen(experiment).name != SCRIPTED and experiment.coding_agent_usd is None:
+        raise UserError("max_usd: set coding_agent_usd too, what one edit of the coding agent may cost")
+
+
+def _headline(coder: Coder, experiment: Experiment) -> str:
+    most = f", {experiment.max_usd:g} USD" if experiment.max_usd is not None else ""
+    model = f" with {experiment.coding_model}" if experiment.coding_model else ""
+    limits = f"{experiment.max_iterations} iterations, {experiment.max_hours:g} hours{most}"
+    return f"coding agent {coder.agent.name}{model}; at most {limits}"
+
+
+def _lines_of(coder: Coder) -> list[str]:
+    return [f"not enforced: {line}" for line in coder.not_enforced]
+
+
+def _result(store: Store, measure: Measure, reason: str) -> list[str]:
+    ledger = Ledger(store, measure.id)
+    iterations = Iterations(store).all(measure.id)
+    finished = [one for one in iterations if one.finished]
+    kept = [one for one in finished if one.end == ACCEPTED]
+    best = ledger.best
+    lines = [
+        *(f"  {summary(one)}" for one in finished),
+        f"iterations: {len(finished)} finished, {len(kept)} accepted",
+        f"best: {best.name}  ({best.row.measured})",
+        f"val_score: {score_line(best.row.held_out.values())}",
+        f"baseline: {score_line(ledger.versions[0].row.held_out.values())}",
+        f"questions: {ledger.questions} asked of the holdout",
+        f"spent: {spent(store).line}",
+        f"isolation: {measure.isolation}",
+        *not_enforced_lines(iterations),
+        *reveal_lines(best.row),
+        *ledger.evaluator_lines,
+        f"stopped: {reason}",
+        f"next: {python_command()} report.py --confirm" if kept else f"next: read {WORKSPACE / 'learnings.md'}",
+    ]
+    return [*lines, SIMULATED] if best.row.simulated else lines

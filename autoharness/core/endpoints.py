@@ -1,0 +1,76 @@
+"""Servers that speak OpenAI's protocol: an address, and the name of the variable that holds the key to it.
+
+The key itself is nowhere but in the environment of the processes that ask the server. Without a name the server is
+sent a word in place of a key: not the key of another provider, which litellm would take from the environment.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from autoharness.core.errors import UserError
+
+_PATH = "/chat/completions"
+_NO_KEY = "none"
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
+_AWS_KEY = re.compile(r"A[A-Z]{3}[A-Z0-9]{16}")
+_USUAL_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a model is asked."""
+
+    url: str
+    """As `base_url` gives it."""
+    key_name: str | None = None
+    """The environment variable with the key; None where the server asks for none."""
+
+    def __str__(self) -> str:
+        return f"{self.url} (key in {self.key_name})" if self.key_name else f"{self.url} (without a key)"
+
+    @property
+    def key(self) -> str:
+        """What is sent as the key."""
+        return os.environ.get(self.key_name or "") or _NO_KEY
+
+    @property
+    def lacks_key(self) -> bool:
+        return bool(self.key_name and not os.environ.get(self.key_name))
+
+
+def check_keys(endpoints: Mapping[str, Endpoint]) -> None:
+    """`endpoints`: by role. Raises UserError where the variable of one is not set."""
+    for role, endpoint in endpoints.items():
+        if endpoint.lacks_key:
+            name = endpoint.key_name
+            raise UserError(f"{role}: no key for {endpoint.url}: {name} is not set: echo '{name}=...' >> .env")
+
+
+def base_url(text: str) -> str:
+    """The address in one spelling, to which `/chat/completions` is added. With that at its end it is taken too.
+
+    Raises ValueError with what is wrong with it, without a word of it: there may be a secret in it.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError("is no address") from None
+    if "@" in parts.netloc:
+        raise ValueError("has a user or a password in it, which would be written down everywhere")
+    if "?" in text or "#" in text:
+        raise ValueError("has a ? or a # in it: what stands behind it would be written down everywhere, or is lost")
+    host = parts.hostname or ""
+    if parts.scheme not in _USUAL_PORTS or not host or not re.fullmatch(r"[!-~]+", text):
+        raise ValueError("must be an address such as http://127.0.0.1:8000/v1")
+    written = f"[{host}]" if ":" in host else host
+    place = written if port in (None, _USUAL_PORTS[parts.scheme]) else f"{written}:{port}"
+    return f"{parts.scheme}://{place}{parts.path.rstrip('/').removesuffix(_PATH).rstrip('/')}"
+
+
+def is_variable(text: str) -> bool:
+    """Whether it can be the name of a variable: whoever puts the key itself there is told so."""
+    return bool(_VARIABLE.fullmatch(text)) and not _AWS_KEY.fullmatch(text)

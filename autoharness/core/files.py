@@ -1,0 +1,242 @@
+"""Files: written beside and renamed, and below a root never through a link.
+
+A coding agent may have written in `agent/` and `workspace/`: a symbolic link there could lead to the vault, or to any
+file that this account can write. So every part of a path below its root is opened by a descriptor, and none may be a
+link. What is read has to be a plain file that has no other name. What is written takes the place of whatever has its
+name.
+
+    a relative path    its root is the checkout, the working folder
+    an absolute path   its root is its own folder, unless another one is given
+
+What it does not protect against: links above the root, and a file that is not a link but holds what it should not.
+"""
+
+import errno
+import json
+import os
+import secrets
+import shutil
+import stat
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Generic, TypeVar
+
+from autoharness.core.errors import NotPlain, UserError
+
+PACKAGE_ROOT = Path(__file__).resolve().parents[1]
+"""The folder of this package."""
+_MOST_AGENT_BYTES = 1_000_000
+MOST_TEXT_BYTES = 64_000_000
+_Made = TypeVar("_Made")
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+_NO_FOLDER = (errno.ELOOP, errno.ENOTDIR)
+"""What the kernel says of a link, and of what is no folder."""
+
+
+Stamp = tuple[int, ...]
+_SETTLED_NS = 50_000_000
+"""A clock of a file system stands still for some milliseconds: two changes may come within one of its ticks."""
+
+
+def stamp(status: os.stat_result) -> Stamp:
+    """Tells one state of a file from another; where it is the same, the file is."""
+    return status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def has_settled(status: os.stat_result) -> bool:
+    """Whether a change from now on would show in its `stamp`, also one that leaves its size."""
+    return max(status.st_mtime_ns, status.st_ctime_ns) + _SETTLED_NS < time.time_ns()
+
+
+class Remembered(Generic[_Made]):
+    """What was made of files, until they change."""
+
+    def __init__(self, make: Callable[[Path], _Made]) -> None:
+        self._make = make
+        self._known: dict[Path, tuple[Stamp, _Made]] = {}
+
+    def of(self, path: Path) -> _Made:
+        """Raises OSError, and what `make` raises."""
+        status, known = path.stat(), self._known.get(path)
+        if known and known[0] == stamp(status):
+            return known[1]
+        made = self._make(path)
+        if has_settled(status):
+            self._known[path] = stamp(status), made
+        return made
+
+
+def read_plain(path: Path, most_bytes: int = _MOST_AGENT_BYTES, root: Path | None = None) -> bytes:
+    """Raises FileNotFoundError, OSError, UserError for a link on the way, NotPlain for what is no file of its own."""
+    with _plain(path, os.O_RDONLY, most_bytes, root) as descriptor, open(descriptor, "rb", closefd=False) as file:
+        return file.read(most_bytes)
+
+
+def read_end(path: Path, most_bytes: int, root: Path | None = None) -> bytes:
+    """What a text ends with, or all of it. Raises as `read_plain` does."""
+    with _plain(path, os.O_RDONLY, MOST_TEXT_BYTES, root) as descriptor:
+        start = max(0, os.fstat(descriptor).st_size - most_bytes)
+        return os.pread(descriptor, most_bytes, start)
+
+
+def read_text(path: Path, root: Path | None = None) -> str:
+    """A text that anybody may have written; "" if there is none. Raises UserError for what is no plain file."""
+    try:
+        return read_plain(path, MOST_TEXT_BYTES, root).decode(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def append_text(path: Path, text: str, root: Path | None = None) -> None:
+    """Write at the end of a text that is there; a kill may cut it short. Raises as `read_plain` does."""
+    try:
+        with _plain(path, os.O_WRONLY | os.O_APPEND, MOST_TEXT_BYTES, root) as descriptor:
+            with open(descriptor, "ab", closefd=False) as file:
+                file.write(text.encode())
+            os.fsync(descriptor)
+    except PermissionError:  # somebody changed its mode: then another file takes its place
+        write_text(path, read_text(path, root) + text, root)
+
+
+def write_json(path: Path, value: Any, root: Path | None = None) -> None:
+    write_text(path, json.dumps(value, indent=1), root)
+
+
+def begin_json(path: Path, value: Any) -> None:
+    """A file that is not there yet. Raises FileExistsError: of several writers at once one wins."""
+    with replacing(path, only_new=True) as file:
+        file.write(json.dumps(value, indent=1).encode())
+
+
+def write_text(path: Path, text: str, root: Path | None = None) -> None:
+    """Write beside, then rename: a reader sees the old file or the new one, whenever we are killed."""
+    write_bytes(path, text.encode(), root)
+
+
+def write_bytes(path: Path, content: bytes, root: Path | None = None) -> None:
+    with replacing(path, root) as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path, root: Path | None = None, only_new: bool = False) -> Iterator[BinaryIO]:
+    """A file to write that takes the place of `path` once the block has ended without an error.
+
+    `only_new`: not the place of a file; that raises FileExistsError.
+    """
+    with _folder_of(path, root, make=True) as folder:
+        beside = f".{path.name[:40]}.{secrets.token_hex(8)}"
+        try:
+            descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
+            with os.fdopen(descriptor, "w+b") as file:
+                os.fchmod(descriptor, 0o644)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if only_new and _link(beside, path.name, folder):
+                os.unlink(beside, dir_fd=folder)
+            else:
+                os.replace(beside, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException as error:
+            with suppress(OSError):
+                os.unlink(beside, dir_fd=folder)
+            if isinstance(error, OSError) and error.filename in (None, beside):  # nobody knows it by that name
+                raise OSError(error.errno, error.strerror, str(path)) from error
+            raise
+
+
+def _link(name: str, other: str, folder: int) -> bool:
+    """Whether the file has its other name too now: some file systems know no such thing. Raises FileExistsError."""
+    try:
+        os.link(name, other, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    return True
+
+
+def set_aside(path: Path, root: Path | None = None) -> Path:
+    """Renames a file, or the link in its place, to a name that is free: a.tsv to a.edited.tsv. Returns that."""
+    with _folder_of(path, root) as folder:
+        with os.scandir(folder) as entries:
+            taken = {entry.name for entry in entries}
+        aside, number = path.with_suffix(f".edited{path.suffix}"), 1
+        while aside.name in taken:
+            number += 1
+            aside = path.with_suffix(f".edited{number}{path.suffix}")
+        os.rename(path.name, aside.name, src_dir_fd=folder, dst_dir_fd=folder)
+    return aside
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder that code we do not trust wrote in; of a link in its place, the link."""
+    if folder.is_symlink():
+        folder.unlink()
+        return
+    with suppress(RecursionError):
+        shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():  # nested deeper than Python follows, or closed even to us
+        subprocess.run(["/bin/chmod", "-R", "u+rwX", "--", str(folder)], check=False)
+        subprocess.run(["/bin/rm", "-rf", "--", str(folder)], check=False)
+
+
+@contextmanager
+def _plain(path: Path, flags: int, most_bytes: int, root: Path | None) -> Iterator[int]:
+    """A descriptor of a file of its own, below its root. Raises as `read_plain` does."""
+    with _folder_of(path, root) as folder:
+        try:
+            descriptor = os.open(path.name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+        except OSError as error:
+            if error.errno not in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+                raise OSError(error.errno, error.strerror, str(path)) from None
+            raise _not_plain(path, most_bytes) from None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1 or status.st_size > most_bytes:
+            raise _not_plain(path, most_bytes)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _folder_of(path: Path, root: Path | None, make: bool = False) -> Iterator[int]:
+    """A descriptor of the folder that `path` lies in. Raises UserError if a part below the root is a link or `..`."""
+    if ".." in path.parts:
+        raise UserError(f"{path}: a path below its root has no '..'")
+    root = root if root is not None else path.parent if path.is_absolute() else Path()
+    if make:
+        root.mkdir(parents=True, exist_ok=True)
+    folder, reached = os.open(root, os.O_RDONLY | os.O_DIRECTORY), root
+    try:
+        for part in path.parent.relative_to(root).parts:
+            reached /= part
+            outer, folder = folder, _inner(folder, reached, make)
+            os.close(outer)
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _inner(folder: int, path: Path, make: bool) -> int:
+    """A descriptor of a folder in another one."""
+    try:
+        if make:
+            with suppress(FileExistsError):
+                os.mkdir(path.name, dir_fd=folder)
+        return os.open(path.name, _FOLDER, dir_fd=folder)
+    except OSError as error:
+        if error.errno in _NO_FOLDER:
+            raise UserError(f"{path} is a symbolic link, or no folder: put a folder of its own there") from None
+        raise OSError(error.errno, error.strerror, str(path)) from None
+
+
+def _not_plain(path: Path, most_bytes: int) -> NotPlain:
+    most = f"{most_bytes // 1_000_000} MB"
+    return NotPlain(
+        f"{path} is a symbolic link, a hard link, a pipe, a device or over {most}: put a plain file of its own there"
+    )

@@ -1,0 +1,71 @@
+"""Repeated trials of each task: pass^k, that k of them all pass, and pass@k, that one of k does. Means over tasks.
+
+A trial that infrastructure failed is neither a pass nor a failure. A task without a single evaluated trial is left
+out, as it is of every mean, and the lines count it. Where another task has fewer than k, there is no pass^k at all:
+without that task the mean would be one over those that happened to go well. tau2's own metrics are so too, since they
+stop at the fewest trials that any task has; here the missing ones are named.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from autoharness.core.results import Outcome, by_task, mean, passed
+from autoharness.core.stats import pass_at_k, pass_hat_k
+
+Json = dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """What the trials of each task came to."""
+
+    tasks: tuple[tuple[int, int], ...]
+    """Of each task with an evaluated trial: how many passed, and how many were evaluated."""
+    trials: int
+    """How many each task was to have."""
+    without: int = 0
+    """Tasks that have no evaluated trial."""
+
+    @classmethod
+    def of(cls, outcomes: Iterable[Outcome], trials: int) -> "Repeats":
+        return cls.of_rewards(by_task((outcome.trial.task_id, outcome.reward) for outcome in outcomes), trials)
+
+    @classmethod
+    def of_rewards(cls, found: Mapping[str, Sequence[float | None]], trials: int) -> "Repeats":
+        """`found`: by task id, the rewards of its trials."""
+        counts = [
+            (sum(map(passed, rewards)), sum(reward is not None for reward in rewards)) for rewards in found.values()
+        ]
+        tasks = tuple(count for count in counts if count[1])
+        return cls(tasks, trials, len(counts) - len(tasks))
+
+    def short_of(self, k: int) -> int:
+        """How many tasks have an evaluated trial, but fewer than k."""
+        return sum(evaluated < k for _, evaluated in self.tasks)
+
+    def pass_hat(self, k: int) -> float | None:
+        """pass^k as in Yao et al., tau-bench, 2024 (arXiv 2406.12045): the mean of C(c, k) / C(n, k) over the tasks,
+        with c of n trials passed. None where a task has too few trials, or there is no task."""
+        return None if self.short_of(k) else mean(pass_hat_k(c, n, k) for c, n in self.tasks)
+
+    def pass_at(self, k: int) -> float | None:
+        """pass@k as in Chen et al., 2021 (arXiv 2107.03374): the mean of 1 - C(n - c, k) / C(n, k). None as above."""
+        return None if self.short_of(k) else mean(pass_at_k(c, n, k) for c, n in self.tasks)
+
+    def to_json(self) -> Json:
+        """Such as {"pass^1": 0.42, "pass^2": None, "pass@1": 0.42, "pass@2": None}; empty with a single trial."""
+        ks = range(1, self.trials + 1) if self.trials > 1 else ()
+        return {f"pass^{k}": self.pass_hat(k) for k in ks} | {f"pass@{k}": self.pass_at(k) for k in ks}
+
+    @property
+    def lines(self) -> list[str]:
+        """Such as "pass^2: 0.2733  (50 tasks)"; none with a single trial."""
+        return [f"{name}: {self._words(int(name[5:]), value)}" for name, value in self.to_json().items()]
+
+    def _words(self, k: int, value: float | None) -> str:
+        tasks = len(self.tasks) + self.without
+        if short := self.short_of(k):
+            return f"N/A  ({short} of {tasks} tasks have fewer than {k} evaluated trials)"
+        if value is None:
+            return "N/A  (no task was evaluated)"
+        return f"{value:.4f}  ({f'{len(self.tasks)} of ' if self.without else ''}{tasks} tasks)"

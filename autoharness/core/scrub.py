@@ -1,0 +1,97 @@
+"""Takes keys and addresses of providers out of texts that leave the worker: agents and their traces see those.
+
+Providers repeat the key that they refuse, whole or with its middle masked, and errors name the address. What is known
+of both is what the environment holds, in variables with such names or in those that an experiment names.
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from autoharness.core.endpoints import Endpoint
+
+_KEYS = ("_KEY", "_TOKEN", "_SECRET")
+_ADDRESSES = ("_API_BASE", "_BASE_URL", "_ENDPOINT")
+_PART_CHARS = 8
+"""A part of a key that is this long is as good as the key."""
+_WHOLE_KEY_CHARS = 16
+"""What is shorter could be a word of the conversation."""
+_guarded: list[Endpoint] = []
+
+
+def guard(endpoints: Iterable[Endpoint]) -> None:
+    """Take their keys and addresses out too, from now on, whatever the variables are called."""
+    _guarded.extend(endpoint for endpoint in endpoints if endpoint not in _guarded)
+
+
+def scrubbed(text: str) -> str:
+    """The text of an error, with ($NAME) in place of keys, of long parts of them, and of addresses."""
+    known = [(value, f"(${name})") for name, value in _values(_ADDRESSES)]
+    for value, instead in [*known, *((endpoint.url, "(server)") for endpoint in _guarded)]:
+        for address in (value, urlsplit(value).netloc):
+            text = text.replace(address, instead) if len(address) >= _PART_CHARS else text
+    for name, value in _keys():
+        text = _without_parts(text, value, f"(${name})")
+    return text
+
+
+def addresses() -> dict[str, str]:
+    """Of providers, as the environment has them."""
+    return dict(sorted(_values(_ADDRESSES)))
+
+
+def without_whole_keys(value: Any) -> Any:
+    """A JSON value, with ($NAME) in place of whole keys: what a model says is not changed for less."""
+    keys = {key: f"(${name})" for name, key in _keys() if len(key) >= _WHOLE_KEY_CHARS}
+    return _replaced(value, keys) if keys else value
+
+
+def _replaced(value: Any, keys: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _replaced(inner, keys) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_replaced(inner, keys) for inner in value]
+    if isinstance(value, str):
+        for key, instead in keys.items():
+            value = value.replace(key, instead)
+    return value
+
+
+def printable(text: str) -> str:
+    """A text that a terminal shows and does not obey: without control characters but line ends and tabs."""
+    return "".join(one for one in text if one in "\n\t" or (one.isprintable() or one == " "))
+
+
+def cut(text: str, most: int) -> str:
+    """The beginning of a text that is longer than `most` characters, and how many more it has."""
+    more = len(text) - most
+    return text if more <= 0 else f"{text[:most]} ... ({more} more characters)"
+
+
+def one_line(text: str, most: int = 300) -> str:
+    """The beginning of a text, printable, on one line."""
+    return printable(" ".join(text[: 4 * most].encode(errors="backslashreplace").decode().split()))[:most]
+
+
+def _keys() -> Iterator[tuple[str, str]]:
+    yield from _values(_KEYS)
+    names = {endpoint.key_name for endpoint in _guarded if endpoint.key_name}
+    yield from ((name, os.environ[name]) for name in sorted(names) if os.environ.get(name))
+
+
+def _values(endings: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    return ((name, value) for name, value in os.environ.items() if name.endswith(endings) and value)
+
+
+def _without_parts(text: str, key: str, instead: str) -> str:
+    parts = {key[start : start + _PART_CHARS] for start in range(len(key) - _PART_CHARS + 1)}
+    kept, end = "", 0
+    for start in range(len(text)):
+        if text[start : start + _PART_CHARS] in parts:
+            if start > end or not end:
+                kept += instead
+            end = start + _PART_CHARS
+        elif start >= end:
+            kept += text[start]
+    return kept

@@ -1,0 +1,115 @@
+"""Statistics of trials and paired differences. Rewards lie in [0, 1]; a difference is candidate minus incumbent."""
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import NormalDist, fmean
+
+from autoharness.core.results import mean, passed
+
+TWO_SIDED_95 = NormalDist().inv_cdf(0.975)
+"""The 97.5 % quantile of the standard normal distribution."""
+
+
+def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+    """A 95 % interval for the mean reward over tasks of this kind; `values`: one in [0, 1] for each task.
+
+    Wilson's score interval, which stays inside [0, 1] and is wide enough for fractions too: no reward in [0, 1]
+    varies more than a 0-or-1 one with the same mean. Source: Wilson, JASA 22 (1927), 209-212.
+    """
+    n, z2 = len(values), TWO_SIDED_95**2
+    if not n:
+        return 0.0, 1.0
+    p = fmean(values)
+    centre, spread = p + z2 / (2 * n), TWO_SIDED_95 * math.sqrt(max(0.0, p * (1 - p)) / n + z2 / (4 * n * n))
+    return max(0.0, (centre - spread) / (1 + z2 / n)), min(1.0, (centre + spread) / (1 + z2 / n))
+
+
+def score_line(rewards: Iterable[float | None]) -> str:
+    """Such as "0.7250  (29/40 passed, 0 infra errors), 95 % interval 0.57 to 0.84"; N/A if none was evaluated.
+
+    If some were not, it also says what the mean would be if all of those had failed, or passed.
+    """
+    rewards = list(rewards)
+    evaluated = [reward for reward in rewards if reward is not None]
+    missing = len(rewards) - len(evaluated)
+    counts = f"({sum(map(passed, evaluated))}/{len(evaluated)} passed, {missing} infra errors)"
+    if not evaluated:
+        return f"N/A  {counts}"
+    low, high = mean_interval(evaluated)
+    line = f"{mean(evaluated):.4f}  {counts}, 95 % interval {low:.2f} to {high:.2f}"
+    at_worst, at_best = bounds(rewards)
+    return f"{line}, {at_worst:.4f} to {at_best:.4f} over all {len(rewards)}" if missing else line
+
+
+def bounds(rewards: Sequence[float | None]) -> tuple[float, float]:
+    """The mean if every reward that is missing were 0, and if it were 1. Needs at least one."""
+    total = sum(reward for reward in rewards if reward is not None)
+    return total / len(rewards), (total + rewards.count(None)) / len(rewards)
+
+
+def difference_interval(differences: Sequence[float]) -> tuple[float, float]:
+    """A 95 % interval for the mean of paired differences in [-1, 1].
+
+    Two pairs that cancel are added, one half of a win and of a loss among them, so that few or equal pairs do not
+    give an interval of no width. Source: Agresti and Min, Statistics in Medicine 24 (2005), 729-740.
+    """
+    n, total = len(differences) + 2, sum(differences)
+    variance = (sum(d * d for d in differences) + 1 - total * total / n) / (n * n)
+    spread = TWO_SIDED_95 * math.sqrt(max(0.0, variance))
+    return max(-1.0, total / n - spread), min(1.0, total / n + spread)
+
+
+def in_points(differences: Sequence[float]) -> str:
+    """Such as "+30.0 points, 95 % interval +11.4 to +45.8"."""
+    low, high = difference_interval(differences)
+    return f"{100 * fmean(differences):+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
+
+
+def sign_test(better: int, worse: int) -> float:
+    """The two-sided p-value of the exact sign test (for rewards of 0 and 1: McNemar's exact test).
+
+    `better` and `worse` count the pairs that differ, by direction; equal ones carry no information. Source: Conover,
+    Practical Nonparametric Statistics, 3rd ed. 1999, section 3.4.
+    """
+    pairs = better + worse
+    tail: float = sum(math.comb(pairs, k) for k in range(min(better, worse) + 1)) / 2**pairs
+    return min(1.0, 2 * tail)
+
+
+def at_least(count: int, probabilities: Sequence[float]) -> float:
+    """The exact probability that at least `count` of independent events happen; each has its own probability.
+
+    Source: the Poisson binomial distribution; Le Cam, Pacific Journal of Mathematics 10 (1960), 1181-1197.
+    """
+    exactly = [1.0]
+    """exactly[k]: the probability of k events among those looked at."""
+    for p in probabilities:
+        exactly = [a * (1 - p) + b * p for a, b in zip([*exactly, 0.0], [0.0, *exactly], strict=True)]
+    return min(1.0, sum(exactly[count:])) if count > 0 else 1.0
+
+
+def more_often(count: int, of: int, others: int, of_others: int) -> float:
+    """The chance that at least `count` of `of` fall on this side, if the same happens on both sides alike.
+
+    Fisher's exact test, one-sided: the counts of both sides together are taken as given. Source: Fisher, Statistical
+    Methods for Research Workers, 5th ed. 1934, section 21.02.
+    """
+    together, everything = count + others, of + of_others
+    ways = sum(math.comb(of, k) * math.comb(of_others, together - k) for k in range(count, min(of, together) + 1))
+    return ways / math.comb(everything, together)
+
+
+def pass_hat_k(passed: int, trials: int, k: int) -> float:
+    """pass^k of one task: the chance that k further trials all pass. Needs trials >= k.
+
+    Source: Yao et al., tau-bench, 2024 (arXiv 2406.12045).
+    """
+    return math.comb(passed, k) / math.comb(trials, k)
+
+
+def pass_at_k(passed: int, trials: int, k: int) -> float:
+    """pass@k of one task: the chance that one of k trials passes. Needs trials >= k.
+
+    Source: Chen et al., 2021 (arXiv 2107.03374).
+    """
+    return 1 - math.comb(trials - passed, k) / math.comb(trials, k)

@@ -1,0 +1,110 @@
+"""What happens in a run, told to code of yours: `TauBenchRunner(..., callbacks=[...])`.
+
+class Scores(Callback):
+    def on_trial_end(self, outcome: Outcome) -> None:
+        print(outcome.trial.task_id, outcome.trial.number, outcome.status, outcome.reward)
+"""
+
+import traceback
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from autoharness.core.results import Outcome, Trial
+
+Json = dict[str, Any]
+
+
+class Callback:
+    """Subclass it and define what you want to hear of. All calls come one after the other, in the caller's thread.
+
+    A trial that the vault has starts and ends like any other, at once: nothing is run, its outcome is the stored one.
+    An outcome is stored before anybody hears of it. Where one of these raises, its traceback is printed, the run goes
+    on to its end, and then that first exception is raised: no trial that was paid for is lost. Ctrl-C ends the run.
+    """
+
+    def on_run_start(self, trials: Sequence[Trial]) -> None:
+        """Before anything is run. `trials`: all that are wanted."""
+
+    def on_task_start(self, task_id: str) -> None:
+        """Before its first trial."""
+
+    def on_trial_start(self, trial: Trial) -> None:
+        """A trial whose worker dies is run again, and starts once."""
+
+    def on_message(self, trial: Trial, place: int, message: Json) -> None:
+        """A message of the conversation, as it is said: {"role", "content", "tool_calls", ...}.
+
+        `place` counts from 0; where it does so again the conversation has begun anew, since something broke it off.
+        Workers send messages only where somebody defines this.
+        """
+
+    def on_trial_end(self, outcome: Outcome) -> None:
+        """The outcome has all: task, number and seed, status, reward, checks, messages, usage, times, error."""
+
+    def on_task_end(self, task_id: str, outcomes: Sequence[Outcome]) -> None:
+        """After the last of its trials; not where the run ended before that."""
+
+    def on_run_end(self, outcomes: Sequence[Outcome]) -> None:
+        """Whatever ended it."""
+
+
+class Told:
+    """Tells the callbacks of one run."""
+
+    def __init__(self, callbacks: Sequence[Callback], trials: Sequence[Trial]) -> None:
+        self._callbacks = callbacks
+        self._trials = trials
+        self._planned = Counter(trial.task_id for trial in trials)
+        self._begun: set[Trial] = set()
+        self._ended: dict[str, list[Outcome]] = {}
+        self._complained: set[tuple[int, str]] = set()
+        self.failure: Exception | None = None
+        """The first one that a callback raised."""
+
+    @property
+    def wants_messages(self) -> bool:
+        return any(type(one).on_message is not Callback.on_message for one in self._callbacks)
+
+    def run_starts(self) -> None:
+        self._tell("on_run_start", self._trials)
+
+    def begun(self, trial: Trial) -> None:
+        if trial in self._begun:
+            return
+        self._begun.add(trial)
+        if trial.task_id not in self._ended:
+            self._ended[trial.task_id] = []
+            self._tell("on_task_start", trial.task_id)
+        self._tell("on_trial_start", trial)
+
+    def limited(self, model: str, pause_s: float) -> None:
+        pass
+
+    def waits(self, why: str) -> None:
+        pass
+
+    def said(self, trial: Trial, place: int, message: Json) -> None:
+        self._tell("on_message", trial, place, message)
+
+    def ended(self, outcome: Outcome) -> None:
+        task_id = outcome.trial.task_id
+        self.begun(outcome.trial)
+        self._tell("on_trial_end", outcome)
+        self._ended[task_id].append(outcome)
+        if len(self._ended[task_id]) == self._planned[task_id]:
+            self._tell("on_task_end", task_id, self._ended[task_id])
+
+    def run_ends(self, outcomes: Sequence[Outcome]) -> None:
+        self._tell("on_run_end", outcomes)
+
+    def _tell(self, hook: str, *arguments: Any) -> None:
+        for callback in self._callbacks:
+            call: Callable[..., None] = getattr(callback, hook)
+            try:
+                call(*arguments)
+            except Exception as error:  # what was paid for is worth more than to stop at somebody's mistake
+                self.failure = self.failure or error
+                if (id(callback), hook) not in self._complained:
+                    self._complained.add((id(callback), hook))
+                    traceback.print_exc()

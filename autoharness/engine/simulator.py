@@ -1,0 +1,276 @@
+"""Runs trials: the conversation in an agent host of its own, its evaluation, and what is tried again.
+
+The worker's part that knows what a trial is; `worker` has the messages.
+"""
+
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from autoharness.benchmarks.benchmarks import Benchmark, Finished
+from autoharness.benchmarks.tau2 import addressing, databases, same_draws
+from autoharness.benchmarks.tau2.tau import Json, Limits
+from autoharness.core.config import HARNESS, OFFLINE, PER_ROLE, REPLAY, Experiment
+from autoharness.core.errors import (
+    AgentTimeout,
+    ChannelError,
+    EvaluationError,
+    HostDied,
+    InfrastructureError,
+    JudgeError,
+    SharedRecordChanged,
+    SimulationError,
+    UserError,
+)
+from autoharness.core.results import ADDRESSED, PLAINLY, VERIFIED, Outcome, Status, Trial, digest, passed
+from autoharness.core.scrub import addresses
+from autoharness.engine.agent_link import AgentInHost
+from autoharness.host.hosts import Hosts
+from autoharness.llm import offline
+from autoharness.llm.answers import Answers
+from autoharness.llm.breaker import Breaker
+from autoharness.llm.gateway import AGENT, JUDGE, USER, Session
+from autoharness.llm.gateway import Limits as LLMLimits
+from autoharness.llm.journal import Journal
+from autoharness.llm.providers import Model, Providers
+from autoharness.llm.replay import Replay
+from autoharness.llm.seeds import Seeded, role_seed
+
+_LOST_TIMEOUTS = 3
+"""A simulation takes at most so many times `llm_timeout_s` for calls that fail; see `gateway.Limits.lost_s`."""
+
+
+class Simulator:
+    """Runs trials of one experiment. `run` may be called from many threads."""
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        experiment: Experiment,
+        hosts: Hosts,
+        providers: Providers | None = None,
+        answers: Answers | None = None,
+        secret: str = "",
+        breakers: Mapping[str, Breaker] | None = None,
+    ) -> None:
+        """`answers`: of LLMs in earlier runs, if the experiment keeps them. `secret`: of the vault.
+
+        `breakers`: by role, where somebody decides for how long models that are down are waited for.
+        """
+        self._breakers = breakers
+        self._answers = answers
+        self._secret = secret
+        if secret:
+            same_draws.use(secret)
+        self._benchmark = benchmark
+        self._experiment = experiment
+        self._hosts = hosts
+        self._providers = providers or Providers()
+
+    def run(self, trial: Trial, diagnose: bool, unfinished: Path | None = None) -> Outcome:
+        """Run one trial to an outcome. What infrastructure fails is tried again; what was paid for stays paid for.
+
+        `diagnose`: it is of a train task, whose failure is to be explained. `unfinished`: keeps what was said and
+        answered, for a further try by whomever. Raises ChannelError if nobody waits for it any more.
+        """
+        started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
+        session = self._session(trial, diagnose, Journal(unfinished))
+        notes: list[str] = []
+        try:
+            with same_draws.begun(session.journal.begun_ns):
+                outcome = self._try_until_done(trial, session, diagnose, notes)
+            if outcome.reward is None:  # otherwise the file goes, once the outcome is kept
+                session.journal.note_reported()
+        finally:
+            session.journal.close()
+        for role, what in session.uncounted.items():
+            raise UserError(_uncounted_line(self._experiment.model_of(role), what))
+        return replace(
+            outcome,
+            usage=session.usage,
+            started=started,
+            duration_s=round(time.monotonic() - clock, 3),
+            notes=[*notes, *session.waits, *outcome.notes, *_addressed(outcome.messages)],
+            tries=1 + session.journal.failures,
+        )
+
+    def _try_until_done(self, trial: Trial, session: Session, diagnose: bool, notes: list[str]) -> Outcome:
+        for attempt in range(self._experiment.simulation_retries + 1):
+            if attempt:
+                _pause(attempt)
+            outcome, retryable = self._try(trial, session, diagnose, notes)
+            if outcome.reward is None:
+                session.journal.note_failure(f"{outcome.status}: {outcome.detail}")
+            if not retryable:
+                break
+            notes.append(f"attempt {attempt + 1}: {outcome.status}: {outcome.detail}")
+        return outcome
+
+    def _try(self, trial: Trial, session: Session, diagnose: bool, notes: list[str]) -> tuple[Outcome, bool]:
+        """The outcome, and whether it is worth another try. Raises ChannelError if nobody waits for it any more."""
+        try:
+            return self._simulate(trial, session, diagnose, notes), False
+        except SimulationError as error:
+            if self._hosts.closed:  # by us, under it: no try has failed, and no outcome tells what this one cost
+                raise ChannelError("the door is gone") from error
+            retryable = isinstance(error, InfrastructureError) and error.retryable
+            outcome = Outcome(
+                trial=trial,
+                status=_status(error),
+                reward=None if isinstance(error, InfrastructureError) else 0.0,
+                detail=str(error),
+                messages=list(error.messages),
+            )
+            return outcome, retryable
+
+    def _simulate(self, trial: Trial, session: Session, diagnose: bool, notes: list[str]) -> Outcome:
+        """On shared databases; on tau2's plain path if that went wrong, which pays for no LLM call again."""
+        try:
+            with databases.watch():
+                return self._scored(trial, self._converse(trial, session), session, diagnose)
+        except SharedRecordChanged as error:
+            notes.append(f"{PLAINLY}: {error}")
+            session.journal.note_failure(notes[-1])
+        session.journal.may_hear_otherwise = True
+        with databases.plain():
+            return self._scored(trial, self._converse(trial, session), session, diagnose)
+
+    def _converse(self, trial: Trial, session: Session) -> Finished:
+        """In an agent host of its own. A baseline agent of tau2's needs none."""
+        session.begin_try()
+        if self._experiment.agent != HARNESS:
+            return self._conversation(trial, session, None)
+        settings = self._experiment
+        with self._hosts.host(trial.agent) as host:
+            drawn = digest([self._secret, trial.task_id, trial.number, trial.seed])
+            link = AgentInHost(host, session, settings.agent_model, dict(settings.agent_llm_args), drawn)
+            return self._conversation(trial, session, link)
+
+    def _conversation(self, trial: Trial, session: Session, link: AgentInHost | None) -> Finished:
+        settings = self._experiment
+        limits = Limits(settings.max_steps, settings.max_errors)
+        ask, user_args = session.complete, settings.user_llm_args
+        return self._benchmark.converse(settings.domain, trial.task_id, trial.seed, limits, link, ask, user_args)
+
+    def _scored(self, trial: Trial, conversation: Finished, session: Session, diagnose: bool) -> Outcome:
+        domain = self._experiment.domain
+        reward_info = self._evaluated(conversation, session)
+        reward = float(reward_info["reward"])
+        verified = random.random() < self._experiment.verify_sample and not databases.is_plain()
+        if verified:
+            self._verify(conversation, reward_info, session)
+        return Outcome(
+            trial=trial,
+            status=Status.PASSED if passed(reward) else Status.FAILED,
+            reward=reward,
+            termination=conversation.termination,
+            reward_info=reward_info,
+            messages=conversation.messages,
+            database_diff=self._benchmark.database_diff(domain, conversation)
+            if diagnose and not passed(reward)
+            else [],
+            notes=[*conversation.notes, *([VERIFIED] if verified else [])],
+        )
+
+    def _evaluated(self, conversation: Finished, session: Session) -> Json:
+        """What only the evaluator could not do is evaluated again: the conversation is what it is.
+
+        Raises EvaluationError or JudgeError, neither of which is worth another try of this run.
+        """
+        for attempt in range(self._experiment.simulation_retries + 1):
+            if attempt:
+                _pause(attempt)
+            try:
+                return self._benchmark.evaluate(self._experiment.domain, conversation, session.complete)
+            except (EvaluationError, JudgeError) as error:
+                last, retryable, error.retryable = error, error.retryable, False
+            session.forget_judge()
+            if not retryable:
+                break
+            session.waits.append(f"evaluated again: {last.status}: {last}")
+            session.journal.note_failure(session.waits[-1])
+        last.messages = tuple(conversation.messages)
+        raise last
+
+    def _verify(self, conversation: Finished, reward_info: Json, session: Session) -> None:
+        """Raises SharedRecordChanged where tau2's plain path gives other answers of tools, checks or rewards."""
+        session.journal.rewind()  # the judge's answers are known
+        try:
+            with databases.plain():
+                plainly = self._benchmark.evaluate(self._experiment.domain, conversation, session.complete)
+        except EvaluationError as error:
+            raise SharedRecordChanged(f"tau2's plain path does not score it: {error}") from error
+        if plainly != reward_info:
+            raise SharedRecordChanged("tau2's plain path scores it otherwise")
+
+    def _session(self, trial: Trial, train: bool, journal: Journal | None = None) -> Session:
+        settings = self._experiment
+        kept = self._answers if settings.llm_cache == "all" or train else None
+        names = {role: settings.model_of(role) for role in (AGENT, USER, JUDGE)}
+        servers = addresses() | {role: endpoint.url for role, endpoint in settings.endpoints.items()}
+        seeds = [settings.seeds, settings.seed] if settings.seeds == PER_ROLE else []
+        asked_in = digest([settings.domain, trial.task_id, trial.number, trial.seed, names, servers, *seeds])
+        models = {role: self._model(role, trial) for role in (AGENT, USER, JUDGE)}
+        limits = LLMLimits(
+            settings.max_llm_calls,
+            settings.max_simulation_cost_usd,
+            settings.llm_retries,
+            settings.max_simulation_tokens,
+            _counted(settings.max_simulation_tokens, settings.max_run_tokens),
+            _counted(settings.max_simulation_cost_usd, settings.max_run_cost_usd, settings.max_usd),
+            settings.simulation_retries,
+            settings.llm_timeout_s * _LOST_TIMEOUTS,
+        )
+        model, effort = settings.agent_model, settings.reasoning_effort
+        return Session(models, model, effort, limits, kept, asked_in, journal, trial.seed, self._breakers)
+
+    def _model(self, role: str, trial: Trial) -> Model:
+        name = self._experiment.model_of(role)
+        if name.startswith(REPLAY):
+            recording, tolerant = Path(name.removeprefix(REPLAY)), self._experiment.replay_tolerance
+            return Replay(recording, trial.task_id, trial.number, role, tolerant)
+        if name.startswith(OFFLINE):
+            script = self._benchmark.script(self._experiment.domain, trial.task_id)
+            return offline.model(role, name, script, trial.seed)
+        settings = self._experiment
+        endpoint = settings.endpoint_of(role)
+        model = self._providers.model(name, settings.llm_timeout_s, settings.llm_retries, endpoint)
+        if settings.seeds != PER_ROLE:
+            return model
+        seed = role_seed(settings.seed, trial.task_id, trial.number, role)
+        return Seeded(model, trial.seed, seed, always=role != AGENT)
+
+
+def _addressed(messages: list[Json]) -> list[str]:
+    return [f"{ADDRESSED} in message {place}: {mark}" for place, mark in addressing.found(messages)]
+
+
+def _pause(attempt: int) -> None:
+    time.sleep(random.uniform(0.5, 1) * 2**attempt)
+
+
+def _status(error: SimulationError) -> Status:
+    hung = isinstance(error, HostDied) and error.hung
+    return Status(AgentTimeout.status if hung else error.status)
+
+
+def _counted(of_simulation: float | None, *of_all: float | None) -> frozenset[str]:
+    """The roles whose calls a limit counts: a simulation's are for its agent, a run's and the loop's for all."""
+    roles = {AGENT} if of_simulation is not None else set()
+    return frozenset(roles | ({AGENT, USER, JUDGE} if set(of_all) != {None} else set()))
+
+
+def _uncounted_line(model: str, what: str) -> str:
+    if what == "price":
+        return (
+            f"litellm knows no price for {model}, so no limit in USD can be kept: set prices in "
+            "experiment_config.yaml, or take max_simulation_cost_usd, max_run_cost_usd and max_usd out and set "
+            "max_simulation_tokens or max_run_tokens"
+        )
+    return (
+        f"{model} does not say how many tokens it used, so no limit in tokens or USD can be kept: take those out of "
+        "experiment_config.yaml, and set max_llm_calls or max_run_llm_calls"
+    )

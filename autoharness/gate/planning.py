@@ -1,0 +1,149 @@
+"""What the gate can tell apart: measured (`--null`), and worked out before anything is spent (`--plan`)."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+from autoharness.core.config import RATCHET, Experiment
+from autoharness.core.errors import EXIT_UNDECIDED, UserError
+from autoharness.core.results import Outcome, Rewards, settled_rewards
+from autoharness.core.stats import TWO_SIDED_95, score_line
+from autoharness.engine.measure import Measure
+from autoharness.engine.runner import BenchmarkRunner
+from autoharness.gate.contest import COMMAND, run_trials
+from autoharness.gate.sequential import bar, operating_point
+from autoharness.vault import evaluator
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.rows import Version
+from autoharness.vault.store import Store
+
+_GAINS = (0.0, 0.03, 0.05, 0.08, 0.10, 0.15)
+_FEW_TASKS = 10
+"""Tasks with several trials from which the noise is measured; with fewer it is bounded by the mean."""
+
+
+def null(experiment: Experiment, store: Store) -> int:
+    """The kept version's held-out score, twice, each with trial seeds of its own."""
+    ledger = Ledger(store, BenchmarkRunner.of(experiment).measure().id)
+    version = _kept(ledger)
+    evaluator.check(store, ledger.evaluator)
+    runner = BenchmarkRunner.of(experiment, agent_file=store.agent_file(version.row.agent))
+    with runner.open() as bench:
+        tasks, first = bench.measure.gate_tasks, version.row.first_trial
+        numbers = range(first, first + 2 * experiment.trials)
+        trials = [bench.measure.trial(task_id, number, bench.agent) for number in numbers for task_id in tasks]
+        run = run_trials(bench, trials, COMMAND)
+    later = first + experiment.trials
+    halves: list[Rewards] = [
+        settled_rewards(outcome for outcome in run.outcomes if outcome.trial.number < later),
+        settled_rewards(outcome for outcome in run.outcomes if outcome.trial.number >= later),
+    ]
+    both = [task_id for task_id in halves[0] if halves[0][task_id] is not None and halves[1][task_id] is not None]
+    if not both:
+        print("null: undecided, no task could be evaluated twice; the same command runs those again")
+        return EXIT_UNDECIDED
+    differences = [(halves[1][task_id] or 0.0) - (halves[0][task_id] or 0.0) for task_id in both]
+    print("\n".join(_null_lines(version, halves, differences)))
+    return 0 if len(both) == len(halves[0]) else EXIT_UNDECIDED
+
+
+def _null_lines(version: Version, halves: list[Rewards], differences: list[float]) -> list[str]:
+    floor = TWO_SIDED_95 * math.sqrt(sum(difference**2 for difference in differences)) / len(differences)
+    return [
+        f"null: {version.name} against itself, other trial seeds",
+        f"first: {score_line(halves[0].values())}",
+        f"second: {score_line(halves[1].values())}",
+        f"flipped: {sum(difference != 0 for difference in differences)} of {len(differences)} tasks",
+        f"noise_floor: {100 * floor:.1f} points: two runs with other trial seeds differ by less, 19 times in 20",
+    ]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is known of the incumbent's trials before a question is asked."""
+
+    differing: float
+    """The share of pairs that differ, of an edit that changes little."""
+    tasks_measured: int
+    """Tasks with several trials that it comes from; 0 where it is bounded by the mean reward."""
+    cost_usd: float
+    """Of one simulation."""
+    uncosted_calls: int
+
+
+def plan(experiment: Experiment, store: Store) -> int:
+    """Print what one question can find, with which probability, for how much."""
+    if experiment.gate == RATCHET:
+        raise UserError("gate: the ratchet takes every trial of every task; --plan is for gate: sequential")
+    measure = BenchmarkRunner.of(experiment).measure()
+    ledger = Ledger(store, measure.id)
+    version = _kept(ledger)
+    known = _stored(measure, store, version)
+    questions = ledger.questions_about(version.row.agent, "")
+    print("\n".join(_plan_lines(experiment, measure, version, forecast(known), questions)))
+    return 0
+
+
+def forecast(outcomes: Mapping[str, list[Outcome]]) -> Forecast:
+    """From the incumbent's evaluated trials in each held-out task. Raises UserError where there are none."""
+    rewards = {task_id: [one.reward for one in some if one.reward is not None] for task_id, some in outcomes.items()}
+    everything = [reward for some in rewards.values() for reward in some]
+    if not everything:
+        raise UserError("no trial of the kept version is in the vault: python prepare.py")
+    several = [some for some in rewards.values() if len(some) > 1]
+    usages = [usage for some in outcomes.values() for one in some for usage in one.usage.values()]
+    mean = fmean(everything)
+    measured = len(several) >= _FEW_TASKS
+    differing = fmean(map(_differing, several)) if measured else 2 * mean * (1 - mean)
+    return Forecast(
+        differing=max(differing, 0.05),
+        tasks_measured=len(several) if measured else 0,
+        cost_usd=sum(usage.cost_usd for usage in usages) / len(everything),
+        uncosted_calls=sum(usage.uncosted_calls for usage in usages),
+    )
+
+
+def _differing(rewards: list[float]) -> float:
+    """The share of pairs of a task's trials that differ: an unbiased estimate of that of two further trials."""
+    pairs = [(a, b) for n, a in enumerate(rewards) for b in rewards[n + 1 :]]
+    return sum(abs(a - b) for a, b in pairs) / len(pairs)
+
+
+def _stored(measure: Measure, store: Store, version: Version) -> dict[str, list[Outcome]]:
+    first = version.row.first_trial
+    numbers = range(first, first + max(measure.experiment.max_trials, measure.experiment.trials))
+    found: dict[str, list[Outcome]] = {}
+    for task_id in measure.gate_tasks:
+        trials = [measure.trial(task_id, number, version.row.agent) for number in numbers]
+        found[task_id] = [outcome for trial in trials if (outcome := store.find(measure.key(trial)))]
+    return found
+
+
+def _plan_lines(
+    experiment: Experiment, measure: Measure, version: Version, known: Forecast, questions: int
+) -> list[str]:
+    level, most = bar(questions), experiment.max_trials * len(measure.gate_tasks)
+    source = "at most, from the mean reward: too few tasks have several trials yet"
+    if known.tasks_measured:
+        source = f"measured in {known.tasks_measured} tasks with several trials"
+    score = experiment.trials * len(measure.gate_tasks)
+    lines = [
+        f"plan: one question about {version.name} ({measure.words}), accepted at {level:+.1f} tasks",
+        f"noise: {100 * known.differing:.0f} % of pairs differ without any change ({source})",
+        f"cost: ${known.cost_usd:.4f} a simulation"
+        + (f", {known.uncosted_calls} calls of unknown price left out" if known.uncosted_calls else ""),
+        "gain      accepted  simulations  dollars",
+    ]
+    for gain in (one for one in _GAINS if one <= known.differing):
+        accepted, pairs = operating_point(level, most, known.differing, gain)
+        simulations = 2 * pairs + accepted * score
+        dollars = simulations * known.cost_usd
+        lines.append(f"{100 * gain:4.0f} points  {accepted:8.2f}  {simulations:11.0f}  {dollars:7.2f}")
+    return [*lines, f"simulations: of both sides, at most; an accepted edit's score takes {score} of them"]
+
+
+def _kept(ledger: Ledger) -> Version:
+    if not ledger.versions:
+        raise UserError("no baseline yet: python prepare.py")
+    return ledger.best

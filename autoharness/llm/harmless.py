@@ -1,0 +1,60 @@
+"""Requests that no word of the agent's stands in, to find out whether it is those that a provider does not take."""
+
+from contextlib import suppress
+from typing import Any
+
+from autoharness.core import strict_json
+
+_SHORTEST_OWN_TEXT = 4
+
+Request = dict[str, Any]
+
+
+def hello(request: Request) -> Request:
+    """One with the same arguments and tools that says nothing but a greeting."""
+    return {**request, "messages": [{"role": "user", "content": "Hello."}]}
+
+
+def with_harmless_words(request: Request) -> Request:
+    """The user simulator's request, with something else in place of what the agent said."""
+    messages = [
+        {**message, "content": "Hello."} if message["role"] == "user" else message for message in request["messages"]
+    ]
+    return {**request, "messages": messages}
+
+
+def without_own_words(request: Request) -> Request:
+    """The agent's request, with something else for what it said earlier, also where a tool or the user repeats it."""
+    own = sorted({text for one in request["messages"] for text in _said_in(one)}, key=len, reverse=True)
+    messages = []
+    for message in request["messages"]:
+        if message["role"] == "assistant":
+            message = {**message, "content": message.get("content") and "Hello."}
+            if calls := message.get("tool_calls"):
+                empty = [{**call, "function": {**call["function"], "arguments": "{}"}} for call in calls]
+                message["tool_calls"] = empty
+        elif message["role"] != "system" and isinstance(message.get("content"), str):
+            content = message["content"]
+            for text in own:
+                content = content.replace(text, "...")
+            message = {**message, "content": content}
+        messages.append(message)
+    return {**request, "messages": messages}
+
+
+def _said_in(message: dict[str, Any]) -> list[str]:
+    """The texts of an assistant's message that are long enough to be found again."""
+    if message["role"] != "assistant":
+        return []
+    texts = [message.get("content") or ""]
+    for call in message.get("tool_calls") or []:
+        with suppress(ValueError):
+            texts += _texts_in(strict_json.loads_object(call["function"]["arguments"]))
+    return [text for text in texts if len(text) >= _SHORTEST_OWN_TEXT]
+
+
+def _texts_in(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for one in inner for text in _texts_in(one)]

@@ -1,0 +1,63 @@
+"""Which models are down, as the workers of a run tell of them; and for how long a run waits for them."""
+
+import time
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+from autoharness.core.errors import Outage
+
+_LIMIT = "max_outage_s"
+_LONGEST_WHY = 400
+
+
+class Outages:
+    """The models that are down, in one run."""
+
+    def __init__(self, longest_s: float) -> None:
+        self._longest_s = longest_s
+        self._down: dict[tuple[Hashable, str], str] = {}
+        """By worker and model: why."""
+        self._since = 0.0
+
+    def __bool__(self) -> bool:
+        """Whether a model is down now."""
+        return bool(self._down)
+
+    def take(self, worker: Hashable, message: Mapping[str, Any]) -> str:
+        """{"down": model, "why", "for_good": whether no waiting mends it} or {"up": model}, of a worker.
+
+        What is to be said of it; "" for no news. Raises Outage where it is for good.
+        """
+        if "up" in message:
+            self.forget(worker, message["up"])
+            return "" if self._down else f"{message['up']} answers again: the run goes on"
+        model, why = message["down"], message["why"][:_LONGEST_WHY]
+        if message["for_good"]:
+            raise Outage(f"{model} refuses whatever it is asked: {why}. {_GOES_ON}")
+        news = not self._down
+        self._since = time.monotonic() if news else self._since
+        self._down[worker, model] = why
+        most = f"for up to {self._longest_s / 60:.3g} min ({_LIMIT})"
+        return f"{model} answers nothing: {why}. No simulation is begun; it is asked again {most}" if news else ""
+
+    def forget(self, worker: Hashable, model: str | None = None) -> None:
+        """What this worker said; None: of whatever model."""
+        self._down = {
+            place: why for place, why in self._down.items() if place[0] != worker or model not in (None, place[1])
+        }
+
+    @property
+    def is_over(self) -> bool:
+        """Whether a model was waited for long enough."""
+        return bool(self._down) and time.monotonic() - self._since >= self._longest_s
+
+    def check(self) -> None:
+        """Forgets all, for the next run. Raises Outage where a model was waited for long enough."""
+        down, is_over = self._down, self.is_over
+        self._down = {}
+        if is_over:
+            (_, model), why = next(iter(down.items()))
+            raise Outage(f"{model} has answered nothing for {self._longest_s:g} s ({_LIMIT}): {why}. {_GOES_ON}")
+
+
+_GOES_ON = "What was finished is kept, and so is what was said in the others: the same command goes on from there"

@@ -1,0 +1,379 @@
+"""The loop: a coding agent edits, the gate decides, all night.
+
+Every step writes down what it found before the next one begins, and does only what is missing: after a kill at any
+instant the same command goes on in the same iteration, from the last finished simulation, to the same verdict. The
+user's branch and files stay as they are until an edit is accepted; then agent/agent.py is written and committed.
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from autoharness.core.config import AGENT_FILE, Experiment
+from autoharness.core.errors import Outage, RunLimitReached, UserError
+from autoharness.core.exhausted import full_of
+from autoharness.core.files import read_plain, write_text
+from autoharness.core.repository import Repository
+from autoharness.core.results import Outcome, Rewards, Trial, passed, settled_rewards
+from autoharness.core.scrub import one_line
+from autoharness.engine.bench import Bench
+from autoharness.engine.executor import LocalExecutor
+from autoharness.engine.measure import Measure
+from autoharness.engine.progress import Progress
+from autoharness.engine.runner import BenchmarkRunner
+from autoharness.gate.contest import COMMAND, fault, is_void, run_trials
+from autoharness.gate.gate import judge
+from autoharness.gate.recording import record
+from autoharness.loop.coder import Coder
+from autoharness.loop.learnings import write_section
+from autoharness.loop.loop_budget import LoopBudget
+from autoharness.loop.proposal import Proposer, lay_out
+from autoharness.loop.screen import Screened, claim_trials, claimed, claims, smoke_refusal, smoke_trials
+from autoharness.loop.status import note_phase
+from autoharness.vault.iterations import (
+    ACCEPTED,
+    NO_EDIT,
+    OVERTAKEN,
+    REFUSED,
+    REPEATED,
+    UNDECIDED,
+    Iteration,
+    Iterations,
+    next_iteration,
+)
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.rows import Gate
+from autoharness.vault.spending import spent
+from autoharness.vault.store import Store, now
+from autoharness.vault.workspace import WORKSPACE, Changes, export_train_results
+
+PATIENCE_S = (60.0, 300.0, 900.0, 1800.0)
+"""How long the loop waits where infrastructure fails, before it tries again, and after the last one gives up."""
+_MANY_LOST = 0.2
+"""The share of trials that infrastructure may take before the loop waits for it."""
+
+Json = dict[str, Any]
+
+
+class Loop:
+    """Iterations of one experiment. See the top of this file."""
+
+    def __init__(
+        self,
+        measure: Measure,
+        store: Store,
+        coder: Coder,
+        workers: LocalExecutor,
+        stop_reason: Callable[[], str],
+        patience_s: Sequence[float],
+        progress: Progress,
+    ) -> None:
+        """`stop_reason`: why a person wants it to end; "" as long as nobody does."""
+        self._measure, self._store, self._coder, self._workers = measure, store, coder, workers
+        self._experiment: Experiment = measure.experiment
+        self._stop_reason, self._patience_s, self._progress = stop_reason, patience_s, progress
+        self._iterations, self._proposer = Iterations(store), Proposer(measure, store, coder)
+        self._worked_s = sum(one.seconds for one in self._iterations.all(measure.id))
+        self._since = time.monotonic()
+        self._open: Iteration | None = None
+        """The iteration as it was saved last."""
+        self._budget = LoopBudget(self._experiment, store, self._known_outcomes(), self._stop_now)
+
+    def run(self) -> str:
+        """Iterations until something says stop; returns what. Raises Outage, UserError, Interrupted."""
+        try:
+            while not (reason := self._why_stop()):
+                self.iterate(self._open_or_new())
+        except RunLimitReached as limit:
+            reason = limit.limit or str(limit)
+        finally:
+            if self._open and not self._open.finished:
+                self._save(self._open)  # how long it took, however it ended
+        return reason
+
+    def iterate(self, iteration: Iteration) -> None:
+        """One turn of the loop."""
+        iteration = self.run_train(iteration)
+        iteration = self.propose(iteration)
+        iteration = self.check(iteration)
+        if iteration.edit and not iteration.end:
+            with self._bench(iteration.edit.agent, iteration.incumbent) as bench:
+                iteration = self.screen(iteration, bench)
+                iteration = self.gate(iteration, bench)
+        iteration = self.keep(iteration)
+        self.learn(iteration)
+
+    def run_train(self, iteration: Iteration) -> Iteration:
+        """The version that is kept, on every train task: only what is missing."""
+        if not iteration.before:
+            self._enter(iteration, "train")
+            outcomes = self._train_outcomes(iteration.incumbent)
+            iteration = self._save(iteration, before=settled_rewards(outcomes))
+        if all(map(passed, iteration.before.values())):
+            raise RunLimitReached("", "every train task passes: there is nothing to learn from")
+        return iteration
+
+    def propose(self, iteration: Iteration) -> Iteration:
+        """The coding agent's edit, made in a worktree of its own."""
+        waits = iter(self._patience_s)
+        while not iteration.edit:
+            self._enter(iteration, "edit")
+            if reason := self._budget.check_edit():
+                raise RunLimitReached("", reason)
+            with self._proposer.proposed(iteration) as (edit, ran):
+                self._budget.add_edit(0.0 if ran.failed else ran.cost_usd)
+                if edit.agent or not ran.failed:
+                    iteration = self._save(iteration, edit=edit)
+                    self._iterations.show_edit(iteration)
+            if not iteration.edit:
+                self._wait(waits, f"the coding agent fails: exit code {ran.exit_code}: {ran.last_words}")
+        return iteration
+
+    def check(self, iteration: Iteration) -> Iteration:
+        """What can be said against the edit without running anything."""
+        assert iteration.edit
+        if iteration.end or self._known_gate(iteration):
+            return iteration
+        if not iteration.edit.agent:
+            return self._save(iteration, end=NO_EDIT, reasons=[iteration.edit.problem])
+        if kept := [one.name for one in self._ledger().versions if one.row.agent == iteration.edit.agent]:
+            return self._save(iteration, end=REPEATED, reasons=[f"the file is that of {kept[-1]}"])
+        if iteration.edit.problem:
+            return self._save(iteration, end=REFUSED, reasons=[iteration.edit.problem])
+        if repeated := self._iterations.repeats(iteration, iteration.edit.agent):
+            return self._save(iteration, end=REPEATED, reasons=[repeated])
+        return iteration
+
+    def screen(self, iteration: Iteration, bench: Bench) -> Iteration:
+        """Leaks, a smoke test, and the failures that it is to fix: before it costs a question to the holdout."""
+        assert iteration.edit
+        if self._known_gate(iteration):
+            return iteration
+        self._enter(iteration, "screening")
+        if leaks := bench.leaks(iteration.incumbent):
+            return self._save(iteration, end=REFUSED, reasons=leaks[:3])
+        smoke, refusal = self._patiently(bench, smoke_trials(bench, iteration.before), iteration.incumbent)
+        if refusal := refusal or smoke_refusal(smoke):
+            return self._save(iteration, end=REFUSED, reasons=[refusal], after=self._after(bench))
+        tasks = claimed(iteration.edit.fixes, iteration.before)
+        trials = claim_trials(bench, iteration.incumbent, tasks)
+        outcomes, refusal = self._patiently(bench, trials, iteration.incumbent) if tasks else ([], "")
+        screened = Screened(refusal, {}) if refusal else claims(outcomes, bench.agent)
+        found: Json = {"screening": screened.rewards, "after": self._after(bench)}
+        if screened.refusal:
+            found |= {"end": REFUSED, "reasons": [screened.refusal]}
+        return self._save(iteration, **found)
+
+    def gate(self, iteration: Iteration, bench: Bench) -> Iteration:
+        """The verdict. Where infrastructure keeps one from being given, the loop waits, and asks again."""
+        if iteration.end:
+            return iteration
+        self._enter(iteration, "gate")
+        waits = iter(self._patience_s)
+        while (gate := self._known_gate(iteration)) is None:
+            asked = judge(bench)
+            if asked.verdict != UNDECIDED:
+                continue
+            self._wait(waits, f"the gate is undecided: {asked.reasons[-1]}")
+        return self._save(
+            iteration, gate=gate.number, end=gate.verdict, reasons=gate.reasons[:6], after=self._after(bench)
+        )
+
+    def keep(self, iteration: Iteration) -> Iteration:
+        """An accepted edit becomes the user's next commit, and is run on every train task. Others leave no trace."""
+        if iteration.end != ACCEPTED or iteration.commit:
+            return iteration
+        assert iteration.edit
+        self._enter(iteration, "commit")
+        self._check_checkout(iteration, iteration.incumbent, iteration.edit.agent)
+        write_text(AGENT_FILE, self._store.agent_source(iteration.edit.agent))
+        version = record(self._ledger(), self._store, iteration.edit.agent, iteration.number)
+        self._enter(iteration, "train")
+        after = settled_rewards(self._train_outcomes(iteration.edit.agent))
+        return self._save(iteration, commit=version.commit, after=after)
+
+    def learn(self, iteration: Iteration) -> None:
+        """Write down what came of it, for the coding agent's next turn and for the morning."""
+        note_phase(self._store, iteration.number, "learn")
+        gates = [gate for gate in self._ledger().gates if gate.number == iteration.gate]
+        write_section(
+            iteration,
+            gates[0] if gates else None,
+            self._iterations.diff(iteration),
+            spent(self._store, iteration.number),
+        )
+        self._save(iteration, finished=now())
+        reasons = "; ".join(iteration.reasons[:2])
+        self._say(iteration, f"{iteration.end}" + (f": {reasons}" if reasons else ""))
+
+    # -- what the steps are made of
+
+    def _open_or_new(self) -> Iteration:
+        """The iteration that was not finished, or the next one."""
+        open_ = [one for one in self._iterations.all(self._measure.id) if not one.finished]
+        for iteration in open_:
+            if self._goes_on(iteration):
+                return iteration if iteration.edit else replace(iteration, **self._coding_agent)
+            reason = "another version was kept meanwhile, and by other hands"
+            self.learn(replace(iteration, end=OVERTAKEN, reasons=[reason]))
+        iteration = Iteration(
+            number=next_iteration(self._store, self._ledger()),
+            measure=self._measure.id,
+            incumbent=self._ledger().best.row.agent,
+            branch=Repository().branch,
+            **self._coding_agent,
+        )
+        self._check_checkout(iteration, iteration.incumbent)
+        return self._save(iteration, started=now())
+
+    @property
+    def _coding_agent(self) -> dict[str, Any]:
+        return {"coding_agent": self._coder.agent.name, "not_enforced": self._coder.not_enforced}
+
+    def _goes_on(self, iteration: Iteration) -> bool:
+        """Whether the version that it starts from is still the one that is kept, or its own edit is, by any hand."""
+        own = iteration.edit.agent if iteration.edit else iteration.incumbent
+        return self._ledger().best.row.agent in (iteration.incumbent, own)
+
+    def _check_checkout(self, iteration: Iteration, *expected: str) -> None:
+        """Raises UserError where the user's branch or agent file is not what the loop goes on from."""
+        branch = Repository().branch
+        if branch != iteration.branch:
+            raise UserError(
+                f"the branch was {iteration.branch or 'none'} and is {branch or 'none'}: switch back to it"
+            )
+        if self._store.keep_agent(read_plain(AGENT_FILE)) not in expected:
+            raise UserError(
+                f"{AGENT_FILE} is not the version that is kept: git checkout HEAD {AGENT_FILE}; gating.py is for "
+                "edits of your own"
+            )
+
+    def _train_outcomes(self, agent: str) -> list[Outcome]:
+        """Of one version's train trials; what the coding agent reads of them is laid out anew."""
+        trials = self._measure.trials(self._measure.train, agent)
+        if any(self._store.find(self._measure.key(trial)) is None for trial in trials):
+            with self._bench(agent) as bench:
+                outcomes, _ = self._patiently(bench, trials, agent)
+        else:
+            outcomes = [found for trial in trials if (found := self._store.find(self._measure.key(trial)))]
+        rewards, versions = settled_rewards(outcomes), self._ledger().versions
+        earlier = [version for version in versions if version.row.agent != agent]
+        changes = Changes.between(earlier[-1].name, earlier[-1].row.train, rewards) if earlier else None
+        lay_out(self._measure, self._store, outcomes, WORKSPACE)
+        export_train_results(rewards, changes)
+        return outcomes
+
+    @contextmanager
+    def _bench(self, agent: str, *others: str) -> Iterator[Bench]:
+        """For one agent file, and for others beside it: not for all that were ever kept, each is read and sent."""
+        runner = BenchmarkRunner.of(self._experiment, self._store.agent_file(agent), self._budget, self._progress)
+        with runner.open(*others, workers=self._workers) as bench:
+            yield bench
+
+    def _patiently(self, bench: Bench, trials: list[Trial], incumbent: str) -> tuple[list[Outcome], str]:
+        """Run trials. If infrastructure takes many of them, find out whether that is the edit's own doing.
+
+        Returns the outcomes, and why the edit is refused, if so. Otherwise waits and runs those again. Raises Outage.
+        """
+        waits = iter(self._patience_s)
+        while True:
+            outcomes = run_trials(bench, trials, COMMAND).outcomes
+            lost = [one for one in outcomes if one.reward is None and not is_void(one)]
+            if len(lost) <= _MANY_LOST * len(trials):
+                return outcomes, ""
+            the_edits = [one.trial for one in lost if one.trial.agent != incumbent]
+            if len(the_edits) == len(lost):
+                found = fault(bench, incumbent, the_edits)
+                if found.is_the_candidates:
+                    return outcomes, found.reason
+            self._wait(
+                waits, f"{len(lost)} of {len(trials)} simulations could not be evaluated: {lost[0].detail[:200]}"
+            )
+
+    def _wait(self, waits: Iterator[float], why: str) -> None:
+        """Raises Outage where the loop has waited long enough, RunLimitReached where it is to stop.
+
+        And UserError if a disk is full: no patience makes room there.
+        """
+        if full := full_of((self._store.vault, Path(), Path(tempfile.gettempdir()))):
+            raise UserError(full)
+        wait_s = next(waits, None)
+        if wait_s is None:
+            raise Outage(f"{why}. The same command goes on from here")
+        print(f"[optimize] {one_line(why)}; again in {wait_s:g} s", file=sys.stderr, flush=True)
+        until = time.monotonic() + wait_s
+        while (left_s := until - time.monotonic()) > 0:
+            if reason := self._stop_now():
+                raise RunLimitReached("", reason)
+            time.sleep(min(1.0, left_s))
+
+    def _after(self, bench: Bench) -> Rewards:
+        """The edit's rewards in those train tasks that it was run on."""
+        return bench.stored(bench.agent, self._measure.train)
+
+    def _known_gate(self, iteration: Iteration) -> Gate | None:
+        """The gate's verdict on this edit against this incumbent, where it was given; not that of an earlier
+        iteration with the same edit."""
+        assert iteration.edit
+        question = (iteration.edit.agent, iteration.incumbent)
+        others = {one.gate for one in self._iterations.all(self._measure.id) if one.number != iteration.number}
+        asked = [gate for gate in self._ledger().gates if gate.number not in others]
+        gates = [gate for gate in asked if (gate.agent, gate.incumbent) == question]
+        return gates[-1] if gates and gates[-1].verdict != UNDECIDED else None
+
+    def _ledger(self) -> Ledger:
+        return Ledger(self._store, self._measure.id)
+
+    def _known_outcomes(self) -> Iterator[Outcome]:
+        """The simulations of the kept versions, in train and held-out tasks: what one can cost."""
+        train, held_out = self._measure.train, self._measure.gate_tasks
+        for version in self._ledger().versions:
+            for task_ids, first in ((train, 0), (held_out, version.row.first_trial)):
+                for trial in self._measure.trials(task_ids, version.row.agent, first):
+                    if outcome := self._store.find(self._measure.key(trial)):
+                        yield outcome
+
+    def _save(self, iteration: Iteration, **changes: Any) -> Iteration:
+        elapsed, self._since = time.monotonic() - self._since, time.monotonic()
+        self._worked_s += elapsed
+        if "reasons" in changes:
+            changes["reasons"] = [one_line(reason) for reason in changes["reasons"]]
+        self._open = self._iterations.save(replace(iteration, seconds=iteration.seconds + elapsed, **changes))
+        return self._open
+
+    def _enter(self, iteration: Iteration, phase: str) -> None:
+        self._budget.iteration = iteration.number
+        note_phase(self._store, iteration.number, phase)
+        self._say(iteration, phase)
+
+    def _say(self, iteration: Iteration, what: str) -> None:
+        print(f"[optimize] iteration {iteration.number}: {one_line(what, 400)}", file=sys.stderr, flush=True)
+
+    # -- when to stop
+
+    def _why_stop(self) -> str:
+        """Before an iteration is begun, or gone on with."""
+        settings, finished = self._experiment, [one for one in self._iterations.all(self._measure.id) if one.finished]
+        if reason := self._stop_now():
+            return reason
+        if len(finished) >= settings.max_iterations:
+            return f"max_iterations: {len(finished)} of {settings.max_iterations} iterations are done"
+        ends = [one.end for one in reversed(finished) if one.end != OVERTAKEN]
+        without = ends.index(ACCEPTED) if ACCEPTED in ends else len(ends)
+        if without >= settings.max_without_gain:
+            return f"max_without_gain: {without} iterations in a row without an accepted edit"
+        return ""
+
+    def _stop_now(self) -> str:
+        """What also ends an iteration half-way: what was finished is kept."""
+        hours = (self._worked_s + time.monotonic() - self._since) / 3600
+        if reason := self._stop_reason():
+            return reason
+        if hours >= self._experiment.max_hours:
+            return f"max_hours: {hours:.2f} of {self._experiment.max_hours:g} hours are over"
+        return ""

@@ -1,0 +1,127 @@
+"""Where the coding agent works: a git worktree of its own, with what it may see, in a folder that is thrown away.
+
+    worktree/  agent/             from the user's commit, with the incumbent's agent.py     it may write here
+               autoharness/agent_api.py  PROGRAM.md
+               workspace/         train traces, diagnosis, learnings: copies                and here
+    scratch/                      its HOME and its temporary files
+
+Once the coding agent was in it, nothing of ours runs git there: a planted `.git` could name programs to run. What is
+taken from it is the bytes of agent.py and the texts of two files, nothing else.
+"""
+
+import hashlib
+import os
+import stat
+import tempfile
+from itertools import islice
+from pathlib import Path
+
+from autoharness.core.config import AGENT_FILE
+from autoharness.core.errors import UserError
+from autoharness.core.files import PACKAGE_ROOT, read_plain, remove_tree, write_text
+from autoharness.core.repository import Repository
+from autoharness.core.scrub import one_line, printable
+
+NOTE, PREDICTION = Path("workspace/note.md"), Path("workspace/prediction.json")
+_YOURS = {str(AGENT_FILE), str(NOTE), str(PREDICTION)}
+PREFIX = "auto-harness-"
+_API = PACKAGE_ROOT / "agent_api.py"
+_LARGEST_TEXT = 20_000
+_MOST_COMPARED_BYTES, _MOST_COMPARED_FILES = 100_000_000, 10_000
+_LONGEST_NAME = 120
+
+Contents = dict[str, str]
+
+
+class Worktree:
+    """Made for one run of the coding agent."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.root, self.scratch = folder / "worktree", folder / "scratch"
+        self._before: Contents = {}
+
+    @classmethod
+    def begin(cls) -> "Worktree":
+        """A folder for one; whoever makes it removes it, also where it was not filled."""
+        return cls(Path(tempfile.mkdtemp(prefix=PREFIX)))
+
+    def fill(self, agent_source: str) -> None:
+        """With the agent folder of the checkout's HEAD, and this agent file in it. Raises UserError."""
+        self.scratch.mkdir()
+        Repository().add_worktree(self.root, str(AGENT_FILE.parent))
+        write_text(self.root / AGENT_FILE, agent_source, self.root)
+        write_text(self.root / "autoharness" / "agent_api.py", _API.read_text(encoding="utf-8"), self.root)
+
+    def remember(self) -> None:
+        """What is here now is what the coding agent finds."""
+        self._before = _contents(self.root)
+
+    @property
+    def touched(self) -> list[str]:
+        """The files that are not the coding agent's, and differ: "workspace/suite.json (changed)"."""
+        now, before = _contents(self.root), self._before
+        kinds = {
+            name: "new" if name not in before else "missing" if name not in now else "changed"
+            for name in sorted(before | now)
+            if before.get(name) != now.get(name) and name not in _YOURS
+        }
+        return [f"{one_line(name, _LONGEST_NAME)} ({kind})" for name, kind in kinds.items()]
+
+    def agent_source(self) -> bytes:
+        """Raises UserError for what is no plain file, OSError where there is none."""
+        return read_plain(self.root / AGENT_FILE, root=self.root)
+
+    def text(self, name: Path) -> str:
+        """A file that the coding agent wrote, or may have; "" where there is none that can be read."""
+        try:
+            content = read_plain(self.root / name, root=self.root)
+            return printable(content.decode(errors="replace")[:_LARGEST_TEXT])
+        except (OSError, UserError):
+            return ""
+
+    def remove(self) -> None:
+        """Not by `git worktree remove`, which runs git in it, nor by `prune`, which forgets the user's worktrees too
+        where their folders cannot be seen, as from a container."""
+        remove_tree(self.folder)
+        if entry := Repository().worktree_entry(self.root):
+            remove_tree(entry)
+
+
+def _contents(root: Path) -> Contents:
+    """A digest of every file, and of what is none. Folders are walked one by one: whoever made them may have nested
+    them deeper than a recursion goes, or filled them."""
+    found: Contents = {}
+    folders, left_bytes = [root], _MOST_COMPARED_BYTES
+    while folders:
+        for path in _entries(folders.pop()):
+            if len(found) >= _MOST_COMPARED_FILES:
+                return found
+            try:
+                status = path.lstat()
+                if stat.S_ISDIR(status.st_mode):
+                    folders.append(path)
+                    continue
+                content = _digest(path, left_bytes)
+                left_bytes -= status.st_size if content else 0
+                content = content or str(status.st_size)
+                found[str(path.relative_to(root))] = f"{status.st_mode:o} {content}"
+            except OSError:  # its path is too long, or it was closed to us
+                continue
+    return found
+
+
+def _digest(path: Path, most_bytes: int) -> str:
+    """SHA-256 of a plain file; "" for what is none, or too large."""
+    try:
+        return hashlib.sha256(read_plain(path, most_bytes)).hexdigest()
+    except UserError:
+        return ""
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        with os.scandir(folder) as entries:
+            return [Path(entry.path) for entry in islice(entries, _MOST_COMPARED_FILES)]
+    except OSError:
+        return []

@@ -1,0 +1,72 @@
+"""What the edits of a measure and their simulations cost, by role.
+
+Sums over single held-out simulations that somebody ran by hand are left out: what such a run adds to a sum would tell
+how it went.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autoharness.core.results import ROLES, Usage
+from autoharness.report.overview import Overview
+from autoharness.report.trials import Kept
+from autoharness.vault.rows import Measured
+from autoharness.vault.spending import CODER, counted_trials, trial_name
+from autoharness.vault.store import Store
+
+
+@dataclass(frozen=True)
+class Coding:
+    """What the coding agent used."""
+
+    edits: int
+    tokens: int
+    usd: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Costs:
+    coding: Coding
+    usage: dict[str, Usage]
+    """By role, of all simulations that are counted here."""
+    outside_usd: float
+    """Of simulations that the loop did not pay for: prepare's, and those that somebody ran by hand."""
+    loop_usd: float
+    """What the loop spent on this measure; simulations that infrastructure failed are in it."""
+    others_usd: float
+    """... and under other settings."""
+
+    @property
+    def total_usd(self) -> float:
+        return self.loop_usd + self.outside_usd
+
+    @classmethod
+    def of(cls, overview: Overview, trials: Sequence[Kept], tasks: Sequence[str], store: Store) -> "Costs":
+        """`tasks`: those whose single results anybody may see."""
+        shown, decided = set(tasks), _decided(overview)
+        trials = [one for one in trials if one.outcome.trial.task_id in shown or one.name in decided]
+        usage = {role: Usage() for role in ROLES}
+        for kept in trials:
+            for role, used in kept.outcome.usage.items():
+                usage[role] = usage.get(role, Usage()) + used
+        paid = counted_trials(store, {one.iteration.number for one in overview.attempts if one.iteration})
+        outside = [one.outcome for one in trials if trial_name(one.outcome.trial) not in paid]
+        loop_usd = sum(one.spent.total for one in overview.attempts)
+        edits = [one.iteration.edit for one in overview.attempts if one.iteration and one.iteration.edit]
+        coding = Coding(
+            edits=len(edits),
+            tokens=sum(edit.tokens for edit in edits),
+            usd=sum(one.spent.usd.get(CODER, 0.0) for one in overview.attempts),
+            seconds=sum(edit.seconds for edit in edits),
+        )
+        outside_usd = sum(one.cost_usd for one in outside)
+        return cls(coding, usage, outside_usd, loop_usd, max(0.0, overview.spent.total - loop_usd))
+
+
+def _decided(overview: Overview) -> set[str]:
+    """The names of the trials that rows of the ledger rest on."""
+    rows = overview.ledger.rows
+    looks = [look for row in rows for look in row.looks]
+    looks += [look for row in rows if isinstance(row, Measured) for look in [*row.score_looks, *row.suite_looks]]
+    return {look.key for look in looks}

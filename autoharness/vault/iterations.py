@@ -1,0 +1,232 @@
+"""The iterations of the loop, each in a folder of the vault: what was tried, and what came of it.
+
+    iterations/0007/iteration.json   as far as it is; written beside and renamed at every step
+                    agent.py         the edit
+                    edit.diff        against the incumbent
+                    prompt.md        what the coding agent was told: diagnosis.md
+                    transcript.txt   what it printed, run by run
+
+An iteration goes on from its last step after a kill. The verdicts stand in the ledger; this names them.
+"""
+
+import difflib
+import json
+import re
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from autoharness.core.files import Remembered, write_json, write_text
+from autoharness.core.results import Rewards, digest, known_fields
+from autoharness.vault.ledger import Ledger
+from autoharness.vault.store import Store
+
+ACCEPTED, REJECTED, UNDECIDED = "accepted", "rejected", "undecided"
+REFUSED, REPEATED, NO_EDIT, OVERTAKEN = "refused", "repeated", "no edit", "overtaken"
+"""Ends of an iteration beside the gate's verdicts: nothing was asked of the holdout. OVERTAKEN is that where somebody
+made another version by hand meanwhile."""
+
+_MOST_REJECTIONS = 2
+_TYPES: dict[Any, Any] = {str: str, int: int, float: int | float, list[str]: list, Rewards: dict}
+"""What JSON may have where a field is of these types."""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What one run of the coding agent came to."""
+
+    agent: str = ""
+    """SHA-256 of the agent file that it left; empty where it left none that can be read."""
+    problem: str = ""
+    """Why there is nothing to judge; empty where there is."""
+    note: str = ""
+    """What the coding agent wrote about it."""
+    fixes: list[str] = field(default_factory=list)
+    """Train tasks that it is to fix, as the coding agent says."""
+    breaks: list[str] = field(default_factory=list)
+    """... and that it might break."""
+    remarks: list[str] = field(default_factory=list)
+    """What a reader ought to know: files it should not have touched, processes it left, a time limit."""
+    seconds: float = 0.0
+    cost_usd: float | None = None
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """One turn of the loop."""
+
+    number: int
+    measure: str
+    incumbent: str
+    """SHA-256 of the version that it starts from."""
+    branch: str
+    """The user's, where an accepted edit is committed; empty for a detached HEAD."""
+    coding_agent: str
+    not_enforced: list[str] = field(default_factory=list)
+    """What the confinement of the coding agent leaves open."""
+    before: Rewards = field(default_factory=dict)
+    """The incumbent's train results."""
+    edit: Edit | None = None
+    screening: Rewards = field(default_factory=dict)
+    """The edit's results in the train tasks it is to fix."""
+    after: Rewards = field(default_factory=dict)
+    """The edit's train results, as far as it was run on train tasks."""
+    gate: int = -1
+    """The number of its row in the ledger."""
+    end: str = ""
+    reasons: list[str] = field(default_factory=list)
+    commit: str = ""
+    seconds: float = 0.0
+    """Of work, without what a kill took."""
+    started: str = ""
+    finished: str = ""
+
+    @property
+    def idea(self) -> str:
+        """In the coding agent's words: the first line of its note."""
+        return (self.edit.note.strip().splitlines() or [""])[0] if self.edit else ""
+
+    @property
+    def seen(self) -> Rewards:
+        """The edit's rewards in all train tasks that it was run on."""
+        return {**self.screening, **self.after}
+
+    @cached_property
+    def reward_changes(self) -> tuple[list[str], list[str]]:
+        """The train tasks that it fixed, and that it broke, among those that it was run on."""
+        known = {task_id: reward for task_id, reward in self.seen.items() if reward is not None}
+        before = {task_id: self.before.get(task_id) for task_id in known}
+        fixed = [task_id for task_id in known if before[task_id] is not None and known[task_id] > before[task_id]]  # type: ignore[operator]
+        broken = [task_id for task_id in known if before[task_id] is not None and known[task_id] < before[task_id]]  # type: ignore[operator]
+        return fixed, broken
+
+    @property
+    def hits(self) -> tuple[int, int]:
+        """Of the tasks that it was to fix and was run on: how many it fixed, and how many they are."""
+        looked_at = [task_id for task_id in (self.edit.fixes if self.edit else []) if task_id in self.seen]
+        fixed, _ = self.reward_changes
+        return sum(task_id in fixed for task_id in looked_at), len(looked_at)
+
+
+class Iterations:
+    """All iterations of a vault."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def folder(self, number: int) -> Path:
+        return self._store.folder / "iterations" / f"{number:04}"
+
+    def all(self, measure: str | None = None) -> list[Iteration]:
+        """Oldest first; of one measure, or of every."""
+        folder = self._store.folder / "iterations"
+        names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+        found = [_known(folder / name / "iteration.json") for name in names]
+        return [one for one in found if one and measure in (None, one.measure)]
+
+    def set_aside_damaged(self) -> None:
+        """For the loop, which writes them: a file that cannot be read is kept, and its number is not used again."""
+        for path in sorted((self._store.folder / "iterations").glob("*/iteration.json")):
+            path.read_bytes()  # raises where it cannot be read at all: that is no damage
+            if _read(path) is None:
+                path.rename(path.with_suffix(".damaged"))
+
+    def save(self, iteration: Iteration) -> Iteration:
+        write_json(self.folder(iteration.number) / "iteration.json", asdict(iteration))
+        return iteration
+
+    def show_edit(self, iteration: Iteration) -> None:
+        """For whoever reads the folder: the agent file and its diff."""
+        if iteration.edit and iteration.edit.agent:
+            write_text(self.folder(iteration.number) / "agent.py", self._store.agent_source(iteration.edit.agent))
+            write_text(self.folder(iteration.number) / "edit.diff", self.diff(iteration))
+
+    def diff(self, iteration: Iteration) -> str:
+        """What it changed; empty where there was no edit."""
+        if not iteration.edit or not iteration.edit.agent:
+            return ""
+        return diff(*(self._store.agent_source(agent) for agent in (iteration.incumbent, iteration.edit.agent)))
+
+    def repeats(self, iteration: Iteration, agent: str) -> str:
+        """Why this edit is no new idea; "" where it is one."""
+        earlier = [
+            one
+            for one in self.all(iteration.measure)
+            if one.number < iteration.number and one.edit and one.edit.agent
+        ]
+        for one in earlier:
+            if one.edit and (one.edit.agent, one.incumbent) == (agent, iteration.incumbent) and one.end != UNDECIDED:
+                return f"the same edit was tried in iteration {one.number}: {one.end}"
+        form = self._form(iteration.incumbent, agent)
+        rejected = [
+            one
+            for one in earlier
+            if one.end in (REJECTED, REFUSED) and one.edit and self._form(one.incumbent, one.edit.agent) == form
+        ]
+        if len(rejected) >= _MOST_REJECTIONS:
+            numbers = " and ".join(str(one.number) for one in rejected)
+            return f"an edit of the same form was not kept in iterations {numbers}"
+        return ""
+
+    def _form(self, before: str, after: str) -> str:
+        """Of the edit that makes one agent file (SHA-256) of another."""
+        if (before, after) not in _forms:
+            _forms[before, after] = form_of(diff(*(self._store.agent_source(agent) for agent in (before, after))))
+        return _forms[before, after]
+
+
+def next_iteration(store: Store, ledger: Ledger) -> int:
+    """The number of the iteration that comes next, by the loop or by hand."""
+    versions = [version.iteration for version in ledger.versions]
+    # a folder alone is none: a kill or a full disk left nothing in it
+    files = [file for file in (store.folder / "iterations").glob("*/[!.]*") if file.parent.name.isdecimal()]
+    folders = [int(file.parent.name) for file in files]
+    return 1 + max([0, *versions, *folders])
+
+
+def diff(before: str, after: str) -> str:
+    """Unified, as git shows it."""
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True), after.splitlines(keepends=True), "a/agent/agent.py", "b/agent/agent.py"
+    )
+    return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
+
+
+def form_of(unified_diff: str) -> str:
+    """A digest of the lines that a diff adds and takes away, wherever they stand and however they are indented."""
+    lines = [line for line in unified_diff.splitlines() if re.match(r"[+-](?![+-]{2} )", line)]
+    return digest(sorted(line[0] + " ".join(line[1:].split()) for line in lines if line[1:].strip()))
+
+
+def _read(path: Path) -> Iteration | None:
+    """None for what is damaged. A field of a later version is left out."""
+    try:
+        given: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        edit = given.get("edit")
+        found = Iteration(
+            **known_fields(Iteration, given) | {"edit": Edit(**known_fields(Edit, dict(edit))) if edit else None}
+        )
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return found if _is_sound(found) and (found.edit is None or _is_sound(found.edit)) else None
+
+
+def _known(path: Path) -> Iteration | None:
+    """As `_read`; read again where it has changed."""
+    with suppress(FileNotFoundError, NotADirectoryError):  # it was set aside, or has not begun
+        return _files.of(path)
+    return None
+
+
+_files = Remembered(_read)
+_forms: dict[tuple[str, str], str] = {}
+"""What a file of a SHA-256 is, it stays."""
+
+
+def _is_sound(one: Iteration | Edit) -> bool:
+    """Whether each value is of the type of its field."""
+    kinds = {name: _TYPES[kind] for name, kind in type(one).__annotations__.items() if kind in _TYPES}
+    return all(isinstance(getattr(one, name), kind) for name, kind in kinds.items())

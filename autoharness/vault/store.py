@@ -1,0 +1,342 @@
+"""The vault: every trial that was run, what each run consisted of, and every question that was asked of the holdout.
+
+    hosts/X/             folders of the agent hosts of a command that is at work
+    inner-X/             all else, in a folder whose name cannot be guessed (`vault_folder`):
+        trials/KEY.json         one evaluated simulation; KEY is the digest of all that its outcome depends on
+        unfinished/KEY.jsonl    what was said so far in one that has no reward yet (`journal`)
+        claims                  locks on those that are run just now (`claims`)
+        runs/TIME-PID-X/        run-001.json ... (resolved settings, versions, outcomes by task), worker logs
+                                environment.json (the system and every package)
+        agents/SHA256.py        the agent files that were run
+        evaluators/SHA256.json  the code that measured and decided (`evaluator`)
+        ledger.jsonl            what was measured and decided (`ledger`)
+        holdout.jsonl           one line for each run over held-out tasks
+        ledger.jsonl.lines holdout.jsonl.lines   how many lines were written to these
+        data.json               the checksums of the task data, as prepare found it
+        iterations/ loop.json limits.json spending.jsonl llm-cache/
+        secret                  a random text, and secret.sha256
+        trial-seeds             whether the seeds of held-out trials are drawn from the secret
+        left-out.json           values of settings that keys of older trials do not name (identity)
+
+It lies outside the checkout, mode 0700: held-out conversations must not lie where a coding agent works. A trial is
+written beside and renamed, so a kill loses at most what was in flight; a file that does not parse counts as missing
+and is set aside.
+
+What it does not hide from an agent's code: that there is a vault, and about how many agent hosts are alive.
+"""
+
+import atexit
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from autoharness.core import lines
+from autoharness.core.errors import UserError
+from autoharness.core.exhausted import line_of
+from autoharness.core.files import begin_json, remove_tree, write_bytes, write_text
+from autoharness.core.locks import is_held, is_locked, locked
+from autoharness.core.results import Outcome, digest
+from autoharness.vault.claims import Claims
+from autoharness.vault.vault_folder import HOSTS, VAULT_VARIABLE, expanded, inner_folder
+
+LEDGER, HEAD, HOLDOUT = "ledger.jsonl", "ledger.head.json", "holdout.jsonl"
+
+_COUNTED = (LEDGER, HOLDOUT)
+"""Files of lines whose lines are counted in another file, too."""
+_RUN_TIME = "%Y%m%dT%H%M%S.%f"
+_LONGEST_LOOK_S = 1.0
+"""Whoever asks whether it is locked holds the lock for an instant."""
+
+Json = dict[str, Any]
+
+
+def _take_entry(entries: list[Json], line: str) -> None:
+    entry = json.loads(line) if lines.is_json(line) else None
+    if isinstance(entry, dict):
+        entries.append(entry)
+
+
+_holdout: lines.Followed[list[Json]] = lines.Followed(lambda _: [], _take_entry)
+
+_hosts: dict[Path, Path] = {}
+"""By vault: the folder of this process's agent hosts."""
+
+
+class Store:
+    """The vault of one experiment."""
+
+    def __init__(self, vault: Path) -> None:
+        """Creates the folder. Raises UserError if that cannot be done."""
+        try:
+            (vault / HOSTS).mkdir(parents=True, exist_ok=True, mode=0o700)
+            vault.chmod(0o700)
+            self.folder = inner_folder(vault)
+            for part in ("trials", "agents", "runs"):
+                (self.folder / part).mkdir(exist_ok=True, mode=0o700)
+        except OSError as error:
+            found = line_of(OSError(error.errno, error.strerror, error.filename or str(vault)))
+            raise UserError(
+                f"the vault {vault} cannot be used: {found}; or set {VAULT_VARIABLE} to another folder"
+            ) from error
+        self.vault = vault
+        self._secret = ""
+
+    # -- trials
+
+    def find(self, key: Json) -> Outcome | None:
+        """The stored outcome of the trial with this key."""
+        path = self.trial_file(digest(key))
+        try:
+            return Outcome.from_json(json.loads(path.read_text(encoding="utf-8"))["outcome"])
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            path.rename(path.with_suffix(".damaged"))
+            print(f"[vault] {path.name} is damaged: kept as {path.stem}.damaged, and run again", file=sys.stderr)
+            return None
+
+    def keep(self, key: Json, outcome: Outcome) -> Outcome:
+        """What is stored then: an outcome that is there already stays, since a verdict may rest on it."""
+        if known := self.find(key):
+            return known
+        try:
+            begin_json(self.trial_file(digest(key)), {"key": key, "outcome": outcome.to_json()})
+        except FileExistsError:  # another command was a moment faster
+            return self.find(key) or outcome
+        return outcome
+
+    def claims(self) -> Claims:
+        """For a run, which is to pay for no trial that another one is at."""
+        return Claims(self.folder / "claims")
+
+    def unfinished(self, key: Json) -> Path:
+        """What was said so far in a trial that has no reward yet: see `journal`."""
+        return self.folder / "unfinished" / f"{digest(key)}.jsonl"
+
+    def trial_seeds(self) -> str:
+        """The secret that seeds of held-out trials are drawn from.
+
+        "" for a vault of an earlier version, whose trials have tau2's public seeds: they stay what they are.
+        """
+        marker = self.folder / "trial-seeds"
+        if not marker.exists():
+            write_text(marker, "public\n" if self.trial_files() else "secret\n")
+        said = marker.read_bytes().strip()
+        if said not in (b"public", b"secret"):
+            raise UserError(f"{marker} is damaged: it says 'public' or 'secret', whichever it was: restore it")
+        return self.secret() if said == b"secret" else ""
+
+    def fingerprint(self, key: Json) -> tuple[str, str]:
+        """A stored trial's name, and the SHA-256 of its file."""
+        name = digest(key)
+        return name, hashlib.sha256(self.trial_file(name).read_bytes()).hexdigest()
+
+    def trial_file(self, name: str) -> Path:
+        """`name`: the digest of the trial's key."""
+        return self.folder / "trials" / f"{name}.json"
+
+    def trial_files(self) -> list[Path]:
+        return sorted((self.folder / "trials").glob("*.json"))
+
+    # -- agent files and runs
+
+    def keep_agent(self, source: bytes) -> str:
+        """Keeps an agent file under its SHA-256, which it returns."""
+        sha256 = hashlib.sha256(source).hexdigest()
+        if not self.agent_file(sha256).exists():
+            write_bytes(self.agent_file(sha256), source)
+        return sha256
+
+    def agent_file(self, sha256: str) -> Path:
+        return self.folder / "agents" / f"{sha256}.py"
+
+    def agent_source(self, sha256: str) -> str:
+        """The text of a kept agent file. Raises UserError where it is gone or is not that file any more."""
+        try:
+            source = self.agent_file(sha256).read_bytes()
+        except OSError as error:
+            raise UserError(f"{self.agent_file(sha256)}: {error.strerror}; restore it from git") from error
+        if hashlib.sha256(source).hexdigest() != sha256:
+            raise UserError(f"{self.agent_file(sha256)} is not the file that was run; restore it from git")
+        return source.decode()
+
+    def new_run(self) -> Path:
+        """A fresh folder for one run. The newest has the last name, also after the clock was set back."""
+        begun = datetime.now(UTC)
+        with suppress(ValueError):  # there is none yet, or its name is not one of ours
+            newest = max(path.name for path in (self.folder / "runs").iterdir()).partition("-")[0]
+            begun = max(begun, datetime.strptime(newest, _RUN_TIME).replace(tzinfo=UTC) + timedelta(microseconds=1))
+        run = self.folder / "runs" / f"{begun:{_RUN_TIME}}-{os.getpid()}-{secrets.token_hex(8)}"
+        run.mkdir(mode=0o700)
+        return run
+
+    def runs(self, newest: int | None = None) -> Iterator[Json]:
+        """What is written of every run, or of the newest so many, oldest first."""
+        names = sorted((path.name for path in (self.folder / "runs").iterdir()), reverse=True)
+        folders = (self.folder / "runs" / name for name in names)
+        paths = (path for folder in folders for path in sorted(folder.glob("run-*.json"), reverse=True))
+        for path in reversed(list(islice(paths, newest))):
+            try:
+                run = json.loads(path.read_text(encoding="utf-8"))
+            except (ValueError, RecursionError):
+                run = None
+            if isinstance(run, dict):
+                yield run
+
+    def hosts_folder(self) -> Path:
+        """Where this process puts the folders of its agent hosts; the same each time.
+
+        Its name says nothing of when it was made. This process holds a lock on it until it ends, and what killed
+        processes have left is removed here. An agent host sees this folder's path, and so how many folders lie
+        beside its own.
+        """
+        root = self.vault / HOSTS
+        if root not in _hosts or not _hosts[root].exists():
+            with locked(root):  # otherwise one that is not locked yet would be taken for a leftover
+                for left in root.iterdir():
+                    if not is_locked(left):
+                        remove_tree(left)
+                _hosts[root] = Path(tempfile.mkdtemp(dir=root, prefix=""))
+                fcntl.flock(os.open(_hosts[root], os.O_RDONLY), fcntl.LOCK_EX)
+            atexit.register(remove_tree, _hosts[root])
+        return _hosts[root]
+
+    # -- files of lines
+
+    def count_holdout(self, entry: Json) -> None:
+        self.append_line(HOLDOUT, {"time": now(), **entry})
+
+    def append_line(self, name: str, value: Json) -> None:
+        """Append one JSON line to a file of the vault, in place of one that a kill cut short."""
+        path = self.folder / name
+        with lines.alone(path) as file:
+            before = lines.count(path) if name in _COUNTED else 0
+            lines.append(path, file, value)
+            if name in _COUNTED:
+                self._note_lines(name, 1 + max(before, self.lines_written(name)))
+
+    def read_lines(self, name: str) -> list[str]:
+        """The whole lines of a file of the vault; the last one is whole too where only its end is missing."""
+        return lines.read(self.folder / name)
+
+    def replace_lines(self, name: str, lines: list[str]) -> Path:
+        """Keep a copy of a file of the vault, and leave these lines in it; returns where the copy is."""
+        path, aside = self.folder / name, self.folder / f"{name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+        if aside.exists():  # the clock was set back
+            aside = aside.with_name(f"{aside.name}-{secrets.token_hex(4)}")
+        write_bytes(aside, path.read_bytes() if path.exists() else b"")
+        write_text(path, "".join(f"{line}\n" for line in lines))
+        if name in _COUNTED:
+            self._note_lines(name, len(lines))
+        return aside
+
+    def lines_written(self, name: str) -> int:
+        """How many lines the ledger or the log of the holdout had, wherever they are now; 0 if nobody counted."""
+        try:
+            return int((self.folder / f"{name}.lines").read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def _note_lines(self, name: str, lines: int) -> None:
+        write_text(self.folder / f"{name}.lines", str(lines))
+
+    def reveals(self, domain: str) -> int:
+        """How often single held-out results of the domain were shown."""
+        return sum(bool(entry.get("revealed")) for entry in self.holdout_log(domain))
+
+    def runs_by_hand(self, domain: str) -> int:
+        """How often held-out tasks of the domain were run by other commands than those that decide."""
+        return sum(entry.get("command") in ("benchmark.py", "python") for entry in self.holdout_log(domain))
+
+    def holdout_log(self, domain: str | None = None) -> list[Json]:
+        """A line for each run over held-out tasks: {"time", "command", "split", "tasks", "of", "revealed"}."""
+        entries = _holdout.of(self.folder / HOLDOUT)
+        return [entry for entry in entries if domain in (None, entry.get("domain"))]
+
+    # -- what no other vault has
+
+    def secret(self) -> str:
+        """A random text of this vault."""
+        if not self._secret:
+            file = self.folder / "secret"
+            if not file.exists():
+                with locked(self.vault):  # two commands may begin at once
+                    self._begin_secret(file)
+            self._secret = file.read_bytes().decode(errors="replace")
+            self._check_secret(file)
+        return self._secret
+
+    def _check_secret(self, file: Path) -> None:
+        """Raises UserError where it is another one than before: seeds are drawn from it, and so trials go by it."""
+        noted, found = file.with_name("secret.sha256"), hashlib.sha256(self._secret.encode()).hexdigest()
+        if not noted.exists():
+            with suppress(OSError):  # read-only
+                write_text(noted, f"{found}\n")
+        elif noted.read_text(errors="replace").strip() != found:
+            raise UserError(f"{file} is not what it was: restore it; {noted.name} has the SHA-256 of the right one")
+        if not self._secret:
+            raise UserError(f"{file} is empty: restore it")
+
+    def _begin_secret(self, file: Path) -> None:
+        if not file.exists():
+            write_text(file, secrets.token_hex(16))
+            file.chmod(0o600)
+
+    @property
+    def id(self) -> str:
+        """Tells this vault from others, in the message of a commit. It does not give the secret away."""
+        return digest(["vault", self.secret()])[:16]
+
+    # -- locks
+
+    @contextmanager
+    def lock(self, name: str = "lock") -> Iterator[None]:
+        """One writer of the ledger at a time. The kernel unlocks it when the process ends, however that happens.
+
+        `name`: another lock than that. Raises UserError where somebody holds it.
+        """
+        with (self.folder / name).open("a") as file:
+            until = time.monotonic() + _LONGEST_LOOK_S
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > until:
+                        raise UserError(
+                            f"another command is at work on {self.vault}: wait until it has ended"
+                        ) from None
+                    time.sleep(0.02)
+            yield
+
+    def is_locked(self, name: str = "lock") -> bool:
+        """Whether a command is at work on it, in whichever container."""
+        with (self.folder / name).open("a") as file:
+            return is_held(file.fileno())
+
+
+def default_vault() -> Path:
+    """`$AUTOHARNESS_VAULT`, else a folder of this checkout's own under the user's state folder."""
+    named, checkout = os.environ.get(VAULT_VARIABLE), Path.cwd().resolve()
+    if named:
+        vault = expanded(named)
+        if vault.resolve().is_relative_to(checkout):
+            raise UserError(f"{VAULT_VARIABLE}: {vault} lies inside the checkout, where a coding agent works")
+        return vault
+    experiment_id = f"{checkout.name}-{hashlib.sha256(str(checkout).encode()).hexdigest()[:8]}"
+    return expanded("~") / ".local" / "state" / "auto-harness" / experiment_id
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
