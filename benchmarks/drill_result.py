@@ -12,10 +12,10 @@ from typing import Any
 
 from checkout import Checkout
 
-from autoharness.core.results import EVALUATED, digest
+from autoharness.core.outcomes import EVALUATED, digest
 from autoharness.vault.iterations import Iterations
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Gate, Measured
+from autoharness.vault.ledger_rows import Gate, Measured
 from autoharness.vault.store import Store
 
 Json = dict[str, Any]

@@ -5,7 +5,7 @@
     python benchmarks/gate_quality.py --world hopeless     no edit helps
     python benchmarks/gate_quality.py --ablation           the default with one thing changed at a time
     python benchmarks/gate_quality.py --operating-points   one gate: how likely an edit of known gain is accepted
-    python benchmarks/gate_quality.py --constants ROOM=4   with other constants than in autoharness/gate/sequential.py
+    python benchmarks/gate_quality.py --constants ROOM=4   with other constants than in sequential_test.py
 
 A night spends a budget of simulations on everything: the baseline, the proposals (each costs as much as so many
 simulations), the trials of the gates, and the default's headline. It ends when the next proposal or gate cannot be
@@ -39,8 +39,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from numpy.typing import NDArray
 
-from autoharness.gate import sequential
-from autoharness.gate.sequential import bar, operating_point
+from autoharness.gate import sequential_test
+from autoharness.gate.sequential_test import bar, operating_point
 from benchmarks.gate_rules import ABLATION, FIXED_SIZE, RULES, Default, Make
 from benchmarks.gate_world import WORLDS, Proposer, Simulator, World
 
@@ -188,7 +188,7 @@ def _count(counts: dict[str, int], gain: float, worthwhile: bool, accepted: bool
 def set_constants(constants: list[tuple[str, float]]) -> None:
     """In this process: the default walks by these."""
     for name, value in constants:
-        setattr(sequential, name, value)
+        setattr(sequential_test, name, value)
 
 
 def run_job(job: Job) -> list[Night]:

@@ -24,8 +24,8 @@ from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from autoharness.gate.policy import Sequential
-from autoharness.vault.rows import VOID, Request, Side, Verdict
+from autoharness.gate.rule import Sequential
+from autoharness.vault.ledger_rows import VOID, Request, Side, Verdict
 
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "recordings"
 PUBLISHED = {

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from autoharness.gate.sequential import bar, walk
+from autoharness.gate.sequential_test import bar, walk
 from benchmarks.gate_world import Rates, Simulator
 
 _ROUNDING = 1e-9
@@ -54,7 +54,7 @@ class Rule(ABC):
 
 
 class Default(Rule):
-    """The walk of autoharness/gate/sequential.py over pairs of trials (docs/gate.md).
+    """The walk of autoharness/gate/sequential_test.py over pairs of trials (docs/gate.md).
 
     The switches are for the ablation. `rising`: the bar rises with the questions; `score_counts`: the incumbent's
     score trial is evidence in later gates; `promoting_count`: so are the trials that it was accepted with, and no

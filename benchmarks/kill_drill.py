@@ -69,7 +69,7 @@ _LONGEST_DELAY_S = {
     MADE: 0.0,
 }
 """After the phase was entered."""
-_PROGRAMS = (b"nursery.py", b"host_child.py")
+_PROGRAMS = (b"forkserver.py", b"host/child.py")
 """A worker is a fork of the first, an agent host of the second."""
 
 Json = dict[str, Any]

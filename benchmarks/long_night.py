@@ -41,7 +41,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from checkout import Checkout  # noqa: E402
 
 from autoharness.commands import optimize  # noqa: E402
-from autoharness.core.results import Outcome  # noqa: E402
+from autoharness.core.outcomes import Outcome  # noqa: E402
 from autoharness.loop.learnings import write_section  # noqa: E402
 from autoharness.loop.loop import Loop  # noqa: E402
 from autoharness.vault.iterations import ACCEPTED, REJECTED, Iteration, Iterations  # noqa: E402

@@ -26,7 +26,7 @@ from checkout import Checkout  # noqa: E402
 from edits import BANK  # noqa: E402
 
 from autoharness.core.stats import mean_interval  # noqa: E402
-from autoharness.engine.runner import TauBenchRunner  # noqa: E402
+from autoharness.engine.benchmark_runner import TauBenchRunner  # noqa: E402
 from autoharness.vault.iterations import ACCEPTED, Iteration, Iterations  # noqa: E402
 from autoharness.vault.ledger import Ledger  # noqa: E402
 from autoharness.vault.store import Store  # noqa: E402

@@ -27,12 +27,12 @@ from harnesses import BAD, GOOD_CODE, GOOD_PROMPT, REFERENCE, TEMPLATE  # noqa: 
 from offline_rates import drawn_to_pass, pass_rate  # noqa: E402
 
 from autoharness.benchmarks.tau2.tau import Tau2  # noqa: E402
-from autoharness.core.config import Experiment  # noqa: E402
-from autoharness.core.results import Trial  # noqa: E402
+from autoharness.core.experiment import Experiment  # noqa: E402
+from autoharness.core.outcomes import Trial  # noqa: E402
 from autoharness.engine.simulator import Simulator  # noqa: E402
-from autoharness.host.host import AgentFile  # noqa: E402
-from autoharness.host.host_starter import Confinement  # noqa: E402
-from autoharness.host.hosts import Hosts  # noqa: E402
+from autoharness.host.pool import Hosts  # noqa: E402
+from autoharness.host.process import AgentFile  # noqa: E402
+from autoharness.host.starter import Confinement  # noqa: E402
 
 AGENTS = {"template": TEMPLATE, "good prompt": GOOD_PROMPT, "good code": GOOD_CODE, "reference": REFERENCE, **BAD}
 _MANY = 1000

@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from conftest import CHROMIUM_FLAGS  # noqa: E402
 
 from autoharness.report.page import View, page  # noqa: E402
-from autoharness.report.trials import Trials  # noqa: E402
+from autoharness.report.visible_trials import Trials  # noqa: E402
 from benchmarks.report_vault import Night, make_night  # noqa: E402
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autoharness.core.config import SEQUENTIAL, Experiment
-from autoharness.core.results import Outcome, Status, Trial, Usage, digest
-from autoharness.gate.contest import FIRST_TRIAL
+from autoharness.core.experiment import SEQUENTIAL, Experiment
+from autoharness.core.outcomes import Outcome, Status, Trial, Usage, digest
+from autoharness.gate.gate_run import FIRST_TRIAL
 from autoharness.vault.iterations import ACCEPTED, REFUSED, REJECTED, Edit, Iteration, Iterations
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Baseline, Gate, Look, Record, Side
+from autoharness.vault.ledger_rows import Baseline, Gate, Look, Record, Side
 from autoharness.vault.spending import FILE as SPENDING
 from autoharness.vault.store import Store
 

@@ -18,10 +18,10 @@ from typing import Any
 from isolation import ROOT, message, session, setting
 
 from autoharness.benchmarks.tau2.tau import Tau2
-from autoharness.commands.templates import PACKAGES, template_file
-from autoharness.host.host import AgentFile, Host
-from autoharness.host.host_reply import checked_reply
-from autoharness.host.host_starter import Confinement, HostStarter
+from autoharness.commands.agent_templates import PACKAGES, template_file
+from autoharness.host.process import AgentFile, Host
+from autoharness.host.reply import checked_reply
+from autoharness.host.starter import Confinement, HostStarter
 
 _TURNS = 20
 _ADDRESS_SPACE, _IN_RAM = "VmPeak", "VmHWM"

@@ -231,11 +231,11 @@ def profile(arguments: argparse.Namespace) -> None:
     import pstats
 
     from autoharness.benchmarks.tau2.tau import Tau2
-    from autoharness.core.config import Experiment
-    from autoharness.core.results import Trial
+    from autoharness.core.experiment import Experiment
+    from autoharness.core.outcomes import Trial
     from autoharness.engine.simulator import Simulator
-    from autoharness.host.host import AgentFile
-    from autoharness.host.hosts import Hosts, confinement_of
+    from autoharness.host.pool import Hosts, confinement_of
+    from autoharness.host.process import AgentFile
     from autoharness.llm import providers
 
     providers.LiteLLM.__call__ = lambda self, request: self._complete(request)  # type: ignore[method-assign]
@@ -271,8 +271,8 @@ def profile(arguments: argparse.Namespace) -> None:
 
 def door_rate(simulations: list[Json]) -> float:
     """Outcomes that one door process reads, checks its evaluator for, and stores, in a second."""
-    from autoharness.core.results import Outcome, Status, Trial
-    from autoharness.vault import evaluator
+    from autoharness.core.outcomes import Outcome, Status, Trial
+    from autoharness.vault import code_digest
     from autoharness.vault.store import Store
 
     os.chdir(ROOT)
@@ -282,7 +282,7 @@ def door_rate(simulations: list[Json]) -> float:
             trial = Trial(one["task_id"], number, 1)
             outcome = Outcome(trial, Status.PASSED, 1.0, messages=one["messages"], reward_info=one["reward_info"])
             came = Outcome.from_json(json.loads(json.dumps(outcome.to_json())))
-            evaluator.manifest()
+            code_digest.manifest()
             store.keep({"trial": number}, came)
         return len(simulations) / (time.perf_counter() - clock)
 

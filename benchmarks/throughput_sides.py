@@ -113,8 +113,8 @@ def tree_memory_mb() -> dict[str, float]:
     for process in psutil.Process().children(recursive=True):
         try:
             name = next((Path(part).stem for part in process.cmdline() if part.endswith(".py")), process.name())
-            forked = name == "nursery" and process.ppid() != os.getpid()
-            kind = "workers" if forked else {"host_child": "agent hosts"}.get(name, name)
+            forked = name == "forkserver" and process.ppid() != os.getpid()
+            kind = "workers" if forked else {"child": "agent hosts"}.get(name, name)
             found[kind] = found.get(kind, 0) + process.memory_full_info().pss / 2**20
         except psutil.NoSuchProcess:
             continue
@@ -158,7 +158,7 @@ def run_ours(settings: Json) -> Iterator[Json]:
     os.environ |= {"OPENAI_API_BASE": settings["url"], "OPENAI_API_KEY": "none"}
     os.chdir(ROOT)
     from autoharness.core.settings import from_settings
-    from autoharness.engine.runner import TauBenchRunner
+    from autoharness.engine.benchmark_runner import TauBenchRunner
 
     with tempfile.TemporaryDirectory() as vault:
         os.environ["AUTOHARNESS_VAULT"] = vault

@@ -12,8 +12,9 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from autoharness.benchmarks.leaks import prompt_injection
 from autoharness.benchmarks.leaks.vocabulary import words_in
-from autoharness.benchmarks.tau2 import addressing, told
+from autoharness.benchmarks.tau2 import said_to_customer
 from autoharness.benchmarks.tau2.tau import Tau2
 
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "recordings"
@@ -44,17 +45,25 @@ def _published(tau2: Tau2) -> Iterator[str]:
     figures, changed, conversations, densities, shares = [], 0, 0, [], []
     for domain, task_id, messages in published_messages():
         spoken = [one.content for one in messages if one.role == "assistant" and one.content and not one.tool_calls]
-        found = [told.numbers(text) for text in spoken]
+        found = [said_to_customer.numbers(text) for text in spoken]
         together = sum(map(len, spoken)), len(set().union(*found))
-        own = len(told.unheard(messages))
+        own = len(said_to_customer.unheard(messages))
         figures.append((max(map(len, spoken)), max(map(len, found)), *together, own))
-        densities += [told.words_to_a_number(one) for one in spoken if len(told.numbers(one)) > told.FROM_NUMBERS]
+        densities += [
+            said_to_customer.words_to_a_number(one)
+            for one in spoken
+            if len(said_to_customer.numbers(one)) > said_to_customer.FROM_NUMBERS
+        ]
         shares += list(_plain_shares(messages))
         conversations += 1
         changed += _plain(tau2, domain, task_id, messages) != _here(tau2, domain, task_id, messages)
     limits = (
-        *(told.LONGEST_MESSAGE_CHARS, told.MOST_NUMBERS),
-        *(told.LONGEST_CONVERSATION_CHARS, told.MOST_NUMBERS_IN_ALL, told.MOST_UNHEARD),
+        *(said_to_customer.LONGEST_MESSAGE_CHARS, said_to_customer.MOST_NUMBERS),
+        *(
+            said_to_customer.LONGEST_CONVERSATION_CHARS,
+            said_to_customer.MOST_NUMBERS_IN_ALL,
+            said_to_customer.MOST_UNHEARD,
+        ),
     )
     names = (
         "characters of a message",
@@ -65,11 +74,11 @@ def _published(tau2: Tau2) -> Iterator[str]:
     )
     for name, most, limit in zip(names, map(max, *figures), limits, strict=True):
         yield f"{name}: at most {most} in {conversations} published conversations, limit {limit}"
-    beyond = f"words to a number, beyond {told.FROM_NUMBERS} of them"
-    yield f"{beyond}: at least {min(densities):.2f}, limit {told.FEWEST_WORDS}"
+    beyond = f"words to a number, beyond {said_to_customer.FROM_NUMBERS} of them"
+    yield f"{beyond}: at least {min(densities):.2f}, limit {said_to_customer.FEWEST_WORDS}"
     yield (
         f"words that are plain or were said before: at least {min(shares):.2f} of a message's, in {len(shares)} "
-        f"messages, limit {addressing.LEAST_PLAIN}"
+        f"messages, limit {prompt_injection.LEAST_PLAIN}"
     )
     yield f"published conversations whose check of facts changes: {changed}"
 
@@ -78,7 +87,7 @@ def _plain_shares(messages: list[Any]) -> Iterator[float]:
     heard: set[str] = set()
     for one in messages:
         if one.role == "assistant" and one.content:
-            yield addressing.plain_share(one.content, heard)
+            yield prompt_injection.plain_share(one.content, heard)
         heard.update(words_in(one.content or ""))
 
 

@@ -1,6 +1,6 @@
 """Edits of agent/agent.py that the scripted coding agent draws from: real ones, helpful, neutral, harmful, cheating.
 
-    python -m autoharness.loop.scripted_coder --bank examples/edits.py --seed 1
+    python -m autoharness.loop.scripted_agent --bank examples/edits.py --seed 1
 
 An edit changes the text of the agent file wherever its anchors stand, so that edits can follow each other in any
 order. What each is worth is not said here: `python benchmarks/loop.py --effects` measures it. Those whose names begin

@@ -25,10 +25,10 @@ from provider import Provider  # noqa: E402
 from solver import Solver  # noqa: E402
 
 from autoharness.benchmarks.tau2.tau import Tau2  # noqa: E402
-from autoharness.core.config import Experiment  # noqa: E402
+from autoharness.core.experiment import Experiment  # noqa: E402
 from autoharness.engine.simulator import Simulator  # noqa: E402
-from autoharness.host.host import AgentFile  # noqa: E402
-from autoharness.host.hosts import Hosts, confinement_of  # noqa: E402
+from autoharness.host.pool import Hosts, confinement_of  # noqa: E402
+from autoharness.host.process import AgentFile  # noqa: E402
 
 TEMPLATE = (ROOT / "agent" / "templates" / "tau_bench.py").read_text()
 

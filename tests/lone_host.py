@@ -3,8 +3,8 @@
 import threading
 from typing import Any
 
-from autoharness.host.host import AgentFile, Host
-from autoharness.host.host_starter import Confinement, HostStarter
+from autoharness.host.process import AgentFile, Host
+from autoharness.host.starter import Confinement, HostStarter
 from autoharness.host.watchdog import Watchdog
 
 SETUP: dict[str, Any] = {

@@ -16,7 +16,7 @@ from llm_server import LLMServer  # noqa: E402
 from solver import Solver  # noqa: E402
 
 from autoharness.benchmarks.tau2.tau import Tau2  # noqa: E402
-from autoharness.engine.runner import TauBenchRunner  # noqa: E402
+from autoharness.engine.benchmark_runner import TauBenchRunner  # noqa: E402
 
 TASKS = ["1", "10", "12", "17", "20"]  # the same in both flavours of tau2
 SPOILED = {"20": 0}  # its first reference action is left out

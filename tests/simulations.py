@@ -6,7 +6,7 @@ from typing import Any
 
 from conftest import TEMPLATE
 
-from autoharness.core.results import Outcome, Trial
+from autoharness.core.outcomes import Outcome, Trial
 from autoharness.engine.simulator import Simulator
 
 TASK, MODEL = "create_task_1", "openai/solver"

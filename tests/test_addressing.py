@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_talk import Json, ScriptedAgent
 
-from autoharness.benchmarks.tau2.addressing import found, marks_of
+from autoharness.benchmarks.leaks.prompt_injection import found, marks_of
 from autoharness.benchmarks.tau2.tau import Limits, Tau2
-from autoharness.core.config import Experiment
+from autoharness.core.experiment import Experiment
 from benchmarks.told import published_messages
 
 CONTROL_WORDS = ["###STOP###", "###TRANSFER###", "###OUT-OF-SCOPE###"]

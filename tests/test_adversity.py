@@ -154,7 +154,7 @@ def test_sixteen_landlock_layers_are_said_and_run_nothing_unconfined(layers: int
 @pytest.mark.skipif(landlock.abi() < 1, reason="the kernel has no Landlock")
 def test_a_coding_agent_that_cannot_be_confined_is_not_started(tmp_path: Path) -> None:
     reads, writes = os.pipe()
-    child = str(ROOT / "autoharness" / "loop" / "coder_child.py")
+    child = str(ROOT / "autoharness" / "loop" / "coding_agent_child.py")
     stacked = [sys.executable, str(HERE / "stacked_layers.py"), "16", sys.executable]
     setup = {"command": ["/bin/touch", str(tmp_path / "ran")], "folder": str(tmp_path), "environment": {}}
     setup |= {"prompt": "", "rules": [["/", landlock.OWN]], "ports": [], "network": True, "landlock_abi": 2}

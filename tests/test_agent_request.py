@@ -7,7 +7,7 @@ from conftest import TEMPLATE
 
 from autoharness.agent_api import AssistantMessage, SystemMessage, ToolCall, ToolMessage, UserMessage, to_chat
 from autoharness.benchmarks.tau2.tau import Tau2
-from autoharness.llm.agent_request import problem_of
+from autoharness.llm.request_schema import problem_of
 
 HELLO = {"role": "user", "content": "Hello"}
 FUNCTION = {"name": "look", "description": "Looks.", "parameters": {"type": "object", "properties": {}}}

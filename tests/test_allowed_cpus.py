@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 
 from autoharness.core.allowed_cpus import allowed_cpus
-from autoharness.core.config import Experiment
+from autoharness.core.experiment import Experiment
 from autoharness.engine.executor import LocalExecutor
 
 

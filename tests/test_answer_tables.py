@@ -14,9 +14,9 @@ from answer_tables import ENCODINGS, answers, carrying, data_of, packed
 from conftest import ROOT, TEMPLATE
 from honest_edits import HONEST
 
-from autoharness.benchmarks.leaks.leaks import scan
+from autoharness.benchmarks.leaks.forbidden_uses import problem_of
+from autoharness.benchmarks.leaks.leak_scan import scan
 from autoharness.benchmarks.leaks.records import Secrets
-from autoharness.benchmarks.leaks.uses import problem_of
 from autoharness.benchmarks.tau2.tau import Tau2
 
 TEMPLATES = sorted((ROOT / "agent" / "templates").glob("*.py"))

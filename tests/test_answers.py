@@ -9,12 +9,12 @@ import pytest
 from conftest import TEMPLATE
 from llm_server import LLMServer
 
-from autoharness.core.config import Experiment
 from autoharness.core.errors import ProviderError
-from autoharness.core.results import Status, Trial
-from autoharness.engine.measure import Measure
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import Status, Trial
+from autoharness.engine.score_identity import Measure
 from autoharness.engine.simulator import Simulator
-from autoharness.llm.answers import Answers
+from autoharness.llm.answer_cache import Answers
 from autoharness.llm.gateway import AGENT, JUDGE, USER, Limits, Session
 from autoharness.llm.providers import ProviderFault
 

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from autoharness.core.config import Experiment
 from autoharness.core.errors import UserError
-from autoharness.core.results import Outcome, Status, Trial, digest
-from autoharness.gate.audit import verify
-from autoharness.gate.contest import FIRST_TRIAL, policy_of
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import Outcome, Status, Trial, digest
+from autoharness.gate.gate_run import FIRST_TRIAL, policy_of
+from autoharness.gate.verify import verify
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Baseline, Gate, Look, Record, Side
+from autoharness.vault.ledger_rows import Baseline, Gate, Look, Record, Side
 from autoharness.vault.store import Store
 
 TASKS = list("abcdefgh")

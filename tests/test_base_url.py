@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from autoharness import agent_api
-from autoharness.host.base_url import Server
+from autoharness.host.openai_server import Server
 
 REQUEST = {"messages": [{"role": "user", "content": "Hi"}]}
 OVER = {"messages": []}

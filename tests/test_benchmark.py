@@ -19,7 +19,7 @@ from llm_server import Fault, LLMServer
 from solver import Solver
 
 from autoharness.benchmarks.tau2.tau import Tau2
-from autoharness.core.results import slug
+from autoharness.core.outcomes import slug
 from autoharness.vault.store import Store, default_vault
 
 RECORDING = f"replay/{ROOT / 'examples' / 'recording.json'}"

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from conftest import RECORDINGS
 
-from autoharness.core.results import Outcome, Status, Trial
-from autoharness.report.blame import remarks
+from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.report.failed_checks import remarks
 
 
 def _call(name: str, number: int, **arguments: object) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from autoharness.benchmarks.tau2 import bounded_search
-from autoharness.benchmarks.tau2.bounded_search import matches
+from autoharness.benchmarks.tau2 import grep_limit
+from autoharness.benchmarks.tau2.grep_limit import matches
 
 TEXTS = {"a": "Late fees and late charges", "b": "Credit card: fee (late)", "c": "x" * 40, "d": ""}
 
@@ -20,7 +20,7 @@ class Retriever:
         return "tau2's own"
 
 
-bounded_search.install(Retriever)
+grep_limit.install(Retriever)
 
 
 def _found(query: str) -> Any:
@@ -55,16 +55,16 @@ def test_case_counts_if_asked() -> None:
 
 @pytest.mark.parametrize("query", ["(x+)+y", "(x|x)*y"])
 def test_an_expression_that_takes_years_is_an_error_of_the_tool(query: str) -> None:
-    before_s = bounded_search.spent_s()
+    before_s = grep_limit.spent_s()
     with pytest.raises(ValueError, match="The pattern takes too long"):
         _found(query)
-    assert bounded_search.spent_s() == before_s + 5, "which counts among what the conversation may take"
+    assert grep_limit.spent_s() == before_s + 5, "which counts among what the conversation may take"
 
 
 def test_it_is_installed_for_banking_knowledge() -> None:
     """Where this tau2 has that."""
     module = pytest.importorskip("tau2.knowledge.retrievers.grep_retriever")
-    from autoharness.benchmarks.tau2.tau2_flavours import _bound_searches
+    from autoharness.benchmarks.tau2.flavours import _bound_searches
 
     _bound_searches()
     retriever = module.GrepRetriever()
@@ -82,8 +82,8 @@ def test_a_search_sees_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append(named)
         return SimpleNamespace(returncode=0, stdout=b'{"counts": [0], "seconds": 1.5}', stderr=b"")
 
-    monkeypatch.setattr(bounded_search.subprocess, "run", run)
-    before_s = bounded_search.spent_s()
+    monkeypatch.setattr(grep_limit.subprocess, "run", run)
+    before_s = grep_limit.spent_s()
     matches("a+", ["b"], case_sensitive=False)
-    assert bounded_search.spent_s() == before_s + 1.5
+    assert grep_limit.spent_s() == before_s + 1.5
     assert seen[0]["env"] == {}

@@ -11,11 +11,11 @@ from llm_server import LLMServer
 from solver import Solver
 
 from autoharness.benchmarks.tau2.tau import Tau2
-from autoharness.core.config import Experiment
 from autoharness.core.errors import RunLimitReached
-from autoharness.core.results import Outcome, Status, Trial, Usage
-from autoharness.engine.budget import RunBudget
-from autoharness.engine.runner import TauBenchRunner
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import Outcome, Status, Trial, Usage
+from autoharness.engine.benchmark_runner import TauBenchRunner
+from autoharness.engine.run_budget import RunBudget
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.store import Store
 

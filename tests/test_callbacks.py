@@ -9,9 +9,9 @@ from conftest import ROOT, TEMPLATE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoharness.core.results import Outcome, Status, Trial, passed
+from autoharness.core.outcomes import Outcome, Status, Trial, passed
+from autoharness.engine.benchmark_runner import TauBenchRunner
 from autoharness.engine.callbacks import Callback, Told
-from autoharness.engine.runner import TauBenchRunner
 from autoharness.vault.store import Store
 from benchmark import Callback as FromTheDoor
 

@@ -14,16 +14,16 @@ from llm_server import LLMServer
 from solver import Solver
 
 from autoharness.benchmarks.tau2.tau import Tau2
-from autoharness.core.results import Outcome, Status, Trial, digest
-from autoharness.vault.claims import Claims
+from autoharness.core.outcomes import Outcome, Status, Trial, digest
 from autoharness.vault.store import Store
+from autoharness.vault.trial_claims import Claims
 
 NAME, OTHER = digest("one"), digest("another")
 
 
 def test_what_another_process_has_is_not_ours_until_it_ends(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from autoharness.vault.claims import Claims;"
+        "import sys, time; from pathlib import Path; from autoharness.vault.trial_claims import Claims;"
         f"print(Claims(Path({str(tmp_path / 'claims')!r})).take({NAME!r}), flush=True); time.sleep(600)"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
@@ -41,7 +41,7 @@ def test_two_benches_of_one_process_do_not_give_back_each_others_claims(tmp_path
         with Claims(tmp_path / "claims") as another:
             another.take(OTHER)
         code = (
-            "from pathlib import Path; from autoharness.vault.claims import Claims;"
+            "from pathlib import Path; from autoharness.vault.trial_claims import Claims;"
             f"claims = Claims(Path({str(tmp_path / 'claims')!r}));"
             f"print(claims.take({NAME!r}), claims.take({OTHER!r}))"
         )

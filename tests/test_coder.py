@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from autoharness.core.config import Experiment
 from autoharness.core.errors import UserError
+from autoharness.core.experiment import Experiment
 from autoharness.host import landlock
-from autoharness.loop import coder as coder_module
-from autoharness.loop.coder import PROMPT, Coder, Ran
+from autoharness.loop import coding_agent as coder_module
+from autoharness.loop.coding_agent import PROMPT, Coder, Ran
 from autoharness.loop.coding_agents import AGENTS, Used, chosen
 from autoharness.loop.worktree import Worktree
 

@@ -12,10 +12,10 @@ import pytest
 from coding_agent_server import COMPLETION_TOKENS, PROMPT_TOKENS, CodingAgentServer
 from conftest import ROOT, TEMPLATE
 
-from autoharness.core.config import CODING_AGENTS, Experiment
 from autoharness.core.errors import UserError
-from autoharness.loop import coder
-from autoharness.loop.coder import Coder, Ran
+from autoharness.core.experiment import CODING_AGENTS, Experiment
+from autoharness.loop import coding_agent
+from autoharness.loop.coding_agent import Coder, Ran
 from autoharness.loop.coding_agents import AGENTS, PROMPT_FILE, CodingAgent, chosen
 from autoharness.loop.worktree import Worktree
 
@@ -68,7 +68,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
 @pytest.fixture(autouse=True)
 def _without_settling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading all libraries takes a second, and has tests of its own."""
-    monkeypatch.setattr(coder, "settle", lambda *folders: [])
+    monkeypatch.setattr(coding_agent, "settle", lambda *folders: [])
 
 
 @pytest.fixture

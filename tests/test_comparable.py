@@ -8,10 +8,10 @@ import pytest
 from checkout import Checkout
 
 from autoharness.benchmarks.tau2.tau import Tau2
-from autoharness.commands.comparable import DATA, PUBLISHED, TAU2S_JUDGE, TAU2S_RETRIEVAL, reasons
-from autoharness.core.config import BANKING, ORACLE, SOLO, STOCK, Experiment
-from autoharness.core.results import Outcome, Status, Trial, Usage
-from autoharness.engine.measure import Measure
+from autoharness.commands.published_scores import DATA, PUBLISHED, TAU2S_JUDGE, TAU2S_RETRIEVAL, reasons
+from autoharness.core.experiment import BANKING, ORACLE, SOLO, STOCK, Experiment
+from autoharness.core.outcomes import Outcome, Status, Trial, Usage
+from autoharness.engine.score_identity import Measure
 
 SPLITS = {"train": ["1", "2"], "test": ["3"], "base": ["1", "2", "3"]}
 

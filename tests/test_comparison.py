@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from autoharness.core.stats import difference_interval, mean_interval
 from autoharness.gate.comparison import Comparison, Score, left_out, sides_of
-from autoharness.vault.rows import Confirmation, Look, Side
+from autoharness.vault.ledger_rows import Confirmation, Look, Side
 
 REWARDS = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from([0.0, 0.5, 1.0, None]))
 

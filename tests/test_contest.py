@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from autoharness.core.results import Outcome, Status, Trial
-from autoharness.engine.measure import FIRST_BY_THE_CLOCK
-from autoharness.gate import contest
+from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.engine.score_identity import FIRST_BY_THE_CLOCK
+from autoharness.gate import gate_run
 from autoharness.vault.store import Store
 
 
@@ -30,9 +30,9 @@ def test_a_clock_that_was_set_back_gives_no_trial_that_was_run_before(
     known = trial("a", max(FIRST_BY_THE_CLOCK, int(seconds)), "other")
     store.keep(key(known), Outcome(known, Status.PASSED, 1.0))
     monkeypatch.setattr(time, "time", lambda: seconds)
-    monkeypatch.setattr(contest, "run_trials", lambda bench, trials, command: asked.extend(trials) or exit_early())
+    monkeypatch.setattr(gate_run, "run_trials", lambda bench, trials, command: asked.extend(trials) or exit_early())
     with pytest.raises(_Asked):
-        contest.fault(SimpleNamespace(measure=measure, store=store), "other", [trial("a", 0, "mine")])  # type: ignore[arg-type]
+        gate_run.fault(SimpleNamespace(measure=measure, store=store), "other", [trial("a", 0, "mine")])  # type: ignore[arg-type]
     assert [one.number for one in asked] == [known.number + 1, 0]
 
 

@@ -11,11 +11,11 @@ from llm_server import Fault, LLMServer, assistant, tool_call
 from provider import INFRASTRUCTURE, Provider
 
 from autoharness.benchmarks.tau2.tau import Tau2
-from autoharness.core.config import HARNESS, ORACLE, SOLO, STOCK, Experiment
 from autoharness.core.errors import UserError
-from autoharness.core.results import Outcome, Status, Trial
+from autoharness.core.experiment import HARNESS, ORACLE, SOLO, STOCK, Experiment
+from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.core.settings import from_settings, resolve
-from autoharness.engine.measure import Measure
+from autoharness.engine.score_identity import Measure
 from autoharness.engine.simulator import Simulator
 
 TASK = "create_task_1"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from autoharness.report.conversations import chosen, listed, packed
 from autoharness.report.overview import Overview
-from autoharness.report.trials import Kept, Trials
+from autoharness.report.visible_trials import Kept, Trials
 from autoharness.vault.store import Store
 from benchmarks.report_vault import Night, make_night
 

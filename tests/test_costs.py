@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from autoharness.core.results import Outcome, Status, Trial, Usage
+from autoharness.core.outcomes import Outcome, Status, Trial, Usage
 from autoharness.report.costs import Costs
 from autoharness.report.overview import Overview
-from autoharness.report.trials import Trials
+from autoharness.report.visible_trials import Trials
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.spending import FILE
 from autoharness.vault.store import Store

@@ -64,9 +64,9 @@ def test_goes_to_the_folder_that_is_named(source: Path, tmp_path: Path, monkeypa
 def test_what_was_fetched_before_a_kill_is_not_fetched_again(source: Path) -> None:
     """Killed when the files are about to be laid out; then the source is gone."""
     code = (
-        "import os; from autoharness.benchmarks.tau2 import data; from autoharness.core import repository; "
-        "run = repository._run\n"
-        "repository._run = lambda *a: os._exit(9) if a[0][0] == 'checkout' else run(*a)\n"
+        "import os; from autoharness.benchmarks.tau2 import data; from autoharness.core import git_repository; "
+        "run = git_repository._run\n"
+        "git_repository._run = lambda *a: os._exit(9) if a[0][0] == 'checkout' else run(*a)\n"
         f"data.fetch({str(source)!r}, 'v1')"
     )
     environment = os.environ | {"PYTHONPATH": str(Path(data.__file__).parents[3])}

@@ -19,7 +19,7 @@ from autoharness.benchmarks.tau2 import databases
 from autoharness.benchmarks.tau2.databases import Records
 from autoharness.benchmarks.tau2.tau import Conversation, Tau2
 from autoharness.core.errors import EvaluationError, SharedRecordChanged
-from autoharness.core.results import VERIFIED, Status, Trial
+from autoharness.core.outcomes import VERIFIED, Status, Trial
 
 DOMAINS = ["airline", "retail", "telecom", "mock"]
 EXAMPLES = {"airline": 3, "retail": 6, "telecom": 20, "mock": 20}

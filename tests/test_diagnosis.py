@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from autoharness.core.results import Outcome, Status, Trial
+from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.loop.diagnosis import diagnosis, groups_of, what_went_wrong, worst
 from autoharness.loop.learnings import recent, section, write_section
 from autoharness.vault.iterations import Edit, Iteration

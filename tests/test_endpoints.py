@@ -18,15 +18,15 @@ from solver import Solver
 
 from autoharness.benchmarks.tau2.tau import Tau2
 from autoharness.commands.checkup import _server
-from autoharness.core.config import Experiment
 from autoharness.core.endpoints import Endpoint, base_url, check_keys
 from autoharness.core.errors import UserError
-from autoharness.core.results import Outcome, Status, Trial
-from autoharness.core.scrub import scrubbed, without_whole_keys
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.core.redaction import scrubbed, without_whole_keys
 from autoharness.core.settings import from_settings
-from autoharness.engine.measure import Measure
+from autoharness.engine.benchmark_runner import TauBenchRunner
 from autoharness.engine.ray_executor import _environment
-from autoharness.engine.runner import TauBenchRunner
+from autoharness.engine.score_identity import Measure
 from autoharness.engine.simulator import Simulator
 from autoharness.llm.providers import LiteLLM, ProviderFault, Providers, has_price, set_prices
 from autoharness.llm.seeds import role_seed

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from checkout import Checkout
 
-from autoharness.engine.environment import environment, installed
+from autoharness.engine.machine import environment, installed
 
 
 def test_it_names_the_system_and_neither_machine_nor_user() -> None:

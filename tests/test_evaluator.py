@@ -23,11 +23,11 @@ from harnesses import BAD, GOOD_PROMPT
 
 from autoharness.core.errors import UserError
 from autoharness.core.files import read_plain
-from autoharness.core.results import digest
-from autoharness.vault import evaluator
+from autoharness.core.outcomes import digest
+from autoharness.vault import code_digest
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_file import FILE
-from autoharness.vault.rows import Baseline, Evaluator
+from autoharness.vault.ledger_rows import Baseline, Evaluator
 from autoharness.vault.store import Store
 
 CHEAT = "print('cheated', flush=True)\nimport os\nos._exit(0)\n"
@@ -58,7 +58,7 @@ def test_bytecode_does_not_stand_in_for_source(whole: Checkout, flags: int) -> N
     """In the door and in the worker; the first two are loaded before anything of ours can look."""
     for module in (
         "__init__",
-        "imports",
+        "import_finder",
         "core/__init__",
         "commands/benchmark",
         "engine/worker",
@@ -253,25 +253,25 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_the_manifest_sees_what_could_decide(small: Path, tmp_path: Path, path: str, seen: str) -> None:
     store = Store(tmp_path / "vault")
-    before = evaluator.keep(store)
-    assert evaluator.check(store, before) == before
+    before = code_digest.keep(store)
+    assert code_digest.check(store, before) == before
     (small / path).parent.mkdir(parents=True, exist_ok=True)
     (small / path).write_text("OPENAI_API_BASE=http://localhost")
-    assert evaluator.changes(store, before, evaluator.keep(store)) == ([seen] if seen else [])
+    assert code_digest.changes(store, before, code_digest.keep(store)) == ([seen] if seen else [])
     if seen:
         with pytest.raises(UserError, match="not the one that was accepted"):
-            evaluator.check(store, before)
+            code_digest.check(store, before)
 
 
 def test_a_key_is_no_part_of_the_manifest(small: Path) -> None:
-    before = evaluator.manifest()
+    before = code_digest.manifest()
     (small / ".env").write_text("OPENAI_API_KEY=one\nAWS_SESSION_TOKEN=two\nEMPTY=\n")
-    assert evaluator.manifest() == before
+    assert code_digest.manifest() == before
 
 
 def test_a_planted_pipe_keeps_nobody_waiting(small: Path) -> None:
     os.mkfifo(small / "more.py")
-    assert evaluator.manifest()["more.py"] == "no regular file"
+    assert code_digest.manifest()["more.py"] == "no regular file"
 
 
 def test_a_ledger_from_before_still_reads_and_has_its_evaluator_accepted_once(tmp_path: Path, small: Path) -> None:
@@ -283,7 +283,7 @@ def test_a_ledger_from_before_still_reads_and_has_its_evaluator_accepted_once(tm
     ledger = Ledger(store)
     assert (ledger.evaluator, ledger.evaluator_lines, len(ledger.versions)) == ("", [], 1)
     with pytest.raises(UserError, match="it was not recorded before"):
-        evaluator.check(store, ledger.evaluator)
-    now = evaluator.keep(store)
-    ledger.append(Evaluator("m", "a", evaluator=now, changed=evaluator.changes(store, "", now)))
-    assert evaluator.check(store, Ledger(store).evaluator) == now
+        code_digest.check(store, ledger.evaluator)
+    now = code_digest.keep(store)
+    ledger.append(Evaluator("m", "a", evaluator=now, changed=code_digest.changes(store, "", now)))
+    assert code_digest.check(store, Ledger(store).evaluator) == now

@@ -17,9 +17,9 @@ from llm_server import LLMServer
 from solver import Solver
 
 from autoharness.benchmarks.tau2.tau import Tau2
-from autoharness.core.config import Experiment
 from autoharness.core.errors import SetupError
-from autoharness.core.results import Status, Trial
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import Status, Trial
 from autoharness.engine.executor import LocalExecutor
 
 TASKS = ["create_task_1", "update_task_1", "impossible_task_1", "create_task_1_with_env_assertions"]
@@ -82,8 +82,8 @@ def test_leaving_the_executor_ends_its_workers(tmp_path: Path, gate: threading.E
     with executor(tmp_path) as machine:
         machine.facts("mock")
         pids = [wait_for_pid(worker) for worker in machine._workers]
-        assert machine._nursery
-        pids.append(machine._nursery._process.pid)
+        assert machine._forkserver
+        pids.append(machine._forkserver._process.pid)
     assert pids and not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
@@ -135,14 +135,14 @@ def test_a_worker_that_is_stuck_is_ended_and_its_simulations_run_elsewhere(
 
 
 def test_the_door_is_killed_and_nothing_is_left(tmp_path: Path) -> None:
-    """Neither the nursery nor its workers."""
+    """Neither the fork server nor its workers."""
     code = (
-        "import sys, time; from pathlib import Path; from autoharness.core.config import Experiment;"
+        "import sys, time; from pathlib import Path; from autoharness.core.experiment import Experiment;"
         "from autoharness.engine.executor import LocalExecutor;"
         f"one = LocalExecutor(Experiment(domain='mock', agent_model='offline/clerk'), {{}}, Path({str(tmp_path)!r}));"
         "one.facts('mock'); one._start_worker();"
         "[time.sleep(0.01) for _ in range(10**6) if not all(worker.pid for worker in one._workers)];"
-        "print(one._nursery._process.pid, *[worker.pid for worker in one._workers], flush=True); time.sleep(600)"
+        "print(one._forkserver._process.pid, *[worker.pid for worker in one._workers], flush=True); time.sleep(600)"
     )
     door = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert door.stdout
@@ -160,7 +160,7 @@ def test_workers_that_are_started_one_by_one_do_the_same(
     tmp_path: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on macOS."""
-    monkeypatch.setattr("autoharness.engine.nursery_process.START_METHOD", "spawn")
+    monkeypatch.setattr("autoharness.engine.forkserver_process.START_METHOD", "spawn")
     gate.set()
     with executor(tmp_path) as machine:
         assert machine.facts("mock")["domain"] == "mock"
@@ -213,7 +213,7 @@ def test_workers_that_cannot_start_end_the_run_with_their_own_last_words(
     monkeypatch.setenv("PYTHONPATH", str(broken))
     with executor(tmp_path) as machine, pytest.raises(SetupError, match=r"in a row .* this loguru is broken"):
         list(machine.run(TRIALS * 25, diagnose=set()))
-    assert machine._hatched <= 6
+    assert machine._worker_count <= 6
 
 
 def test_a_question_that_nobody_answers_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

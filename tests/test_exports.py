@@ -21,14 +21,14 @@ from test_hygiene import Search
 from autoharness.benchmarks.tau2.tau import Tau2
 from autoharness.commands.report import main
 from autoharness.core.errors import UserError
-from autoharness.core.results import Outcome, Status, digest, mean
+from autoharness.core.outcomes import Outcome, Status, digest, mean
 from autoharness.core.stats import pass_hat_k
 from autoharness.report import tables
 from autoharness.report.exports import NAMES, NEMO, ranking
 from autoharness.report.tables import MOST_CHARS, fitting, harmless
 from autoharness.vault.iterations import Edit, Iteration, Iterations
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Baseline, Gate, Look, Record
+from autoharness.vault.ledger_rows import Baseline, Gate, Look, Record
 from autoharness.vault.store import Store
 from benchmarks.report_vault import Night, make_night
 

@@ -6,7 +6,7 @@ from typing import TextIO
 
 import pytest
 
-from autoharness.core.forgiving import forgiving, let_go, named
+from autoharness.core.standard_streams import forgiving, let_go, named
 
 
 @pytest.fixture

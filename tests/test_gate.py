@@ -25,7 +25,7 @@ from solver import Solver
 
 from autoharness.benchmarks.tau2.tau import Tau2
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Record, Side
+from autoharness.vault.ledger_rows import Record, Side
 from autoharness.vault.store import Store
 
 _PROMOTED = "update_task_with_initialization_actions"

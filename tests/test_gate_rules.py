@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from autoharness.gate.sequential import bar
+from autoharness.gate.sequential_test import bar
 from benchmarks.gate_quality import Cell, Night, main, run_night
 from benchmarks.gate_rules import (
     ABLATION,

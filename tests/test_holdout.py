@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoharness.core.holdout import shown
+from autoharness.core.held_out import shown
 
 TASKS = st.sampled_from([str(number) for number in range(8)])
 REWARDS = st.dictionaries(TASKS, st.none() | st.sampled_from([0.0, 0.25, 0.5, 1.0]))

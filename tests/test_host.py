@@ -16,9 +16,9 @@ from conftest import ROOT, TEMPLATE
 from lone_host import SETUP, LoneHost
 
 from autoharness.core.errors import AgentError, HostDied, HostFailed, HostKilled
-from autoharness.host.host import AgentFile, Host
-from autoharness.host.host_reply import checked_reply
-from autoharness.host.host_starter import Confinement, HostStarter
+from autoharness.host.process import AgentFile, Host
+from autoharness.host.reply import checked_reply
+from autoharness.host.starter import Confinement, HostStarter
 
 USER_SAYS = {"role": "user", "content": "Hello"}
 
@@ -167,7 +167,7 @@ def test_a_reply_that_is_no_message_is_the_agents_fault(reply: Any) -> None:
 
 def test_a_host_that_does_not_read_is_ended(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever sends to it would wait forever: no time-out of a turn runs yet."""
-    monkeypatch.setattr("autoharness.host.host._LONGEST_SEND_S", 1)  # five are long for a test
+    monkeypatch.setattr("autoharness.host.process._LONGEST_SEND_S", 1)  # five are long for a test
     agents = host(timeout_s=30)
     os.kill(agents._process.pid, signal.SIGSTOP)  # it may not stop itself
     more_than_a_socket_holds = SETUP | {"domain_policy": "x" * 4_000_000}
@@ -202,7 +202,7 @@ def test_a_host_that_cannot_be_started_leaves_nothing_open(
     try:
         before = len(list(Path("/proc/self/fd").iterdir()))
         with monkeypatch.context() as patched:
-            patched.setattr(f"autoharness.host.host.{missing}", no_more)
+            patched.setattr(f"autoharness.host.process.{missing}", no_more)
             with pytest.raises(HostFailed, match="Too many open files"):
                 Host(starter, AgentFile(TEMPLATE, "m", None), 10)
         assert len(list(Path("/proc/self/fd").iterdir())) == before and not list(tmp_path.iterdir())

@@ -11,7 +11,8 @@ import pytest
 from conftest import ROOT
 from vault_keys import FACTS, IN_FORCE, KNOWN, LAYERS, PRICES, VARIANTS
 
-from autoharness.core.config import (
+from autoharness.core.errors import UserError
+from autoharness.core.experiment import (
     BANKING,
     GATE,
     NOTHING,
@@ -24,11 +25,10 @@ from autoharness.core.config import (
     Setting,
     setting,
 )
-from autoharness.core.errors import UserError
-from autoharness.core.results import Outcome, Status, Trial, digest
+from autoharness.core.outcomes import Outcome, Status, Trial, digest
 from autoharness.core.settings import from_settings
-from autoharness.engine import identity, measure
-from autoharness.engine.measure import FIRST_OF_GATE, Measure
+from autoharness.engine import score_identity, trial_keys
+from autoharness.engine.score_identity import FIRST_OF_GATE, Measure
 from autoharness.host import sandbox
 from autoharness.vault.store import Store
 
@@ -36,11 +36,13 @@ from autoharness.vault.store import Store
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(identity, "BEHAVIOUR", "f")
+    monkeypatch.setattr(trial_keys, "BEHAVIOUR", "f")
     Path("recording.json").write_text("[]")
 
 
-def _measure(layers: dict[str, str] = IN_FORCE, left_out: identity.LeftOut | None = None, **settings: Any) -> Measure:
+def _measure(
+    layers: dict[str, str] = IN_FORCE, left_out: trial_keys.LeftOut | None = None, **settings: Any
+) -> Measure:
     experiment = Experiment(**{"agent_model": "m"} | settings)
     return Measure(experiment, FACTS | {"layers": layers}, seeds="secret", left_out=left_out)
 
@@ -62,7 +64,7 @@ def test_what_is_printed_is_part_of_no_key(monkeypatch: pytest.MonkeyPatch) -> N
     """Nor is the order in which a host puts its layers in force."""
     lacks, settings = dict.fromkeys(("tcp", "files"), "left out"), {"agent_base_url": True}
     before = _measure(lacks, **settings)
-    monkeypatch.setattr(measure, "_isolation_words", lambda *_: "a sandbox with two holes")
+    monkeypatch.setattr(score_identity, "_isolation_words", lambda *_: "a sandbox with two holes")
     monkeypatch.setattr(sandbox, "NOT_ENFORCED", dict.fromkeys(sandbox.NOT_ENFORCED, "anything may happen"))
     after = _measure(dict(reversed(lacks.items())), **settings)
     assert before.words.endswith("isolation sandbox without tcp, files, with a base URL")
@@ -71,7 +73,7 @@ def test_what_is_printed_is_part_of_no_key(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_each_layer_has_its_place_in_keys() -> None:
-    assert set(identity._LAYERS) == set(sandbox.NOT_ENFORCED)
+    assert set(trial_keys._LAYERS) == set(sandbox.NOT_ENFORCED)
 
 
 # -- what each setting says of itself
@@ -136,7 +138,7 @@ def test_a_setting_says_what_it_affects_and_what_it_takes(name: str) -> None:
     has_range = (says.least, says.most) != (Setting(NOTHING).least, Setting(NOTHING).most)
     assert has_range == (is_number and name not in UNBOUNDED)
     assert default is None or not is_number or says.least <= default <= says.most
-    assert says.stored in {"", "id", *identity._PARTS} and not (says.stored and says.affects is NOTHING)
+    assert says.stored in {"", "id", *trial_keys._PARTS} and not (says.stored and says.affects is NOTHING)
     assert says.counts_with in {"", *SETTINGS}
 
 
@@ -183,8 +185,8 @@ def test_a_new_setting_is_in_keys_where_it_is_not_at_its_default(
     class Later(Experiment):
         warmth: int = setting(3, affects=affects, least=0)
 
-    monkeypatch.setattr(identity, "Experiment", Later)
-    monkeypatch.setattr(identity, "SETTINGS", SETTINGS | {"warmth": Setting(affects, least=0)})
+    monkeypatch.setattr(trial_keys, "Experiment", Later)
+    monkeypatch.setattr(trial_keys, "SETTINGS", SETTINGS | {"warmth": Setting(affects, least=0)})
     made = [_identity(Measure(Later(agent_model="m", warmth=warmth), FACTS, seeds="secret")) for warmth in (3, 4)]
     assert made[0] == KNOWN["defaults"]
     assert (made[0][0] != made[1][0], made[0][1] != made[1][1]) == (affects is not NOTHING, affects is OUTCOME)
@@ -200,8 +202,8 @@ def test_what_changed_is_named_where_it_counts() -> None:
     """As far as an older version's settings go: it did not have those that came later."""
     then = Experiment(agent_model="m", max_steps=100, max_hours=1.0).to_json()
     del then["replay_tolerance"]
-    assert identity.changed(Experiment(agent_model="m"), then) == ["max_steps"]
-    assert identity.changed(Experiment(agent_model="m", max_steps=100, replay_tolerance=True), then) == [
+    assert trial_keys.changed(Experiment(agent_model="m"), then) == ["max_steps"]
+    assert trial_keys.changed(Experiment(agent_model="m", max_steps=100, replay_tolerance=True), then) == [
         "replay_tolerance"
     ]
 
@@ -232,7 +234,7 @@ def _with_run(store: Store, settings: dict[str, Any]) -> Store:
 def test_a_vault_from_before_goes_on_with_the_keys_that_it_has(tmp_path: Path) -> None:
     """And what is set to another value from now on is in them."""
     store, now = _with_run(_with_trial(tmp_path), OLD), Experiment(agent_model="m")
-    known = identity.left_out(store, now)
+    known = trial_keys.left_out(store, now)
     as_they_were = _identity(_measure(max_simulation_cost_usd=1.0))
     assert _identity(_measure(left_out=known, **OLD)) == as_they_were
     assert _identity(_measure(left_out=known, **OLD | {"prices": {}, "llm_timeout_s": 300.0})) == as_they_were
@@ -241,7 +243,7 @@ def test_a_vault_from_before_goes_on_with_the_keys_that_it_has(tmp_path: Path) -
 
 
 def test_a_vault_from_before_whose_runs_were_all_killed_has_the_settings_of_now(tmp_path: Path) -> None:
-    known = identity.left_out(_with_trial(tmp_path), Experiment(**OLD))
+    known = trial_keys.left_out(_with_trial(tmp_path), Experiment(**OLD))
     assert _identity(_measure(left_out=known, **OLD)) == _identity(_measure(max_simulation_cost_usd=1.0))
 
 
@@ -249,14 +251,14 @@ def test_a_trial_that_was_begun_before_goes_on_under_its_key(tmp_path: Path) -> 
     store = Store(tmp_path)
     (store.folder / "unfinished").mkdir()
     store.unfinished({"task": "10"}).write_text("{}\n")
-    assert identity.left_out(store, Experiment(**OLD))["llm_timeout_s"] == [40.0]
+    assert trial_keys.left_out(store, Experiment(**OLD))["llm_timeout_s"] == [40.0]
 
 
 def test_what_a_vault_left_out_is_settled_once(tmp_path: Path) -> None:
     """Or trials that were run since, under keys that name it, would be taken for those of before."""
     store = Store(tmp_path)
-    assert set(identity.left_out(store, Experiment(**OLD))) == {"prices", "llm_timeout_s"}
+    assert set(trial_keys.left_out(store, Experiment(**OLD))) == {"prices", "llm_timeout_s"}
     _with_run(_with_trial(tmp_path), OLD)
-    known = identity.left_out(Store(tmp_path), Experiment(**OLD))
+    known = trial_keys.left_out(Store(tmp_path), Experiment(**OLD))
     assert not any(known.values())
     assert _identity(_measure(left_out=known, **OLD)) != _identity(_measure(max_simulation_cost_usd=1.0))

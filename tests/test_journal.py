@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_disk import on_a_disk
 
-from autoharness.core.results import Usage
-from autoharness.llm.journal import AGENT, Journal
+from autoharness.core.outcomes import Usage
+from autoharness.llm.call_journal import AGENT, Journal
 
 USER = "user"
 
@@ -53,7 +53,7 @@ def test_nothing_is_asked_for_whose_answer_has_no_room_on_the_disk(tmp_path: Pat
     """And what is asked for has its room, whoever fills the disk meanwhile."""
     script = """
 from autoharness.core.errors import UserError
-from autoharness.llm.journal import AGENT, Journal
+from autoharness.llm.call_journal import AGENT, Journal
 file = disk.folder / "unfinished" / "x.jsonl"
 journal = Journal(file)
 assert journal.recall(AGENT, "asked") is None

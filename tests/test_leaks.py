@@ -21,11 +21,11 @@ from harnesses import BAD, GOOD_CODE, GOOD_PROMPT, REFERENCE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoharness.benchmarks.leaks.leaks import Leak, Secrets, scan
-from autoharness.benchmarks.leaks.uses import problem_of
+from autoharness.benchmarks.leaks.forbidden_uses import problem_of
+from autoharness.benchmarks.leaks.leak_scan import Leak, Secrets, scan
 from autoharness.benchmarks.tau2.tau import Tau2
-from autoharness.core.config import Experiment
 from autoharness.core.errors import UserError
+from autoharness.core.experiment import Experiment
 from autoharness.engine.executor import LocalExecutor
 
 DOMAINS = ["retail", "airline", "telecom"]
@@ -295,7 +295,7 @@ def test_a_scan_that_raises_refuses_the_edit(monkeypatch: pytest.MonkeyPatch) ->
     def broken(*given: Any) -> None:
         raise KeyError("a bug")
 
-    monkeypatch.setattr("autoharness.benchmarks.leaks.leaks.oddities", broken)
+    monkeypatch.setattr("autoharness.benchmarks.leaks.leak_scan.oddities", broken)
     (leak,) = scan("x = 1\n", "x = 2\n", Secrets({}, frozenset(), frozenset()))
     assert leak.line == 1 and "KeyError" in leak.what
 
@@ -362,7 +362,7 @@ def test_scanning_any_text_raises_nothing(after: str, before: str) -> None:
     ids=range(18),
 )
 def test_a_source_that_is_hard_to_look_through_is_looked_through_or_refused(source: str) -> None:
-    """Each of them ends; `scanner` bounds the time of what does not."""
+    """Each of them ends; `scan_process` bounds the time of what does not."""
     found = scan("x = 0\n", source, KNOWN)
     assert not [leak.what for leak in found if "cannot look through" in leak.what], "a bug of ours"
     assert found or len(source) < 10_000

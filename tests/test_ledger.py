@@ -9,10 +9,10 @@ import pytest
 from small_disk import on_a_disk
 
 from autoharness.core.errors import UserError
-from autoharness.core.results import digest
+from autoharness.core.outcomes import digest
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_file import mend, read
-from autoharness.vault.rows import Baseline, Gate, Look, Record, SuiteRecord
+from autoharness.vault.ledger_rows import Baseline, Gate, Look, Record, SuiteRecord
 from autoharness.vault.store import Store
 
 
@@ -254,7 +254,7 @@ def test_a_row_that_a_full_disk_cut_short_is_no_row_and_the_next_one_takes_its_p
     script = """
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_file import FILE, read
-from autoharness.vault.rows import Baseline, Record
+from autoharness.vault.ledger_rows import Baseline, Record
 from autoharness.vault.store import Store
 store, spare, ends = Store(disk.folder / "vault"), disk.folder / "spare", set()
 Ledger(store, "m").append(Baseline("m", "a"))

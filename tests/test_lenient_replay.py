@@ -10,12 +10,12 @@ from conftest import RECORDINGS, TEMPLATE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoharness.benchmarks.tau2.lenient_replay import _difference
+from autoharness.benchmarks.tau2.replay_tolerance import _difference
 from autoharness.benchmarks.tau2.tau import Conversation, Limits, Tau2
-from autoharness.core.config import Experiment
 from autoharness.core.errors import EvaluationError
-from autoharness.core.results import REPLAYED_OTHERWISE, Status, Trial
-from autoharness.engine.measure import Measure
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import REPLAYED_OTHERWISE, Status, Trial
+from autoharness.engine.score_identity import Measure
 
 RECORDING = RECORDINGS / "airline-base-gpt-oss-120b.json"
 TASK = "create_task_1"

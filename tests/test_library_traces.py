@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from autoharness.host import library_traces
-from autoharness.host.library_traces import AGING, LOOKED_UP, settle
+from autoharness.host import covert_channels
+from autoharness.host.covert_channels import AGING, LOOKED_UP, settle
 
 HOUR_S = 3600
 PACKAGES = Path(sysconfig.get_path("purelib"))
@@ -23,10 +23,10 @@ def only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in place of all that agent hosts read: this machine's files have the times that they have."""
     folder = tmp_path / "libraries"
     folder.mkdir()
-    monkeypatch.setattr(library_traces, "_readable", lambda private: [entry.path for entry in os.scandir(folder)])
-    monkeypatch.setattr(library_traces, "_links", lambda listed: [])
-    monkeypatch.setattr(library_traces, "_links_in_proc", lambda: [])
-    monkeypatch.setattr(library_traces, "_forget_names", lambda: True)
+    monkeypatch.setattr(covert_channels, "_readable", lambda private: [entry.path for entry in os.scandir(folder)])
+    monkeypatch.setattr(covert_channels, "_links", lambda listed: [])
+    monkeypatch.setattr(covert_channels, "_links_in_proc", lambda: [])
+    monkeypatch.setattr(covert_channels, "_forget_names", lambda: True)
     return folder
 
 
@@ -88,9 +88,9 @@ def test_what_belongs_to_others_and_comes_of_age_is_said(only: Path, monkeypatch
     _last_read(file, 20)
     time.sleep(0.02)
     file.read_bytes()  # it was changed after it was read
-    monkeypatch.setattr(library_traces.os, "utime", refuse)  # to root, every file belongs
+    monkeypatch.setattr(covert_channels.os, "utime", refuse)  # to root, every file belongs
     assert settle([]) == []
-    monkeypatch.setattr(library_traces.time, "time_ns", lambda: int((time.time() + 20 * HOUR_S) * 1e9))
+    monkeypatch.setattr(covert_channels.time, "time_ns", lambda: int((time.time() + 20 * HOUR_S) * 1e9))
     assert settle([]) == [AGING]
 
 
@@ -108,7 +108,7 @@ def test_a_disk_where_every_read_shows_is_found_by_trying(mounted: Path, option:
     (mounted / "file").write_text("x")
     time.sleep(0.02)
     lines = settle([])
-    assert lines == ([library_traces.STRICT.format(mounted)] if said else [])
+    assert lines == ([covert_channels.STRICT.format(mounted)] if said else [])
 
 
 def test_it_reads_what_agent_hosts_can_read() -> None:
@@ -139,16 +139,16 @@ def test_links_that_a_coding_agent_left_are_found_each_time(only: Path, tmp_path
 
 def test_names_are_forgotten_if_this_account_can_have_that(only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    if os.access(library_traces._DROP_CACHES, os.W_OK):
-        assert library_traces._forget_names()
-    monkeypatch.setattr(library_traces, "_readable", lambda private: [])
-    monkeypatch.setattr(library_traces, "_links", lambda listed: [])
-    monkeypatch.setattr(library_traces, "_DROP_CACHES", only / "not there" / "either")  # as for an ordinary user
+    if os.access(covert_channels._DROP_CACHES, os.W_OK):
+        assert covert_channels._forget_names()
+    monkeypatch.setattr(covert_channels, "_readable", lambda private: [])
+    monkeypatch.setattr(covert_channels, "_links", lambda listed: [])
+    monkeypatch.setattr(covert_channels, "_DROP_CACHES", only / "not there" / "either")  # as for an ordinary user
     assert settle([]) == [LOOKED_UP]
 
 
 def test_links_are_found_wherever_they_lie() -> None:
-    found = set(library_traces._links(())) | set(library_traces._links_in_proc())
+    found = set(covert_channels._links(())) | set(covert_channels._links_in_proc())
     assert f"/proc/{os.getpid()}/exe" in found
     assert all(Path(path).is_symlink() for path in found if path.startswith("/usr/"))
     assert [path for path in found if path.startswith("/sys/")] or not Path("/sys/class").exists()

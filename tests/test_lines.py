@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoharness.core import lines
-from autoharness.core.lines import Followed
+from autoharness.core import json_lines
+from autoharness.core.json_lines import Followed
 
 _read: list[str] = []
 """Every line that was taken."""
@@ -36,13 +36,13 @@ def file(tmp_path: Path) -> Path:
 
 def _age(path: Path) -> None:
     """Wait until a change of the file shows."""
-    while not lines.has_settled(path.stat()):
+    while not json_lines.has_settled(path.stat()):
         time.sleep(0.01)
 
 
 def _append(path: Path, value: object) -> None:
-    with lines.alone(path) as file:
-        lines.append(path, file, value)
+    with json_lines.alone(path) as file:
+        json_lines.append(path, file, value)
 
 
 def test_each_line_is_taken_once_however_often_it_is_asked_for_and_appended_to(file: Path) -> None:
@@ -51,7 +51,7 @@ def test_each_line_is_taken_once_however_often_it_is_asked_for_and_appended_to(f
         _append(file, number)
         assert _followed.of(file) == [str(one) for one in range(1, number + 1)]
     assert _read == [str(one) for one in range(1, 8)]
-    assert lines.count(file) == 7
+    assert json_lines.count(file) == 7
 
 
 def _written(path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_time_that_was_set_back_hides_no_change(file: Path) -> None:
 def test_what_is_gone_is_gone(file: Path) -> None:
     assert _followed.of(file) == ["1", "2"]
     file.unlink()
-    assert _followed.of(file) == [] and lines.count(file) == 0
+    assert _followed.of(file) == [] and json_lines.count(file) == 0
     _append(file, 1)
     assert _followed.of(file) == ["1"]
 
@@ -113,7 +113,7 @@ def test_what_is_gone_is_gone(file: Path) -> None:
 def _appended_before(content: bytes, value: object) -> bytes:
     """What an append made of a file when it read all of it."""
     whole, end, last = content.rpartition(b"\n")
-    kept = content + b"\n" if last and lines.is_json(last.decode(errors="replace")) else whole + end
+    kept = content + b"\n" if last and json_lines.is_json(last.decode(errors="replace")) else whole + end
     return kept + json.dumps(value).encode() + b"\n"
 
 
@@ -131,8 +131,8 @@ def test_an_append_mends_the_last_line_wherever_a_kill_cut_it(
 ) -> None:
     path = tmp_path_factory.mktemp("cut") / "lines.jsonl"
     path.write_bytes(content)
-    before = lines.read(path)
+    before = json_lines.read(path)
     _append(path, {"n": 1})
     assert path.read_bytes() == _appended_before(content, {"n": 1})
-    assert lines.read(path) == [*before, '{"n": 1}']
-    assert lines.count(path) == len(before) + 1
+    assert json_lines.read(path) == [*before, '{"n": 1}']
+    assert json_lines.count(path) == len(before) + 1

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from checkout import Checkout
 
-from autoharness.core.results import Outcome, Status, Trial
-from autoharness.engine.live import Going, InFlight, Live, going
+from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.engine.live_runs import Going, InFlight, Live, going
 from autoharness.engine.progress import Progress
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.store import Store
@@ -65,7 +65,7 @@ def test_runs_side_by_side_are_all_seen(store: Store) -> None:
 
 def test_what_a_killed_run_noted_last_is_no_news(store: Store) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from autoharness.engine.live import Live; "
+        "import sys, time; from pathlib import Path; from autoharness.engine.live_runs import Live; "
         "from autoharness.engine.progress import Progress; p = Progress(shown=False); p.begin('x', 1, [], []); "
         "l = Live(Path(sys.argv[1]), p, 'killed', set(), False); l.__enter__(); print('ready', flush=True); "
         "time.sleep(600)"

@@ -17,8 +17,8 @@ from test_scorecard import card
 from autoharness.benchmarks.tau2.tau import Tau2
 from autoharness.commands import matrix
 from autoharness.commands.matrix import Cell, MacroAverage, cells, macro_averages, table
-from autoharness.core.config import Experiment
 from autoharness.core.errors import UserError
+from autoharness.core.experiment import Experiment
 from autoharness.vault.store import Store
 
 PUBLISHED = {

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from autoharness.core.config import Experiment
-from autoharness.core.results import digest
-from autoharness.engine.measure import FIRST_OF_GATE, Measure
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import digest
+from autoharness.engine.score_identity import FIRST_OF_GATE, Measure
 
 FACTS: dict[str, Any] = {
     "splits": {"train": ["0", "1", "2"], "test": ["3", "4"], "base": ["0", "1", "2", "3", "4"]},

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from autoharness.benchmarks.tau2 import overheard, tool_sources
+from autoharness.benchmarks.tau2 import message_listener, random_sources
 from autoharness.benchmarks.tau2.tau import Tau2
-from autoharness.core.results import Status, Trial
+from autoharness.core.outcomes import Status, Trial
 
 CHANGE = datetime(2026, 10, 25, 2, 59, 59, 900_000)
 """In Berlin, a tenth of a second before it is two o'clock again."""
@@ -45,7 +45,7 @@ def test_a_perfect_conversation_passes_whenever_the_clock_goes_back(
     def hear(place: int, message: dict[str, Any]) -> None:
         clock.has_gone_back = clock.has_gone_back or place >= after
 
-    with overheard.by(hear):
+    with message_listener.by(hear):
         outcome = made.run(Trial("create_task_1", 0, 1), diagnose=False)
     assert (outcome.status, outcome.reward) == (Status.PASSED, 1.0), outcome.detail
     times = [message["timestamp"] for message in outcome.messages]
@@ -60,9 +60,9 @@ def test_tau2_reads_a_clock_that_does_not_go_back(tau2: Tau2, monkeypatch: pytes
     from tau2.data_model.message import UserMessage
     from tau2.utils.utils import get_now
 
-    change_ns = int(datetime(2026, 10, 25, 0, 59, 59, 999_000, tzinfo=tool_sources.UTC).timestamp() * 10**9)
+    change_ns = int(datetime(2026, 10, 25, 0, 59, 59, 999_000, tzinfo=random_sources.UTC).timestamp() * 10**9)
     ticks = count(change_ns, 10**6)
-    monkeypatch.setattr(tool_sources, "now_ns", lambda: next(ticks))
+    monkeypatch.setattr(random_sources, "now_ns", lambda: next(ticks))
     times = [get_now(), UserMessage(role="user", content="Hi").timestamp, get_now(), get_now()]
     assert times == sorted(times)
     assert times[0].startswith("2026-10-25T00:59:59.999") and times[-1].startswith("2026-10-25T01:00:00.002")

@@ -8,7 +8,7 @@ import yaml
 from checkout import MOCK, Checkout
 
 from autoharness.commands.report import main
-from autoharness.core.results import passed
+from autoharness.core.outcomes import passed
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.store import Store
 

@@ -18,12 +18,12 @@ from offline_rates import drawn_to_pass, fatal_mistakes
 
 from autoharness.benchmarks.tau2.tau import Tau2
 from autoharness.core.errors import AgentError
-from autoharness.core.results import Outcome, Status, Trial
+from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.core.tasks import Script, Step
 from autoharness.engine.simulator import Simulator
-from autoharness.llm import mistakes, offline
+from autoharness.llm import offline, offline_mistakes
 from autoharness.llm.gateway import AGENT, JUDGE, USER, Limits, Session
-from autoharness.llm.mistakes import Mistake
+from autoharness.llm.offline_mistakes import Mistake
 from autoharness.llm.providers import ProviderFault
 
 FULL = bool(os.environ.get("AUTOHARNESS_FULL_TESTS"))
@@ -74,20 +74,22 @@ def _failing_by(tau2: Tau2, mistake: Mistake) -> tuple[str, str, int]:
         for task in tau2.facts(domain).splits["base"]:
             script = tau2.script(domain, task)
             for seed in range(5):
-                plain = mistakes.Prompt((), True)
-                drawn = [one for one in fatal_mistakes(script) if mistakes.happens(one, script.key, seed, plain)]
+                plain = offline_mistakes.Prompt((), True)
+                drawn = [
+                    one for one in fatal_mistakes(script) if offline_mistakes.happens(one, script.key, seed, plain)
+                ]
                 if drawn == [mistake]:
                     return domain, task, seed
     raise AssertionError(f"no task fails by {mistake.name} alone")
 
 
-@pytest.mark.parametrize("mistake", mistakes.CATALOGUE, ids=lambda mistake: mistake.name)
+@pytest.mark.parametrize("mistake", offline_mistakes.CATALOGUE, ids=lambda mistake: mistake.name)
 def test_each_mistake_fails_its_task_and_a_good_harness_prevents_it(
     tau2: Tau2, simulate: Simulate, mistake: Mistake
 ) -> None:
     domain, task, seed = _failing_by(tau2, mistake)
     assert simulate(domain, task, seed).reward == 0
-    preventable = mistake != mistakes.SLIP
+    preventable = mistake != offline_mistakes.SLIP
     assert (simulate(domain, task, seed, REFERENCE).reward == 1) == preventable
     by_code = preventable and not mistake.depends_on_prompt
     assert (simulate(domain, task, seed, GOOD_CODE).reward == 1) == by_code
@@ -172,7 +174,9 @@ def test_a_customer_who_gets_nowhere_hangs_up() -> None:
 
 
 def test_a_model_that_does_something_else_has_another_name_in_the_keys_of_trials() -> None:
-    """Where what it does has changed: another BEHAVIOUR, and this digest. Where only its text has: this digest alone."""
-    lines = [line for module in (offline, mistakes) for line in Path(str(module.__file__)).read_text().splitlines()]
+    """If what it does has changed: another BEHAVIOUR, and this digest. If only its text has: this digest alone."""
+    lines = [
+        line for module in (offline, offline_mistakes) for line in Path(str(module.__file__)).read_text().splitlines()
+    ]
     said = [line for line in lines if not line.startswith(("from ", "import ", "BEHAVIOUR"))]
-    assert hashlib.sha256("\n".join(said).encode()).hexdigest()[:16] == "476e135f2a5a8a57"
+    assert hashlib.sha256("\n".join(said).encode()).hexdigest()[:16] == "3e2172b4e4d4a699"

@@ -13,8 +13,8 @@ from test_executor import TASKS, TRIALS, executor
 
 from autoharness.benchmarks.tau2.tau import Tau2
 from autoharness.core.errors import Outage
-from autoharness.core.results import Outcome, Status, Trial
-from autoharness.llm.breaker import Breaker
+from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.llm.circuit_breaker import Breaker
 from autoharness.llm.gateway import Limits, Session
 from autoharness.llm.outages import Outages
 from autoharness.llm.providers import ProviderFault

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from conftest import TEMPLATE
 
-from autoharness.benchmarks.tau2 import overheard
-from autoharness.core.results import Trial
+from autoharness.benchmarks.tau2 import message_listener
+from autoharness.core.outcomes import Trial
 
 Heard = list[tuple[int, dict[str, Any]]]
 
@@ -30,8 +30,8 @@ def _dump(messages: list[Any]) -> list[dict[str, Any]]:
 
 def _listen(orchestrator: _Orchestrator, steps: int) -> Heard:
     heard: Heard = []
-    with overheard.by(lambda place, message: heard.append((place, message))):
-        overheard.follow(orchestrator, _dump)
+    with message_listener.by(lambda place, message: heard.append((place, message))):
+        message_listener.follow(orchestrator, _dump)
         for _ in range(steps):
             orchestrator.step()
     return heard
@@ -44,8 +44,8 @@ def test_each_message_is_heard_once_after_the_step_that_added_it() -> None:
 
 def test_what_a_step_said_before_it_broke_is_heard() -> None:
     orchestrator, heard = _Orchestrator([["a"]], raises=True), []
-    with overheard.by(lambda place, message: heard.append(message["content"])):
-        overheard.follow(orchestrator, _dump)
+    with message_listener.by(lambda place, message: heard.append(message["content"])):
+        message_listener.follow(orchestrator, _dump)
         with pytest.raises(RuntimeError, match="the environment broke"):
             orchestrator.step()
     assert heard == ["greeting", "a"]
@@ -53,17 +53,17 @@ def test_what_a_step_said_before_it_broke_is_heard() -> None:
 
 def test_where_nobody_listens_nothing_is_changed() -> None:
     orchestrator = _Orchestrator([["a"]])
-    overheard.follow(orchestrator, _dump)
+    message_listener.follow(orchestrator, _dump)
     assert "step" not in vars(orchestrator)
-    with overheard.by(None):
-        overheard.say(0, {"content": "a"})
+    with message_listener.by(None):
+        message_listener.say(0, {"content": "a"})
 
 
 def test_a_real_conversation_is_heard_while_it_goes_on(simulator: Any, tau2: Any) -> None:
     """Every message that its outcome has, in place."""
     heard: Heard = []
     machine = simulator(TEMPLATE, agent_model="offline/faultless-clerk")
-    with overheard.by(lambda place, message: heard.append((place, message))):
+    with message_listener.by(lambda place, message: heard.append((place, message))):
         outcome = machine.run(Trial(tau2.facts("mock").splits["train"][0], 0, 7), True)
     assert [place for place, _ in heard] == list(range(len(outcome.messages)))
     assert [one["content"] for _, one in heard] == [one["content"] for one in outcome.messages]

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from autoharness.core.errors import UserError
-from autoharness.gate.contest import policy_of
+from autoharness.gate.gate_run import policy_of
 from autoharness.report.overview import UNDER_WAY, Overview, change, score_of
 from autoharness.vault.iterations import Iterations
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Confirmation, Gate
+from autoharness.vault.ledger_rows import Confirmation, Gate
 from autoharness.vault.spending import spent
 from autoharness.vault.store import Store
 from benchmarks.report_vault import MEASURE, Night, make_night

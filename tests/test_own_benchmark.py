@@ -16,15 +16,15 @@ from checkout import Checkout
 from conftest import ROOT, TEMPLATE
 from llm_server import Fault, LLMServer, assistant, tool_call
 
-from autoharness.benchmarks.own_benchmark import OwnBenchmark
-from autoharness.core.config import Experiment
+from autoharness.benchmarks.custom import OwnBenchmark
 from autoharness.core.errors import UserError
-from autoharness.core.results import Outcome, Status, Trial
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.core.settings import from_settings
-from autoharness.engine.measure import Measure
+from autoharness.engine.score_identity import Measure
 from autoharness.engine.simulator import Simulator
-from autoharness.host.host import AgentFile
-from autoharness.host.hosts import Hosts, confinement_of
+from autoharness.host.pool import Hosts, confinement_of
+from autoharness.host.process import AgentFile
 
 DOC = (ROOT / "docs" / "your-benchmark.md").read_text()
 CONFIG = 'benchmark: "shop_questions:ShopQuestions"\nagent_model: offline/clerk\nmax_concurrency: 2\nmax_trials: 1\n'

@@ -11,13 +11,13 @@ from checkout import Checkout
 from llm_server import LLMServer
 from provider import Provider
 
-from autoharness.benchmarks.tau2 import own_user
+from autoharness.benchmarks.tau2 import custom_user
 from autoharness.benchmarks.tau2.tau import Tau2
-from autoharness.core.config import Experiment
 from autoharness.core.errors import UserError
-from autoharness.core.results import Outcome, Status, Trial
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.core.settings import from_settings
-from autoharness.engine.measure import Measure
+from autoharness.engine.score_identity import Measure
 
 MODEL = "openai/solver"
 
@@ -112,7 +112,7 @@ def run(root: Path, server: LLMServer, simulator: Callable[..., Any]) -> Callabl
 )
 def test_a_mistake_is_one_line(spec: str, expected: str) -> None:
     with pytest.raises(UserError) as error:
-        own_user.load(spec)
+        custom_user.load(spec)
     assert expected in str(error.value) and "\n" not in str(error.value)
 
 
@@ -120,14 +120,14 @@ def test_a_mistake_is_one_line(spec: str, expected: str) -> None:
 def test_a_module_that_does_not_load_is_one_line(root: Path, code: str) -> None:
     (root / "users.py").write_text(code)
     with pytest.raises(UserError, match="user: users cannot be imported: ") as error:
-        own_user.load("users:Loud")
+        custom_user.load("users:Loud")
     assert "\n" not in str(error.value)
 
 
 def test_a_link_to_the_agents_folder_is_no_way_around(root: Path) -> None:
     (root / "people.py").symlink_to(root / "agent" / "agent.py")
     with pytest.raises(UserError, match="is the agent's"):
-        own_user.load("people:HarnessAgent")
+        custom_user.load("people:HarnessAgent")
 
 
 def test_what_lies_beside_it_is_not_imported(root: Path) -> None:
@@ -135,12 +135,12 @@ def test_what_lies_beside_it_is_not_imported(root: Path) -> None:
     (root / "planted.py").write_text("raise SystemExit")
     (root / "users.py").write_text("import planted\nclass Loud: pass\n")
     with pytest.raises(UserError, match="cannot be imported: No module named 'planted'"):
-        own_user.load("users:Loud")
+        custom_user.load("users:Loud")
 
 
 @pytest.mark.usefixtures("root")
 def test_a_class_of_an_installed_package_will_do() -> None:
-    found = own_user.load("tau2.user.user_simulator:UserSimulator")
+    found = custom_user.load("tau2.user.user_simulator:UserSimulator")
     assert found.cls.__name__ == "UserSimulator" and len(found.sha256) == 64
 
 
@@ -207,12 +207,12 @@ def test_so_is_the_package_that_it_comes_from(root: Path, monkeypatch: pytest.Mo
         (package / f"{name}.py").write_text(text)
     (root / "mine.py").write_text("from users_pack.loud import Loud\n")
     monkeypatch.syspath_prepend(str(root / "site"))
-    before = own_user.load("mine:Loud").sha256
-    assert own_user.load("mine:Loud").sha256 == before
+    before = custom_user.load("mine:Loud").sha256
+    assert custom_user.load("mine:Loud").sha256 == before
     (package / "words.py").write_text("WORD = 2\n")
-    changed = own_user.load("mine:Loud").sha256
+    changed = custom_user.load("mine:Loud").sha256
     (root / "mine.py").write_text("from users_pack.loud import Loud\n\nLoud.PATCHED = True\n")
-    assert len({before, changed, own_user.load("mine:Loud").sha256}) == 3
+    assert len({before, changed, custom_user.load("mine:Loud").sha256}) == 3
 
 
 def test_it_runs_from_the_command_line_and_another_version_runs_anew(prepared: Checkout) -> None:

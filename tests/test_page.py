@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from autoharness.core.results import slug
+from autoharness.core.outcomes import slug
 from autoharness.report.overview import Overview, score_of
 from autoharness.report.page import View, page
 from autoharness.report.task_map import State
-from autoharness.report.trials import Trials
+from autoharness.report.visible_trials import Trials
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Baseline, Confirmation, Gate, Look, Record, Side
+from autoharness.vault.ledger_rows import Baseline, Confirmation, Gate, Look, Record, Side
 from autoharness.vault.spending import CODER
 from autoharness.vault.store import Store
 from benchmarks.report_vault import HELD_OUT, MEASURE, Night, make_night

@@ -8,7 +8,7 @@ import pytest
 from conftest import TEMPLATE
 from honest_edits import HONEST
 
-from autoharness.benchmarks.leaks.plain_text import oddities
+from autoharness.benchmarks.leaks.source_text import oddities
 
 INVISIBLE = {
     "zero width": "\u200b",

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoharness.gate.policy import Policy, Ratchet, Sequential
-from autoharness.gate.sequential import bar, walk
-from autoharness.vault.rows import RULES, VOID, Request, Side, Verdict
+from autoharness.gate.rule import Policy, Ratchet, Sequential
+from autoharness.gate.sequential_test import bar, walk
+from autoharness.vault.ledger_rows import RULES, VOID, Request, Side, Verdict
 
 TASKS = ["1", "2", "3", "4", "5"]
 BEST: dict[str, float | None] = {"1": 1.0, "2": 0.0, "3": 1.0, "4": 0.0}

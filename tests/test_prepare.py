@@ -127,7 +127,7 @@ def test_bad_settings_are_one_line(tmp_path: Path, config: str) -> None:
 
 
 def test_the_composed_program_is_the_committed_one() -> None:
-    from autoharness.loop.program import composed
+    from autoharness.loop.program_md import composed
 
     assert (ROOT / "PROGRAM.md").read_text() == composed("python")
     assert composed("docker compose run --rm autoeval python").count("docker compose run --rm autoeval python ") > 8

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoharness.core.results import Outcome, Status, Trial, Usage
+from autoharness.core.outcomes import Outcome, Status, Trial, Usage
 from autoharness.engine.progress import Progress
 
 HEADLINE = "mock, agent clerk"

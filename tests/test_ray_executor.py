@@ -13,9 +13,9 @@ from llm_server import LLMServer
 from solver import Solver
 
 from autoharness.benchmarks.tau2.tau import Tau2
-from autoharness.core.config import Experiment
 from autoharness.core.errors import UserError
-from autoharness.core.results import Status, Trial
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import Status, Trial
 
 pytest.importorskip("ray")
 TASKS = ["create_task_1", "update_task_1", "impossible_task_1", "create_task_1_with_env_assertions"]

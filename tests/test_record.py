@@ -7,7 +7,7 @@ from checkout import Checkout
 from harnesses import GOOD_PROMPT
 
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Gate
+from autoharness.vault.ledger_rows import Gate
 from autoharness.vault.store import Store
 from autoharness.vault.workspace import export_ledger
 

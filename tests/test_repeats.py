@@ -11,8 +11,8 @@ from conftest import RECORDINGS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoharness.core.outcomes import Outcome, Status, Trial, passed
 from autoharness.core.repeats import Repeats
-from autoharness.core.results import Outcome, Status, Trial, passed
 
 Rewards = list[list[float | None]]
 """For each task the rewards of its trials."""

@@ -7,7 +7,7 @@ import pytest
 from autoharness.commands.report import main
 from autoharness.core.errors import UserError
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Baseline, Gate, Record
+from autoharness.vault.ledger_rows import Baseline, Gate, Record
 from autoharness.vault.store import Store, default_vault
 from benchmarks.report_vault import HELD_OUT, Night, make_night
 

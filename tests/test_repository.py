@@ -10,9 +10,9 @@ import pytest
 from checkout import Checkout
 from conftest import TEMPLATE
 
-from autoharness.core.config import AGENT_FILE
 from autoharness.core.errors import UserError
-from autoharness.core.repository import Repository, begin
+from autoharness.core.experiment import AGENT_FILE
+from autoharness.core.git_repository import Repository, begin
 
 HOOKS = (
     *("pre-commit", "prepare-commit-msg", "commit-msg", "post-commit", "pre-auto-gc", "post-rewrite", "post-merge"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from autoharness.core.results import (
+from autoharness.core.outcomes import (
     EVALUATED,
     Outcome,
     Status,

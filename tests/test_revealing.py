@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 
 from autoharness.core.errors import UserError
-from autoharness.report.revealing import Reveal, place_of
+from autoharness.report.reveal import Reveal, place_of
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.store import Store
 from benchmarks.report_vault import HELD_OUT, Night, make_night

@@ -13,14 +13,14 @@ from reference_actions import WITHOUT_EFFECT, changing_actions
 from solver import Solver
 
 from autoharness.benchmarks.tau2.tau import Tau2
-from autoharness.core.config import Experiment
 from autoharness.core.errors import UserError
+from autoharness.core.experiment import Experiment
 from autoharness.core.files import write_json
-from autoharness.core.results import Trial
-from autoharness.engine.bench import last_statuses, longest_first
-from autoharness.engine.runner import BenchmarkRunner, TauBenchRunner
+from autoharness.core.outcomes import Trial
+from autoharness.engine.benchmark_runner import BenchmarkRunner, TauBenchRunner
+from autoharness.engine.trial_runner import last_statuses, longest_first
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Baseline
+from autoharness.vault.ledger_rows import Baseline
 from autoharness.vault.store import Store
 
 EVERYTHING = os.environ.get("AUTOHARNESS_FULL_TESTS") == "1"

@@ -11,10 +11,10 @@ from chance_domain import SOURCES
 from conftest import ROOT
 from scripted_talk import Json, ScriptedAgent, Turn, customer
 
-from autoharness.benchmarks.tau2 import databases, same_draws
+from autoharness.benchmarks.tau2 import databases, seeded_tools
 from autoharness.benchmarks.tau2.tau import Conversation, Limits, Tau2
-from autoharness.core.config import Experiment
 from autoharness.core.errors import EvaluationError
+from autoharness.core.experiment import Experiment
 
 each_source = pytest.mark.parametrize("source", SOURCES)
 
@@ -101,10 +101,10 @@ def test_messages_keep_the_time_at_which_they_were_made(chance: Tau2) -> None:
 
 def test_nobody_works_out_a_seed_from_what_was_drawn() -> None:
     """The key of a simulation is another one in another process, so no table of keys tells a trial's seed."""
-    code = "from autoharness.benchmarks.tau2.same_draws import key_of; print(key_of('mock', '1', 7).hex())"
+    code = "from autoharness.benchmarks.tau2.seeded_tools import key_of; print(key_of('mock', '1', 7).hex())"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
-    key = same_draws.key_of("mock", "1", 7)
-    assert key == same_draws.key_of("mock", "1", 7) != same_draws.key_of("mock", "1", 8)
+    key = seeded_tools.key_of("mock", "1", 7)
+    assert key == seeded_tools.key_of("mock", "1", 7) != seeded_tools.key_of("mock", "1", 8)
     assert key.hex() != other.stdout.strip()
 
 

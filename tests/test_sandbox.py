@@ -14,12 +14,12 @@ from llm_server import LLMServer, assistant
 from lone_host import SETUP, LoneHost
 
 from autoharness.core.errors import AgentError, HostDied, HostFailed
-from autoharness.core.results import Trial
+from autoharness.core.outcomes import Trial
 from autoharness.engine.simulator import Simulator
 from autoharness.host import landlock, sandbox
-from autoharness.host.host import AgentFile, Host
-from autoharness.host.host_starter import Confinement
-from autoharness.host.hosts import Hosts
+from autoharness.host.pool import Hosts
+from autoharness.host.process import AgentFile, Host
+from autoharness.host.starter import Confinement
 
 HELLO = {"role": "user", "content": "Hello"}
 ALL_LAYERS = {"limits", "privileges", "files", "signals", "calls"}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from conftest import TEMPLATE
 
-from autoharness.benchmarks.leaks import scanner
-from autoharness.benchmarks.leaks.leaks import Leak
+from autoharness.benchmarks.leaks import scan_process
+from autoharness.benchmarks.leaks.leak_scan import Leak
 from autoharness.benchmarks.leaks.records import Secrets
 from autoharness.core.errors import SetupError
 
@@ -31,15 +31,15 @@ BREAKING = {
 
 def breaking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str, always: bool = False) -> None:
     """Have the scan break in this way: on files with the word BREAK, or always."""
-    child = Path(scanner.__file__).with_name("scanner_child.py")
+    child = Path(scan_process.__file__).with_name("scan_child.py")
     indented = code.replace("\n", "\n        ")
     text = child.read_text().replace("Path(__file__).parents[3]", repr(str(child.parents[3])) + " or Path()")
     text = text.replace("_MOST_CPU_S = 60", "_MOST_CPU_S = 2")
     assert text.count("    asked = question[") == text.count('    if "problem" in question:') == 1
     test = f"    if {always} or 'BREAK' in str(question):\n        {indented}\n"
     text = text.replace('    if "problem" in question:', f'{test}    if "problem" in question:')
-    (tmp_path / "scanner_child.py").write_text(text)
-    monkeypatch.setattr(scanner, "_CHILD", tmp_path / "scanner_child.py")
+    (tmp_path / "scan_child.py").write_text(text)
+    monkeypatch.setattr(scan_process, "_CHILD", tmp_path / "scan_child.py")
 
 
 def test_what_is_known_of_the_records_comes_through_as_it_is() -> None:
@@ -48,31 +48,31 @@ def test_what_is_known_of_the_records_comes_through_as_it_is() -> None:
 
 def test_it_answers_as_the_scan_itself_does() -> None:
     after = f"{TEMPLATE}# order W2378156 \ud800\n"
-    leaks = scanner.scan(TEMPLATE, after, SECRETS, TEMPLATE)
+    leaks = scan_process.scan(TEMPLATE, after, SECRETS, TEMPLATE)
     line = TEMPLATE.count("\n") + 1
     assert Leak(line, "# order W2378156", "carries the order id #W2378156") in [
         Leak(one.line, one.text.strip(), one.what) for one in leaks
     ]
-    assert scanner.scan(TEMPLATE, f"{TEMPLATE}# be kind\n", SECRETS, TEMPLATE) == []
-    assert scanner.problem_of(f"{TEMPLATE}# be kind\n", TEMPLATE) == ""
+    assert scan_process.scan(TEMPLATE, f"{TEMPLATE}# be kind\n", SECRETS, TEMPLATE) == []
+    assert scan_process.problem_of(f"{TEMPLATE}# be kind\n", TEMPLATE) == ""
 
 
 @pytest.mark.parametrize("code", BREAKING.values(), ids=BREAKING)
 def test_a_file_that_breaks_the_scan_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str) -> None:
     breaking(monkeypatch, tmp_path, code)
-    (leak,) = scanner.scan(TEMPLATE, f"{TEMPLATE}# BREAK\n", SECRETS, TEMPLATE)
+    (leak,) = scan_process.scan(TEMPLATE, f"{TEMPLATE}# BREAK\n", SECRETS, TEMPLATE)
     assert leak.line == 1 and "breaks the scan" in leak.what
-    assert "breaks the scan" in scanner.problem_of(f"{TEMPLATE}# BREAK\n", TEMPLATE)
-    assert scanner.scan(TEMPLATE, f"{TEMPLATE}# be kind\n", SECRETS, TEMPLATE) == []
+    assert "breaks the scan" in scan_process.problem_of(f"{TEMPLATE}# BREAK\n", TEMPLATE)
+    assert scan_process.scan(TEMPLATE, f"{TEMPLATE}# be kind\n", SECRETS, TEMPLATE) == []
 
 
 def test_a_scan_that_breaks_on_every_file_is_no_edits_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     breaking(monkeypatch, tmp_path, BREAKING["raises"], always=True)
     with pytest.raises(SetupError, match="a bug"):
-        scanner.scan(TEMPLATE, f"{TEMPLATE}# be kind\n", SECRETS, TEMPLATE)
-    monkeypatch.setattr(scanner, "_CHILD", tmp_path / "gone.py")
+        scan_process.scan(TEMPLATE, f"{TEMPLATE}# be kind\n", SECRETS, TEMPLATE)
+    monkeypatch.setattr(scan_process, "_CHILD", tmp_path / "gone.py")
     with pytest.raises(SetupError, match="cannot be scanned here"):
-        scanner.problem_of(f"{TEMPLATE}# be kind\n", TEMPLATE)
+        scan_process.problem_of(f"{TEMPLATE}# be kind\n", TEMPLATE)
 
 
 def test_it_is_given_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +83,6 @@ def test_it_is_given_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
         given.update(options["env"])
         return subprocess.CompletedProcess([], 0, b'{"problem": ""}', b"")
 
-    monkeypatch.setattr(scanner.subprocess, "run", run)
-    scanner.problem_of("x = 1\n", "")
-    assert set(given) == {name for name in scanner._KEPT if name in os.environ}
+    monkeypatch.setattr(scan_process.subprocess, "run", run)
+    scan_process.problem_of("x = 1\n", "")
+    assert set(given) == {name for name in scan_process._KEPT if name in os.environ}

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from autoharness.commands.scorecard import Scorecard
-from autoharness.core.config import Experiment
-from autoharness.core.results import Outcome, Status, Trial, Usage
-from autoharness.engine.bench import Run
-from autoharness.engine.measure import Measure
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import Outcome, Status, Trial, Usage
+from autoharness.engine.score_identity import Measure
+from autoharness.engine.trial_runner import Run
 
 TRAIN, TEST = ["1", "2"], ["hidden-3", "hidden-4"]
 KINDS = {

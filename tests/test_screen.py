@@ -4,8 +4,8 @@ import pytest
 from conftest import TEMPLATE
 from harnesses import GOOD_CODE, GOOD_PROMPT, REFERENCE_STYLE
 
-from autoharness.core.results import Outcome, Status, Trial
-from autoharness.loop.screen import claimed, claims, problem_of, smoke_refusal
+from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.loop.screening import claimed, claims, problem_of, smoke_refusal
 
 _IMPORT = "from typing import Any\n"
 

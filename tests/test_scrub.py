@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoharness.core.scrub import _without_parts, scrubbed, without_whole_keys
+from autoharness.core.redaction import _without_parts, scrubbed, without_whole_keys
 
 KEY = "sk-ant-Zq4mB7xW2nLk9RtY"
 

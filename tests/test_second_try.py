@@ -16,8 +16,8 @@ from test_executor import executor, kill_worker
 
 from autoharness.benchmarks.tau2.tau import Tau2
 from autoharness.core.errors import AgentError, ChannelError
-from autoharness.core.results import Outcome, Status, Trial
-from autoharness.engine.agent_link import AgentInHost
+from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.engine.agent_connection import AgentInHost
 from autoharness.engine.simulator import Simulator
 from autoharness.llm.gateway import Limits, Session
 
@@ -237,17 +237,17 @@ class TestAcrossCommands:
         self, provider: Provider, simulator: MakeSimulator, tmp_path: Path
     ) -> None:
         """Otherwise an agent that hears an id that was drawn could unsay all that it said after that."""
-        from autoharness.benchmarks.tau2 import same_draws
+        from autoharness.benchmarks.tau2 import seeded_tools
 
         machine = simulator(agent_model=MODEL)
         keys = []
         for _ in range(2):
-            same_draws.use("the vault's")
-            keys.append(same_draws.key_of("telecom", "x", 1))
-            same_draws.use("another")
-        assert keys[0] == keys[1] != same_draws.key_of("telecom", "x", 1)
+            seeded_tools.use("the vault's")
+            keys.append(seeded_tools.key_of("telecom", "x", 1))
+            seeded_tools.use("another")
+        assert keys[0] == keys[1] != seeded_tools.key_of("telecom", "x", 1)
         Simulator(machine._benchmark, machine._experiment, machine._hosts, secret="the vault's")
-        assert same_draws.key_of("telecom", "x", 1) == keys[0]
+        assert seeded_tools.key_of("telecom", "x", 1) == keys[0]
 
     @pytest.mark.parametrize(
         "drawn", ["random.random()", "list({str(n) for n in range(9)})", "random.sample(range(9), 3)"]

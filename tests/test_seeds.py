@@ -11,9 +11,9 @@ from llm_server import LLMServer
 from solver import Solver
 
 from autoharness.benchmarks.tau2.tau import Tau2
-from autoharness.core.config import Experiment
-from autoharness.core.results import Trial
-from autoharness.engine.measure import Measure
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import Trial
+from autoharness.engine.score_identity import Measure
 from autoharness.engine.simulator import Simulator
 from autoharness.llm.seeds import Seeded, role_seed
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoharness.gate.sequential import bar, detectable_gain, operating_point, walk
+from autoharness.gate.sequential_test import bar, detectable_gain, operating_point, walk
 
 _differences = st.lists(st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0]), max_size=80)
 

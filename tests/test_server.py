@@ -20,8 +20,8 @@ import pytest
 from checkout import Checkout
 
 from autoharness.core.errors import UserError
-from autoharness.core.results import Outcome, Status, Trial, slug
-from autoharness.engine.live import Live
+from autoharness.core.outcomes import Outcome, Status, Trial, slug
+from autoharness.engine.live_runs import Live
 from autoharness.engine.progress import Progress
 from autoharness.loop.status import LOOP_LOCK, note_limits, note_phase
 from autoharness.report.page import View

@@ -8,10 +8,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoharness.core.config import CONFIG_FILE, Experiment
 from autoharness.core.errors import UserError
+from autoharness.core.experiment import CONFIG_FILE, Experiment
 from autoharness.core.settings import from_settings, resolve
-from autoharness.gate.contest import FIRST_TRIAL
+from autoharness.gate.gate_run import FIRST_TRIAL
 
 NAMES = sorted(Experiment.__dataclass_fields__)
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.dates()

@@ -14,7 +14,7 @@ from solver import Solver
 
 from autoharness.benchmarks.tau2.tau import Tau2
 from autoharness.core.errors import UserError
-from autoharness.core.results import Status, is_addressed
+from autoharness.core.outcomes import Status, is_addressed
 
 
 def test_what_the_agent_prints_does_no_harm(provider: Provider, simulator: MakeSimulator) -> None:

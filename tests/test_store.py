@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from autoharness.core.errors import UserError
 from autoharness.core.files import write_json, write_text
-from autoharness.core.results import Outcome, Status, Trial, Usage
+from autoharness.core.outcomes import Outcome, Status, Trial, Usage
 from autoharness.vault.store import Store, default_vault
 
 KEY = {"task": "0", "seed": 1, "models": {"agent": "a", "user": "u"}}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoharness.gate.suite import LEVEL, floor, veto
-from autoharness.vault.rows import SuiteRecord as Record
+from autoharness.gate.regression_suite import LEVEL, floor, veto
+from autoharness.vault.ledger_rows import SuiteRecord as Record
 
 _STEADY = Record(3, 3)
 """Fails with probability 0.5 / 4 = 0.125."""

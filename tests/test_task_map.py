@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from autoharness.core.results import Outcome, Status, Trial
+from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.report.overview import Overview
 from autoharness.report.task_map import Cell, State, TaskMap
-from autoharness.report.trials import Trials
+from autoharness.report.visible_trials import Trials
 from autoharness.vault.iterations import Edit, Iteration, Iterations
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.store import Store

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from autoharness.benchmarks.tau2.databases import differences
 from autoharness.benchmarks.tau2.tau import AGENT_NAME, Tau2
-from autoharness.benchmarks.tau2.tool_bounds import takes_for_ever
-from autoharness.core.config import HARNESS, SOLO, Experiment
+from autoharness.benchmarks.tau2.tool_limits import takes_for_ever
 from autoharness.core.errors import UserError
-from autoharness.core.results import Status, Trial
+from autoharness.core.experiment import HARNESS, SOLO, Experiment
+from autoharness.core.outcomes import Status, Trial
 from autoharness.core.tasks import cut
 
 JSON = st.recursive(

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from autoharness.benchmarks.tau2.tau import Tau2
-from autoharness.core.config import BANKING, RETRIEVAL, Experiment
 from autoharness.core.errors import SetupError, UserError
-from autoharness.core.results import Status, Trial
+from autoharness.core.experiment import BANKING, RETRIEVAL, Experiment
+from autoharness.core.outcomes import Status, Trial
 from autoharness.core.settings import from_settings
-from autoharness.engine.measure import Measure
+from autoharness.engine.score_identity import Measure
 
 HAS_BM25 = importlib.util.find_spec("rank_bm25") is not None
 PLAIN = "no_knowledge"

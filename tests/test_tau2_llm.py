@@ -9,9 +9,9 @@ from llm_server import LLMServer
 from provider import Provider
 
 from autoharness.benchmarks.tau2.tau import Tau2
-from autoharness.core.config import Experiment
-from autoharness.core.results import Status, Trial
-from autoharness.engine.measure import Measure
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import Status, Trial
+from autoharness.engine.score_identity import Measure
 
 JUDGED = "create_task_1_nl_eval"
 

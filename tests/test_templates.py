@@ -14,20 +14,20 @@ from llm_server import Fault, LLMServer, assistant, tool_call
 from provider import Provider
 
 from autoharness.benchmarks.tau2.tau import Tau2
-from autoharness.commands import templates
-from autoharness.commands.templates import DEFAULT, PACKAGES
-from autoharness.core.config import Experiment
+from autoharness.commands import agent_templates
+from autoharness.commands.agent_templates import DEFAULT, PACKAGES
 from autoharness.core.errors import AgentError, UserError
-from autoharness.core.results import Outcome, Status, Trial
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.engine.simulator import Simulator
-from autoharness.host.host import AgentFile
-from autoharness.host.hosts import Hosts, confinement_of
+from autoharness.host.pool import Hosts, confinement_of
+from autoharness.host.process import AgentFile
 from autoharness.llm.gateway import Limits, Session
 
 TASK = "create_task_1"
 SOLVED = (TASK, "update_task_1", "update_task_with_message_history", "impossible_task_1")
 MODEL = "openai/solver"
-SOURCES = {name: (ROOT / templates.template_file(name)).read_text() for name in PACKAGES}
+SOURCES = {name: (ROOT / agent_templates.template_file(name)).read_text() for name in PACKAGES}
 SETUP: dict[str, Any] = {"tools": [], "domain_policy": "", "llm": MODEL, "llm_args": {}, "history": []}
 SETUP["random"] = "seed"
 AT_ONCE = 100
@@ -40,7 +40,7 @@ Simulate = Callable[..., Simulator]
 def is_installed(name: str) -> bool:
     """`make .venv/ready` installs them all; not so every environment in which somebody runs the tests."""
     try:
-        templates.check_installed(name)
+        agent_templates.check_installed(name)
     except UserError:
         return False
     return True
@@ -210,15 +210,15 @@ def test_no_network_is_opened_for_a_framework(hosts: Hosts) -> None:
 
 def test_a_missing_package_is_one_line_that_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("tau_bench", "openai_sdk"):
-        templates.check_installed(name)
+        agent_templates.check_installed(name)
     monkeypatch.setitem(PACKAGES, "agent_framework", ("not-to-be-found",))
     with pytest.raises(UserError, match=r"not-to-be-found .*pip install 'auto-harness\[agent-framework\]'"):
-        templates.check_installed("agent_framework")
+        agent_templates.check_installed("agent_framework")
 
 
 def test_every_template_is_known_by_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert {file.stem for file in Path("agent/templates").glob("*.py")} == set(PACKAGES)
     for name, source in SOURCES.items():
-        assert templates.template_of(source.encode()) == name
-        assert templates.template_of(f"{source}#".encode()) == ""
+        assert agent_templates.template_of(source.encode()) == name
+        assert agent_templates.template_of(f"{source}#".encode()) == ""

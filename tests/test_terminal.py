@@ -14,12 +14,12 @@ from checkout import Checkout
 from conftest import ROOT
 from test_loop import _configured
 
-from autoharness.core.results import Trial
-from autoharness.engine.live import Live
+from autoharness.core.outcomes import Trial
+from autoharness.engine.live_runs import Live
 from autoharness.engine.progress import Progress
 from autoharness.loop.status import LOOP_LOCK, note_end, note_limits, note_phase
+from autoharness.report.dashboard import Panel, chart, dashboard, watch
 from autoharness.report.overview import Overview
-from autoharness.report.terminal import Panel, chart, dashboard, watch
 from autoharness.vault.store import Store
 from benchmarks.report_vault import Night, make_night
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from autoharness.llm import providers
-from autoharness.llm import throttle as throttle_module
+from autoharness.llm import rate_limit as throttle_module
 from autoharness.llm.providers import ProviderFault, Throttled
-from autoharness.llm.throttle import Throttle
+from autoharness.llm.rate_limit import Throttle
 
 LATENCY_S = 0.02
 

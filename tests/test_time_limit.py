@@ -8,9 +8,9 @@ import pytest
 from conftest import TEMPLATE
 from provider import Provider
 
-from autoharness.core.config import STOCK, Experiment
-from autoharness.core.results import Outcome, Status, Trial
-from autoharness.engine.measure import Measure
+from autoharness.core.experiment import STOCK, Experiment
+from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.engine.score_identity import Measure
 
 MODEL = "openai/solver"
 SLEEPS = f"{TEMPLATE}\n\nimport time\nturn = HarnessAgent.generate_next_message\n\n\n" + (

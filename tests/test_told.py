@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_talk import Json, ScriptedAgent, Turn, customer
 
-from autoharness.benchmarks.tau2 import told
+from autoharness.benchmarks.tau2 import said_to_customer
 from autoharness.benchmarks.tau2.tau import Tau2
-from autoharness.core.config import Experiment
+from autoharness.core.experiment import Experiment
 from benchmarks.told import LISTINGS, _facts, _here, _listing, _plain, published_messages
 
 FACT = "8276.23"
@@ -34,7 +34,9 @@ def talk(tau2: Tau2) -> Callable[..., list[Any]]:
 
 
 def _told(messages: list[Any]) -> str:
-    return "\n".join(one.content for one in told.told(messages) if one.role == "assistant" and one.content)
+    return "\n".join(
+        one.content for one in said_to_customer.told(messages) if one.role == "assistant" and one.content
+    )
 
 
 def _beside(text: str) -> Json:
@@ -44,7 +46,7 @@ def _beside(text: str) -> Json:
 def test_what_is_said_is_told(talk: Callable[..., list[Any]]) -> None:
     messages = talk(f"The total is ${FACT}.", ("get_users", {}), "Anything else?")
     assert FACT in _told(messages) and "Anything else?" in _told(messages)
-    assert told.told(messages) == messages
+    assert said_to_customer.told(messages) == messages
 
 
 def test_text_beside_a_tool_call_is_not(talk: Callable[..., list[Any]]) -> None:
@@ -53,7 +55,7 @@ def test_text_beside_a_tool_call_is_not(talk: Callable[..., list[Any]]) -> None:
     assert FACT not in _told(messages)
     assert any(FACT in (one.content or "") for one in messages)
     calls, checked = (
-        [getattr(one, "tool_calls", None) for one in every] for every in (messages, told.told(messages))
+        [getattr(one, "tool_calls", None) for one in every] for every in (messages, said_to_customer.told(messages))
     )
     assert calls == checked, "what was done is checked as ever"
 
@@ -120,13 +122,16 @@ def test_saying_the_same_numbers_again_is_no_list(talk: Callable[..., list[Any]]
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=200))
 def test_what_can_be_seen_is_seen(text: str) -> None:
-    seen = told.visible(text)
-    assert told.visible(seen) == seen
+    seen = said_to_customer.visible(text)
+    assert said_to_customer.visible(seen) == seen
     assert not text.isascii() or "<!--" in text or seen == text
 
 
 def test_characters_that_are_not_shown_join_nothing() -> None:
-    assert told.visible("32\u200b7") == "32 7" and told.visible("é 😀 \u2013\n") == "é 😀 \u2013\n"
+    assert (
+        said_to_customer.visible("32\u200b7") == "32 7"
+        and said_to_customer.visible("é 😀 \u2013\n") == "é 😀 \u2013\n"
+    )
 
 
 @pytest.mark.parametrize("listing", list(LISTINGS))
@@ -155,7 +160,7 @@ def test_a_fact_inside_a_longer_number_is_not_told(tau2: Tau2) -> None:
 def test_the_judge_reads_what_was_told(tau2: Tau2) -> None:
     from tau2.evaluator.evaluator_nl_assertions import NLAssertionsEvaluator
 
-    from autoharness.benchmarks.tau2.tau2_llm import Running, asked_by
+    from autoharness.benchmarks.tau2.llm_calls import Running, asked_by
     from benchmarks.told import _conversation
 
     asked: list[str] = []
@@ -177,10 +182,10 @@ def test_published_conversations_are_told_whole_and_their_checks_stay(tau2: Tau2
     conversations = list(published_messages())
     assert len(conversations) == 150
     for domain, task_id, messages in conversations:
-        assert told.told(messages) == messages
+        assert said_to_customer.told(messages) == messages
         assert _plain(tau2, domain, task_id, messages) == _here(tau2, domain, task_id, messages)
         spoken = [one.content for one in messages if one.role == "assistant" and one.content]
-        assert 3 * max(map(len, spoken)) <= told.LONGEST_MESSAGE_CHARS
-        assert 1.9 * max(len(told.numbers(text)) for text in spoken) <= told.MOST_NUMBERS
-        assert 4 * sum(map(len, spoken)) <= told.LONGEST_CONVERSATION_CHARS
-        assert 2 * len(set().union(*map(told.numbers, spoken))) <= told.MOST_NUMBERS_IN_ALL
+        assert 3 * max(map(len, spoken)) <= said_to_customer.LONGEST_MESSAGE_CHARS
+        assert 1.9 * max(len(said_to_customer.numbers(text)) for text in spoken) <= said_to_customer.MOST_NUMBERS
+        assert 4 * sum(map(len, spoken)) <= said_to_customer.LONGEST_CONVERSATION_CHARS
+        assert 2 * len(set().union(*map(said_to_customer.numbers, spoken))) <= said_to_customer.MOST_NUMBERS_IN_ALL

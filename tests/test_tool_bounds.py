@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scripted_talk import ScriptedAgent, customer
 
-from autoharness.benchmarks.tau2 import tool_bounds
+from autoharness.benchmarks.tau2 import tool_limits
 from autoharness.benchmarks.tau2.tau import Conversation, Limits, Tau2
-from autoharness.benchmarks.tau2.tool_bounds import check_replayable, refuse_costly, takes_for_ever
-from autoharness.core.config import Experiment
+from autoharness.benchmarks.tau2.tool_limits import check_replayable, refuse_costly, takes_for_ever
 from autoharness.core.errors import AgentTimeout
+from autoharness.core.experiment import Experiment
 
 TASK = "0"
-MOST_BITS = tool_bounds._MOST_BITS
+MOST_BITS = tool_limits._MOST_BITS
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_all_calls_of_a_conversation_together_take_so_much_of_the_processor_and_
 ) -> None:
     """Half a second each, by a clock that the test turns."""
     clock = iter(range(10**6))
-    monkeypatch.setattr(tool_bounds, "time", SimpleNamespace(thread_time=lambda: next(clock) / 2))
+    monkeypatch.setattr(tool_limits, "time", SimpleNamespace(thread_time=lambda: next(clock) / 2))
     assert len(_answers(calculate(*["1+1"] * 40))) == 40
     with pytest.raises(AgentTimeout, match=r"the agent called tools, last calculate, for over 20 s of processor"):
         calculate(*["1+1"] * 41)

@@ -17,15 +17,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from autoharness.benchmarks.tau2 import tool_sources
-from autoharness.benchmarks.tau2.tool_sources import Source, drawing
+from autoharness.benchmarks.tau2 import random_sources
+from autoharness.benchmarks.tau2.random_sources import Source, drawing
 
 NOW_NS = 1_793_000_000 * 10**9
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _installed() -> None:
-    tool_sources.install()
+    random_sources.install()
 
 
 def _source(key: bytes = b"key") -> Source:
@@ -82,7 +82,7 @@ def test_a_generator_that_a_module_keeps_can_be_copied() -> None:
     """A tool's module may hand out copies of its own."""
     module = ModuleType("keeps_a_generator")
     module.kept = random.Random(7)  # type: ignore[attr-defined]
-    tool_sources.rebind(module)
+    random_sources.rebind(module)
     assert copy.deepcopy(module.kept).random() == random.Random(7).random()
 
 
@@ -125,18 +125,18 @@ def test_dates_are_pickled_as_ever_while_drawing() -> None:
 
 
 class Dated(BaseModel):
-    made: tool_sources.Datetime
-    day: tool_sources.Date
+    made: random_sources.Datetime
+    day: random_sources.Date
 
 
 def test_dates_of_modules_that_were_bound_again_are_pythons_own() -> None:
-    then = tool_sources.Datetime(2026, 10, 25, 1, 30)
-    assert type(then) is datetime and isinstance(then, tool_sources.Datetime)
-    assert isinstance(datetime.now(), tool_sources.Datetime) and not isinstance("", tool_sources.Datetime)
-    assert issubclass(datetime, tool_sources.Datetime)
-    assert type(tool_sources.Datetime.strptime("2026", "%Y")) is datetime
-    assert type(tool_sources.Datetime.fromisoformat("2026-10-25")) is datetime
-    assert tool_sources.Date(2026, 10, 25) == date(2026, 10, 25) and type(tool_sources.Date.today()) is date
+    then = random_sources.Datetime(2026, 10, 25, 1, 30)
+    assert type(then) is datetime and isinstance(then, random_sources.Datetime)
+    assert isinstance(datetime.now(), random_sources.Datetime) and not isinstance("", random_sources.Datetime)
+    assert issubclass(datetime, random_sources.Datetime)
+    assert type(random_sources.Datetime.strptime("2026", "%Y")) is datetime
+    assert type(random_sources.Datetime.fromisoformat("2026-10-25")) is datetime
+    assert random_sources.Date(2026, 10, 25) == date(2026, 10, 25) and type(random_sources.Date.today()) is date
     made = Dated(made="2026-10-25T01:30:00", day="2026-10-25")
     assert (made.made, made.day) == (then, date(2026, 10, 25))
 
@@ -147,12 +147,12 @@ def test_the_time_is_utc_and_never_goes_back(monkeypatch: pytest.MonkeyPatch) ->
     time.tzset()
     try:
         berlin = timezone(timedelta(hours=2))
-        now = tool_sources.Datetime.now()
+        now = random_sources.Datetime.now()
         assert abs(now - datetime.now(datetime_module.UTC).replace(tzinfo=None)) < timedelta(minutes=5)
-        assert tool_sources.Datetime.now(berlin).utcoffset() == timedelta(hours=2)
+        assert random_sources.Datetime.now(berlin).utcoffset() == timedelta(hours=2)
         monkeypatch.setattr(time, "time", lambda: 0.0)  # somebody sets it
         monkeypatch.setattr(time, "time_ns", lambda: 0)
-        times = [tool_sources.Datetime.now() for _ in range(50)]
+        times = [random_sources.Datetime.now() for _ in range(50)]
         assert times == sorted(times) and times[0] >= now
     finally:
         monkeypatch.undo()

@@ -18,7 +18,7 @@ from solver import Solver
 
 from autoharness.benchmarks.tau2.tau import Tau2
 from autoharness.commands.transcript import Transcript
-from autoharness.core.results import Outcome, Status, Trial
+from autoharness.core.outcomes import Outcome, Status, Trial
 
 TRIAL = Trial("5", 0, 7)
 CALL = {"id": "1", "name": "look", "arguments": {"at": "it"}}

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from autoharness.core.results import Outcome, Status, Trial
-from autoharness.report.trials import Trials, train_tasks
+from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.report.visible_trials import Trials, train_tasks
 from autoharness.vault.iterations import Iterations
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Baseline, Confirmation
+from autoharness.vault.ledger_rows import Baseline, Confirmation
 from autoharness.vault.store import Store
 from benchmarks.report_vault import HELD_OUT, MEASURE, Night, make_night
 

@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT, TEMPLATE
 from honest_edits import HONEST
 
-from autoharness.benchmarks.leaks.uses import INTERPRETER, NOBODYS, problem_of, uses
+from autoharness.benchmarks.leaks.forbidden_uses import INTERPRETER, NOBODYS, problem_of, uses
 
 FORBIDDEN = {
     "exec('x')": "runs text as code (exec)",

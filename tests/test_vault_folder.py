@@ -13,9 +13,9 @@ import pytest
 from conftest import ROOT
 
 from autoharness.core.errors import UserError
-from autoharness.core.results import Outcome, Status, Trial, digest
+from autoharness.core.outcomes import Outcome, Status, Trial, digest
+from autoharness.vault.location import FORMAT
 from autoharness.vault.store import Store
-from autoharness.vault.vault_folder import FORMAT
 
 Json = dict[str, Any]
 

@@ -10,7 +10,7 @@ from provider import INFRASTRUCTURE, Provider
 from simulations import MODEL, TASK, Json, MakeSimulator, edited, run
 
 from autoharness.core.errors import UserError
-from autoharness.core.results import Status
+from autoharness.core.outcomes import Status
 
 OVERFLOW = json.dumps({"error": {"message": "This model's maximum context length is 8192 tokens."}})
 

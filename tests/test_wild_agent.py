@@ -15,8 +15,8 @@ from wild_agent import Wild
 
 from autoharness.benchmarks.tau2 import databases
 from autoharness.benchmarks.tau2.tau import Limits, Tau2
-from autoharness.core.config import Experiment
 from autoharness.core.errors import AgentError, JudgeError
+from autoharness.core.experiment import Experiment
 
 CONVERSATIONS = 1000 if os.environ.get("AUTOHARNESS_FULL_TESTS") == "1" else 40
 SLOW = {"banking_knowledge": 10}

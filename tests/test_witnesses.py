@@ -17,13 +17,13 @@ from checkout import Checkout
 from conftest import ROOT, TEMPLATE
 from harnesses import GOOD_PROMPT
 
-from autoharness.core.config import AGENT_FILE
-from autoharness.core.repository import Repository
-from autoharness.core.results import Outcome, Status, Trial
-from autoharness.gate.witnesses import Remark, compare
+from autoharness.core.experiment import AGENT_FILE
+from autoharness.core.git_repository import Repository
+from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.gate.ledger_evidence import Remark, compare
 from autoharness.vault.iterations import Iteration, Iterations
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Baseline, Gate, Record
+from autoharness.vault.ledger_rows import Baseline, Gate, Record
 from autoharness.vault.store import Store
 
 

@@ -5,7 +5,7 @@ import socket
 from simulations import TASK
 
 from autoharness.core.channel import MAX_LINE_BYTES, Channel
-from autoharness.core.results import Outcome, Status, Trial
+from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.engine.worker import Worker
 
 

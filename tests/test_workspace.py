@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from autoharness.core.results import Outcome, Status, Trial, slug
+from autoharness.core.outcomes import Outcome, Status, Trial, slug
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Baseline, Gate, Record
+from autoharness.vault.ledger_rows import Baseline, Gate, Record
 from autoharness.vault.store import Store
 from autoharness.vault.workspace import (
     Changes,

@@ -9,9 +9,9 @@ import pytest
 from checkout import Checkout
 from conftest import TEMPLATE
 
-from autoharness.commands.templates import PACKAGES
-from autoharness.core.config import AGENT_FILE
+from autoharness.commands.agent_templates import PACKAGES
 from autoharness.core.errors import UserError
+from autoharness.core.experiment import AGENT_FILE
 from autoharness.loop.worktree import NOTE, Worktree
 
 

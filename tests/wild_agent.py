@@ -11,7 +11,7 @@ from typing import Any
 from autoharness.benchmarks.tau2.tau import Tau2, _databases
 from autoharness.core.errors import AgentError
 from autoharness.core.strict_json import dumps, loads_object
-from autoharness.host.host_reply import checked_reply
+from autoharness.host.reply import checked_reply
 
 Json = dict[str, Any]
 

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from autoharness.benchmarks.own_class import STOPS
-from autoharness.benchmarks.tau2 import overheard
+from autoharness.benchmarks.tau2 import message_listener
+from autoharness.benchmarks.tau2.llm_calls import AgentLink, Complete
 from autoharness.benchmarks.tau2.tau import Limits
-from autoharness.benchmarks.tau2.tau2_llm import AgentLink, Complete
+from autoharness.benchmarks.user_code import STOPS
 from autoharness.core.errors import AutoHarnessError
-from autoharness.core.scrub import cut, scrubbed
+from autoharness.core.redaction import cut, scrubbed
 
 _LONGEST_CHARS = 200_000
 """Of what a tool tells the agent."""
@@ -126,7 +126,7 @@ class Simulation:
         return message
 
     def _keep(self, message: Json) -> None:
-        overheard.say(len(self.messages), message)
+        message_listener.say(len(self.messages), message)
         self.messages.append(message)
         if len(self.messages) > self._limits.max_steps:
             raise Ended("max_steps")

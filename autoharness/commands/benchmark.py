@@ -10,23 +10,23 @@ from typing import Any
 
 from autoharness.benchmarks.simulation import Check, Result, Simulation
 from autoharness.commands import matrix
-from autoharness.commands.choosing import RERUN, choose, read_ids
 from autoharness.commands.cli import Parser, run_door
 from autoharness.commands.dry_run import dry_run
 from autoharness.commands.matrix import Cell
 from autoharness.commands.scorecard import Scorecard
+from autoharness.commands.task_selection import RERUN, choose, read_ids
 from autoharness.commands.transcript import Transcript
-from autoharness.core.config import Experiment
 from autoharness.core.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
-from autoharness.core.results import EVALUATED, PLAINLY, VERIFIED, Outcome, Status, Trial, rewards_by_task
-from autoharness.core.scrub import one_line
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import EVALUATED, PLAINLY, VERIFIED, Outcome, Status, Trial, rewards_by_task
+from autoharness.core.redaction import one_line
 from autoharness.core.settings import read_value
 from autoharness.core.tasks import Step
-from autoharness.engine.bench import Bench, Run
-from autoharness.engine.budget import RunBudget
+from autoharness.engine.benchmark_runner import BenchmarkRunner, TauBenchRunner
 from autoharness.engine.callbacks import Callback
-from autoharness.engine.runner import BenchmarkRunner, TauBenchRunner
-from autoharness.report.terminal import dashboard
+from autoharness.engine.run_budget import RunBudget
+from autoharness.engine.trial_runner import Bench, Run
+from autoharness.report.dashboard import dashboard
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.store import Store, default_vault
 from autoharness.vault.workspace import Changes, export_train_results

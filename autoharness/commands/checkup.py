@@ -11,16 +11,16 @@ from typing import Any
 
 from autoharness.benchmarks.tau2 import data
 from autoharness.benchmarks.tau2.tau import check_installed
-from autoharness.core.config import AGENT_FILE, CONFIG_FILE, Experiment
 from autoharness.core.endpoints import Endpoint
 from autoharness.core.errors import UserError
+from autoharness.core.experiment import AGENT_FILE, CONFIG_FILE, Experiment
 from autoharness.core.files import read_plain
-from autoharness.core.repository import Repository
+from autoharness.core.git_repository import Repository
 from autoharness.core.settings import resolve
-from autoharness.engine.measure import Measure
-from autoharness.engine.runner import BenchmarkRunner
-from autoharness.loop.program import PROGRAM_FILE, composed, python_command
-from autoharness.vault import evaluator
+from autoharness.engine.benchmark_runner import BenchmarkRunner
+from autoharness.engine.score_identity import Measure
+from autoharness.loop.program_md import PROGRAM_FILE, composed, python_command
+from autoharness.vault import code_digest
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.store import Store, default_vault
 from autoharness.vault.workspace import WORKSPACE
@@ -198,7 +198,7 @@ def _evaluator(measure: Measure) -> Check:
     store = Store(default_vault())
 
     def look() -> str:
-        evaluator.check(store, Ledger(store, measure.id).evaluator)
+        code_digest.check(store, Ledger(store, measure.id).evaluator)
         return "as it was accepted"
 
     return _try("evaluator", _PREPARE, look)

@@ -22,11 +22,11 @@ from autoharness.core.errors import (
     UserError,
 )
 from autoharness.core.exhausted import line_of
-from autoharness.core.forgiving import forgiving, let_go, named
 from autoharness.core.open_files import raise_limit
-from autoharness.core.scrub import printable
+from autoharness.core.redaction import printable
+from autoharness.core.standard_streams import forgiving, let_go, named
+from autoharness.vault.location import VAULT_VARIABLE
 from autoharness.vault.store import default_vault
-from autoharness.vault.vault_folder import VAULT_VARIABLE
 
 _OF_PROVIDERS = ("_API_KEY", "_API_BASE")
 

@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from autoharness.commands.matrix import Cell
-from autoharness.engine.measure import Measure
-from autoharness.engine.runner import BenchmarkRunner
+from autoharness.engine.benchmark_runner import BenchmarkRunner
+from autoharness.engine.score_identity import Measure
 
 
 def dry_run(cells: list[Cell], as_json: bool) -> int:

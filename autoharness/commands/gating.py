@@ -4,17 +4,17 @@ import sys
 from argparse import Namespace
 
 from autoharness.commands.cli import Parser, run_door
-from autoharness.core.config import AGENT_FILE, RATCHET, SIMULATED, Experiment
 from autoharness.core.errors import EXIT_UNDECIDED
-from autoharness.core.results import passed
+from autoharness.core.experiment import AGENT_FILE, RATCHET, SIMULATED, Experiment
+from autoharness.core.outcomes import passed
 from autoharness.core.settings import resolve
 from autoharness.core.stats import score_line
-from autoharness.engine.runner import BenchmarkRunner
+from autoharness.engine.benchmark_runner import BenchmarkRunner
 from autoharness.gate.gate import judge
 from autoharness.gate.planning import null, plan
-from autoharness.loop.program import python_command
+from autoharness.loop.program_md import python_command
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Gate, Side, Verdict, reveal_lines, scored_looks
+from autoharness.vault.ledger_rows import Gate, Side, Verdict, reveal_lines, scored_looks
 from autoharness.vault.store import Store, default_vault
 from autoharness.vault.workspace import set_aside_edited
 

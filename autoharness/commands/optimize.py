@@ -12,20 +12,20 @@ from types import FrameType
 from typing import Any
 
 from autoharness.commands.cli import Parser, run_door
-from autoharness.core.config import SIMULATED, Experiment
 from autoharness.core.endpoints import check_keys
 from autoharness.core.errors import EXIT_INTERRUPTED, Interrupted, Outage, UserError
-from autoharness.core.scrub import guard
+from autoharness.core.experiment import SIMULATED, Experiment
+from autoharness.core.redaction import guard
 from autoharness.core.settings import resolve
 from autoharness.core.stats import score_line
+from autoharness.engine.benchmark_runner import BenchmarkRunner
 from autoharness.engine.executor import LocalExecutor
-from autoharness.engine.measure import Measure
-from autoharness.engine.runner import BenchmarkRunner
-from autoharness.gate.recording import check_repository
-from autoharness.loop.coder import Coder
+from autoharness.engine.score_identity import Measure
+from autoharness.gate.record import check_repository
+from autoharness.loop.coding_agent import Coder
 from autoharness.loop.coding_agents import SCRIPTED, chosen
 from autoharness.loop.loop import PATIENCE_S, Loop
-from autoharness.loop.program import python_command
+from autoharness.loop.program_md import python_command
 from autoharness.loop.status import (
     LOOP_LOCK,
     clean_up,
@@ -36,11 +36,11 @@ from autoharness.loop.status import (
     status_lines,
     summary,
 )
-from autoharness.report.terminal import dashboard, watch
-from autoharness.vault import evaluator
+from autoharness.report.dashboard import dashboard, watch
+from autoharness.vault import code_digest
 from autoharness.vault.iterations import ACCEPTED, Iterations
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import reveal_lines
+from autoharness.vault.ledger_rows import reveal_lines
 from autoharness.vault.spending import spent
 from autoharness.vault.store import Store, default_vault
 from autoharness.vault.workspace import WORKSPACE, set_aside_edited
@@ -159,7 +159,7 @@ def _ready(experiment: Experiment, store: Store, workers: LocalExecutor) -> Meas
             f"no baseline for {look.measure.words} as it is configured now: {python_command()} prepare.py"
         )
     look.measure.check_splits()
-    evaluator.check(store, ledger.evaluator)
+    code_digest.check(store, ledger.evaluator)
     _check_prices(experiment, look.unpriced)
     for line in set_aside_edited(Ledger(store)):
         print(f"[optimize] {line}", file=sys.stderr)

@@ -8,27 +8,27 @@ import sys
 from pathlib import Path
 
 from autoharness.benchmarks.tau2 import data
+from autoharness.commands.agent_templates import DEFAULT, PACKAGES, check_installed, template_file, template_of
 from autoharness.commands.checkup import checkup
 from autoharness.commands.cli import Parser, run_door
-from autoharness.commands.templates import DEFAULT, PACKAGES, check_installed, template_file, template_of
-from autoharness.core.config import AGENT_FILE, CONFIG_FILE, SIMULATED, Experiment
 from autoharness.core.endpoints import check_keys
 from autoharness.core.errors import EXIT_MISUSE, EXIT_UNDECIDED, UserError
+from autoharness.core.experiment import AGENT_FILE, CONFIG_FILE, SIMULATED, Experiment
 from autoharness.core.files import read_plain, write_json, write_text
-from autoharness.core.repository import Repository
-from autoharness.core.results import Status, mean
+from autoharness.core.git_repository import Repository
+from autoharness.core.outcomes import Status, mean
 from autoharness.core.settings import resolve
 from autoharness.core.stats import score_line
-from autoharness.engine.bench import Bench, Run
-from autoharness.engine.identity import changed
-from autoharness.engine.measure import Measure
-from autoharness.engine.runner import BenchmarkRunner
-from autoharness.gate.contest import FIRST_TRIAL, looks_of, run_trials, unfinished
-from autoharness.loop.program import PROGRAM_FILE, compose, python_command
-from autoharness.vault import evaluator
+from autoharness.engine.benchmark_runner import BenchmarkRunner
+from autoharness.engine.score_identity import Measure
+from autoharness.engine.trial_keys import changed
+from autoharness.engine.trial_runner import Bench, Run
+from autoharness.gate.gate_run import FIRST_TRIAL, looks_of, run_trials, unfinished
+from autoharness.loop.program_md import PROGRAM_FILE, compose, python_command
+from autoharness.vault import code_digest
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_file import mend
-from autoharness.vault.rows import RULES, Baseline, Evaluator, scored_looks
+from autoharness.vault.ledger_rows import RULES, Baseline, Evaluator, scored_looks
 from autoharness.vault.store import Store, default_vault
 from autoharness.vault.workspace import (
     WORKSPACE,
@@ -158,18 +158,18 @@ def _compare_template(ledger: Ledger, store: Store) -> None:
 
 def _accept_evaluator(measure: Measure, ledger: Ledger, store: Store) -> None:
     """Go on with the evaluator as it is now, and put down what changed."""
-    now = evaluator.keep(store)
+    now = code_digest.keep(store)
     if now == ledger.evaluator:
         return
     try:
-        changed = evaluator.changes(store, ledger.evaluator, now)
+        changed = code_digest.changes(store, ledger.evaluator, now)
     except UserError:  # the manifest of the one before is gone: --verify says so
         changed = ["what it was is not kept any more"]
     newest = ledger.versions[-1].row
     ledger.append(
         Evaluator(measure.id, newest.agent, measure.words, simulated=newest.simulated, evaluator=now, changed=changed)
     )
-    _say(f"the evaluator changed, and is accepted as it is now: {evaluator.in_short(changed)}")
+    _say(f"the evaluator changed, and is accepted as it is now: {code_digest.in_short(changed)}")
     _say("verdicts and reports say so from now on; what was measured before, the old one measured")
 
 
@@ -192,7 +192,7 @@ def _run_baseline(bench: Bench, ledger: Ledger) -> int:
         _say(f"{AGENT_FILE} is none of the templates: the baseline is that of the file as it is")
     _say(f"baseline: {len(train)} train and {len(held_out)} held-out tasks ({bench.measure.words})")
     trials = bench.measure.trials(train, bench.agent) + bench.measure.trials(held_out, bench.agent, FIRST_TRIAL)
-    bench.accepted = evaluator.keep(bench.store)
+    bench.accepted = code_digest.keep(bench.store)
     run = run_trials(bench, trials, "prepare.py")
     export_traces(bench.export(run), "baseline")
     scored = [outcome for outcome in run.outcomes if outcome.trial.task_id in held_out]
@@ -219,7 +219,7 @@ def _run_baseline(bench: Bench, ledger: Ledger) -> int:
         first_trial=FIRST_TRIAL,
         reveals=bench.store.reveals(bench.experiment.domain),
         commit=_commit_of_agent(),
-        evaluator=evaluator.check(bench.store, bench.accepted),
+        evaluator=code_digest.check(bench.store, bench.accepted),
     )
     ledger.append(row)
     export_train_results(row.train, None)

@@ -9,15 +9,15 @@ import sys
 from typing import Any
 
 from autoharness.commands.cli import Parser, run_door
-from autoharness.core.config import AGENT_FILE, SIMULATED
 from autoharness.core.errors import UserError
+from autoharness.core.experiment import AGENT_FILE, SIMULATED
 from autoharness.core.files import read_plain
-from autoharness.core.results import passed
-from autoharness.gate.recording import record
-from autoharness.vault import evaluator
+from autoharness.core.outcomes import passed
+from autoharness.gate.record import record
+from autoharness.vault import code_digest
 from autoharness.vault.iterations import next_iteration
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Measured, reveal_lines
+from autoharness.vault.ledger_rows import Measured, reveal_lines
 from autoharness.vault.store import Store, default_vault
 from autoharness.vault.workspace import WORKSPACE, set_aside_edited
 
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     with store.lock():
         ledger, agent = Ledger(store), _agent()
         if ledger.versions:
-            evaluator.check(store, ledger.evaluator)
+            code_digest.check(store, ledger.evaluator)
         for line in set_aside_edited(ledger):
             print(f"[record] {line}", file=sys.stderr)
         recorded = ledger.is_recorded(agent)

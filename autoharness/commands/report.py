@@ -16,22 +16,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoharness.commands.cli import Parser, run_door
-from autoharness.core.config import SIMULATED
 from autoharness.core.errors import UserError
+from autoharness.core.experiment import SIMULATED
 from autoharness.core.files import write_text
-from autoharness.core.scrub import printable
+from autoharness.core.redaction import printable
 from autoharness.core.settings import resolve
-from autoharness.gate.audit import verify
 from autoharness.gate.comparison import Comparison, Score
-from autoharness.gate.confirm import confirm
+from autoharness.gate.confirmation import confirm
+from autoharness.gate.verify import verify
 from autoharness.report.exports import NAMES, Wanted, export
 from autoharness.report.overview import Attempt, Overview, change
 from autoharness.report.page import View, page
-from autoharness.report.revealing import Reveal, place_of
+from autoharness.report.reveal import Reveal, place_of
 from autoharness.report.server import Server
-from autoharness.report.trials import Trials
+from autoharness.report.visible_trials import Trials
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Version, reveal_lines
+from autoharness.vault.ledger_rows import Version, reveal_lines
 from autoharness.vault.store import Store, default_vault
 from autoharness.vault.workspace import Changes
 

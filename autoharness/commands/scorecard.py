@@ -1,6 +1,6 @@
 """What `benchmark.py` prints of a run: as lines that grep finds, and as JSON.
 
-All figures are over the tasks that the printed mean is over (`holdout`): of a part of a held-out split there is
+All figures are over the tasks that the printed mean is over (`held_out`): of a part of a held-out split there is
 none. What a single held-out task took to run stays hidden with its result.
 """
 
@@ -9,11 +9,10 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from autoharness.commands.comparable import reasons
-from autoharness.core.config import HARNESS, SIMULATED
-from autoharness.core.holdout import Shown, shown
-from autoharness.core.repeats import Repeats
-from autoharness.core.results import (
+from autoharness.commands.published_scores import reasons
+from autoharness.core.experiment import HARNESS, SIMULATED
+from autoharness.core.held_out import Shown, shown
+from autoharness.core.outcomes import (
     REPLAYED_OTHERWISE,
     Outcome,
     Rewards,
@@ -26,9 +25,10 @@ from autoharness.core.results import (
     passed,
     usage_by_role,
 )
+from autoharness.core.repeats import Repeats
 from autoharness.core.stats import score_line
-from autoharness.engine.bench import Run
-from autoharness.engine.measure import Measure
+from autoharness.engine.score_identity import Measure
+from autoharness.engine.trial_runner import Run
 from autoharness.vault.workspace import Changes
 
 Json = dict[str, Any]

@@ -1,15 +1,15 @@
 """`benchmark.py --verbose`: conversations on standard error, as they happen, and at the end what was checked.
 
 Each line begins with its task, since several go on at once. What an agent, a user simulator or a tool says is shown
-and not obeyed: a terminal's control characters are taken out (`scrub.printable`).
+and not obeyed: a terminal's control characters are taken out (`redaction.printable`).
 """
 
 import json
 import sys
 from typing import Any, TextIO
 
-from autoharness.core.results import Outcome, Trial
-from autoharness.core.scrub import cut, one_line, printable
+from autoharness.core.outcomes import Outcome, Trial
+from autoharness.core.redaction import cut, one_line, printable
 from autoharness.engine.callbacks import Callback
 from autoharness.vault.workspace import what_was_checked
 

@@ -9,7 +9,7 @@ stop at the fewest trials that any task has; here the missing ones are named.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from autoharness.core.results import Outcome, by_task, mean, passed
+from autoharness.core.outcomes import Outcome, by_task, mean, passed
 from autoharness.core.stats import pass_at_k, pass_hat_k
 
 Json = dict[str, float | None]

@@ -13,8 +13,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from autoharness.core.checks import LARGEST, check_choice, check_no_secret, check_range, nearest, place
-from autoharness.core.config import (
+from autoharness.core.errors import UserError
+from autoharness.core.experiment import (
     CONFIG_FILE,
     HARNESS,
     OFFLINE,
@@ -24,7 +24,7 @@ from autoharness.core.config import (
     SOLO,
     Experiment,
 )
-from autoharness.core.errors import UserError
+from autoharness.core.setting_checks import LARGEST, check_choice, check_no_secret, check_range, nearest, place
 
 _OFFLINE_ROLES = {
     "agent_model": ("offline/clerk", "offline/faultless-clerk"),

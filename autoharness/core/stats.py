@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from statistics import NormalDist, fmean
 
-from autoharness.core.results import mean, passed
+from autoharness.core.outcomes import mean, passed
 
 TWO_SIDED_95 = NormalDist().inv_cdf(0.975)
 """The 97.5 % quantile of the standard normal distribution."""

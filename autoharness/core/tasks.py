@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from autoharness.core.results import digest
+from autoharness.core.outcomes import digest
 
 _TRAIN_SHARE = 0.6
 

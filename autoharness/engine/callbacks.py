@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from autoharness.core.results import Outcome, Trial
+from autoharness.core.outcomes import Outcome, Trial
 
 Json = dict[str, Any]
 

@@ -1,9 +1,9 @@
 """Runs simulations on this machine: worker processes, one for each core, fed by the door process.
 
-The door imports neither tau2 nor litellm; it hands out trials and takes outcomes. A process of its own, the nursery,
-imports them once and forks the workers. A worker is given work once it says that it is ready. One that dies, or is
-not heard of for a minute, costs the simulations that were in it; they are given to another one, twice at the most.
-Where one after the other dies and nothing comes of it, the run ends with what the last one said.
+The door imports neither tau2 nor litellm; it hands out trials and takes outcomes. A process of its own, the fork
+server, imports them once and forks the workers. A worker is given work once it says that it is ready. One that
+dies, or is not heard of for a minute, costs the simulations that were in it; they are given to another one, twice at
+the most. Where one after the other dies and nothing comes of it, the run ends with what the last one said.
 """
 
 import math
@@ -20,14 +20,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from autoharness.benchmarks.leaks.leaks import Leak
+from autoharness.benchmarks.leaks.leak_scan import Leak
 from autoharness.core.allowed_cpus import allowed_cpus
 from autoharness.core.channel import Channel, Message
-from autoharness.core.config import Experiment
 from autoharness.core.errors import ChannelError, SetupError, UserError, WorkerDied
+from autoharness.core.experiment import Experiment
 from autoharness.core.files import PACKAGE_ROOT
-from autoharness.core.results import Outcome, Status, Trial, digest
-from autoharness.engine.nursery_process import NurseryProcess
+from autoharness.core.outcomes import Outcome, Status, Trial, digest
+from autoharness.engine.forkserver_process import ForkServerProcess
 from autoharness.llm.outages import Outages
 from autoharness.vault.store import Store, default_vault
 
@@ -110,11 +110,11 @@ class LocalExecutor:
         self._simulates = simulates
         self._agents = agents
         self._log_folder = log_folder
-        self._nursery: NurseryProcess | None = None
+        self._forkserver: ForkServerProcess | None = None
         self._workers: list[_Worker] = []
         self._layers: dict[str, str] | None = None
         """What confines the hosts of the first worker, and has to confine those of the others."""
-        self._started = self._hatched = 0
+        self._started = self._worker_count = 0
         self._failed_starts = self._deaths = 0
         """Each in a row."""
         self._outages = Outages(experiment.max_outage_s)
@@ -136,10 +136,10 @@ class LocalExecutor:
     def __exit__(self, *_: object) -> None:
         for worker in self._workers:
             worker.channel.close()  # the worker ends its agent hosts and itself
-        if self._nursery:
-            self._nursery.close()
+        if self._forkserver:
+            self._forkserver.close()
         for worker in self._workers:
-            if worker.pid and Path(f"/proc/{worker.pid}").exists():  # of a nursery that was killed, and stuck
+            if worker.pid and Path(f"/proc/{worker.pid}").exists():  # of a fork server that was killed, and stuck
                 _kill(worker.pid)
 
     def use(self, agents: Mapping[str, str]) -> None:
@@ -412,18 +412,20 @@ class LocalExecutor:
         """A worker has died."""
         self._start_worker()
 
-    def _hatch(self, log: Path) -> Channel:
+    def _begin_worker(self, log: Path) -> Channel:
         """A new worker's channel."""
-        if self._nursery is None or not self._nursery.alive:
-            self._nursery = NurseryProcess(self._experiment, self._log_folder / "nursery.log", self._simulates)
+        if self._forkserver is None or not self._forkserver.alive:
+            self._forkserver = ForkServerProcess(
+                self._experiment, self._log_folder / "forkserver.log", self._simulates
+            )
         ours, theirs = socket.socketpair()
-        self._nursery.hatch(theirs, log)
+        self._forkserver.fork(theirs, log)
         return Channel(ours)
 
     def _start_worker(self) -> _Worker:
-        log = self._log_folder / f"worker-{self._hatched}.log"
-        self._hatched += 1
-        worker = _Worker(self._hatch(log), log)
+        log = self._log_folder / f"worker-{self._worker_count}.log"
+        self._worker_count += 1
+        worker = _Worker(self._begin_worker(log), log)
         self._workers.append(worker)
         threading.Thread(target=self._read, args=(worker,), daemon=True).start()
         store = Store(default_vault())
@@ -455,7 +457,7 @@ class LocalExecutor:
 
     def _last_words(self, worker: _Worker) -> str:
         """What it wrote last, or the process that should have forked it."""
-        for log in (worker.log, *([self._nursery.log] if self._nursery else [])):
+        for log in (worker.log, *([self._forkserver.log] if self._forkserver else [])):
             lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             if lines:
                 return f"{lines[-1][:200]} (log: {log})"

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any, TextIO
 
-from autoharness.core.results import Outcome, Usage, dollars, passed
+from autoharness.core.outcomes import Outcome, Usage, dollars, passed
 
 _LINE_EVERY_S = 30.0
 _HELD_OUT = "held out"

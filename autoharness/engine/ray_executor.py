@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.core.channel import Channel, Message
-from autoharness.core.config import Experiment
 from autoharness.core.errors import ChannelError, SetupError, UserError
+from autoharness.core.experiment import Experiment
 from autoharness.core.files import PACKAGE_ROOT
 from autoharness.engine.executor import LocalExecutor, cache_folder
 from autoharness.engine.worker import Worker
@@ -60,7 +60,7 @@ class RayExecutor(LocalExecutor):
         if not self._workers or self._free():
             self._start_worker()
 
-    def _hatch(self, log: Path) -> Channel:
+    def _begin_worker(self, log: Path) -> Channel:
         log.touch()
         actor = self._actor.options(num_cpus=1, max_concurrency=_CALLS_AT_ONCE, scheduling_strategy="SPREAD").remote()
         try:
@@ -120,7 +120,7 @@ class RayWorker:
         """`environment`: the providers' keys and addresses. Gives this node's name and its benchmark's facts."""
         os.environ.update(environment)
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-        from autoharness.benchmarks.benchmarks import load
+        from autoharness.benchmarks.protocol import load
 
         benchmark = load(Experiment(**experiment))
         facts = benchmark.facts(experiment["domain"])

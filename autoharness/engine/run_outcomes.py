@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from autoharness.core.results import EVALUATED, Outcome, Trial, digest
-from autoharness.vault.claims import Claims
+from autoharness.core.outcomes import EVALUATED, Outcome, Trial, digest
 from autoharness.vault.store import Store
+from autoharness.vault.trial_claims import Claims
 
 Json = dict[str, Any]
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from autoharness.benchmarks.benchmarks import Benchmark, Finished
-from autoharness.benchmarks.tau2 import addressing, databases, same_draws
+from autoharness.benchmarks.leaks import prompt_injection
+from autoharness.benchmarks.protocol import Benchmark, Finished
+from autoharness.benchmarks.tau2 import databases, seeded_tools
 from autoharness.benchmarks.tau2.tau import Json, Limits
-from autoharness.core.config import HARNESS, OFFLINE, PER_ROLE, REPLAY, Experiment
 from autoharness.core.errors import (
     AgentTimeout,
     ChannelError,
@@ -25,16 +25,17 @@ from autoharness.core.errors import (
     SimulationError,
     UserError,
 )
-from autoharness.core.results import ADDRESSED, PLAINLY, VERIFIED, Outcome, Status, Trial, digest, passed
-from autoharness.core.scrub import addresses
-from autoharness.engine.agent_link import AgentInHost
-from autoharness.host.hosts import Hosts
+from autoharness.core.experiment import HARNESS, OFFLINE, PER_ROLE, REPLAY, Experiment
+from autoharness.core.outcomes import ADDRESSED, PLAINLY, VERIFIED, Outcome, Status, Trial, digest, passed
+from autoharness.core.redaction import addresses
+from autoharness.engine.agent_connection import AgentInHost
+from autoharness.host.pool import Hosts
 from autoharness.llm import offline
-from autoharness.llm.answers import Answers
-from autoharness.llm.breaker import Breaker
+from autoharness.llm.answer_cache import Answers
+from autoharness.llm.call_journal import Journal
+from autoharness.llm.circuit_breaker import Breaker
 from autoharness.llm.gateway import AGENT, JUDGE, USER, Session
 from autoharness.llm.gateway import Limits as LLMLimits
-from autoharness.llm.journal import Journal
 from autoharness.llm.providers import Model, Providers
 from autoharness.llm.replay import Replay
 from autoharness.llm.seeds import Seeded, role_seed
@@ -64,7 +65,7 @@ class Simulator:
         self._answers = answers
         self._secret = secret
         if secret:
-            same_draws.use(secret)
+            seeded_tools.use(secret)
         self._benchmark = benchmark
         self._experiment = experiment
         self._hosts = hosts
@@ -80,7 +81,7 @@ class Simulator:
         session = self._session(trial, diagnose, Journal(unfinished))
         notes: list[str] = []
         try:
-            with same_draws.begun(session.journal.begun_ns):
+            with seeded_tools.begun(session.journal.begun_ns):
                 outcome = self._try_until_done(trial, session, diagnose, notes)
             if outcome.reward is None:  # otherwise the file goes, once the outcome is kept
                 session.journal.note_reported()
@@ -245,7 +246,7 @@ class Simulator:
 
 
 def _addressed(messages: list[Json]) -> list[str]:
-    return [f"{ADDRESSED} in message {place}: {mark}" for place, mark in addressing.found(messages)]
+    return [f"{ADDRESSED} in message {place}: {mark}" for place, mark in prompt_injection.found(messages)]
 
 
 def _pause(attempt: int) -> None:

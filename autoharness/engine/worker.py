@@ -1,7 +1,7 @@
 """The simulation worker: a process that runs simulations. It holds the benchmark, litellm and the keys,
 and it is trusted.
 
-    python -P worker.py DESCRIPTOR            where the nursery does not fork it
+    python -P worker.py DESCRIPTOR            where the fork server does not fork it
 
 Messages in:  {"setup": {experiment, agents: {SHA256: source}, threads, folder, private, layers, llm_cache}}
               {"facts": DOMAIN}  {"keys": MODELS}  {"provide": True}
@@ -13,7 +13,7 @@ Messages out: {"pid"}  {"ready"}: it can be given work
               {"facts": ...}  {"keys": ...}  {"leaks": [[line, text, what], ...]}  {"published": ...}
               {"job", "place", "said"}: a message of a conversation, where "say" asked for them
               {"job", "outcome"}  {"user_error": one line}  {"limited": MODEL, "pause_s"}
-              {"down": MODEL, "why", "for_good"}  {"up": MODEL}: see `breaker`
+              {"down": MODEL, "why", "for_good"}  {"up": MODEL}: see `circuit_breaker`
               {"beat"}: every few seconds, as long as it is not stuck
 """
 
@@ -36,20 +36,20 @@ if __name__ == "__main__":
     del sys.path[0]
     autoharness.begin()
 
-from autoharness.benchmarks.benchmarks import Benchmark, load
 from autoharness.benchmarks.leaks.records import Secrets
-from autoharness.benchmarks.leaks.scanner import scan
-from autoharness.benchmarks.tau2 import overheard
+from autoharness.benchmarks.leaks.scan_process import scan
+from autoharness.benchmarks.protocol import Benchmark, load
+from autoharness.benchmarks.tau2 import message_listener
 from autoharness.benchmarks.tau2.tau import Json
 from autoharness.core.channel import Channel, Message, connect
-from autoharness.core.config import Experiment
 from autoharness.core.errors import ChannelError, MessageTooLong, UserError
-from autoharness.core.forgiving import forgiving
-from autoharness.core.results import Outcome, Status, Trial
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.core.standard_streams import forgiving
 from autoharness.engine.simulator import Simulator
-from autoharness.host.hosts import Hosts, agent_files, confinement_of
-from autoharness.llm.answers import Answers
-from autoharness.llm.breaker import Breaker
+from autoharness.host.pool import Hosts, agent_files, confinement_of
+from autoharness.llm.answer_cache import Answers
+from autoharness.llm.circuit_breaker import Breaker
 from autoharness.llm.gateway import AGENT, JUDGE, USER
 from autoharness.llm.providers import Providers, has_price, missing_keys, set_prices
 
@@ -151,7 +151,7 @@ class Worker:
         trial, hear = Trial(**message["run"]), partial(self._say, message["job"]) if message["say"] else None
         unfinished = Path(message["unfinished"]) if message["unfinished"] else None
         try:
-            with overheard.by(hear):
+            with message_listener.by(hear):
                 outcome = simulator.run(trial, message["diagnose"], unfinished)
         except UserError as error:
             self._channel.send({"user_error": str(error)})
@@ -189,7 +189,7 @@ class Worker:
 
 
 def main() -> None:
-    sys.stdout, sys.stderr = forgiving(sys.stdout), forgiving(sys.stderr)  # as in the nursery
+    sys.stdout, sys.stderr = forgiving(sys.stdout), forgiving(sys.stderr)  # as in the fork server
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # tau2 prints; the channel is not standard output
     channel = connect(int(sys.argv[1]))
     Worker(channel).serve()

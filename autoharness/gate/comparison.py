@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from autoharness.core.results import Rewards, by_task, passed
+from autoharness.core.outcomes import Rewards, by_task, passed
 from autoharness.core.stats import difference_interval, in_points, mean_interval, sign_test
-from autoharness.vault.rows import Confirmation, Look, Side
+from autoharness.vault.ledger_rows import Confirmation, Look, Side
 
 TaskRewards = Mapping[str, Sequence[float]]
 """By task: the rewards of its trials."""

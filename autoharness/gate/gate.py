@@ -10,11 +10,11 @@ The first that says no ends it. Nothing that was run before is run again.
 
 from dataclasses import replace
 
-from autoharness.core.config import AGENT_FILE, RATCHET, Experiment
 from autoharness.core.errors import UserError
-from autoharness.core.results import Rewards, Trial, mean, natural_order, passed
-from autoharness.engine.bench import Bench, Run
-from autoharness.gate.contest import (
+from autoharness.core.experiment import AGENT_FILE, RATCHET, Experiment
+from autoharness.core.outcomes import Rewards, Trial, mean, natural_order, passed
+from autoharness.engine.trial_runner import Bench, Run
+from autoharness.gate.gate_run import (
     COMMAND,
     FIRST_TRIAL,
     Answer,
@@ -27,10 +27,10 @@ from autoharness.gate.contest import (
     run_trials,
     score,
 )
-from autoharness.gate.suite import PROMOTION_TRIALS, SuiteVerdict, floor, veto, veto_after_checks
-from autoharness.vault import evaluator
+from autoharness.gate.regression_suite import PROMOTION_TRIALS, SuiteVerdict, floor, veto, veto_after_checks
+from autoharness.vault import code_digest
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Gate, Look, Side, Verdict, settled_looks
+from autoharness.vault.ledger_rows import Gate, Look, Side, Verdict, settled_looks
 from autoharness.vault.workspace import export_ledger
 
 
@@ -43,9 +43,9 @@ def judge(bench: Bench) -> Gate:
     ledger = Ledger(store, bench.measure.id)
     bench.measure.check_splits()
     _check_candidate(bench, ledger)
-    evaluator.check(store, bench.accepted)
+    code_digest.check(store, bench.accepted)
     gate = _decide(bench, ledger, replace(opened(bench, ledger, ledger.best), evaluator=bench.accepted))
-    evaluator.check(store, bench.accepted)
+    code_digest.check(store, bench.accepted)
     domain = bench.experiment.domain
     gate = replace(gate, reveals=store.reveals(domain), runs_by_hand=store.runs_by_hand(domain))
     gate = ledger.append(gate)

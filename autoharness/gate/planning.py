@@ -5,17 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from autoharness.core.config import RATCHET, Experiment
 from autoharness.core.errors import EXIT_UNDECIDED, UserError
-from autoharness.core.results import Outcome, Rewards, settled_rewards
+from autoharness.core.experiment import RATCHET, Experiment
+from autoharness.core.outcomes import Outcome, Rewards, settled_rewards
 from autoharness.core.stats import TWO_SIDED_95, score_line
-from autoharness.engine.measure import Measure
-from autoharness.engine.runner import BenchmarkRunner
-from autoharness.gate.contest import COMMAND, run_trials
-from autoharness.gate.sequential import bar, operating_point
-from autoharness.vault import evaluator
+from autoharness.engine.benchmark_runner import BenchmarkRunner
+from autoharness.engine.score_identity import Measure
+from autoharness.gate.gate_run import COMMAND, run_trials
+from autoharness.gate.sequential_test import bar, operating_point
+from autoharness.vault import code_digest
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Version
+from autoharness.vault.ledger_rows import Version
 from autoharness.vault.store import Store
 
 _GAINS = (0.0, 0.03, 0.05, 0.08, 0.10, 0.15)
@@ -27,7 +27,7 @@ def null(experiment: Experiment, store: Store) -> int:
     """The kept version's held-out score, twice, each with trial seeds of its own."""
     ledger = Ledger(store, BenchmarkRunner.of(experiment).measure().id)
     version = _kept(ledger)
-    evaluator.check(store, ledger.evaluator)
+    code_digest.check(store, ledger.evaluator)
     runner = BenchmarkRunner.of(experiment, agent_file=store.agent_file(version.row.agent))
     with runner.open() as bench:
         tasks, first = bench.measure.gate_tasks, version.row.first_trial

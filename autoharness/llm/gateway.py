@@ -3,7 +3,7 @@
 Requests and answers have the form of OpenAI's chat completions. A `Session` belongs to one trial of one task. It pins
 the agent's model and reasoning effort, retries and classifies errors, meters tokens, cost and latency for each role,
 enforces the simulation's budget, and remembers the answers, so that a trial that has to be tried again does not pay
-for the same call twice (`journal`).
+for the same call twice (`call_journal`).
 
 A call that infrastructure fails is tried again where it stands: the simulation waits, and goes on from there. It is
 not started over, since a second try of the same conversation would be a second draw.
@@ -29,13 +29,13 @@ from autoharness.core.errors import (
     SimulationError,
     UserSimulatorError,
 )
-from autoharness.core.results import Usage, digest, exact_digest
-from autoharness.llm.agent_request import problem_of
-from autoharness.llm.answers import Answers
-from autoharness.llm.breaker import Breaker
-from autoharness.llm.harmless import hello, with_harmless_words, without_own_words
-from autoharness.llm.journal import Journal
+from autoharness.core.outcomes import Usage, digest, exact_digest
+from autoharness.llm.answer_cache import Answers
+from autoharness.llm.call_journal import Journal
+from autoharness.llm.circuit_breaker import Breaker
+from autoharness.llm.probe_requests import hello, with_harmless_words, without_own_words
 from autoharness.llm.providers import TIMED_OUT, Model, ProviderFault, Request, Response, usage_of
+from autoharness.llm.request_schema import problem_of
 
 AGENT, USER, JUDGE = "agent", "user", "judge"
 
@@ -86,7 +86,7 @@ class Session:
     ) -> None:
         """`answers`: of earlier runs; those of this trial stand there under keys that begin with `trial`.
 
-        `journal`: what was answered in earlier tries. `seed`: for requests of the agent that have none.
+        `call_journal`: what was answered in earlier tries. `seed`: for requests of the agent that have none.
         `breakers`: by role; without them a model that is down fails each call by itself.
         """
         self._kept = answers

@@ -1,6 +1,6 @@
 """The offline model: an agent's LLM, a user simulator and a judge that are programs: the loop runs with no key.
 
-    offline/clerk            knows the reference actions of the task at hand, and makes typed mistakes (`mistakes`)
+    offline/clerk            knows the reference actions of the task at hand, and makes typed `offline_mistakes`
     offline/faultless-clerk  the same clerk without mistakes
     offline/customer         says what the task's customer wants, and does on the phone what the clerk asks for
     offline/judge            looks for what should have been said
@@ -20,12 +20,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from autoharness.core.config import OFFLINE
-from autoharness.core.results import digest
+from autoharness.core.experiment import OFFLINE
+from autoharness.core.outcomes import digest
 from autoharness.core.tasks import Script, Step
-from autoharness.llm import mistakes
+from autoharness.llm import offline_mistakes
 from autoharness.llm.gateway import AGENT, JUDGE
-from autoharness.llm.mistakes import Mistake, Prompt
+from autoharness.llm.offline_mistakes import Mistake, Prompt
 from autoharness.llm.providers import Model, ProviderFault, Request, Response
 
 Json = dict[str, Any]
@@ -62,7 +62,7 @@ A test says when it has to change. It is the SHA-256 of the two files in which t
 
 
 def model(role: str, name: str, script: Script, seed: int) -> Model:
-    """The model that plays `role` in one trial of one task. `name` is one that `config` lets pass."""
+    """The model that plays `role` in one trial of one task. `name` is one that `experiment` lets pass."""
     if role == AGENT:
         return Clerk(script, seed, faultless=name == OFFLINE + _FAULTLESS)
     return _judge if role == JUDGE else Customer(script)
@@ -89,7 +89,7 @@ class Clerk:
     def _reply(self, seen: "_Conversation", prompt: Prompt) -> Json:
         if not seen.user_texts:
             return _text("Hello, what can I do for you?")
-        if self._slips(mistakes.EMPTY, prompt):
+        if self._slips(offline_mistakes.EMPTY, prompt):
             return _text("")
         if seen.just_called == _TRANSFER and self._may_give_up:
             return _text(_BEING_TRANSFERRED)
@@ -116,23 +116,23 @@ class Clerk:
         """What the clerk means to do, by number."""
         steps = list(enumerate(self._script.steps))
         decisive = [number for number, step in steps if step.decisive]
-        if (decisive and self._happens(mistakes.SLIP, prompt)) or (
-            len(decisive) > 1 and self._happens(mistakes.FORGETS, prompt)
+        if (decisive and self._happens(offline_mistakes.SLIP, prompt)) or (
+            len(decisive) > 1 and self._happens(offline_mistakes.FORGETS, prompt)
         ):
             steps = [one for one in steps if one[0] != decisive[-1]]
         forbidden = self._forbidden()
-        if forbidden and self._happens(mistakes.YIELDS, prompt):
+        if forbidden and self._happens(offline_mistakes.YIELDS, prompt):
             steps.append((len(steps), forbidden))
         return steps
 
     def _do(self, number: int, step: Step, seen: "_Conversation", prompt: Prompt) -> Json:
-        if step.decisive and self._may_give_up and self._happens(mistakes.GIVES_UP, prompt):
+        if step.decisive and self._may_give_up and self._happens(offline_mistakes.GIVES_UP, prompt):
             return _call(seen, _TRANSFER, {"summary": "The customer needs help from a human agent."})
-        if step.decisive and self._slips(mistakes.CLAIMS, prompt):
+        if step.decisive and self._slips(offline_mistakes.CLAIMS, prompt):
             return _text(f"That is done now. {_ANYTHING_ELSE}")
         if step.requestor == "user":
             return _text(f"Please do this on your phone: {_spoken(step)} [step {number}]")
-        if self._slips(mistakes.MALFORMED, prompt):
+        if self._slips(offline_mistakes.MALFORMED, prompt):
             return _call(seen, step.name, step.arguments, cut=True)
         if step.decisive:
             return self._do_what_counts(step, seen, prompt)
@@ -141,16 +141,16 @@ class Clerk:
     def _do_what_counts(self, step: Step, seen: "_Conversation", prompt: Prompt) -> Json:
         if not any(_GO_AHEAD in text for text in seen.own_texts):
             return _text(f"This is what I would do: {_spoken(step)}. {_GO_AHEAD}")
-        if self._slips(mistakes.UNKNOWN_TOOL, prompt):
+        if self._slips(offline_mistakes.UNKNOWN_TOOL, prompt):
             return _call(seen, f"functions.{step.name}", step.arguments)
-        if (guessed := _with_wrong_identifier(step)) and self._happens(mistakes.GUESSES, prompt):
+        if (guessed := _with_wrong_identifier(step)) and self._happens(offline_mistakes.GUESSES, prompt):
             if seen.was_told_after_failing:
                 return _call(seen, step.name, step.arguments)
             return _call(seen, step.name, guessed)
         return _call(seen, step.name, step.arguments)
 
     def _close(self, prompt: Prompt) -> Json:
-        facts = "" if self._happens(mistakes.WITHHOLDS, prompt) else "; ".join(self._script.to_say)
+        facts = "" if self._happens(offline_mistakes.WITHHOLDS, prompt) else "; ".join(self._script.to_say)
         told = f" For your records: {facts}." if facts else ""
         return _text(f"Everything that you asked for is taken care of.{told} {_ANYTHING_ELSE}")
 
@@ -175,7 +175,7 @@ class Clerk:
         return True
 
     def _happens(self, mistake: Mistake, prompt: Prompt) -> bool:
-        return not self._faultless and mistakes.happens(mistake, self._script.key, self._seed, prompt)
+        return not self._faultless and offline_mistakes.happens(mistake, self._script.key, self._seed, prompt)
 
 
 class Customer:

@@ -14,11 +14,11 @@ from contextlib import suppress
 from functools import cache, partial
 from typing import Any, Protocol
 
-from autoharness.core.config import litellm_prices
 from autoharness.core.endpoints import Endpoint
-from autoharness.core.results import Usage
-from autoharness.core.scrub import guard, one_line, scrubbed, without_whole_keys
-from autoharness.llm.throttle import Throttle, pause_after
+from autoharness.core.experiment import litellm_prices
+from autoharness.core.outcomes import Usage
+from autoharness.core.redaction import guard, one_line, scrubbed, without_whole_keys
+from autoharness.llm.rate_limit import Throttle, pause_after
 
 Request = dict[str, Any]
 Response = dict[str, Any]
@@ -71,7 +71,7 @@ class LiteLLM:
         """`endpoint`: the server to ask; None: that of the model's provider, as litellm knows it."""
         import litellm  # seconds of import: only where a provider is really asked
 
-        from autoharness.llm.lean import Lean
+        from autoharness.llm.fast_path import Lean
 
         litellm.drop_params = True
         litellm.suppress_debug_info = True
@@ -115,7 +115,7 @@ class LiteLLM:
         return _response_of(response, response._hidden_params.get("response_cost"))
 
     def _read(self, body: Response) -> Response:
-        """A completion's body as litellm reads it: see `lean`."""
+        """A completion's body as litellm reads it: see `fast_path`."""
         from litellm.litellm_core_utils.llm_response_utils.convert_dict_to_response import (
             convert_to_model_response_object,
         )
@@ -163,7 +163,7 @@ def _http_client() -> Any:
     import litellm
     from litellm.llms.custom_httpx.http_handler import get_ssl_configuration
 
-    from autoharness.llm.lean import Client
+    from autoharness.llm.fast_path import Client
 
     litellm.client_session = Client(verify=get_ssl_configuration())
     return litellm.client_session

@@ -17,8 +17,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from autoharness.core.config import REPLAY
 from autoharness.core.errors import UserError
+from autoharness.core.experiment import REPLAY
 from autoharness.llm.gateway import AGENT, JUDGE
 from autoharness.llm.providers import ProviderFault, Request, Response
 

@@ -1,7 +1,7 @@
 """The coding agents that the loop can drive: how each is started headless, and how it says what it spent.
 
 tests/test_coding_agents.py looks for every flag in the agent's own `--help`, where it is installed, and has it edit
-against a server of ours. They are told not to ask, and not to confine themselves: the loop confines them (`coder`).
+against a server of ours. They are told not to ask, and not to confine themselves: `coding_agent` does.
 The versions that were tried stand at each.
 """
 
@@ -15,15 +15,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autoharness.core.config import OFFLINE, Experiment, litellm_prices
 from autoharness.core.errors import UserError
+from autoharness.core.experiment import OFFLINE, Experiment, litellm_prices
 from autoharness.core.files import read_plain
 
 SCRIPTED = "scripted"
 PROMPT_FILE = "prompt.txt"
 """In the scratch folder."""
 _PROVIDERS, _ADDRESSES = r".+_API_KEY", r".+_API_BASE|.+_BASE_URL"
-_SCRIPT = Path(__file__).resolve().with_name("scripted_coder.py")
+_SCRIPT = Path(__file__).resolve().with_name("scripted_agent.py")
 _BANK = Path("examples/edits.py")
 _MILLION = 1_000_000
 _LARGEST_TRAJECTORY_BYTES = 50_000_000

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from autoharness.core.results import FINISHED, Outcome, Status, by_task, natural_order, passed, slug
+from autoharness.core.outcomes import FINISHED, Outcome, Status, by_task, natural_order, passed, slug
 from autoharness.vault.iterations import Iteration
 from autoharness.vault.workspace import render_trace
 

@@ -10,7 +10,7 @@ from autoharness.core.files import append_text, read_end
 from autoharness.core.stats import score_line
 from autoharness.loop.diagnosis import changes_lines
 from autoharness.vault.iterations import Iteration
-from autoharness.vault.rows import Gate
+from autoharness.vault.ledger_rows import Gate
 from autoharness.vault.spending import Spent
 from autoharness.vault.workspace import WORKSPACE, begin_learnings
 

@@ -14,26 +14,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from autoharness.core.config import AGENT_FILE, Experiment
 from autoharness.core.errors import Outage, RunLimitReached, UserError
 from autoharness.core.exhausted import full_of
+from autoharness.core.experiment import AGENT_FILE, Experiment
 from autoharness.core.files import read_plain, write_text
-from autoharness.core.repository import Repository
-from autoharness.core.results import Outcome, Rewards, Trial, passed, settled_rewards
-from autoharness.core.scrub import one_line
-from autoharness.engine.bench import Bench
+from autoharness.core.git_repository import Repository
+from autoharness.core.outcomes import Outcome, Rewards, Trial, passed, settled_rewards
+from autoharness.core.redaction import one_line
+from autoharness.engine.benchmark_runner import BenchmarkRunner
 from autoharness.engine.executor import LocalExecutor
-from autoharness.engine.measure import Measure
 from autoharness.engine.progress import Progress
-from autoharness.engine.runner import BenchmarkRunner
-from autoharness.gate.contest import COMMAND, fault, is_void, run_trials
+from autoharness.engine.score_identity import Measure
+from autoharness.engine.trial_runner import Bench
 from autoharness.gate.gate import judge
-from autoharness.gate.recording import record
-from autoharness.loop.coder import Coder
+from autoharness.gate.gate_run import COMMAND, fault, is_void, run_trials
+from autoharness.gate.record import record
+from autoharness.loop.coding_agent import Coder
 from autoharness.loop.learnings import write_section
 from autoharness.loop.loop_budget import LoopBudget
 from autoharness.loop.proposal import Proposer, lay_out
-from autoharness.loop.screen import Screened, claim_trials, claimed, claims, smoke_refusal, smoke_trials
+from autoharness.loop.screening import Screened, claim_trials, claimed, claims, smoke_refusal, smoke_trials
 from autoharness.loop.status import note_phase
 from autoharness.vault.iterations import (
     ACCEPTED,
@@ -47,7 +47,7 @@ from autoharness.vault.iterations import (
     next_iteration,
 )
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Gate
+from autoharness.vault.ledger_rows import Gate
 from autoharness.vault.spending import spent
 from autoharness.vault.store import Store, now
 from autoharness.vault.workspace import WORKSPACE, Changes, export_train_results

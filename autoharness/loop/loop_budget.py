@@ -7,10 +7,10 @@ this one; likewise an edit with its `coding_agent_usd`.
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from autoharness.core.config import Experiment
 from autoharness.core.errors import UserError
-from autoharness.core.results import Outcome
-from autoharness.engine.budget import RunBudget
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import Outcome
+from autoharness.engine.run_budget import RunBudget
 from autoharness.vault.spending import CODER, FILE, cost_of, entry_of, spent, unreadable_lines
 from autoharness.vault.store import Store, now
 

@@ -8,18 +8,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from autoharness.core.config import AGENT_FILE
 from autoharness.core.errors import SetupError, UserError
+from autoharness.core.experiment import AGENT_FILE
 from autoharness.core.files import write_text
-from autoharness.core.results import Outcome, slug
-from autoharness.core.scrub import without_whole_keys
-from autoharness.engine.measure import Measure
-from autoharness.loop.coder import PROMPT, Coder, Ran
+from autoharness.core.outcomes import Outcome, slug
+from autoharness.core.redaction import without_whole_keys
+from autoharness.engine.score_identity import Measure
+from autoharness.loop.coding_agent import PROMPT, Coder, Ran
 from autoharness.loop.diagnosis import diagnosis
 from autoharness.loop.learnings import FILE as LEARNINGS
 from autoharness.loop.learnings import recent
-from autoharness.loop.program import PROGRAM_FILE, for_one_edit
-from autoharness.loop.screen import has_key, problem_of
+from autoharness.loop.program_md import PROGRAM_FILE, for_one_edit
+from autoharness.loop.screening import has_key, problem_of
 from autoharness.loop.status import note_phase
 from autoharness.loop.worktree import NOTE, PREDICTION, Worktree
 from autoharness.vault.iterations import Edit, Iteration, Iterations

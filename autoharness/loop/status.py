@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoharness.core.files import write_json
-from autoharness.core.results import known_fields, passed
-from autoharness.core.scrub import one_line
+from autoharness.core.outcomes import known_fields, passed
+from autoharness.core.redaction import one_line
 from autoharness.loop.worktree import PREFIX, Worktree
 from autoharness.vault.iterations import Iteration, Iterations
 from autoharness.vault.ledger import Ledger

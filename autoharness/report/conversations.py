@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from autoharness.core.results import Outcome, by_task, known_cost, passed
-from autoharness.report.blame import remarks
-from autoharness.report.trials import Kept
+from autoharness.core.outcomes import Outcome, by_task, known_cost, passed
+from autoharness.report.failed_checks import remarks
+from autoharness.report.visible_trials import Kept
 
 MOST_BYTES = 100_000_000
 """Of trials' files that a page from disk carries; `report.py --serve` shows all."""

@@ -7,10 +7,10 @@ how it went.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoharness.core.results import ROLES, Usage
+from autoharness.core.outcomes import ROLES, Usage
 from autoharness.report.overview import Overview
-from autoharness.report.trials import Kept
-from autoharness.vault.rows import Measured
+from autoharness.report.visible_trials import Kept
+from autoharness.vault.ledger_rows import Measured
 from autoharness.vault.spending import CODER, counted_trials, trial_name
 from autoharness.vault.store import Store
 

@@ -20,20 +20,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoharness.core.config import SIMULATED
 from autoharness.core.errors import UserError
+from autoharness.core.experiment import SIMULATED
 from autoharness.core.files import replacing, write_json, write_text
-from autoharness.core.results import by_task, known_cost, mean, passed, rewards_by_task
+from autoharness.core.outcomes import by_task, known_cost, mean, passed, rewards_by_task
 from autoharness.core.stats import mean_interval, pass_hat_k
 from autoharness.report import nemo_results
 from autoharness.report.overview import Overview
-from autoharness.report.revealing import Reveal, place_of
+from autoharness.report.reveal import Reveal, place_of
 from autoharness.report.tables import Json, Row, Simulation, check_openpyxl, write_csv, write_workbook
 from autoharness.report.tau2_results import chosen, results_of
-from autoharness.report.trials import Kept, Trials, train_tasks
+from autoharness.report.visible_trials import Kept, Trials, train_tasks
 from autoharness.vault.iterations import Iterations
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Version, settled_looks
+from autoharness.vault.ledger_rows import Version, settled_looks
 from autoharness.vault.store import Store
 
 TAU2, NEMO = "tau2", "results.yml"

@@ -14,11 +14,11 @@ from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean, pstdev, stdev
 from typing import Any
 
-from autoharness.core.config import Experiment
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import Usage, by_task, known_cost, mean
 from autoharness.core.repeats import Repeats
-from autoharness.core.results import Usage, by_task, known_cost, mean
-from autoharness.report.trials import Kept
-from autoharness.vault.rows import Version
+from autoharness.report.visible_trials import Kept
+from autoharness.vault.ledger_rows import Version
 
 Json = dict[str, Any]
 Trials = Mapping[str, Sequence[float | None]]

@@ -10,13 +10,13 @@ from typing import Any
 
 from autoharness.core.errors import UserError
 from autoharness.gate.comparison import Comparison, Score
-from autoharness.gate.contest import policy_of
+from autoharness.gate.gate_run import policy_of
 from autoharness.loop.status import LOOP_LOCK, Note, noted
-from autoharness.report.trials import train_tasks
+from autoharness.report.visible_trials import train_tasks
 from autoharness.vault.iterations import Iteration, Iterations
 from autoharness.vault.iterations import diff as unified_diff
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Confirmation, Gate, Version
+from autoharness.vault.ledger_rows import Confirmation, Gate, Version
 from autoharness.vault.spending import Spent, spent, spent_by_iteration
 from autoharness.vault.store import Store
 

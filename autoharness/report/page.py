@@ -14,15 +14,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from autoharness.core.config import RATCHET, SIMULATED, Experiment
 from autoharness.core.errors import UserError
-from autoharness.core.results import Usage, slug
+from autoharness.core.experiment import RATCHET, SIMULATED, Experiment
+from autoharness.core.outcomes import Usage, slug
 from autoharness.gate.comparison import Comparison, sides_of
 from autoharness.report import conversations, plots
 from autoharness.report.costs import Costs
 from autoharness.report.overview import Attempt, Overview, change, score_of
 from autoharness.report.task_map import Cell, State, TaskMap
-from autoharness.report.trials import Kept, Trials
+from autoharness.report.visible_trials import Kept, Trials
 from autoharness.report.watch import Now
 from autoharness.vault.spending import CODER
 from autoharness.vault.store import Store, now

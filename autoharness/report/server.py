@@ -18,10 +18,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from autoharness.core.errors import UserError
-from autoharness.core.results import digest
+from autoharness.core.outcomes import digest
 from autoharness.report.page import View, live_part, page
-from autoharness.report.revealing import Reveal
-from autoharness.report.trials import Trials
+from autoharness.report.reveal import Reveal
+from autoharness.report.visible_trials import Trials
 from autoharness.report.watch import Now, made_of
 from autoharness.vault.store import Store
 

@@ -15,8 +15,8 @@ from datetime import datetime
 from typing import Any, BinaryIO
 
 from autoharness.core.errors import UserError
-from autoharness.core.results import ROLES, Outcome, Usage, known_cost, passed
-from autoharness.report.trials import Kept
+from autoharness.core.outcomes import ROLES, Outcome, Usage, known_cost, passed
+from autoharness.report.visible_trials import Kept
 
 MOST_CHARS = 32_767
 """In one cell of Excel, in the UTF-16 units that it counts."""

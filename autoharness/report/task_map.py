@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
 
-from autoharness.core.results import mean, passed
+from autoharness.core.outcomes import mean, passed
 from autoharness.report.overview import Attempt, Overview
-from autoharness.report.trials import Kept
+from autoharness.report.visible_trials import Kept
 from autoharness.vault.iterations import REPEATED
 
 _MOST_LOST = 0.2

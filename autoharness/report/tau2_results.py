@@ -14,12 +14,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from autoharness.core.config import Experiment
 from autoharness.core.errors import UserError
-from autoharness.core.results import Outcome, Status, Usage, by_task, known_cost
+from autoharness.core.experiment import Experiment
+from autoharness.core.outcomes import Outcome, Status, Usage, by_task, known_cost
 from autoharness.engine.executor import LocalExecutor
-from autoharness.report.trials import Kept
-from autoharness.vault.rows import Version
+from autoharness.report.visible_trials import Kept
+from autoharness.vault.ledger_rows import Version
 from autoharness.vault.store import now
 
 _AGENT_ERROR = "agent_error"

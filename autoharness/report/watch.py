@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from autoharness.engine.live import Going, going
+from autoharness.engine.live_runs import Going, going
 from autoharness.loop.status import LOOP_LOCK, noted, noted_limits
 from autoharness.vault.spending import spent
 from autoharness.vault.store import Store

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.core.files import Remembered, write_json, write_text
-from autoharness.core.results import Rewards, digest, known_fields
+from autoharness.core.outcomes import Rewards, digest, known_fields
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.store import Store
 

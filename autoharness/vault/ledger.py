@@ -4,11 +4,11 @@ import itertools
 from collections.abc import Iterator
 from copy import copy
 
-from autoharness.core.config import RATCHET
 from autoharness.core.errors import UserError
-from autoharness.core.results import Rewards, natural_order, passed
+from autoharness.core.experiment import RATCHET
+from autoharness.core.outcomes import Rewards, natural_order, passed
 from autoharness.vault.ledger_file import AnyRow, append, read
-from autoharness.vault.rows import (
+from autoharness.vault.ledger_rows import (
     Baseline,
     Evaluator,
     Gate,

@@ -14,9 +14,9 @@ from typing import TypeVar
 
 from autoharness.core.errors import UserError
 from autoharness.core.files import write_json
-from autoharness.core.lines import Followed
-from autoharness.core.results import digest
-from autoharness.vault.rows import Baseline, Confirmation, Evaluator, Gate, Look, Record, Row
+from autoharness.core.json_lines import Followed
+from autoharness.core.outcomes import digest
+from autoharness.vault.ledger_rows import Baseline, Confirmation, Evaluator, Gate, Look, Record, Row
 from autoharness.vault.store import Store, now
 
 FILE = "ledger.jsonl"

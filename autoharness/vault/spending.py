@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autoharness.core import results
-from autoharness.core.config import Experiment
+from autoharness.core import outcomes
+from autoharness.core.experiment import Experiment
 from autoharness.core.files import write_text
-from autoharness.core.lines import Followed
-from autoharness.core.results import Outcome, Trial
+from autoharness.core.json_lines import Followed
+from autoharness.core.outcomes import Outcome, Trial
 from autoharness.vault.store import Store, now
 
 FILE = "spending.jsonl"
 CODER = "coding agent"
-ROLES = (CODER, *results.ROLES)
+ROLES = (CODER, *outcomes.ROLES)
 _BEGUN_WITH = "spending.begun-with"
 _NAME_CHARS = 16
 """So much of a trial's name tells it from others."""

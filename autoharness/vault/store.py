@@ -1,14 +1,14 @@
 """The vault: every trial that was run, what each run consisted of, and every question that was asked of the holdout.
 
     hosts/X/             folders of the agent hosts of a command that is at work
-    inner-X/             all else, in a folder whose name cannot be guessed (`vault_folder`):
+    inner-X/             all else, in a folder whose name cannot be guessed (`location`):
         trials/KEY.json         one evaluated simulation; KEY is the digest of all that its outcome depends on
-        unfinished/KEY.jsonl    what was said so far in one that has no reward yet (`journal`)
-        claims                  locks on those that are run just now (`claims`)
+        unfinished/KEY.jsonl    what was said so far in one that has no reward yet (`call_journal`)
+        claims                  locks on those that are run just now (`trial_claims`)
         runs/TIME-PID-X/        run-001.json ... (resolved settings, versions, outcomes by task), worker logs
                                 environment.json (the system and every package)
         agents/SHA256.py        the agent files that were run
-        evaluators/SHA256.json  the code that measured and decided (`evaluator`)
+        evaluators/SHA256.json  the code that measured and decided (`code_digest`)
         ledger.jsonl            what was measured and decided (`ledger`)
         holdout.jsonl           one line for each run over held-out tasks
         ledger.jsonl.lines holdout.jsonl.lines   how many lines were written to these
@@ -41,14 +41,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from autoharness.core import lines
+from autoharness.core import json_lines
 from autoharness.core.errors import UserError
 from autoharness.core.exhausted import line_of
 from autoharness.core.files import begin_json, remove_tree, write_bytes, write_text
 from autoharness.core.locks import is_held, is_locked, locked
-from autoharness.core.results import Outcome, digest
-from autoharness.vault.claims import Claims
-from autoharness.vault.vault_folder import HOSTS, VAULT_VARIABLE, expanded, inner_folder
+from autoharness.core.outcomes import Outcome, digest
+from autoharness.vault.location import HOSTS, VAULT_VARIABLE, expanded, inner_folder
+from autoharness.vault.trial_claims import Claims
 
 LEDGER, HEAD, HOLDOUT = "ledger.jsonl", "ledger.head.json", "holdout.jsonl"
 
@@ -62,12 +62,12 @@ Json = dict[str, Any]
 
 
 def _take_entry(entries: list[Json], line: str) -> None:
-    entry = json.loads(line) if lines.is_json(line) else None
+    entry = json.loads(line) if json_lines.is_json(line) else None
     if isinstance(entry, dict):
         entries.append(entry)
 
 
-_holdout: lines.Followed[list[Json]] = lines.Followed(lambda _: [], _take_entry)
+_holdout: json_lines.Followed[list[Json]] = json_lines.Followed(lambda _: [], _take_entry)
 
 _hosts: dict[Path, Path] = {}
 """By vault: the folder of this process's agent hosts."""
@@ -121,7 +121,7 @@ class Store:
         return Claims(self.folder / "claims")
 
     def unfinished(self, key: Json) -> Path:
-        """What was said so far in a trial that has no reward yet: see `journal`."""
+        """What was said so far in a trial that has no reward yet: see `call_journal`."""
         return self.folder / "unfinished" / f"{digest(key)}.jsonl"
 
     def trial_seeds(self) -> str:
@@ -220,15 +220,15 @@ class Store:
     def append_line(self, name: str, value: Json) -> None:
         """Append one JSON line to a file of the vault, in place of one that a kill cut short."""
         path = self.folder / name
-        with lines.alone(path) as file:
-            before = lines.count(path) if name in _COUNTED else 0
-            lines.append(path, file, value)
+        with json_lines.alone(path) as file:
+            before = json_lines.count(path) if name in _COUNTED else 0
+            json_lines.append(path, file, value)
             if name in _COUNTED:
                 self._note_lines(name, 1 + max(before, self.lines_written(name)))
 
     def read_lines(self, name: str) -> list[str]:
         """The whole lines of a file of the vault; the last one is whole too where only its end is missing."""
-        return lines.read(self.folder / name)
+        return json_lines.read(self.folder / name)
 
     def replace_lines(self, name: str, lines: list[str]) -> Path:
         """Keep a copy of a file of the vault, and leave these lines in it; returns where the copy is."""

@@ -18,12 +18,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autoharness.core.config import Experiment
 from autoharness.core.errors import NotPlain
+from autoharness.core.experiment import Experiment
 from autoharness.core.files import MOST_TEXT_BYTES, read_plain, set_aside, write_json, write_text
-from autoharness.core.results import Outcome, Rewards, natural_order, passed, slug
+from autoharness.core.outcomes import Outcome, Rewards, natural_order, passed, slug
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.rows import Version
+from autoharness.vault.ledger_rows import Version
 from autoharness.vault.store import now
 
 WORKSPACE = Path("workspace")

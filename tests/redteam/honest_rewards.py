@@ -22,8 +22,8 @@ Json = dict[str, Any]
 def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text())
     sys.path.insert(0, job["root"])
-    from autoharness.core.results import Trial
-    from autoharness.engine.runner import TauBenchRunner
+    from autoharness.core.outcomes import Trial
+    from autoharness.engine.benchmark_runner import TauBenchRunner
     from autoharness.vault.store import Store
 
     with tempfile.TemporaryDirectory(prefix="honest-") as folder:
@@ -77,14 +77,16 @@ class Killer:
 
 def hosts() -> list[int]:
     """Agent hosts below this process."""
-    return [pid for pid, command in below(os.getpid()).items() if "host_child" in command]
+    return [pid for pid, command in below(os.getpid()).items() if "host/child.py" in command]
 
 
 def workers() -> list[int]:
-    """Forked from the nursery, which is the one child of this process."""
+    """Forked from the fork server, which is the one child of this process."""
     everyone = below(os.getpid())
-    nurseries = [pid for pid, command in everyone.items() if "nursery" in command and parents()[pid] == os.getpid()]
-    return [pid for pid in everyone if parents().get(pid) in nurseries]
+    forkservers = [
+        pid for pid, command in everyone.items() if "forkserver.py" in command and parents()[pid] == os.getpid()
+    ]
+    return [pid for pid in everyone if parents().get(pid) in forkservers]
 
 
 def below(ancestor: int) -> dict[int, str]:

@@ -30,11 +30,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from lone_host import SETUP, LoneHost
 
 from autoharness.core.errors import HostFailed, SimulationError
-from autoharness.host import host as host_module
+from autoharness.host import process as host_module
 from autoharness.host import watchdog
-from autoharness.host.host import AgentFile, Host
-from autoharness.host.host_reply import checked_reply
-from autoharness.host.host_starter import Confinement
+from autoharness.host.process import AgentFile, Host
+from autoharness.host.reply import checked_reply
+from autoharness.host.starter import Confinement
 from autoharness.llm.gateway import AGENT, Limits, Session
 
 MODEL, EFFORT = "the-model", "low"

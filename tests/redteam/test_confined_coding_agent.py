@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from autoharness.core.config import Experiment
+from autoharness.core.experiment import Experiment
 from autoharness.host import landlock
-from autoharness.loop import coder
-from autoharness.loop.coder import Coder
+from autoharness.loop import coding_agent
+from autoharness.loop.coding_agent import Coder
 from autoharness.loop.coding_agents import chosen
 from autoharness.loop.worktree import Worktree
 from redteam.coder_attacks import CODER_ATTACKS, ON_FILES, ON_PROCESSES, state_of
@@ -39,7 +39,7 @@ ORDINARY_USER = """
 import json, os, sys, time
 sys.path[:0] = [{root!r}, {root!r} + "/tests"]
 from autoharness.host import landlock
-from autoharness.loop import coder_child
+from autoharness.loop import coding_agent_child
 from redteam.coder_attacks import ON_PROCESSES, state_of
 name, confined = sys.argv[1], sys.argv[2] == "confined"
 code = compile(open({coders!r} + "/" + name + ".py").read(), name, "exec")
@@ -55,7 +55,7 @@ if not attacker:
     if confined:
         everything = [("/", landlock.OWN)]
         version = landlock.abi()
-        coder_child._confine(dict(rules=everything, ports=[], network=True, landlock_abi=version))
+        coding_agent_child._confine(dict(rules=everything, ports=[], network=True, landlock_abi=version))
     names = dict(__name__="attack")
     exec(code, names)
     try:
@@ -85,7 +85,7 @@ def target(world: World) -> Iterator[World]:
 
 @pytest.fixture
 def confined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, Any]], str]:
-    monkeypatch.setattr(coder, "settle", lambda *folders: [])  # it takes a second, and has tests of its own
+    monkeypatch.setattr(coding_agent, "settle", lambda *folders: [])  # it takes a second, and has tests of its own
 
     def run(name: str, told: dict[str, Any]) -> str:
         worktree = Worktree(tmp_path / "session")

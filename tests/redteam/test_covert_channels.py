@@ -20,12 +20,12 @@ from typing import Any
 import pytest
 from lone_host import LoneHost
 
-from autoharness.core.config import Experiment
+from autoharness.core.experiment import Experiment
 from autoharness.host import landlock
-from autoharness.host.host import AgentFile
-from autoharness.host.host_starter import Confinement
-from autoharness.host.library_traces import LOOKED_UP
-from autoharness.loop.coder import Coder
+from autoharness.host.covert_channels import LOOKED_UP
+from autoharness.host.process import AgentFile
+from autoharness.host.starter import Confinement
+from autoharness.loop.coding_agent import Coder
 from autoharness.loop.coding_agents import chosen
 from autoharness.loop.worktree import Worktree
 from redteam.stage import TAIL, Conversation, _make_cold

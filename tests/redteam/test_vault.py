@@ -19,11 +19,11 @@ from conftest import ROOT, TEMPLATE
 from harnesses import GOOD_PROMPT
 from test_repository import plant
 
-from autoharness.core.results import digest
+from autoharness.core.outcomes import digest
 from autoharness.host import landlock
 from autoharness.vault.ledger import Ledger
+from autoharness.vault.location import OLDER
 from autoharness.vault.store import Store
-from autoharness.vault.vault_folder import OLDER
 
 KEY = "sk-of-ours-0123456789"
 Says = Callable[[str, Any], None]

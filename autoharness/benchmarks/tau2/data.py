@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from autoharness.core.errors import SetupError, UserError
-from autoharness.core.repository import begin
+from autoharness.core.git_repository import begin
 
 VARIABLE = "TAU2_DATA_DIR"
 _DEFAULT = Path("tau2_data")

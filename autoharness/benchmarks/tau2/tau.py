@@ -22,26 +22,24 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from autoharness.benchmarks import own_class
+from autoharness.benchmarks import user_code
 from autoharness.benchmarks.tau2 import (
-    controls,
+    baseline_agents,
+    custom_user,
     databases,
-    lenient_replay,
+    llm_calls,
+    message_listener,
     message_order,
-    overheard,
-    own_user,
-    same_draws,
-    tau2_llm,
-    told,
-    tool_bounds,
-    toolkits,
+    replay_tolerance,
+    said_to_customer,
+    seeded_tools,
+    tool_cache,
+    tool_limits,
 )
-from autoharness.benchmarks.tau2.postponed import postponed
-from autoharness.benchmarks.tau2.tau2_flavours import Nvidia, Sierra
-from autoharness.benchmarks.tau2.tau2_llm import AgentLink, Complete, Running, asked_by, running
+from autoharness.benchmarks.tau2.flavours import Nvidia, Sierra
+from autoharness.benchmarks.tau2.lazy_imports import postponed
+from autoharness.benchmarks.tau2.llm_calls import AgentLink, Complete, Running, asked_by, running
 from autoharness.benchmarks.tau2.time_limit import put_on
-from autoharness.core.checks import check_choice
-from autoharness.core.config import HARNESS, ORACLE, SOLO, Experiment
 from autoharness.core.errors import (
     AgentError,
     AutoHarnessError,
@@ -52,6 +50,8 @@ from autoharness.core.errors import (
     UserError,
     UserSimulatorError,
 )
+from autoharness.core.experiment import HARNESS, ORACLE, SOLO, Experiment
+from autoharness.core.setting_checks import check_choice
 from autoharness.core.tasks import UNWRITTEN, DomainFacts, Script, Step, cut, in_order
 
 AGENT_NAME = "custom_agent"
@@ -110,7 +110,7 @@ class Tau2:
         self._flavour.register(AGENT_NAME, _proxy_class())
         self._tasks = cache(self._load_tasks)
         self._experiment = experiment or Experiment()
-        tau2_llm.route()
+        llm_calls.route()
         _let_assertions_fail()
         _change_environments()
 
@@ -242,9 +242,9 @@ class Tau2:
             orchestrator = self._orchestrator(domain, task, seed, limits, user_args)
         if self._experiment.timeout_s is not None:
             put_on(orchestrator, self._experiment.timeout_s, lambda: current.waited_s + current.link.waited_s)
-        key = same_draws.key_of(domain, task_id, seed)
-        with asked_by(current), same_draws.playing(key), _keeping_messages(orchestrator):
-            overheard.follow(orchestrator, _dump)
+        key = seeded_tools.key_of(domain, task_id, seed)
+        with asked_by(current), seeded_tools.playing(key), _keeping_messages(orchestrator):
+            message_listener.follow(orchestrator, _dump)
             simulation = orchestrator.run()
         return Conversation(task, orchestrator.environment, simulation, key=key)
 
@@ -274,7 +274,7 @@ class Tau2:
         if name == HARNESS:
             return self._flavour.agent(AGENT_NAME, task, **made_with, llm_args={})
         args = dict(self._experiment.agent_llm_args)
-        return controls.blamed(self._flavour.agent(name, task, **made_with, llm_args=args), name)
+        return baseline_agents.blamed(self._flavour.agent(name, task, **made_with, llm_args=args), name)
 
     def _user(self, environment: Any, task: Any, user_args: Json) -> Any:
         """Raises UserSimulatorError where one's own cannot be made."""
@@ -286,17 +286,17 @@ class Tau2:
             return self._registry.get_user_constructor("user_simulator")(**made_with)
         spec = str(self._experiment.user)
         try:
-            return own_user.blamed(self._own_user.cls(**made_with), spec)
+            return custom_user.blamed(self._own_user.cls(**made_with), spec)
         except Exception as error:
-            why = own_class.in_short(error)
+            why = user_code.in_short(error)
             raise UserSimulatorError(
                 f"{spec} cannot be made as tau2 makes its own: {why}", retryable=False
             ) from error
 
     @cached_property
-    def _own_user(self) -> own_user.OwnUser | None:
+    def _own_user(self) -> custom_user.OwnUser | None:
         """Raises UserError."""
-        return own_user.load(self._experiment.user) if self._experiment.user else None
+        return custom_user.load(self._experiment.user) if self._experiment.user else None
 
     def _check_user(self, environment: Any, task: Any) -> None:
         """Raises UserError where one's own user simulator cannot be made: before anything is run."""
@@ -314,9 +314,9 @@ class Tau2:
             return complete(role, request)
 
         current = Running(_NoAgent(), complete_and_count, self._experiment.judge_llm_args)
-        with asked_by(current), same_draws.playing(conversation.key):
+        with asked_by(current), seeded_tools.playing(conversation.key):
             try:
-                tolerating = lenient_replay.tolerating(self._experiment.replay_tolerance)
+                tolerating = replay_tolerance.tolerating(self._experiment.replay_tolerance)
                 with _as_evaluation_error("tau2's evaluator"), tolerating as conversation.notes:
                     reward_info = self._flavour.evaluate(
                         domain, self._experiment, conversation.task, conversation.simulation
@@ -458,13 +458,13 @@ def _change_environments() -> None:
     from tau2.evaluator.evaluator_nl_assertions import NLAssertionsEvaluator
     from tau2.orchestrator.orchestrator import Orchestrator
 
-    same_draws.install(Environment)
-    lenient_replay.install(Environment)  # around it
-    tool_bounds.install(Environment)  # around both
+    seeded_tools.install(Environment)
+    replay_tolerance.install(Environment)  # around it
+    tool_limits.install(Environment)  # around both
     databases.install(DB, toolkit.ToolKitBase)
-    toolkits.install(toolkit, Tool)
+    tool_cache.install(toolkit, Tool)
     message_order.install(Orchestrator)
-    told.install(CommunicateEvaluator, NLAssertionsEvaluator)
+    said_to_customer.install(CommunicateEvaluator, NLAssertionsEvaluator)
 
 
 def _let_assertions_fail() -> None:

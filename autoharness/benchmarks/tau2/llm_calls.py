@@ -1,0 +1,103 @@
+"""Where tau2 asks an LLM itself - as user simulator, as judge, as a control - it asks the gateway session.
+
+tau2's modules each hold tau2's `generate` under a name of their own: `route` puts another in its place, once for each
+process. Which session that asks is a matter of the simulation that runs on the thread.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from autoharness.benchmarks.tau2 import baseline_agents
+
+Json = dict[str, Any]
+
+
+class AgentLink(Protocol):
+    """The agent of one simulation, wherever it runs. Both raise SimulationError."""
+
+    waited_s: float
+    """How long it has waited for its LLM so far."""
+
+    def start(self, tools: list[Json], domain_policy: str, llm_args: Json, history: list[Json]) -> None: ...
+
+    def next(self, message: Json) -> Json:
+        """{"content": str | None, "tool_calls": [{"id", "name", "arguments"}], "cost_usd": float}: the answer."""
+
+
+Complete = Callable[[str, Json], Json]
+"""Answers a chat completion request for a role: "user", "judge", or "agent" for a control. Raises SimulationError."""
+
+
+@dataclass
+class Running:
+    """A simulation that tau2 runs on this thread."""
+
+    link: AgentLink
+    complete: Complete
+    judge_args: Json | None = None
+    """In place of those that tau2 asks its judge with."""
+    waited_s: float = 0.0
+    """How long a control has waited for its LLM so far."""
+
+
+running: ContextVar[Running] = ContextVar("running")
+
+
+def route() -> None:
+    """Once for each process."""
+    from tau2.agent import llm_agent
+    from tau2.evaluator import evaluator_nl_assertions
+    from tau2.user import user_simulator
+    from tau2.utils import llm_utils
+
+    llm_utils.generate = _generate_for("user")  # where a user simulator of one's own looks for it
+    llm_agent.generate = _generate_for("agent")
+    user_simulator.generate = _generate_for("user")
+    evaluator_nl_assertions.generate = _generate_for("judge")
+
+
+def _generate_for(role: str) -> Callable[..., Any]:
+    """What tau2's `generate` does, through the gateway."""
+    from tau2.data_model.message import AssistantMessage, ToolCall
+    from tau2.utils.llm_utils import to_litellm_messages
+
+    def generate(model: str, messages: list[Any], tools: list[Any] | None = None, **llm_args: Any) -> Any:
+        arguments = {key: value for key, value in llm_args.items() if key not in ("call_name", "num_retries")}
+        choice = arguments.pop("tool_choice", None) or "auto"
+        if role == "judge" and (others := running.get().judge_args) is not None:
+            arguments = others
+        chat = to_litellm_messages(messages)
+        request = {"messages": baseline_agents.plain(chat) if role == "agent" else chat, **arguments}
+        if tools:
+            request |= {"tools": [tool.openai_schema for tool in tools], "tool_choice": choice}
+        started = time.monotonic()
+        completion = running.get().complete(role, request)
+        if role == "agent":
+            running.get().waited_s += time.monotonic() - started
+        message = completion["choices"][0]["message"]
+        calls = [_tool_call(call, ToolCall) for call in message.get("tool_calls") or []]
+        content, cost, usage = message.get("content"), completion.get("cost_usd"), completion.get("usage")
+        return AssistantMessage(role="assistant", content=content, tool_calls=calls or None, cost=cost, usage=usage)
+
+    return generate
+
+
+def _tool_call(call: Json, tool_call_class: Any) -> Any:
+    function = call["function"]
+    arguments = json.loads(function.get("arguments") or "{}")
+    return tool_call_class(id=call.get("id") or "", name=function["name"], arguments=arguments)
+
+
+@contextmanager
+def asked_by(current: Running) -> Iterator[None]:
+    """What tau2 asks in here is asked for this simulation."""
+    token = running.set(current)
+    try:
+        yield
+    finally:
+        running.reset(token)

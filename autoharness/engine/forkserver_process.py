@@ -1,0 +1,61 @@
+"""The process that forks workers, as the door sees it."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from autoharness.benchmarks.tau2 import data
+from autoharness.core.errors import UserError
+from autoharness.core.experiment import Experiment
+from autoharness.import_finder import python_path
+
+START_METHOD = "fork" if sys.platform == "linux" else "spawn"
+_IN_WORKER = "AUTOHARNESS_IN_WORKER"
+_FORKSERVER = Path(__file__).resolve().with_name("forkserver.py")
+_LONGEST_END_S = 10.0
+
+
+class ForkServerProcess:
+    """The process that forks workers, as the door sees it."""
+
+    def __init__(self, experiment: Experiment, log: Path, simulates: bool) -> None:
+        """Raises UserError in a worker: code of one's own there would start workers that start workers."""
+        if os.environ.get(_IN_WORKER):
+            raise UserError("a simulation cannot run a benchmark: splits() and simulate() are called in its workers")
+        self.log = log
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, log.open("ab") as output:  # of one before it, the last words stay
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", str(_FORKSERVER), str(theirs.fileno()), START_METHOD],
+                pass_fds=[theirs.fileno()],
+                env={**os.environ, **data.environment(), "PYTHONPATH": python_path(), _IN_WORKER: "yes"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is the door's to handle
+            )
+        with suppress(OSError):  # it died at once: whoever waits for a worker of it finds out
+            self._control.send(json.dumps({"experiment": experiment.to_json(), "simulates": simulates}).encode())
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def fork(self, channel: socket.socket, log: Path) -> None:
+        """Have it fork a worker for the far end of this channel. Where it is gone, that end closes."""
+        log.touch()
+        with channel, suppress(OSError):
+            socket.send_fds(self._control, [json.dumps({"log": str(log)}).encode()], [channel.fileno()])
+
+    def close(self) -> None:
+        """Ends the workers too, once their channels are closed."""
+        self._control.close()
+        try:
+            self._process.wait(timeout=_LONGEST_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

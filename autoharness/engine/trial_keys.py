@@ -1,0 +1,200 @@
+"""Which trials are the same, and which scores compare: the keys of trials, and the measure's id.
+
+Both are made of what the settings say they affect (`experiment`). The parts below are those of the first vaults. They
+are written in the words that these have, whatever is printed today: if one of them changes, every trial that was paid
+for is run again. Whatever came later, and whatever comes, is there by its own name, where it is not at its default;
+so a new setting changes no key of a vault that does not use it, and needs nothing here.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from autoharness.core.errors import UserError
+from autoharness.core.experiment import (
+    BANKING,
+    GATE,
+    HARNESS,
+    NOTHING,
+    OFFLINE,
+    OUTCOME,
+    PER_ROLE,
+    PER_SIMULATION,
+    REPLAY,
+    ROLES,
+    SEQUENTIAL,
+    SETTINGS,
+    Affects,
+    Experiment,
+)
+from autoharness.core.files import write_json
+from autoharness.core.locks import locked
+from autoharness.core.outcomes import digest
+from autoharness.llm.offline import BEHAVIOUR
+from autoharness.llm.replay import checksum
+from autoharness.vault.ledger_file import read
+from autoharness.vault.store import Store
+
+Json = dict[str, Any]
+LeftOut = Mapping[str, list[Any]]
+"""By setting: the values under which a vault has trials whose keys do not name it."""
+
+_FILE = "left-out.json"
+_LAYERS = ("network", "limits", "privileges", "files", "tcp", "signals", "calls")
+"""The order in which keys name them, whatever the order in which they are put in force."""
+
+
+def outcome_key(experiment: Experiment, facts: Json, left_out: LeftOut) -> Json:
+    """All that the outcome of a trial depends on, but for the trial itself. `facts`: see `Measure`."""
+    key: Json = {}
+    for part in dict.fromkeys(says.stored for says in SETTINGS.values() if says.affects is OUTCOME and says.stored):
+        key |= _PARTS[part](experiment, facts)
+    return key | _by_name(experiment, OUTCOME, left_out)
+
+
+def measure_id(experiment: Experiment, key: Json, gate_tasks: list[str]) -> str:
+    """A digest that is equal for experiments whose held-out scores and verdicts compare. `key`: `outcome_key`."""
+    rule: list[Any] = ["ratchet", experiment.threshold]
+    if experiment.gate == SEQUENTIAL:
+        rule = ["sequential", experiment.max_trials]
+    since_the_first = [key, gate_tasks, experiment.seed, experiment.trials, rule]
+    later = _by_name(experiment, GATE, {})
+    return digest([*since_the_first, later] if later else since_the_first)
+
+
+def changed(now: Experiment, then: Json) -> list[str]:
+    """Names of the settings that count and are not what they were. `then`: those of a run or a row."""
+    before = Experiment().to_json() | then
+    counting = [name for name, says in SETTINGS.items() if says.affects is not NOTHING]
+    return [name for name in counting if getattr(now, name) != before[name]]
+
+
+def left_out(store: Store, experiment: Experiment) -> LeftOut:
+    """For settings that older versions left out of keys although they affect the outcome (`Setting.once_left_out`).
+
+    The trials of an older vault may have been run under any of the values that its runs and rows have, or, where all
+    of them were killed, under those of now. Under these a setting goes on to be left out, so that no trial is run
+    again; under others it is in the key. It is settled once: when a version that knows of it first opens the vault.
+    """
+    path, names = store.folder / _FILE, [name for name, says in SETTINGS.items() if says.once_left_out]
+    if (known := _read(path)).keys() >= set(names):
+        return known
+    with locked(store.vault):  # two commands may begin at once
+        known = _read(path)
+        is_older = store.trial_files() or any((store.folder / "unfinished").glob("*"))
+        had = [*_experiments(store), experiment.to_json()] if is_older else []
+        for name in set(names) - known.keys():
+            known[name] = _distinct(one[name] for one in had if name in one)
+        write_json(path, known)
+    return known
+
+
+def _read(path: Path) -> dict[str, list[Any]]:
+    """Raises UserError where it is damaged: it tells under which keys trials are kept."""
+    if not path.exists():
+        return {}
+    try:
+        known = json.loads(path.read_bytes())
+        if all(isinstance(values, list) for values in known.values()):
+            return dict(known)
+    except (ValueError, AttributeError, RecursionError):
+        pass
+    raise UserError(f"{path} is damaged: restore it; without it trials would be looked for under other keys")
+
+
+def _experiments(store: Store) -> Iterator[Json]:
+    """Those of all runs and rows in the vault."""
+    for run in store.runs():
+        yield run.get("experiment", {})
+    for row in read(store):
+        yield row.experiment
+
+
+def _distinct(values: Iterable[Any]) -> list[Any]:
+    found: list[Any] = []
+    for value in values:
+        if value not in found:
+            found.append(value)
+    return found
+
+
+def _by_name(experiment: Experiment, affects: Affects, left_out: LeftOut) -> Json:
+    default = Experiment()
+    found: Json = {}
+    for name, says in SETTINGS.items():
+        value = getattr(experiment, name)
+        if says.affects is not affects or says.stored or value in [getattr(default, name), *left_out.get(name, ())]:
+            continue
+        if not says.counts_with or getattr(experiment, says.counts_with) is not None:
+            found[name] = value
+    return found
+
+
+def _benchmark(experiment: Experiment, facts: Json) -> Json:
+    installed = {name: facts[name] for name in ("flavour", "version", "data_checksum")}
+    return {"tau2" if experiment.on_tau2 else "benchmark": installed, "domain": experiment.domain}
+
+
+def _models(experiment: Experiment, _facts: Json) -> Json:
+    return {"models": {role: _model(experiment.model_of(role)) for role in ROLES}}
+
+
+def _model(name: str) -> str:
+    """A recording goes by its contents, the offline model by what it does."""
+    if name.startswith(REPLAY):
+        return f"{REPLAY}{checksum(Path(name.removeprefix(REPLAY)))}"
+    return f"{name} {BEHAVIOUR}" if name.startswith(OFFLINE) else name
+
+
+def _endpoints(experiment: Experiment, _facts: Json) -> Json:
+    """Another server may serve another model by the same name."""
+    servers = {role: endpoint.url for role, endpoint in experiment.endpoints.items()}
+    return {"endpoints": servers} if servers else {}
+
+
+def _listed(part: str) -> Callable[[Experiment, Json], Json]:
+    names = [name for name, says in SETTINGS.items() if says.stored == part]
+    return lambda experiment, _facts: {part: [getattr(experiment, name) for name in names]}
+
+
+def _isolation(experiment: Experiment, facts: Json) -> Json:
+    """The text was once what is printed. It stays as it is, whatever is printed; `required` is the sandbox."""
+    lacks = [layer for layer, why in facts["layers"].items() if why]
+    lacks.sort(key=lambda layer: _LAYERS.index(layer) if layer in _LAYERS else len(_LAYERS))
+    text = experiment.isolation_mode
+    text += f" without {', '.join(lacks)}" if lacks else ""
+    text += ", with a base URL" if experiment.agent_base_url else ""
+    text += ", a fresh host for each simulation" if experiment.fresh_host == PER_SIMULATION else ""
+    return {"isolation": [text, experiment.agent_memory_mb]}
+
+
+def _seeds(experiment: Experiment, _facts: Json) -> Json:
+    """The seed is in each trial's own; where roles have their own, theirs are drawn from it too."""
+    return {"seeds": [PER_ROLE, experiment.seed]} if experiment.seeds == PER_ROLE else {}
+
+
+def _control(experiment: Experiment, _facts: Json) -> Json:
+    return {"control": experiment.agent} if experiment.agent != HARNESS else {}
+
+
+def _user(experiment: Experiment, facts: Json) -> Json:
+    return {"user": [experiment.user, facts["user_sha256"]]} if experiment.user else {}
+
+
+def _retrieval(experiment: Experiment, _facts: Json) -> Json:
+    return {"retrieval_config": experiment.retrieval_config} if experiment.domain == BANKING else {}
+
+
+_PARTS: dict[str, Callable[[Experiment, Json], Json]] = {
+    "benchmark": _benchmark,
+    "models": _models,
+    "arguments": _listed("arguments"),
+    "limits": _listed("limits"),
+    "isolation": _isolation,
+    "endpoints": _endpoints,
+    "seeds": _seeds,
+    "control": _control,
+    "user": _user,
+    "retrieval_config": _retrieval,
+}

@@ -1,0 +1,237 @@
+"""The lean path to OpenAI-compatible endpoints: what litellm sends and reads, without what it does around that.
+
+Of a call's processor time litellm and the OpenAI client take most, to look through messages and tools that are fine.
+So litellm makes the first call of each kind (the same model, the same arguments but for messages and seed, messages
+of the same shapes) and is looked at from below, in the HTTP client. If those two went out as they were given, further
+calls of that kind are put together from what it sent, and their answers are read as its own functions read them.
+
+litellm stays the judge. What is no plain answer (another status, a body that does not parse, a broken connection) is
+handed to it as if its own client had got it, so that errors are read in one place. One answer in a hundred is handed
+to it too, with nothing sent again: a kind whose request or answer comes out otherwise is litellm's from then on.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from autoharness.core.outcomes import exact_digest
+
+Json = dict[str, Any]
+Whole = Callable[[Json], Json]
+"""Answers a request through litellm. Raises what litellm raises."""
+Read = Callable[[Json], Json]
+"""Reads the body of a completion as litellm does. Raises anything where that is no completion."""
+
+_MOST_KINDS = 500
+_CHECKED_EVERY = 100
+_SUFFIX = "/chat/completions"
+_NOT_LET_IN = (401, 403)
+_OF_ONE_CALL = ("messages", "seed")
+
+
+@dataclass
+class Exchange:
+    """One HTTP request and what came of it."""
+
+    request: httpx.Request | None = None
+    response: httpx.Response | None = None
+    error: Exception | None = None
+
+
+class Client(httpx.Client):
+    """What litellm's OpenAI clients send through: it can be looked at, and be told what came back."""
+
+    def __init__(self, **settings: Any) -> None:
+        unlimited = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        super().__init__(follow_redirects=True, limits=unlimited, **settings)  # one for each conversation in flight
+        self._thread = threading.local()
+
+    @contextmanager
+    def recorded(self) -> Iterator[Exchange]:
+        """The last request that this thread sends in here, and its response."""
+        with self._exchange(Exchange(), replay=False) as exchange:
+            yield exchange
+
+    @contextmanager
+    def replayed(self, came: Exchange) -> Iterator[Exchange]:
+        """Nothing is sent in here: a request gets what came of another one. Notes the request."""
+        with self._exchange(Exchange(None, came.response, came.error), replay=True) as exchange:
+            yield exchange
+
+    @contextmanager
+    def _exchange(self, exchange: Exchange, replay: bool) -> Iterator[Exchange]:
+        self._thread.exchange, self._thread.replay = exchange, replay
+        try:
+            yield exchange
+        finally:
+            self._thread.exchange = None
+
+    def send(self, request: httpx.Request, **arguments: Any) -> httpx.Response:
+        exchange: Exchange | None = getattr(self._thread, "exchange", None)
+        if exchange is None:
+            return super().send(request, **arguments)
+        exchange.request = request
+        if self._thread.replay:
+            if exchange.error:
+                raise exchange.error
+            assert exchange.response is not None
+            return _again(exchange.response, request)
+        exchange.response = super().send(request, **arguments)
+        return exchange.response
+
+
+def _again(came: httpx.Response, request: httpx.Request) -> httpx.Response:
+    encodings = ("content-encoding", "content-length", "transfer-encoding")  # the content is decoded already
+    headers = [(name, value) for name, value in came.headers.items() if name not in encodings]
+    return httpx.Response(came.status_code, headers=headers, content=came.content, request=request)
+
+
+@dataclass
+class _Kind:
+    """How litellm sends requests of one kind."""
+
+    url: httpx.URL
+    headers: dict[str, str]
+    extensions: Any
+    arguments: Json
+    """Of the body: all but what belongs to one call."""
+    shapes: set[str] = field(default_factory=set)
+    """Of messages that litellm sent as they were given."""
+    calls: int = 0
+
+
+_UNKNOWN = _Kind(httpx.URL(), {}, {}, {})
+
+
+class Lean:
+    """The lean path for one model. May be called from many threads."""
+
+    def __init__(self, client: Client, whole: Whole, read: Read) -> None:
+        self._client = client
+        self._whole = whole
+        self._read = read
+        self._kinds: dict[str, _Kind | None] = {}
+        """None: litellm's for good."""
+
+    def __call__(self, request: Json) -> Json:
+        """Raises what litellm raises."""
+        messages = _without_empty(request["messages"])
+        (own,) = _without_empty([{"messages": messages, "seed": request.get("seed")}])
+        name = exact_digest([_of_all(request), _shape(own.get("seed"))])
+        shapes = set(map(_shape, messages))
+        kind = self._kinds.get(name)
+        if kind is None or not shapes <= kind.shapes:
+            return self._learn(name, request, own, shapes)
+        came = self._send(kind, own)
+        if came.response is not None and came.response.status_code in _NOT_LET_IN:
+            self._kinds.pop(name, None)  # the key may have been renewed since
+            return self._learn(name, request, own, shapes)
+        answer = self._answer(came)
+        kind.calls += 1
+        if answer is None or kind.calls % _CHECKED_EVERY == 0:
+            return self._check(name, request, came, answer)
+        return answer
+
+    def _learn(self, name: str, request: Json, own: Json, shapes: set[str]) -> Json:
+        known = self._kinds.get(name, _UNKNOWN)
+        if known is None:
+            return self._whole(request)
+        with self._client.recorded() as exchange:
+            answer = self._whole(request)
+        sent = exchange.request
+        if sent is None or exchange.response is None:  # another client sends this provider's requests
+            self._keep(name, None)
+            return answer
+        body = _parsed(sent.content)
+        if not sent.url.path.endswith(_SUFFIX) or body is None or self._answer(exchange) != answer:
+            self._keep(name, None)
+            return answer
+        arguments = _of_all(body)
+        kind = _Kind(sent.url, _headers(sent), dict(sent.extensions), arguments, shapes | known.shapes)
+        same = known is _UNKNOWN or _text(arguments) == _text(known.arguments)
+        as_given = all(_text(body.get(key)) == _text(value) for key, value in own.items())
+        self._keep(name, kind if same and as_given else None)
+        return answer
+
+    def _keep(self, name: str, kind: _Kind | None) -> None:
+        if len(self._kinds) >= _MOST_KINDS:
+            self._kinds.clear()  # an agent that asks otherwise each time
+        self._kinds[name] = kind
+
+    def _send(self, kind: _Kind, own: Json) -> Exchange:
+        content = json.dumps({**kind.arguments, **own}, separators=(",", ":")).encode()
+        request = httpx.Request("POST", kind.url, headers=kind.headers, content=content, extensions=kind.extensions)
+        try:
+            return Exchange(request, self._client.send(request))
+        except Exception as error:  # whatever it is, litellm reads it
+            return Exchange(request, error=error)
+
+    def _answer(self, came: Exchange) -> Json | None:
+        """None where it is no plain answer."""
+        if came.response is None or came.response.status_code != 200:
+            return None
+        body = _parsed(came.response.content)
+        if not body or not body.get("usage"):
+            return None
+        try:
+            return self._read(body)
+        except Exception:  # litellm says what is wrong with it
+            return None
+
+    def _check(self, name: str, request: Json, came: Exchange, answer: Json | None) -> Json:
+        """What litellm makes of it. Raises what it raises."""
+        with self._client.replayed(came) as exchange:
+            whole = self._whole(request)
+        sent = exchange.request
+        assert came.request is not None
+        if sent is None or _fields(sent) != _fields(came.request) or answer not in (None, whole):
+            self._keep(name, None)
+        elif sent.url != came.request.url or _headers(sent) != _headers(came.request):
+            self._kinds.pop(name, None)  # a new key, another address: it is learned again
+        return whole
+
+
+def _of_all(request: Json) -> Json:
+    return {key: value for key, value in request.items() if key not in _OF_ONE_CALL}
+
+
+def _headers(request: httpx.Request) -> dict[str, str]:
+    """But for what belongs to one request alone."""
+    return {name: value for name, value in request.headers.items() if name not in ("content-length", "cookie")}
+
+
+def _fields(request: httpx.Request) -> list[str]:
+    """What is in the body: each field with all that is in it in order, the fields themselves in any."""
+    return sorted(f"{key}: {_text(value)}" for key, value in (_parsed(request.content) or {}).items())
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value)
+
+
+def _without_empty(messages: list[Json]) -> list[Json]:
+    """As litellm sends them: without fields that are null."""
+    return [{key: value for key, value in message.items() if value is not None} for message in messages]
+
+
+def _shape(value: Any) -> str:
+    """The structure of a message: the role, the names of its fields and their types."""
+    if isinstance(value, dict):
+        inner = ",".join(f"{key}:{value[key] if key == 'role' else _shape(value[key])}" for key in sorted(value))
+        return "{" + inner + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(sorted(set(map(_shape, value)))) + "]"
+    return type(value).__name__
+
+
+def _parsed(content: bytes) -> Json | None:
+    try:
+        body = json.loads(content)
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None

@@ -1,0 +1,162 @@
+"""The evaluator: the code that runs, judges and decides. A verdict is given only by the one that was accepted.
+
+Its manifest has the SHA-256 of each file of this package, of what lies in the checkout's root and could be imported,
+of the templates, of tau2's code (one digest), and of what Python runs by itself as it starts. Of `.env` it has a
+digest without the secrets: an address there decides who answers for a model. `prepare.py` accepts a changed
+evaluator, and every headline says so from then on.
+
+What it does not hold against:
+- Code that checks itself: whoever edits this file, a door or `autoharness/__init__.py` (or puts a compiled module in
+  its place) decides what they find. git still shows it. Coding agents that `optimize.py`
+  starts are confined, and cannot.
+- A change that is taken back before anybody looks. Whoever runs simulations looks before the first, and before what
+  came of each is kept; the gate once more after the last.
+- The Python installation and its packages other than tau2: they are trusted, and not looked at.
+"""
+
+import hashlib
+import importlib.util
+import json
+import site
+from collections.abc import Iterator
+from pathlib import Path
+
+from autoharness.core.errors import UserError
+from autoharness.core.files import PACKAGE_ROOT, Remembered, write_json
+from autoharness.core.outcomes import digest
+from autoharness.vault.store import Store
+
+Manifest = dict[str, str]
+
+_FOLDER = "evaluators"
+_IMPORTABLE = {".py", ".pyc", ".so"}
+_AT_START = ("sitecustomize", "usercustomize")
+_SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+_MOST_NAMED = 3
+_NO_FILE = "no regular file"
+
+
+def manifest() -> Manifest:
+    """SHA-256 by name, of the evaluator as it is now; the checkout is the working folder."""
+    files = {**_package(), **_root(), **_started()}
+    settings = _settings()
+    return {
+        **{name: _sha256(path) for name, path in files.items()},
+        "tau2": digest({name: _sha256(path) for name, path in _tau2()}),
+        **({".env": digest(settings)} if settings else {}),
+    }
+
+
+def keep(store: Store) -> str:
+    """Keeps the evaluator's manifest in the vault, and returns its digest."""
+    now = manifest()
+    path = _path(store, digest(now))
+    if not path.exists():
+        write_json(path, now)
+    return digest(now)
+
+
+def check(store: Store, accepted: str) -> str:
+    """The digest of the evaluator. Raises UserError where it is not the one with the digest `accepted`."""
+    now = manifest()
+    if digest(now) != accepted:
+        raise UserError(
+            f"the evaluator is not the one that was accepted: {in_short(_differences(store, accepted, now))}; look "
+            "at it with git status and git diff and take it back, or accept it for all to see: python prepare.py"
+        )
+    return accepted
+
+
+def changes(store: Store, before: str, after: str) -> list[str]:
+    """A line for each name that differs between two kept manifests. Raises UserError where one is not there."""
+    return _differences(store, before, _kept(store, after))
+
+
+def in_short(differences: list[str]) -> str:
+    more = len(differences) - _MOST_NAMED
+    return ", ".join(differences[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _differences(store: Store, accepted: str, now: Manifest) -> list[str]:
+    if not accepted:
+        return ["it was not recorded before"]
+    before = _kept(store, accepted)
+    kinds = {
+        name: "new" if name not in before else "missing" if name not in now else "changed"
+        for name in sorted(before | now)
+        if before.get(name) != now.get(name)
+    }
+    return [f"{name} ({kind})" for name, kind in kinds.items()]
+
+
+def _kept(store: Store, name: str) -> Manifest:
+    """Raises UserError where the kept manifest is gone or is not what it was."""
+    try:
+        kept: Manifest = json.loads(_path(store, name).read_text(encoding="utf-8"))
+        if digest(kept) == name:
+            return kept
+    except (OSError, ValueError):
+        pass
+    raise UserError(f"{_path(store, name)} is missing or damaged: restore it")
+
+
+def _path(store: Store, name: str) -> Path:
+    return store.folder / _FOLDER / f"{name}.json"
+
+
+def _package() -> dict[str, Path]:
+    return {f"autoharness/{path.relative_to(PACKAGE_ROOT)}": path for path in _files(PACKAGE_ROOT)}
+
+
+def _root() -> dict[str, Path]:
+    """Whatever an `import` could find in the checkout, and the templates."""
+    modules = [path for path in Path().iterdir() if path.suffix in _IMPORTABLE]
+    packages = {path.parent for path in Path().glob("*/__init__.*")} - {Path("autoharness"), Path("agent")}
+    templates = [Path("agent/templates"), Path("program_templates")]
+    inside = [path for folder in {*packages, *templates} for path in _files(folder)]
+    return {str(path): path for path in [*modules, *inside]}
+
+
+def _started() -> dict[str, Path]:
+    """What Python runs by itself as it starts."""
+    folders = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
+    found = {str(path): path for folder in folders for path in Path(folder).glob("*.pth")}
+    specs = {name: importlib.util.find_spec(name) for name in _AT_START}
+    return found | {name: Path(spec.origin) for name, spec in specs.items() if spec and spec.origin}
+
+
+def _tau2() -> Iterator[tuple[str, Path]]:
+    """tau2's source files; asking for them does not import it."""
+    spec = importlib.util.find_spec("tau2")
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        yield from ((str(path.relative_to(folder)), path) for path in Path(folder).rglob("*.py"))
+
+
+def _settings() -> dict[str, str | None]:
+    """What `.env` says beside the secrets."""
+    from dotenv import dotenv_values
+
+    settings = dotenv_values(".env", interpolate=False)
+    return {name: value for name, value in settings.items() if value and not name.upper().endswith(_SECRET)}
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*")) if not path.is_dir() and "__pycache__" not in path.parts]
+
+
+def _sha256(path: Path) -> str:
+    """Reads it again only where its `stamp` has changed: this is asked after every single simulation."""
+    try:
+        return _digests.of(path)
+    except OSError:
+        if path.is_file():
+            raise
+        return _NO_FILE  # a link that leads nowhere
+
+
+def _read_sha256(path: Path) -> str:
+    """What is no regular file is not read: a pipe would keep us waiting for ever."""
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else _NO_FILE
+
+
+_digests = Remembered(_read_sha256)
