@@ -8,16 +8,14 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from autoharness.core.allowed_cpus import allowed_cpus
 from autoharness.core.experiment import Experiment
 from autoharness.engine.executor import LocalExecutor
+from autoharness.engine.machine import allowed_cpus
 
 
 def _asked(cpus: set[int]) -> int:
     """What a process on these processors finds."""
-    script = (
-        f"import os; os.sched_setaffinity(0, {cpus}); from autoharness.core.allowed_cpus import allowed_cpus as a; "
-    )
+    script = f"import os; os.sched_setaffinity(0, {cpus}); from autoharness.engine.machine import allowed_cpus as a; "
     command = [sys.executable, "-c", script + "print(a())"]
     done = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True)
     return int(done.stdout)

@@ -22,7 +22,7 @@ from autoharness.benchmarks.tau2.tau import Tau2
 from autoharness.commands.report import main
 from autoharness.core.errors import UserError
 from autoharness.core.outcomes import Outcome, Status, digest, mean
-from autoharness.core.stats import pass_hat_k
+from autoharness.core.pass_k import pass_hat_k
 from autoharness.report import tables
 from autoharness.report.exports import NAMES, NEMO, ranking
 from autoharness.report.tables import MOST_CHARS, fitting, harmless

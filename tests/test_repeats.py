@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoharness.core.outcomes import Outcome, Status, Trial, passed
-from autoharness.core.repeats import Repeats
+from autoharness.core.pass_k import Repeats
 
 Rewards = list[list[float | None]]
 """For each task the rewards of its trials."""

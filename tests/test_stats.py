@@ -8,16 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from autoharness.core.stats import (
-    at_least,
-    difference_interval,
-    mean_interval,
-    more_often,
-    pass_at_k,
-    pass_hat_k,
-    score_line,
-    sign_test,
-)
+from autoharness.core.pass_k import pass_at_k, pass_hat_k
+from autoharness.core.stats import at_least, difference_interval, mean_interval, more_often, score_line, sign_test
 
 
 @pytest.mark.parametrize(

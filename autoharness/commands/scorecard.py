@@ -25,7 +25,7 @@ from autoharness.core.outcomes import (
     passed,
     usage_by_role,
 )
-from autoharness.core.repeats import Repeats
+from autoharness.core.pass_k import Repeats
 from autoharness.core.stats import score_line
 from autoharness.engine.score_identity import Measure
 from autoharness.engine.trial_runner import Run

@@ -97,19 +97,3 @@ def more_often(count: int, of: int, others: int, of_others: int) -> float:
     together, everything = count + others, of + of_others
     ways = sum(math.comb(of, k) * math.comb(of_others, together - k) for k in range(count, min(of, together) + 1))
     return ways / math.comb(everything, together)
-
-
-def pass_hat_k(passed: int, trials: int, k: int) -> float:
-    """pass^k of one task: the chance that k further trials all pass. Needs trials >= k.
-
-    Source: Yao et al., tau-bench, 2024 (arXiv 2406.12045).
-    """
-    return math.comb(passed, k) / math.comb(trials, k)
-
-
-def pass_at_k(passed: int, trials: int, k: int) -> float:
-    """pass@k of one task: the chance that one of k trials passes. Needs trials >= k.
-
-    Source: Chen et al., 2021 (arXiv 2107.03374).
-    """
-    return 1 - math.comb(trials - passed, k) / math.comb(trials, k)

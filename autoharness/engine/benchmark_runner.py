@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from autoharness.benchmarks.simulation import Result, Simulation
-from autoharness.core.allowed_cpus import allowed_cpus
 from autoharness.core.errors import UserError
 from autoharness.core.experiment import AGENT_FILE, BENCHMARK, HARNESS, REQUIRED, Experiment
 from autoharness.core.files import read_plain, remove_tree
-from autoharness.core.open_files import fitting
 from autoharness.core.outcomes import Outcome, mean, rewards_by_task
 from autoharness.core.setting_checks import check_choice
 from autoharness.core.settings import from_settings
 from autoharness.core.tasks import Step
 from autoharness.engine.callbacks import Callback
 from autoharness.engine.executor import LocalExecutor
+from autoharness.engine.machine import allowed_cpus
+from autoharness.engine.open_files import fitting
 from autoharness.engine.progress import Progress
 from autoharness.engine.run_budget import RunBudget
 from autoharness.engine.score_identity import Measure

@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Protocol
 
 from autoharness.benchmarks.leaks.leak_scan import Leak
-from autoharness.core.allowed_cpus import allowed_cpus
 from autoharness.core.channel import Channel, Message
 from autoharness.core.errors import ChannelError, SetupError, UserError, WorkerDied
 from autoharness.core.experiment import Experiment
 from autoharness.core.files import PACKAGE_ROOT
 from autoharness.core.outcomes import Outcome, Status, Trial, digest
 from autoharness.engine.forkserver_process import ForkServerProcess
+from autoharness.engine.machine import allowed_cpus
 from autoharness.llm.outages import Outages
 from autoharness.vault.store import Store, default_vault
 

@@ -5,9 +5,9 @@
     smoke        conversations run to an end in it, in train tasks that the incumbent passes
     claims       it does not lose against the incumbent in the failures that it is to fix
 
-`problem_of` reads the program as text (`source_text`, `forbidden_uses`): what it refuses could be written so that it is
-not seen. It is no protection, the agent host's confinement is; it says at once, and for nothing, what would fail or
-be noticed there.
+`problem_of` reads the program as text (`source_text`, `forbidden_uses`): what it refuses could be written so that it
+is not seen. It is no protection, the agent host's confinement is; it says at once, and for nothing, what would fail
+or be noticed there.
 """
 
 from collections.abc import Mapping, Sequence

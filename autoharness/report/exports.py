@@ -24,7 +24,8 @@ from autoharness.core.errors import UserError
 from autoharness.core.experiment import SIMULATED
 from autoharness.core.files import replacing, write_json, write_text
 from autoharness.core.outcomes import by_task, known_cost, mean, passed, rewards_by_task
-from autoharness.core.stats import mean_interval, pass_hat_k
+from autoharness.core.pass_k import pass_hat_k
+from autoharness.core.stats import mean_interval
 from autoharness.report import nemo_results
 from autoharness.report.overview import Overview
 from autoharness.report.reveal import Reveal, place_of

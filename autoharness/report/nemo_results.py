@@ -16,7 +16,7 @@ from typing import Any
 
 from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Usage, by_task, known_cost, mean
-from autoharness.core.repeats import Repeats
+from autoharness.core.pass_k import Repeats
 from autoharness.report.visible_trials import Kept
 from autoharness.vault.ledger_rows import Version
 

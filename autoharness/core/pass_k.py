@@ -6,11 +6,11 @@ without that task the mean would be one over those that happened to go well. tau
 stop at the fewest trials that any task has; here the missing ones are named.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autoharness.core.outcomes import Outcome, by_task, mean, passed
-from autoharness.core.stats import pass_at_k, pass_hat_k
 
 Json = dict[str, float | None]
 
@@ -69,3 +69,19 @@ class Repeats:
         if value is None:
             return "N/A  (no task was evaluated)"
         return f"{value:.4f}  ({f'{len(self.tasks)} of ' if self.without else ''}{tasks} tasks)"
+
+
+def pass_hat_k(passed: int, trials: int, k: int) -> float:
+    """pass^k of one task: the chance that k further trials all pass. Needs trials >= k.
+
+    Source: Yao et al., tau-bench, 2024 (arXiv 2406.12045).
+    """
+    return math.comb(passed, k) / math.comb(trials, k)
+
+
+def pass_at_k(passed: int, trials: int, k: int) -> float:
+    """pass@k of one task: the chance that one of k trials passes. Needs trials >= k.
+
+    Source: Chen et al., 2021 (arXiv 2107.03374).
+    """
+    return 1 - math.comb(trials - passed, k) / math.comb(trials, k)
