@@ -24,11 +24,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from autoharness import agent_api  # noqa: E402
-from autoharness.benchmarks.tau2.tau import Tau2  # noqa: E402
+from autoharness.benchmarks.tau2.adapter import Tau2  # noqa: E402
 from autoharness.host.process import AgentFile, Host  # noqa: E402
 from autoharness.host.reply import checked_reply  # noqa: E402
 from autoharness.host.starter import Confinement, HostStarter  # noqa: E402
-from autoharness.llm.gateway import AGENT, Limits, Session  # noqa: E402
+from autoharness.llm.calls import AGENT, Limits  # noqa: E402
+from autoharness.llm.gateway import Session  # noqa: E402
 
 TEMPLATE = ROOT / "agent" / "templates" / "tau_bench.py"
 MODES = ("none", "process", "sandbox")

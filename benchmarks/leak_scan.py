@@ -21,10 +21,11 @@ from edits import BANK  # noqa: E402
 from honest_edits import HONEST  # noqa: E402
 
 from autoharness.benchmarks.leaks import vocabulary  # noqa: E402
-from autoharness.benchmarks.leaks.opaque_data import MOST, Added, measures, opaque  # noqa: E402
+from autoharness.benchmarks.leaks.additions import Added  # noqa: E402
+from autoharness.benchmarks.leaks.opaque_data import MOST, measures, opaque  # noqa: E402
 from autoharness.benchmarks.leaks.records import Secrets  # noqa: E402
 from autoharness.benchmarks.leaks.source_text import oddities  # noqa: E402
-from autoharness.benchmarks.tau2.tau import Tau2  # noqa: E402
+from autoharness.benchmarks.tau2.adapter import Tau2  # noqa: E402
 
 TEMPLATE = (ROOT / "agent" / "agent.py").read_text(encoding="utf-8")
 DOMAINS = ("retail", "airline", "telecom")

@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from harnesses import BAD, GOOD_CODE, GOOD_PROMPT, REFERENCE, TEMPLATE  # noqa: E402
 from offline_rates import drawn_to_pass, pass_rate  # noqa: E402
 
-from autoharness.benchmarks.tau2.tau import Tau2  # noqa: E402
+from autoharness.benchmarks.tau2.adapter import Tau2  # noqa: E402
 from autoharness.core.experiment import Experiment  # noqa: E402
 from autoharness.core.outcomes import Trial  # noqa: E402
 from autoharness.engine.simulator import Simulator  # noqa: E402

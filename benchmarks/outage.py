@@ -26,7 +26,7 @@ from checkout import Checkout  # noqa: E402
 from llm_server import Fault, LLMServer  # noqa: E402
 from solver import Solver  # noqa: E402
 
-from autoharness.benchmarks.tau2.tau import Tau2  # noqa: E402
+from autoharness.benchmarks.tau2.adapter import Tau2  # noqa: E402
 
 Json = dict[str, Any]
 

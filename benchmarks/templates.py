@@ -17,7 +17,7 @@ from typing import Any
 
 from isolation import ROOT, message, session, setting
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.commands.agent_templates import PACKAGES, template_file
 from autoharness.host.process import AgentFile, Host
 from autoharness.host.reply import checked_reply

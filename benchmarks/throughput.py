@@ -34,7 +34,7 @@ Json = dict[str, Any]
 
 
 def tasks_of(domain: str, split: str) -> list[str]:
-    from autoharness.benchmarks.tau2.tau import Tau2
+    from autoharness.benchmarks.tau2.adapter import Tau2
 
     return list(Tau2().facts(domain).splits[split])
 
@@ -230,7 +230,7 @@ def profile(arguments: argparse.Namespace) -> None:
     import cProfile
     import pstats
 
-    from autoharness.benchmarks.tau2.tau import Tau2
+    from autoharness.benchmarks.tau2.adapter import Tau2
     from autoharness.core.experiment import Experiment
     from autoharness.core.outcomes import Trial
     from autoharness.engine.simulator import Simulator

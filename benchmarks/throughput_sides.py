@@ -65,7 +65,7 @@ def serve(domain: str, latency_s: float, most: int) -> None:
     from llm_server import Fault, LLMServer
     from solver import Solver
 
-    from autoharness.benchmarks.tau2.tau import Tau2
+    from autoharness.benchmarks.tau2.adapter import Tau2
 
     solver = Solver(Tau2()._tasks(domain).values())
 

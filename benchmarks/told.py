@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from autoharness.benchmarks.leaks import prompt_injection
 from autoharness.benchmarks.leaks.vocabulary import words_in
 from autoharness.benchmarks.tau2 import said_to_customer
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 
 RECORDINGS = Path(__file__).resolve().parents[2] / "shared" / "recordings"
 DOMAINS = ("airline", "retail")

@@ -15,7 +15,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from llm_server import LLMServer  # noqa: E402
 from solver import Solver  # noqa: E402
 
-from autoharness.benchmarks.tau2.tau import Tau2  # noqa: E402
+from autoharness.benchmarks.tau2.adapter import Tau2  # noqa: E402
 from autoharness.engine.benchmark_runner import TauBenchRunner  # noqa: E402
 
 TASKS = ["1", "10", "12", "17", "20"]  # the same in both flavours of tau2

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from autoharness.benchmarks.leaks import vocabulary  # noqa: E402
-from autoharness.benchmarks.tau2.tau import Tau2  # noqa: E402
+from autoharness.benchmarks.tau2.adapter import Tau2  # noqa: E402
 
 SIZES = (10, 20)
 KINDS = ("english-words", "american-words", "british-words")

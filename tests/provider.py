@@ -8,7 +8,7 @@ from typing import Any
 from llm_server import Fault
 from solver import Solver
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 
 Json = dict[str, Any]
 

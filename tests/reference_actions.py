@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 
 _REBOOT = "the reboot is repeated by a later action"
 _NO_SIM = "no effect while the SIM card is out; putting it back searches the network"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scripted_talk import Json, ScriptedAgent
 
 from autoharness.benchmarks.leaks.prompt_injection import found, marks_of
-from autoharness.benchmarks.tau2.tau import Limits, Tau2
+from autoharness.benchmarks.tau2.adapter import Limits, Tau2
 from autoharness.core.experiment import Experiment
 from benchmarks.told import published_messages
 

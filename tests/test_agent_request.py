@@ -6,7 +6,7 @@ import pytest
 from conftest import TEMPLATE
 
 from autoharness.agent_api import AssistantMessage, SystemMessage, ToolCall, ToolMessage, UserMessage, to_chat
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.llm.request_schema import problem_of
 
 HELLO = {"role": "user", "content": "Hello"}

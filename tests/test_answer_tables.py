@@ -17,7 +17,7 @@ from honest_edits import HONEST
 from autoharness.benchmarks.leaks.forbidden_uses import problem_of
 from autoharness.benchmarks.leaks.leak_scan import scan
 from autoharness.benchmarks.leaks.records import Secrets
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 
 TEMPLATES = sorted((ROOT / "agent" / "templates").glob("*.py"))
 

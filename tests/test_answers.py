@@ -15,7 +15,8 @@ from autoharness.core.outcomes import Status, Trial
 from autoharness.engine.score_identity import Measure
 from autoharness.engine.simulator import Simulator
 from autoharness.llm.answer_cache import Answers
-from autoharness.llm.gateway import AGENT, JUDGE, USER, Limits, Session
+from autoharness.llm.calls import AGENT, JUDGE, USER, Limits
+from autoharness.llm.gateway import Session
 from autoharness.llm.providers import ProviderFault
 
 MODEL = "openai/x"

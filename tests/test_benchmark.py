@@ -18,7 +18,7 @@ from conftest import ROOT, TEMPLATE
 from llm_server import Fault, LLMServer
 from solver import Solver
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.outcomes import slug
 from autoharness.vault.store import Store, default_vault
 

@@ -10,7 +10,7 @@ from harnesses import GOOD_PROMPT
 from llm_server import LLMServer
 from solver import Solver
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import RunLimitReached
 from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Outcome, Status, Trial, Usage

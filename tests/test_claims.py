@@ -13,7 +13,7 @@ from checkout import Checkout
 from llm_server import LLMServer
 from solver import Solver
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.outcomes import Outcome, Status, Trial, digest
 from autoharness.vault.store import Store
 from autoharness.vault.trial_claims import Claims

@@ -22,7 +22,8 @@ from autoharness.core.experiment import Experiment
 from autoharness.host import landlock
 from autoharness.loop import coding_agent as coder_module
 from autoharness.loop.coding_agent import PROMPT, Coder, Ran
-from autoharness.loop.coding_agents import AGENTS, Used, chosen
+from autoharness.loop.coding_agents.choice import AGENTS, chosen
+from autoharness.loop.coding_agents.definition import Used
 from autoharness.loop.worktree import Worktree
 
 needs_landlock = pytest.mark.skipif(not landlock.abi(), reason="the kernel has no Landlock")

@@ -16,7 +16,8 @@ from autoharness.core.errors import UserError
 from autoharness.core.experiment import CODING_AGENTS, Experiment
 from autoharness.loop import coding_agent
 from autoharness.loop.coding_agent import Coder, Ran
-from autoharness.loop.coding_agents import AGENTS, PROMPT_FILE, CodingAgent, chosen
+from autoharness.loop.coding_agents.choice import AGENTS, chosen
+from autoharness.loop.coding_agents.definition import PROMPT_FILE, CodingAgent
 from autoharness.loop.worktree import Worktree
 
 INSTALLED = ROOT / ".venv" / "coding-agents" / "node_modules" / ".bin"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from checkout import Checkout
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.commands.published_scores import DATA, PUBLISHED, TAU2S_JUDGE, TAU2S_RETRIEVAL, reasons
 from autoharness.core.experiment import BANKING, ORACLE, SOLO, STOCK, Experiment
 from autoharness.core.outcomes import Outcome, Status, Trial, Usage

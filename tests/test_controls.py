@@ -10,7 +10,7 @@ from checkout import Checkout
 from llm_server import Fault, LLMServer, assistant, tool_call
 from provider import INFRASTRUCTURE, Provider
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import UserError
 from autoharness.core.experiment import HARNESS, ORACLE, SOLO, STOCK, Experiment
 from autoharness.core.outcomes import Outcome, Status, Trial

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from autoharness.benchmarks.tau2 import databases
+from autoharness.benchmarks.tau2.adapter import Conversation, Tau2
 from autoharness.benchmarks.tau2.databases import Records
-from autoharness.benchmarks.tau2.tau import Conversation, Tau2
 from autoharness.core.errors import EvaluationError, SharedRecordChanged
 from autoharness.core.outcomes import VERIFIED, Status, Trial
 

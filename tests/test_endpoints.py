@@ -16,7 +16,7 @@ from llm_server import Fault, LLMServer, assistant
 from provider import Provider
 from solver import Solver
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.commands.checkup import _server
 from autoharness.core.endpoints import Endpoint, base_url, check_keys
 from autoharness.core.errors import UserError
@@ -30,7 +30,7 @@ from autoharness.engine.score_identity import Measure
 from autoharness.engine.simulator import Simulator
 from autoharness.llm.providers import LiteLLM, ProviderFault, Providers, has_price, set_prices
 from autoharness.llm.seeds import role_seed
-from autoharness.loop.coding_agents import AGENTS, chosen
+from autoharness.loop.coding_agents.choice import AGENTS, chosen
 
 KEYS = {"AGENT_PASS": "Zq4mB7xW2nLk9RtYp3", "USER_PASS": "vE8sHj5cQ1uXo6DaGf"}
 OTHERS_KEY = "mT0iK-wPz_yNbVrCl"

@@ -62,7 +62,7 @@ def test_bytecode_does_not_stand_in_for_source(whole: Checkout, flags: int) -> N
         "core/__init__",
         "commands/benchmark",
         "engine/worker",
-        "benchmarks/tau2/tau",
+        "benchmarks/tau2/adapter",
     ):
         _plant_bytecode(whole.root / "autoharness" / f"{module}.py", flags)
     done = whole.run("benchmark.py", "--dry-run", **FROM_ROOT)
@@ -90,11 +90,11 @@ def test_a_module_planted_in_the_root_is_neither_imported_nor_overlooked(whole: 
 
 def test_the_package_beside_the_door_is_the_one_that_runs(whole: Checkout) -> None:
     """Door and worker take it, whatever else is installed; and it can be imported from Python as ever."""
-    for name, room in (("benchmark", "commands"), ("tau", "benchmarks/tau2")):
+    for name, room in (("benchmark", "commands"), ("adapter", "benchmarks/tau2")):
         with (whole.root / "autoharness" / room / f"{name}.py").open("a") as file:
             file.write(f"\nopen('{name}-was-here', 'w').close()\n")
     assert whole.run("benchmark.py", "--dry-run", PYTHONPATH=str(ROOT)).returncode == 0
-    assert (whole.root / "benchmark-was-here").exists() and (whole.root / "tau-was-here").exists()
+    assert (whole.root / "benchmark-was-here").exists() and (whole.root / "adapter-was-here").exists()
     code = "from benchmark import TauBenchRunner; print(TauBenchRunner('mock').experiment.domain)"
     assert whole.run("-c", code, **FROM_ROOT).stdout == "mock\n"
 

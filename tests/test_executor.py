@@ -16,7 +16,7 @@ from conftest import ROOT, TEMPLATE
 from llm_server import LLMServer
 from solver import Solver
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import SetupError
 from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Status, Trial
@@ -117,7 +117,7 @@ def test_other_agent_files_can_be_used_after_a_while_also_where_a_worker_has_die
 def test_a_worker_that_is_stuck_is_ended_and_its_simulations_run_elsewhere(
     tmp_path: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autoharness.engine.executor._LONGEST_SILENCE_S", 8.0)  # a worker is heard of every five
+    monkeypatch.setattr("autoharness.engine.workers._LONGEST_SILENCE_S", 8.0)  # a worker is heard of every five
     with executor(tmp_path) as machine:
         machine.facts("mock")
         stuck = wait_for_pid(machine._workers[0])
@@ -222,7 +222,7 @@ def test_a_question_that_nobody_answers_has_an_end(tmp_path: Path, monkeypatch: 
     hangs.mkdir()
     (hangs / "loguru.py").write_text("import time\nprint('here it hangs', flush=True)\ntime.sleep(600)")
     monkeypatch.setenv("PYTHONPATH", str(hangs))
-    monkeypatch.setattr("autoharness.engine.executor._LONGEST_ANSWER_S", 3.0)
+    monkeypatch.setattr("autoharness.engine.workers._LONGEST_ANSWER_S", 3.0)
     with executor(tmp_path) as machine, pytest.raises(SetupError, match="not answer within 3 s: here it hangs"):
         machine.facts("mock")
 

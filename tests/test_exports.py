@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_hygiene import Search
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.commands.report import main
 from autoharness.core.errors import UserError
 from autoharness.core.outcomes import Outcome, Status, digest, mean

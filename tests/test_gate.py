@@ -23,7 +23,7 @@ from harnesses import BAD, GOOD_PROMPT
 from llm_server import Fault, LLMServer, assistant
 from solver import Solver
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_rows import Record, Side
 from autoharness.vault.store import Store

@@ -12,7 +12,8 @@ import pytest
 from llm_server import Fault, LLMServer, assistant, tool_call
 
 from autoharness.core.errors import AgentError, ProviderError, SimulationError
-from autoharness.llm.gateway import AGENT, USER, Limits, Session
+from autoharness.llm.calls import AGENT, USER, Limits
+from autoharness.llm.gateway import Session
 from autoharness.llm.providers import LiteLLM, ProviderFault
 
 REQUEST = {"messages": [{"role": "user", "content": "Hello"}]}

@@ -15,7 +15,7 @@ from checkout import Checkout
 from conftest import ROOT, TEMPLATE
 from harnesses import GOOD_PROMPT
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 
 SHORTEST = 25
 """Characters of a text that is told apart from everyday words."""

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from autoharness.benchmarks.leaks.forbidden_uses import problem_of
 from autoharness.benchmarks.leaks.leak_scan import Leak, Secrets, scan
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import UserError
 from autoharness.core.experiment import Experiment
 from autoharness.engine.executor import LocalExecutor

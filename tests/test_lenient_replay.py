@@ -10,8 +10,8 @@ from conftest import RECORDINGS, TEMPLATE
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoharness.benchmarks.tau2.adapter import Conversation, Limits, Tau2
 from autoharness.benchmarks.tau2.replay_tolerance import _difference
-from autoharness.benchmarks.tau2.tau import Conversation, Limits, Tau2
 from autoharness.core.errors import EvaluationError
 from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import REPLAYED_OTHERWISE, Status, Trial

@@ -17,7 +17,7 @@ from conftest import ROOT
 from llm_server import Fault, LLMServer, _completion
 from solver import Solver
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.loop.status import note_end
 from autoharness.vault.iterations import Iteration, Iterations
 from autoharness.vault.ledger import Ledger

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_scorecard import card
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.commands import matrix
 from autoharness.commands.matrix import Cell, MacroAverage, cells, macro_averages, table
 from autoharness.core.errors import UserError

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from autoharness.benchmarks.tau2 import message_listener, random_sources
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks import message_listener
+from autoharness.benchmarks.tau2 import random_sources
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.outcomes import Status, Trial
 
 CHANGE = datetime(2026, 10, 25, 2, 59, 59, 900_000)

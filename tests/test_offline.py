@@ -16,13 +16,14 @@ from conftest import TEMPLATE
 from harnesses import BAD, GOOD_CODE, REFERENCE
 from offline_rates import drawn_to_pass, fatal_mistakes
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import AgentError
 from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.core.tasks import Script, Step
 from autoharness.engine.simulator import Simulator
 from autoharness.llm import offline, offline_mistakes
-from autoharness.llm.gateway import AGENT, JUDGE, USER, Limits, Session
+from autoharness.llm.calls import AGENT, JUDGE, USER, Limits
+from autoharness.llm.gateway import Session
 from autoharness.llm.offline_mistakes import Mistake
 from autoharness.llm.providers import ProviderFault
 

@@ -7,7 +7,8 @@ from conftest import TEMPLATE
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoharness.benchmarks.leaks.opaque_data import MOST, OF_ALL_EDITS, Added, measures, opaque
+from autoharness.benchmarks.leaks.additions import Added
+from autoharness.benchmarks.leaks.opaque_data import MOST, OF_ALL_EDITS, measures, opaque
 
 WORDS = """
 cancel the order and give the money back to the gift card before you say goodbye to the customer

@@ -11,11 +11,12 @@ from llm_server import Fault, LLMServer
 from solver import Solver
 from test_executor import TASKS, TRIALS, executor
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import Outage
 from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.llm.calls import Limits
 from autoharness.llm.circuit_breaker import Breaker
-from autoharness.llm.gateway import Limits, Session
+from autoharness.llm.gateway import Session
 from autoharness.llm.outages import Outages
 from autoharness.llm.providers import ProviderFault
 

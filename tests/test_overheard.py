@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from conftest import TEMPLATE
 
-from autoharness.benchmarks.tau2 import message_listener
+from autoharness.benchmarks import message_listener
 from autoharness.core.outcomes import Trial
 
 Heard = list[tuple[int, dict[str, Any]]]

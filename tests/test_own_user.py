@@ -12,7 +12,7 @@ from llm_server import LLMServer
 from provider import Provider
 
 from autoharness.benchmarks.tau2 import custom_user
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import UserError
 from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Outcome, Status, Trial

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from autoharness.benchmarks.tau2.lazy_imports import postponed
+from autoharness.benchmarks.lazy_imports import postponed
 
 LIBRARY = """
 calls = []

@@ -12,7 +12,7 @@ from llm_server import LLMServer
 from reference_actions import WITHOUT_EFFECT, changing_actions
 from solver import Solver
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import UserError
 from autoharness.core.experiment import Experiment
 from autoharness.core.files import write_json

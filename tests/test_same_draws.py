@@ -12,7 +12,7 @@ from conftest import ROOT
 from scripted_talk import Json, ScriptedAgent, Turn, customer
 
 from autoharness.benchmarks.tau2 import databases, seeded_tools
-from autoharness.benchmarks.tau2.tau import Conversation, Limits, Tau2
+from autoharness.benchmarks.tau2.adapter import Conversation, Limits, Tau2
 from autoharness.core.errors import EvaluationError
 from autoharness.core.experiment import Experiment
 

@@ -14,12 +14,13 @@ from provider import Provider
 from simulations import MODEL, TASK, MakeSimulator, preceded, run
 from test_executor import executor, kill_worker
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import AgentError, ChannelError
 from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.engine.agent_connection import AgentInHost
 from autoharness.engine.simulator import Simulator
-from autoharness.llm.gateway import Limits, Session
+from autoharness.llm.calls import Limits
+from autoharness.llm.gateway import Session
 
 
 def said(outcome: Outcome) -> list[Any]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from llm_server import LLMServer
 from solver import Solver
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Trial
 from autoharness.engine.score_identity import Measure

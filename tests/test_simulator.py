@@ -12,7 +12,7 @@ from provider import Provider
 from simulations import MODEL, TASK, Json, MakeSimulator, edited, run
 from solver import Solver
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import UserError
 from autoharness.core.outcomes import Status, is_addressed
 

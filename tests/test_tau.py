@@ -11,8 +11,9 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.benchmarks.tau2.databases import differences
-from autoharness.benchmarks.tau2.tau import AGENT_NAME, Tau2
+from autoharness.benchmarks.tau2.participants import AGENT_NAME
 from autoharness.benchmarks.tau2.tool_limits import takes_for_ever
 from autoharness.core.errors import UserError
 from autoharness.core.experiment import HARNESS, SOLO, Experiment
@@ -102,7 +103,7 @@ def test_a_difference_says_where() -> None:
 
 def _in_a_process_that_finds(folder: Path) -> str:
     code = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(ROOT)!r}]; "
-    code += "from autoharness.benchmarks.tau2.tau import Tau2; Tau2()"
+    code += "from autoharness.benchmarks.tau2.adapter import Tau2; Tau2()"
     return (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stderr.strip().splitlines()[-1]
     )

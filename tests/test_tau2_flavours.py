@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import SetupError, UserError
 from autoharness.core.experiment import BANKING, RETRIEVAL, Experiment
 from autoharness.core.outcomes import Status, Trial

@@ -8,7 +8,7 @@ import pytest
 from llm_server import LLMServer
 from provider import Provider
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Status, Trial
 from autoharness.engine.score_identity import Measure

@@ -13,7 +13,7 @@ from conftest import ROOT
 from llm_server import Fault, LLMServer, assistant, tool_call
 from provider import Provider
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.commands import agent_templates
 from autoharness.commands.agent_templates import DEFAULT, PACKAGES
 from autoharness.core.errors import AgentError, UserError
@@ -22,7 +22,8 @@ from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.engine.simulator import Simulator
 from autoharness.host.pool import Hosts, confinement_of
 from autoharness.host.process import AgentFile
-from autoharness.llm.gateway import Limits, Session
+from autoharness.llm.calls import Limits
+from autoharness.llm.gateway import Session
 
 TASK = "create_task_1"
 SOLVED = (TASK, "update_task_1", "update_task_with_message_history", "impossible_task_1")

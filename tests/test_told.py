@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scripted_talk import Json, ScriptedAgent, Turn, customer
 
 from autoharness.benchmarks.tau2 import said_to_customer
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.experiment import Experiment
 from benchmarks.told import LISTINGS, _facts, _here, _listing, _plain, published_messages
 
@@ -24,7 +24,7 @@ def talk(tau2: Tau2) -> Callable[..., list[Any]]:
     mock = tau2.configured(Experiment(domain="mock"))
 
     def talk(*turns: Turn) -> list[Any]:
-        from autoharness.benchmarks.tau2.tau import Limits
+        from autoharness.benchmarks.tau2.adapter import Limits
 
         conversation = mock.converse("mock", "create_task_1", 1, Limits(300, 10), ScriptedAgent(*turns), customer, {})
         messages: list[Any] = conversation.simulation.messages

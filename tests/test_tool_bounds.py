@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scripted_talk import ScriptedAgent, customer
 
 from autoharness.benchmarks.tau2 import tool_limits
-from autoharness.benchmarks.tau2.tau import Conversation, Limits, Tau2
+from autoharness.benchmarks.tau2.adapter import Conversation, Limits, Tau2
 from autoharness.benchmarks.tau2.tool_limits import check_replayable, refuse_costly, takes_for_ever
 from autoharness.core.errors import AgentTimeout
 from autoharness.core.experiment import Experiment

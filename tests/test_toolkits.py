@@ -2,7 +2,7 @@
 
 import pytest
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 
 each_domain = pytest.mark.parametrize("domain", ["airline", "retail", "telecom", "mock"])
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from llm_server import LLMServer
 from solver import Solver
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.commands.transcript import Transcript
 from autoharness.core.outcomes import Outcome, Status, Trial
 

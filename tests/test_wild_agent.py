@@ -14,7 +14,7 @@ from scripted_talk import Json, ScriptedAgent, customer
 from wild_agent import Wild
 
 from autoharness.benchmarks.tau2 import databases
-from autoharness.benchmarks.tau2.tau import Limits, Tau2
+from autoharness.benchmarks.tau2.adapter import Limits, Tau2
 from autoharness.core.errors import AgentError, JudgeError
 from autoharness.core.experiment import Experiment
 

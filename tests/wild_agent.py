@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from autoharness.benchmarks.tau2.tau import Tau2, _databases
+from autoharness.benchmarks.tau2.adapter import Tau2
+from autoharness.benchmarks.tau2.domains import databases_of
 from autoharness.core.errors import AgentError
 from autoharness.core.strict_json import dumps, loads_object
 from autoharness.host.reply import checked_reply
@@ -155,7 +156,7 @@ class Pool:
                 method = kit.tools[name]
                 self.parameters[requestor, name] = list(method.__code__.co_varnames[1 : method.__code__.co_argcount])
         values: dict[str, list[Any]] = defaultdict(list)
-        for key, value in _leaves(_databases(environment)):
+        for key, value in _leaves(databases_of(environment)):
             values[key].append(value)
         for script in (tau2.script(domain, task_id) for task_id in list(tau2._tasks(domain))[:120]):
             for step in script.steps:

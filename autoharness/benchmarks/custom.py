@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from autoharness.benchmarks import user_code
 from autoharness.benchmarks.simulation import Check, Ended, Result, Simulation, sendable
+from autoharness.benchmarks.tau2.adapter import Limits
 from autoharness.benchmarks.tau2.llm_calls import AgentLink, Complete
-from autoharness.benchmarks.tau2.tau import Limits
 from autoharness.core import strict_json
 from autoharness.core.errors import AutoHarnessError, EvaluationError, SimulationError, UserError
 from autoharness.core.experiment import BENCHMARKS, Experiment

@@ -3,8 +3,8 @@
 from typing import Any, Protocol
 
 from autoharness.benchmarks.custom import OwnBenchmark
+from autoharness.benchmarks.tau2.adapter import Limits, Tau2
 from autoharness.benchmarks.tau2.llm_calls import AgentLink, Complete
-from autoharness.benchmarks.tau2.tau import Limits, Tau2
 from autoharness.core.experiment import Experiment
 from autoharness.core.tasks import DomainFacts, Script
 

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from autoharness.benchmarks.tau2 import message_listener
+from autoharness.benchmarks import message_listener
+from autoharness.benchmarks.tau2.adapter import Limits
 from autoharness.benchmarks.tau2.llm_calls import AgentLink, Complete
-from autoharness.benchmarks.tau2.tau import Limits
 from autoharness.benchmarks.user_code import STOPS
 from autoharness.core.errors import AutoHarnessError
 from autoharness.core.redaction import cut, scrubbed

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.benchmarks.tau2 import data
-from autoharness.benchmarks.tau2.tau import check_installed
+from autoharness.benchmarks.tau2.data import check_installed
 from autoharness.core.endpoints import Endpoint
 from autoharness.core.errors import UserError
 from autoharness.core.experiment import AGENT_FILE, CONFIG_FILE, Experiment

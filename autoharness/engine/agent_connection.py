@@ -7,12 +7,13 @@ import time
 from typing import Any
 
 from autoharness import agent_api
-from autoharness.benchmarks.tau2.tau import Json
+from autoharness.benchmarks.tau2.adapter import Json
 from autoharness.core.errors import AgentError
 from autoharness.core.outcomes import Usage, digest
 from autoharness.host.process import Host
 from autoharness.host.reply import checked_reply
-from autoharness.llm.gateway import AGENT, Session
+from autoharness.llm.calls import AGENT
+from autoharness.llm.gateway import Session
 from autoharness.llm.providers import Request, Response
 
 

@@ -23,8 +23,9 @@ from autoharness.core.channel import Channel, Message
 from autoharness.core.errors import ChannelError, SetupError, UserError
 from autoharness.core.experiment import Experiment
 from autoharness.core.files import PACKAGE_ROOT
-from autoharness.engine.executor import LocalExecutor, cache_folder
+from autoharness.engine.executor import LocalExecutor
 from autoharness.engine.worker import Worker
+from autoharness.engine.workers import cache_folder
 from autoharness.vault.store import default_vault
 
 _ENDINGS = ("_API_KEY", "_API_BASE", "_BASE_URL", "_ENDPOINT", "_API_VERSION", "_REGION_NAME")

@@ -13,7 +13,7 @@ from pathlib import Path
 from autoharness.benchmarks.leaks import prompt_injection
 from autoharness.benchmarks.protocol import Benchmark, Finished
 from autoharness.benchmarks.tau2 import databases, seeded_tools
-from autoharness.benchmarks.tau2.tau import Json, Limits
+from autoharness.benchmarks.tau2.adapter import Json, Limits
 from autoharness.core.errors import (
     AgentTimeout,
     ChannelError,
@@ -33,15 +33,16 @@ from autoharness.host.pool import Hosts
 from autoharness.llm import offline
 from autoharness.llm.answer_cache import Answers
 from autoharness.llm.call_journal import Journal
+from autoharness.llm.calls import AGENT, JUDGE, USER
+from autoharness.llm.calls import Limits as LLMLimits
 from autoharness.llm.circuit_breaker import Breaker
-from autoharness.llm.gateway import AGENT, JUDGE, USER, Session
-from autoharness.llm.gateway import Limits as LLMLimits
+from autoharness.llm.gateway import Session
 from autoharness.llm.providers import Model, Providers
 from autoharness.llm.replay import Replay
 from autoharness.llm.seeds import Seeded, role_seed
 
 _LOST_TIMEOUTS = 3
-"""A simulation takes at most so many times `llm_timeout_s` for calls that fail; see `gateway.Limits.lost_s`."""
+"""A simulation takes at most so many times `llm_timeout_s` for calls that fail; see `calls.Limits.lost_s`."""
 
 
 class Simulator:

@@ -36,11 +36,11 @@ if __name__ == "__main__":
     del sys.path[0]
     autoharness.begin()
 
+from autoharness.benchmarks import message_listener
 from autoharness.benchmarks.leaks.records import Secrets
 from autoharness.benchmarks.leaks.scan_process import scan
 from autoharness.benchmarks.protocol import Benchmark, load
-from autoharness.benchmarks.tau2 import message_listener
-from autoharness.benchmarks.tau2.tau import Json
+from autoharness.benchmarks.tau2.adapter import Json
 from autoharness.core.channel import Channel, Message, connect
 from autoharness.core.errors import ChannelError, MessageTooLong, UserError
 from autoharness.core.experiment import Experiment
@@ -49,8 +49,8 @@ from autoharness.core.standard_streams import forgiving
 from autoharness.engine.simulator import Simulator
 from autoharness.host.pool import Hosts, agent_files, confinement_of
 from autoharness.llm.answer_cache import Answers
+from autoharness.llm.calls import AGENT, JUDGE, USER
 from autoharness.llm.circuit_breaker import Breaker
-from autoharness.llm.gateway import AGENT, JUDGE, USER
 from autoharness.llm.providers import Providers, has_price, missing_keys, set_prices
 
 BEAT_S = 5.0

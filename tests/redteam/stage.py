@@ -35,7 +35,8 @@ from autoharness.host import watchdog
 from autoharness.host.process import AgentFile, Host
 from autoharness.host.reply import checked_reply
 from autoharness.host.starter import Confinement
-from autoharness.llm.gateway import AGENT, Limits, Session
+from autoharness.llm.calls import AGENT, Limits
+from autoharness.llm.gateway import Session
 
 MODEL, EFFORT = "the-model", "low"
 USER_SAYS = {"role": "user", "content": "Hello"}

@@ -16,7 +16,7 @@ from checkout import Checkout
 from conftest import ROOT, TEMPLATE
 from harnesses import BAD, GOOD_PROMPT
 
-from autoharness.benchmarks.tau2.tau import Tau2
+from autoharness.benchmarks.tau2.adapter import Tau2
 
 FROM_ROOT = {"PYTHONPATH": ""}
 NO_IMPROVEMENT = BAD["hands over when in doubt"]

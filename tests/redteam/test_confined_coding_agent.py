@@ -14,7 +14,7 @@ from autoharness.core.experiment import Experiment
 from autoharness.host import landlock
 from autoharness.loop import coding_agent
 from autoharness.loop.coding_agent import Coder
-from autoharness.loop.coding_agents import chosen
+from autoharness.loop.coding_agents.choice import chosen
 from autoharness.loop.worktree import Worktree
 from redteam.coder_attacks import CODER_ATTACKS, ON_FILES, ON_PROCESSES, state_of
 from redteam.world import World

@@ -26,7 +26,7 @@ from autoharness.host.covert_channels import LOOKED_UP
 from autoharness.host.process import AgentFile
 from autoharness.host.starter import Confinement
 from autoharness.loop.coding_agent import Coder
-from autoharness.loop.coding_agents import chosen
+from autoharness.loop.coding_agents.choice import chosen
 from autoharness.loop.worktree import Worktree
 from redteam.stage import TAIL, Conversation, _make_cold
 from redteam.test_confined_coding_agent import TAIL as PROGRAM_TAIL

@@ -9,20 +9,16 @@ It knows the words of English. In a benchmark whose policy is in another languag
 """
 
 import ast
-import io
 import keyword
 import lzma
 import re
 import tokenize
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice, pairwise
 
-from autoharness.benchmarks.leaks import literals
-from autoharness.benchmarks.leaks.source_text import parsed
-from autoharness.benchmarks.leaks.vocabulary import is_function_word, is_plain, is_usual_pair, words_in
+from autoharness.benchmarks.leaks.additions import Added
+from autoharness.benchmarks.leaks.vocabulary import is_function_word, is_usual_pair, words_in
 
 MOST = {
     "bytes": 2_000,
@@ -69,7 +65,6 @@ _NO_SENTENCE = 2
 _RARE_SIGN, _IDEOGRAPH = 4, 4
 """What a sign or letter counts of which there are thousands."""
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 20}]
-_TEXT_TOKENS = {tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
 _COLLECTIONS = (ast.List, ast.Tuple, ast.Set, ast.Dict, ast.Call, ast.Compare, ast.BoolOp, ast.MatchOr, ast.Match)
 _LINKS = (ast.BinOp, ast.Attribute, ast.Subscript, ast.Call)
 _FEWEST_VALUES = 8
@@ -82,63 +77,6 @@ _FEWEST_WORDS = 4
 
 Amounts = Counter[int]
 """By line of the edited file."""
-
-
-@dataclass(frozen=True)
-class Added:
-    """What an edit adds."""
-
-    before: str
-    after: str
-    given: frozenset[str]
-    """Words that the agent is given anyway."""
-
-    @cached_property
-    def tree(self) -> ast.Module:
-        """Empty if it is no Python."""
-        try:
-            return parsed(self.after)
-        except (SyntaxError, ValueError):
-            return ast.Module([], [])
-
-    @cached_property
-    def lines(self) -> dict[int, str]:
-        """By number."""
-        return literals.added_lines(self.before, self.after)
-
-    @cached_property
-    def known(self) -> frozenset[str]:
-        return self.given.union(words_in(self.before))
-
-    @cached_property
-    def tokens(self) -> list[tokenize.TokenInfo]:
-        """As far as it is Python."""
-        found = []
-        try:
-            for token in tokenize.generate_tokens(io.StringIO(self.after).readline):
-                found.append(token)
-        except (tokenize.TokenError, SyntaxError):
-            pass
-        return found
-
-    @cached_property
-    def texts(self) -> dict[int, str]:
-        """What literals and comments have in each new line, as it is written."""
-        found: dict[int, str] = {}
-        for token in self.tokens:
-            if token.type in _TEXT_TOKENS:
-                for number, line in enumerate(literals.lines(token.string), token.start[0]):
-                    if number in self.lines:
-                        found[number] = f"{found.get(number, '')}\n{line}"
-        return found
-
-    @cached_property
-    def is_english(self) -> bool:
-        """Whether the policy and the tools are. If not, plain words cannot be told from others."""
-        return 2 * sum(map(is_plain, self.given)) >= len(self.given)
-
-    def is_odd(self, word: str) -> bool:
-        return self.is_english and word not in self.known and not is_plain(word)
 
 
 def opaque(before: str, after: str, given: frozenset[str], all_edits: bool = False) -> Iterator[tuple[int, str]]:

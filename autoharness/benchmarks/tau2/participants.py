@@ -1,0 +1,82 @@
+"""The agent that takes part in a conversation: the proxy of the one in its agent host, or a baseline agent."""
+
+from functools import cache
+from typing import Any
+
+from autoharness.benchmarks.tau2 import baseline_agents
+from autoharness.benchmarks.tau2.flavours import Nvidia, Sierra
+from autoharness.benchmarks.tau2.llm_calls import running
+from autoharness.core.errors import AgentError, EvaluationError
+from autoharness.core.experiment import HARNESS, SOLO, Experiment
+
+AGENT_NAME = "custom_agent"
+
+Json = dict[str, Any]
+
+
+def agent_of(flavour: Nvidia | Sierra, experiment: Experiment, environment: Any, task: Any) -> Any:
+    """The proxy of the harness, or a control."""
+    name, tools = experiment.agent, environment.get_tools()
+    if name == SOLO and environment.user_tools:
+        tools += environment.get_user_tools()
+    made_with: Json = {"tools": tools, "domain_policy": environment.get_policy(), "llm": "agent"}
+    if name == HARNESS:
+        return flavour.agent(AGENT_NAME, task, **made_with, llm_args={})
+    args = dict(experiment.agent_llm_args)
+    return baseline_agents.blamed(flavour.agent(name, task, **made_with, llm_args=args), name)
+
+
+@cache
+def proxy_class() -> Any:
+    from pydantic import ValidationError
+    from tau2.agent.llm_agent import LLMAgent
+    from tau2.data_model.message import AssistantMessage, ToolCall
+
+    class HarnessAgentProxy(LLMAgent):  # type: ignore[misc]  # tau2's `run_task` takes subclasses of it alone
+        """Stands for the HarnessAgent in the agent host."""
+
+        def get_init_state(self, message_history: list[Any] | None = None) -> None:
+            schemas = [tool.openai_schema for tool in self.tools]
+            history = [_to_wire(message) for message in message_history or []]
+            running.get().link.start(schemas, self.domain_policy, dict(self.llm_args), history)
+
+        def generate_next_message(self, message: Any, state: None) -> tuple[Any, None]:
+            reply = running.get().link.next(_to_wire(message))
+            try:
+                calls = [ToolCall(**call) for call in reply["tool_calls"]]
+                answer = AssistantMessage(
+                    role="assistant",
+                    content=reply["content"],
+                    tool_calls=calls or None,
+                    cost=reply["cost_usd"],
+                )
+            except ValidationError as error:
+                raise AgentError(f"the agent returned an invalid message: {error.errors()[0]['msg']}") from error
+            return answer, None
+
+        def stop(self, message: Any = None, state: Any = None) -> None:
+            pass
+
+    return HarnessAgentProxy
+
+
+class NoAgent:
+    """Nobody asks an agent host: the conversation is over, or a control has it."""
+
+    waited_s = 0.0
+
+    def start(self, tools: list[Json], domain_policy: str, llm_args: Json, history: list[Json]) -> None:
+        raise EvaluationError("tau2 started an agent where there is none")
+
+    def next(self, message: Json) -> Json:
+        raise EvaluationError("tau2 asked an agent where there is none")
+
+
+def _to_wire(message: Any) -> Json:
+    if hasattr(message, "tool_messages"):
+        return {"role": "tool", "tool_messages": [_to_wire(one) for one in message.tool_messages]}
+    if message.role == "tool":
+        names = {"role", "id", "content", "error", "requestor"}
+    else:
+        names = {"role", "content", "tool_calls"}
+    return dict(message.model_dump(include=names))

@@ -1,0 +1,249 @@
+"""The worker processes of this machine: started, asked, heard of, ended.
+
+A process of its own, the fork server, imports tau2 and litellm once and forks the workers. A worker is given work
+once it says that it is ready.
+"""
+
+import os
+import queue
+import signal
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from autoharness.benchmarks.leaks.leak_scan import Leak
+from autoharness.core.channel import Channel, Message
+from autoharness.core.errors import ChannelError, SetupError, UserError
+from autoharness.core.experiment import Experiment
+from autoharness.core.files import PACKAGE_ROOT
+from autoharness.core.outcomes import Trial, digest
+from autoharness.engine.forkserver_process import ForkServerProcess
+from autoharness.vault.store import Store, default_vault
+
+MOST_TRIES = 3
+_LONGEST_SILENCE_S = 60.0
+_LONGEST_START_S = 300.0
+_LONGEST_ANSWER_S = 300.0
+"""To a question that is no simulation."""
+_LONGEST_PROVIDING_S = 3600.0
+"""For data that is fetched over a network."""
+
+
+@dataclass
+class Job:
+    trial: Trial
+    tries: int = 0
+
+
+@dataclass(eq=False)
+class WorkerProcess:
+    channel: Channel
+    log: Path
+    jobs: dict[int, Job] = field(default_factory=dict)
+    pid: int = 0
+    """0 until it has said so."""
+    heard: float = field(default_factory=time.monotonic)
+    """When its last message came; it sends some without being asked."""
+    ready: bool = False
+    """Whether it has said so: then it can be given work."""
+    ended: bool = False
+
+
+def cache_folder() -> str:
+    """Where answers of LLMs are kept on this machine, in the vault."""
+    return str(Store(default_vault()).folder / "llm-cache")
+
+
+def _kill(pid: int) -> None:
+    if pid:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+class Workers:
+    """Worker processes on this machine. Use as a context manager: leaving it ends them all."""
+
+    def __init__(
+        self, experiment: Experiment, agents: Mapping[str, str], log_folder: Path, simulates: bool = True
+    ) -> None:
+        """`agents`: the agent files that trials name, by SHA-256. `simulates`: False where it is only asked."""
+        self._experiment = experiment
+        self._simulates = simulates
+        self._agents = agents
+        self._log_folder = log_folder
+        self._forkserver: ForkServerProcess | None = None
+        self._workers: list[WorkerProcess] = []
+        self._layers: dict[str, str] | None = None
+        """What confines the hosts of the first worker, and has to confine those of the others."""
+        self._worker_count = 0
+        self._failed_starts = 0
+        """In a row."""
+        self._looked = 0.0
+        """When it was last looked whether workers are heard of."""
+        self._inbox: queue.SimpleQueue[tuple[WorkerProcess, Message | None]] = queue.SimpleQueue()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self._workers:
+            worker.channel.close()  # the worker ends its agent hosts and itself
+        if self._forkserver:
+            self._forkserver.close()
+        for worker in self._workers:
+            if worker.pid and Path(f"/proc/{worker.pid}").exists():  # of a fork server that was killed, and stuck
+                _kill(worker.pid)
+
+    def use(self, agents: Mapping[str, str]) -> None:
+        """Be ready for trials of these agent files from now on, while none runs. What belonged to others is ended."""
+        self._agents = agents
+        self._workers = [worker for worker in self._workers if not worker.ended]
+        for worker in self._workers:
+            with suppress(ChannelError):  # it dies just now; its reader reports that
+                worker.channel.send({"agents": dict(agents)})
+
+    def facts(self, domain: str) -> Message:
+        """tau's DomainFacts as JSON, and "layers": what confines an agent host here. Raises UserError."""
+        facts: Message = self._ask({"facts": domain})["facts"]
+        self._layers = facts["layers"]
+        return facts
+
+    def missing_keys(self, models: list[str]) -> dict[str, str]:
+        """For each model whose provider cannot be asked as things are: what is missing."""
+        missing: dict[str, str] = self._ask({"keys": models})["keys"]
+        return missing
+
+    def unpriced(self, models: list[str]) -> list[str]:
+        """Those whose price is known neither to litellm nor to the experiment."""
+        found: list[str] = self._ask({"unpriced": models})["unpriced"]
+        return found
+
+    def leaks(self, domain: str, before: str, after: str, baseline: str) -> list[Leak]:
+        """What an edit of the agent file gives away of the domain's records, or hides. Raises UserError."""
+        found = self._ask({"leaks": domain, "before": before, "after": after, "baseline": baseline})["leaks"]
+        return [Leak(*one) for one in found]
+
+    def provide(self) -> None:
+        """Have the benchmark see to it that its data is there. Raises UserError."""
+        self._ask({"provide": True}, _LONGEST_PROVIDING_S)
+
+    def published(self, domain: str, task_ids: list[str]) -> Message:
+        """What a results file of tau2's own says beside its simulations; see `tau`. Raises UserError."""
+        found: Message = self._ask({"published": domain, "tasks": task_ids})["published"]
+        return found
+
+    def _ask(self, question: Message, longest_s: float | None = None) -> Message:
+        """A worker's answer to a question that is no simulation; asked while none runs. Raises SetupError.
+
+        One that dies of the question is replaced, as often as one that dies of a simulation.
+        """
+        longest_s = longest_s or _LONGEST_ANSWER_S
+        for _ in range(MOST_TRIES):
+            worker = self._workers[0] if self._workers else self._start_worker()
+            with suppress(ChannelError):  # it died at once; its reader reports that
+                worker.channel.send(question)
+            until = time.monotonic() + longest_s
+            while worker in self._workers:
+                try:
+                    sender, message = self._inbox.get(timeout=max(0.0, until - time.monotonic()))
+                except queue.Empty:
+                    _kill(worker.pid)
+                    problem = f"the simulation worker does not answer within {longest_s:g} s"
+                    raise SetupError(f"{problem}: {self._last_words(worker)}") from None
+                if sender not in self._workers:
+                    continue
+                if message is None:  # also another one than that: `run` would give it work
+                    self._workers.remove(sender)
+                    continue
+                self._take_note(sender, message)
+                if question.keys() & message.keys():
+                    return message
+        last = self._last_words(worker)
+        raise SetupError(f"the simulation worker ended {MOST_TRIES} times, without an answer: {last}")
+
+    @property
+    def _patience_s(self) -> float:
+        """How long to wait for a message before looking around."""
+        return _LONGEST_SILENCE_S / 4
+
+    def _take_note(self, worker: WorkerProcess, message: Message) -> None:
+        """Of what a worker says about itself. Raises UserError."""
+        if "user_error" in message:
+            raise UserError(message["user_error"])
+        if "ready" in message:
+            worker.ready, self._failed_starts = True, 0
+
+    def _tell_others(self, sender: WorkerProcess, message: Message) -> None:
+        for worker in self._workers:
+            if worker is not sender:
+                with suppress(ChannelError):  # its reader reports the death
+                    worker.channel.send(message)
+
+    def _end_silent_ones(self) -> None:
+        """A worker that is stuck, or was stopped, keeps its simulations for ever. Its reader reports the death."""
+        now = time.monotonic()
+        if now - self._looked > _LONGEST_SILENCE_S / 2:  # it stood still: what came meanwhile is unread
+            for worker in self._workers:
+                worker.heard = now
+        self._looked = now
+        for worker in self._workers:
+            bound_s = _LONGEST_SILENCE_S if worker.ready else _LONGEST_START_S
+            if now - worker.heard > bound_s and not worker.ended:
+                _kill(worker.pid)
+                worker.channel.close()
+
+    def _begin_worker(self, log: Path) -> Channel:
+        """A new worker's channel."""
+        if self._forkserver is None or not self._forkserver.alive:
+            self._forkserver = ForkServerProcess(
+                self._experiment, self._log_folder / "forkserver.log", self._simulates
+            )
+        ours, theirs = socket.socketpair()
+        self._forkserver.fork(theirs, log)
+        return Channel(ours)
+
+    def _start_worker(self) -> WorkerProcess:
+        log = self._log_folder / f"worker-{self._worker_count}.log"
+        self._worker_count += 1
+        worker = WorkerProcess(self._begin_worker(log), log)
+        self._workers.append(worker)
+        threading.Thread(target=self._read, args=(worker,), daemon=True).start()
+        store = Store(default_vault())
+        setup = {
+            "experiment": self._experiment.to_json(),
+            "agents": dict(self._agents),
+            "threads": self._experiment.max_concurrency,
+            "folder": str(store.hosts_folder()),
+            "layers": self._layers,
+            "llm_cache": cache_folder() if self._experiment.llm_cache != "off" else "",
+            "secret": digest(["hosts", store.secret()]),
+            "private": [str(PACKAGE_ROOT), str(Path.cwd()), str(default_vault())],
+        }
+        with suppress(ChannelError):  # as above
+            worker.channel.send({"setup": setup})
+        return worker
+
+    def _read(self, worker: WorkerProcess) -> None:
+        try:
+            while (message := worker.channel.receive()) is not None:
+                worker.heard = time.monotonic()
+                worker.pid = message.get("pid", worker.pid)
+                if not message.keys() & {"pid", "beat"}:
+                    self._inbox.put((worker, message))
+        except ChannelError:
+            pass
+        worker.ended = True
+        self._inbox.put((worker, None))
+
+    def _last_words(self, worker: WorkerProcess) -> str:
+        """What it wrote last, or the process that should have forked it."""
+        for log in (worker.log, *([self._forkserver.log] if self._forkserver else [])):
+            lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            if lines:
+                return f"{lines[-1][:200]} (log: {log})"
+        return f"without a word (log: {worker.log})"
