@@ -24,7 +24,7 @@ from autoharness.core.experiment import OFFLINE
 from autoharness.core.outcomes import digest
 from autoharness.core.tasks import Script, Step
 from autoharness.llm import offline_mistakes
-from autoharness.llm.gateway import AGENT, JUDGE
+from autoharness.llm.calls import AGENT, JUDGE
 from autoharness.llm.offline_mistakes import Mistake, Prompt
 from autoharness.llm.providers import Model, ProviderFault, Request, Response
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from autoharness.core.errors import UserError
 from autoharness.core.experiment import REPLAY
-from autoharness.llm.gateway import AGENT, JUDGE
+from autoharness.llm.calls import AGENT, JUDGE
 from autoharness.llm.providers import ProviderFault, Request, Response
 
 _ERROR = "Error"
