@@ -23,8 +23,10 @@ from autoharness.engine.executor import LocalExecutor
 from autoharness.engine.score_identity import Measure
 from autoharness.gate.record import check_repository
 from autoharness.loop.coding_agent import Coder
-from autoharness.loop.coding_agents import SCRIPTED, chosen
-from autoharness.loop.loop import PATIENCE_S, Loop
+from autoharness.loop.coding_agents.choice import chosen
+from autoharness.loop.coding_agents.scripted import SCRIPTED
+from autoharness.loop.loop import Loop
+from autoharness.loop.patience import PATIENCE_S
 from autoharness.loop.program_md import python_command
 from autoharness.loop.status import (
     LOOP_LOCK,

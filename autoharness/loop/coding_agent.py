@@ -35,7 +35,7 @@ from autoharness.core.redaction import one_line, printable, without_whole_keys
 from autoharness.host import landlock
 from autoharness.host.covert_channels import settle
 from autoharness.loop.coding_agent_access import PROXIES, Reach
-from autoharness.loop.coding_agents import PROMPT_FILE, CodingAgent, Used
+from autoharness.loop.coding_agents.definition import PROMPT_FILE, CodingAgent, Used
 from autoharness.loop.worktree import Worktree
 
 _CHILD = Path(__file__).resolve().with_name("coding_agent_child.py")

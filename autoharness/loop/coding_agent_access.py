@@ -13,7 +13,7 @@ from autoharness.core.errors import UserError
 from autoharness.core.experiment import Experiment
 from autoharness.host import landlock
 from autoharness.host.sandbox import readable
-from autoharness.loop.coding_agents import CodingAgent
+from autoharness.loop.coding_agents.definition import CodingAgent
 from autoharness.loop.worktree import Worktree
 from autoharness.vault.location import home
 from autoharness.vault.store import default_vault

@@ -6,20 +6,16 @@ user's branch and files stay as they are until an edit is accepted; then agent/a
 """
 
 import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from autoharness.core.errors import Outage, RunLimitReached, UserError
-from autoharness.core.exhausted import full_of
+from autoharness.core.errors import RunLimitReached, UserError
 from autoharness.core.experiment import AGENT_FILE, Experiment
 from autoharness.core.files import read_plain, write_text
 from autoharness.core.git_repository import Repository
-from autoharness.core.outcomes import Outcome, Rewards, Trial, passed, settled_rewards
+from autoharness.core.outcomes import Outcome, Rewards, passed, settled_rewards
 from autoharness.core.redaction import one_line
 from autoharness.engine.benchmark_runner import BenchmarkRunner
 from autoharness.engine.executor import LocalExecutor
@@ -27,14 +23,15 @@ from autoharness.engine.progress import Progress
 from autoharness.engine.score_identity import Measure
 from autoharness.engine.trial_runner import Bench
 from autoharness.gate.gate import judge
-from autoharness.gate.gate_run import COMMAND, fault, is_void, run_trials
 from autoharness.gate.record import record
 from autoharness.loop.coding_agent import Coder
 from autoharness.loop.learnings import write_section
 from autoharness.loop.loop_budget import LoopBudget
+from autoharness.loop.patience import Patience
 from autoharness.loop.proposal import Proposer, lay_out
 from autoharness.loop.screening import Screened, claim_trials, claimed, claims, smoke_refusal, smoke_trials
 from autoharness.loop.status import note_phase
+from autoharness.loop.stop_rules import StopRules, WorkClock
 from autoharness.vault.iterations import (
     ACCEPTED,
     NO_EDIT,
@@ -51,11 +48,6 @@ from autoharness.vault.ledger_rows import Gate
 from autoharness.vault.spending import spent
 from autoharness.vault.store import Store, now
 from autoharness.vault.workspace import WORKSPACE, Changes, export_train_results
-
-PATIENCE_S = (60.0, 300.0, 900.0, 1800.0)
-"""How long the loop waits where infrastructure fails, before it tries again, and after the last one gives up."""
-_MANY_LOST = 0.2
-"""The share of trials that infrastructure may take before the loop waits for it."""
 
 Json = dict[str, Any]
 
@@ -76,18 +68,19 @@ class Loop:
         """`stop_reason`: why a person wants it to end; "" as long as nobody does."""
         self._measure, self._store, self._coder, self._workers = measure, store, coder, workers
         self._experiment: Experiment = measure.experiment
-        self._stop_reason, self._patience_s, self._progress = stop_reason, patience_s, progress
+        self._progress = progress
         self._iterations, self._proposer = Iterations(store), Proposer(measure, store, coder)
-        self._worked_s = sum(one.seconds for one in self._iterations.all(measure.id))
-        self._since = time.monotonic()
+        self._clock = WorkClock(sum(one.seconds for one in self._iterations.all(measure.id)))
+        self._stop_rules = StopRules(measure, self._iterations, self._clock, stop_reason)
+        self._patience = Patience(store, patience_s, self._stop_rules.why_stop_now)
         self._open: Iteration | None = None
         """The iteration as it was saved last."""
-        self._budget = LoopBudget(self._experiment, store, self._known_outcomes(), self._stop_now)
+        self._budget = LoopBudget(self._experiment, store, self._known_outcomes(), self._stop_rules.why_stop_now)
 
     def run(self) -> str:
         """Iterations until something says stop; returns what. Raises Outage, UserError, Interrupted."""
         try:
-            while not (reason := self._why_stop()):
+            while not (reason := self._stop_rules.why_stop()):
                 self.iterate(self._open_or_new())
         except RunLimitReached as limit:
             reason = limit.limit or str(limit)
@@ -120,7 +113,7 @@ class Loop:
 
     def propose(self, iteration: Iteration) -> Iteration:
         """The coding agent's edit, made in a worktree of its own."""
-        waits = iter(self._patience_s)
+        waits = self._patience.waits()
         while not iteration.edit:
             self._enter(iteration, "edit")
             if reason := self._budget.check_edit():
@@ -131,7 +124,7 @@ class Loop:
                     iteration = self._save(iteration, edit=edit)
                     self._iterations.show_edit(iteration)
             if not iteration.edit:
-                self._wait(waits, f"the coding agent fails: exit code {ran.exit_code}: {ran.last_words}")
+                self._patience.wait(waits, f"the coding agent fails: exit code {ran.exit_code}: {ran.last_words}")
         return iteration
 
     def check(self, iteration: Iteration) -> Iteration:
@@ -157,12 +150,12 @@ class Loop:
         self._enter(iteration, "screening")
         if leaks := bench.leaks(iteration.incumbent):
             return self._save(iteration, end=REFUSED, reasons=leaks[:3])
-        smoke, refusal = self._patiently(bench, smoke_trials(bench, iteration.before), iteration.incumbent)
+        smoke, refusal = self._patience.run_trials(bench, smoke_trials(bench, iteration.before), iteration.incumbent)
         if refusal := refusal or smoke_refusal(smoke):
             return self._save(iteration, end=REFUSED, reasons=[refusal], after=self._after(bench))
         tasks = claimed(iteration.edit.fixes, iteration.before)
         trials = claim_trials(bench, iteration.incumbent, tasks)
-        outcomes, refusal = self._patiently(bench, trials, iteration.incumbent) if tasks else ([], "")
+        outcomes, refusal = self._patience.run_trials(bench, trials, iteration.incumbent) if tasks else ([], "")
         screened = Screened(refusal, {}) if refusal else claims(outcomes, bench.agent)
         found: Json = {"screening": screened.rewards, "after": self._after(bench)}
         if screened.refusal:
@@ -174,12 +167,12 @@ class Loop:
         if iteration.end:
             return iteration
         self._enter(iteration, "gate")
-        waits = iter(self._patience_s)
+        waits = self._patience.waits()
         while (gate := self._known_gate(iteration)) is None:
             asked = judge(bench)
             if asked.verdict != UNDECIDED:
                 continue
-            self._wait(waits, f"the gate is undecided: {asked.reasons[-1]}")
+            self._patience.wait(waits, f"the gate is undecided: {asked.reasons[-1]}")
         return self._save(
             iteration, gate=gate.number, end=gate.verdict, reasons=gate.reasons[:6], after=self._after(bench)
         )
@@ -258,7 +251,7 @@ class Loop:
         trials = self._measure.trials(self._measure.train, agent)
         if any(self._store.find(self._measure.key(trial)) is None for trial in trials):
             with self._bench(agent) as bench:
-                outcomes, _ = self._patiently(bench, trials, agent)
+                outcomes, _ = self._patience.run_trials(bench, trials, agent)
         else:
             outcomes = [found for trial in trials if (found := self._store.find(self._measure.key(trial)))]
         rewards, versions = settled_rewards(outcomes), self._ledger().versions
@@ -274,43 +267,6 @@ class Loop:
         runner = BenchmarkRunner.of(self._experiment, self._store.agent_file(agent), self._budget, self._progress)
         with runner.open(*others, workers=self._workers) as bench:
             yield bench
-
-    def _patiently(self, bench: Bench, trials: list[Trial], incumbent: str) -> tuple[list[Outcome], str]:
-        """Run trials. If infrastructure takes many of them, find out whether that is the edit's own doing.
-
-        Returns the outcomes, and why the edit is refused, if so. Otherwise waits and runs those again. Raises Outage.
-        """
-        waits = iter(self._patience_s)
-        while True:
-            outcomes = run_trials(bench, trials, COMMAND).outcomes
-            lost = [one for one in outcomes if one.reward is None and not is_void(one)]
-            if len(lost) <= _MANY_LOST * len(trials):
-                return outcomes, ""
-            the_edits = [one.trial for one in lost if one.trial.agent != incumbent]
-            if len(the_edits) == len(lost):
-                found = fault(bench, incumbent, the_edits)
-                if found.is_the_candidates:
-                    return outcomes, found.reason
-            self._wait(
-                waits, f"{len(lost)} of {len(trials)} simulations could not be evaluated: {lost[0].detail[:200]}"
-            )
-
-    def _wait(self, waits: Iterator[float], why: str) -> None:
-        """Raises Outage where the loop has waited long enough, RunLimitReached where it is to stop.
-
-        And UserError if a disk is full: no patience makes room there.
-        """
-        if full := full_of((self._store.vault, Path(), Path(tempfile.gettempdir()))):
-            raise UserError(full)
-        wait_s = next(waits, None)
-        if wait_s is None:
-            raise Outage(f"{why}. The same command goes on from here")
-        print(f"[optimize] {one_line(why)}; again in {wait_s:g} s", file=sys.stderr, flush=True)
-        until = time.monotonic() + wait_s
-        while (left_s := until - time.monotonic()) > 0:
-            if reason := self._stop_now():
-                raise RunLimitReached("", reason)
-            time.sleep(min(1.0, left_s))
 
     def _after(self, bench: Bench) -> Rewards:
         """The edit's rewards in those train tasks that it was run on."""
@@ -339,11 +295,10 @@ class Loop:
                         yield outcome
 
     def _save(self, iteration: Iteration, **changes: Any) -> Iteration:
-        elapsed, self._since = time.monotonic() - self._since, time.monotonic()
-        self._worked_s += elapsed
+        elapsed_s = self._clock.lap_s()
         if "reasons" in changes:
             changes["reasons"] = [one_line(reason) for reason in changes["reasons"]]
-        self._open = self._iterations.save(replace(iteration, seconds=iteration.seconds + elapsed, **changes))
+        self._open = self._iterations.save(replace(iteration, seconds=iteration.seconds + elapsed_s, **changes))
         return self._open
 
     def _enter(self, iteration: Iteration, phase: str) -> None:
@@ -353,27 +308,3 @@ class Loop:
 
     def _say(self, iteration: Iteration, what: str) -> None:
         print(f"[optimize] iteration {iteration.number}: {one_line(what, 400)}", file=sys.stderr, flush=True)
-
-    # -- when to stop
-
-    def _why_stop(self) -> str:
-        """Before an iteration is begun, or gone on with."""
-        settings, finished = self._experiment, [one for one in self._iterations.all(self._measure.id) if one.finished]
-        if reason := self._stop_now():
-            return reason
-        if len(finished) >= settings.max_iterations:
-            return f"max_iterations: {len(finished)} of {settings.max_iterations} iterations are done"
-        ends = [one.end for one in reversed(finished) if one.end != OVERTAKEN]
-        without = ends.index(ACCEPTED) if ACCEPTED in ends else len(ends)
-        if without >= settings.max_without_gain:
-            return f"max_without_gain: {without} iterations in a row without an accepted edit"
-        return ""
-
-    def _stop_now(self) -> str:
-        """What also ends an iteration half-way: what was finished is kept."""
-        hours = (self._worked_s + time.monotonic() - self._since) / 3600
-        if reason := self._stop_reason():
-            return reason
-        if hours >= self._experiment.max_hours:
-            return f"max_hours: {hours:.2f} of {self._experiment.max_hours:g} hours are over"
-        return ""

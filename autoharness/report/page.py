@@ -18,10 +18,10 @@ from autoharness.core.errors import UserError
 from autoharness.core.experiment import RATCHET, SIMULATED, Experiment
 from autoharness.core.outcomes import Usage, slug
 from autoharness.gate.comparison import Comparison, sides_of
-from autoharness.report import conversations, plots
+from autoharness.report import conversations, plots, task_table
 from autoharness.report.costs import Costs
 from autoharness.report.overview import Attempt, Overview, change, score_of
-from autoharness.report.task_map import Cell, State, TaskMap
+from autoharness.report.task_map import TaskMap
 from autoharness.report.visible_trials import Kept, Trials
 from autoharness.report.watch import Now
 from autoharness.vault.spending import CODER
@@ -31,14 +31,6 @@ _WEB = Path(__file__).with_name("web")
 _MOST_DIFF_LINES = 600
 _MOST_NAMED = 12
 _RUNS_LOOKED_AT = 50
-_CELLS = {
-    State.PASSED: ("p", ""),
-    State.FAILED: ("f", "\N{MULTIPLICATION SIGN}"),
-    State.PARTLY: ("k", "\N{VULGAR FRACTION ONE HALF}"),
-    State.LOST: ("l", "?"),
-    State.NOT_RUN: ("n", ""),
-}
-_CHANGES = {1: (" x", "+"), -1: (" b", "\N{MINUS SIGN}"), 0: ("", "")}
 
 Json = dict[str, Any]
 
@@ -148,13 +140,13 @@ def _attempts(view: View) -> Json:
 
 
 def _tasks(view: View, live: bool) -> Json:
-    rows = [_row(task_id, view.map) for task_id in view.tasks]
+    rows = [task_table.row(task_id, view.map) for task_id in view.tasks]
     chosen = [] if live else conversations.chosen(view.shown, _what_matters(view.overview), conversations.MOST_BYTES)
     packs = conversations.packed(chosen, view.overview.names)
     return {
         "rows": rows,
         "counts": Counter(kind for row in rows for kind in row["kinds"].split()),
-        "columns": list(_columns(view.overview)),
+        "columns": list(task_table.columns(view.overview)),
         "revealed": bool(view.held_out),
         "repeated": view.map.repeated,
         "left_out": 0 if live else len(view.shown) - len(chosen),
@@ -264,53 +256,6 @@ def _diff_lines(diff: str) -> Iterator[tuple[str, str]]:
         yield "at" if line.startswith(("+++ ", "--- ")) else kind, line
     if len(lines) > _MOST_DIFF_LINES:
         yield "at", f"... {len(lines) - _MOST_DIFF_LINES} lines more"
-
-
-def _columns(overview: Overview) -> Iterator[Json]:
-    baseline, best = overview.baseline.row.agent, overview.best.row.agent
-    yield {
-        "short": "0",
-        "name": "the baseline",
-        "end": "baseline",
-        "agent": baseline,
-        "incumbent": "",
-        "best": baseline == best,
-    }
-    for one in overview.attempts:
-        column = {
-            "short": one.short,
-            "name": one.name,
-            "end": one.end,
-            "agent": one.agent,
-            "incumbent": one.incumbent,
-        }
-        yield column | {"best": bool(one.version) and one.agent == best}
-
-
-def _row(task_id: str, found: TaskMap) -> Json:
-    from markupsafe import Markup
-
-    cells, present = found.row(task_id), found.now(task_id)
-    kinds = {
-        "failing": present.state in (State.FAILED, State.PARTLY),
-        "changed": any(cell.change for cell in cells),
-        "flaky": any(cell.flaky for cell in cells),
-    }
-    return {
-        "task_id": task_id,
-        "slug": slug(task_id),
-        "kinds": " ".join(kind for kind, holds in kinds.items() if holds),
-        "wrong": "; ".join(found.wrong(task_id)),
-        "cells": Markup("".join(map(_cell, cells))),  # of our own words alone, and there may be 34,000
-    }
-
-
-def _cell(cell: Cell) -> str:
-    name, mark = _CELLS[cell.state]
-    change_name, change_mark = _CHANGES[cell.change]
-    classes = f"{name}{change_name}{' y' if cell.flaky else ''}"
-    quoted = f'"{classes}"' if " " in classes else classes
-    return f"<td class={quoted}>{change_mark or ('~' if cell.flaky else mark)}</td>"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,103 @@
+"""What the loop knows of a coding agent: how it is started headless, and how it says what it spent.
+
+Each kind has a file beside this one, whose first line says which version was tried; `choice` has the table of all.
+tests/test_coding_agents.py looks for every flag in the agent's own `--help`, where it is installed, and has it edit
+against a server of ours. They are told not to ask, and not to confine themselves: `coding_agent` does.
+"""
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoharness.core.experiment import Experiment
+
+PROMPT_FILE = "prompt.txt"
+"""In the scratch folder."""
+PROVIDER_KEYS, PROVIDER_ADDRESSES = r".+_API_KEY", r".+_API_BASE|.+_BASE_URL"
+"""Patterns of environment variables, for an agent that takes any provider."""
+
+
+@dataclass(frozen=True)
+class Used:
+    """What one run of a coding agent used, as far as it says so."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float | None = None
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True)
+class CodingAgent:
+    """One kind of coding agent. The callables are given the experiment and the agent's scratch folder."""
+
+    name: str
+    program: str
+    install: str
+    """The command that installs it."""
+    arguments: Callable[[Experiment, Path], list[str]]
+    used: Callable[[str, Path], Used]
+    """From what it printed, and its scratch folder."""
+    prompt_on_stdin: bool = True
+    keys: str = ""
+    """A pattern of the environment variables that are its keys."""
+    addresses: str = ""
+    """... and of those that say where its provider is."""
+    settings: Callable[[Experiment, Path], Mapping[str, str]] = lambda experiment, scratch: {}
+    """What else its environment says."""
+    log_in: tuple[str, ...] = ()
+    """Folders below the user's home: what a person's own log-in consists of. Without a key they are open to it."""
+    log_in_settings: Callable[[Path], Mapping[str, str]] = lambda home: {}
+    """What leads it to them."""
+    takes_turns: bool = False
+    says_tokens: bool = True
+    """Whether it says what it used; one that used nothing has failed, whatever its exit code is."""
+    uses_network: bool = True
+    reads: Callable[[Experiment], list[str]] = lambda experiment: []
+    """Further files that it has to read."""
+    withheld: frozenset[str | None] = frozenset()
+    """Variables that are another's keys."""
+
+    def needs(self, variable: str) -> bool:
+        """Whether it is given this variable of the environment."""
+        if not self.keys or variable in self.withheld:
+            return False
+        return bool(re.fullmatch(f"(?:{self.keys})|(?:{self.addresses})", variable))
+
+    @property
+    def key_names(self) -> list[str]:
+        """The variables with keys that are set."""
+        names = (name for name, value in os.environ.items() if value and self.keys and name not in self.withheld)
+        return sorted(name for name in names if re.fullmatch(self.keys, name))
+
+
+def model_arguments(experiment: Experiment) -> list[str]:
+    return ["--model", experiment.coding_model] if experiment.coding_model else []
+
+
+def json_lines(printed: str) -> Iterator[dict[str, Any]]:
+    """The objects among what it printed, which has one in a line; whatever else it printed is left out."""
+    for line in printed.splitlines():
+        try:
+            value = json.loads(line) if line.startswith("{") else None
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict):
+            yield value
+
+
+def prompt_in(scratch: Path) -> str:
+    """The prompt, where the loop has put it."""
+    return (scratch / PROMPT_FILE).read_text(encoding="utf-8")
+
+
+def first_set(*names: str) -> str:
+    """The value of the first of these environment variables that is set."""
+    return next((os.environ[name] for name in names if os.environ.get(name)), "")

@@ -1,0 +1,34 @@
+"""The scripted coding agent, for demonstrations, tests and benchmarks: it runs `scripted_agent.py`."""
+
+import sys
+from pathlib import Path
+
+from autoharness.core.experiment import Experiment
+from autoharness.loop.coding_agents.definition import CodingAgent, Used
+
+SCRIPTED = "scripted"
+_SCRIPT = Path(__file__).resolve().parents[1] / "scripted_agent.py"
+_BANK = Path("examples/edits.py")
+
+
+def _arguments(experiment: Experiment, scratch: Path) -> list[str]:
+    bank = [] if "--bank" in experiment.coding_agent_args else ["--bank", str(_BANK.absolute())]
+    return ["-I", "-B", str(_SCRIPT), *bank]
+
+
+def _reads(experiment: Experiment) -> list[str]:
+    return [str(_SCRIPT), str(_BANK.absolute()), *(word for word in experiment.coding_agent_args if "/" in word)]
+
+
+SCRIPTED_AGENT = CodingAgent(
+    name=SCRIPTED,
+    program=sys.executable,
+    install="it comes with auto-harness",
+    arguments=_arguments,
+    used=lambda printed, scratch: Used(cost_usd=0.0),
+    prompt_on_stdin=False,
+    takes_turns=True,
+    says_tokens=False,
+    uses_network=False,
+    reads=_reads,
+)
