@@ -16,7 +16,7 @@ check: .venv/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The command-line coding agents, each really installed, for tests/test_coding_agents.py, which skips those that are not
+# The command-line coding agents, each really installed, for tests/loop/test_coding_agents.py, which skips those that are not
 # there: half a minute and 1.6 GB. Where you have them on your PATH, optimize.py needs nothing of this.
 AGENTS := .venv/coding-agents
 NPM_AGENTS ?= @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0 opencode-ai@1.18.33 @google/gemini-cli@0.61.0

@@ -2,7 +2,7 @@
 
 Each is one class: `start` evaluates the baseline, `gate` decides about one candidate; both say how many simulations
 they cost. A peer's rule is written from its published description, and keeps its incumbent's promoting trials as the
-peer does; tests/test_gate_rules.py checks each against two verdicts that were worked out by hand.
+peer does; tests/gate/test_gate_rules.py checks each against two verdicts that were worked out by hand.
 """
 
 import math

@@ -21,7 +21,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support")]
 
 from harnesses import BAD, GOOD_CODE, GOOD_PROMPT, REFERENCE, TEMPLATE  # noqa: E402
 from offline_rates import drawn_to_pass, pass_rate  # noqa: E402

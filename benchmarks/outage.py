@@ -4,7 +4,7 @@
     python benchmarks/outage.py --away 20 --patience 10       the run ends before that; then the same command again
     python benchmarks/outage.py --says 401           instead of going away it refuses the key, or says that of --body
 
-`benchmark.py` itself is run, in a checkout of its own, against a server that solves each task (tests/solver.py).
+`benchmark.py` itself is run, in a checkout of its own, against a server that solves each task.
 Printed are its lines and exit code, how often the server was asked while it failed, and whether the rewards and the
 number of calls that were answered are those of a run that nothing disturbed.
 """
@@ -20,7 +20,7 @@ from subprocess import PIPE, Popen
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support")]
 
 from checkout import Checkout  # noqa: E402
 from llm_server import Fault, LLMServer  # noqa: E402

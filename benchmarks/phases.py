@@ -202,9 +202,9 @@ class Night:
 
     def _edits(self) -> str:
         """The template with an edit that is accepted."""
-        sys.path.insert(0, str(self._tree / "tests"))
         code = "import harnesses; print(harnesses.REFERENCE)"
-        path = os.pathsep.join([str(self._tree), str(self._tree / "tests")])
+        below = ("", "tests", "tests/support")  # older trees have no such folder
+        path = os.pathsep.join(str(self._tree / one) for one in below)
         environment = os.environ | {"PYTHONPATH": path}
         done = subprocess.run([self._python, "-c", code], env=environment, capture_output=True, text=True, check=True)
         return done.stdout

@@ -8,7 +8,7 @@
     python benchmarks/throughput.py --needs                               what 10, 1,000 and 100,000 an hour need
     python benchmarks/throughput.py --profile                             where the worker's time goes
 
-Both sides ask the same local server, a process of its own that solves each task (tests/solver.py) and answers after
+Both sides ask the same local server, a process of its own that solves each task and answers after
 the latency. tau2 runs its own `llm_agent`, ours the template, through host and gateway. CPU is that of all processes
 of a side, without imports: each side has run a task before the clock starts. Its own figure stands beside the
 server's. Medians over repeats, the sides taking turns.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 RECORDINGS = ROOT.parent / "shared" / "recordings"
 
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support")]
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 from llm_server import Fault, LLMServer  # noqa: E402
@@ -31,18 +31,6 @@ from autoharness.host.pool import Hosts, confinement_of  # noqa: E402
 from autoharness.host.process import AgentFile  # noqa: E402
 
 TEMPLATE = (ROOT / "agent" / "templates" / "tau_bench.py").read_text()
-
-
-LONGEST_FIRST = (
-    *("loop", "parity", "coding_agents", "kill_drill", "ray_executor", "executor", "page", "matrix", "gate"),
-    *("own_benchmark", "templates", "databases", "demo", "server", "prepare", "controls", "coder", "report"),
-)
-"""Test files that take long, by name: one that begins last has all other processes wait for it."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    rank = {f"test_{name}.py": place for place, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
 
 
 @pytest.fixture(autouse=True)

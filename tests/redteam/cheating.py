@@ -27,7 +27,7 @@ from dataclasses import replace
 from pathlib import Path
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    sys.path[:0] = [str(Path(__file__).resolve().parents[1] / below) for below in ("", "support")]
 
 from redteam.catalogue import BASELINE, CHEATS, DORMANT, RIGHT, SETTINGS, files_of
 from redteam.cheat_figures import BEFORE, Figure, Found, Night, classes, load, rate_of, save, summary, table

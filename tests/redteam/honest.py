@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent), str(HERE.parents[1])]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "support"), str(HERE.parents[1])]
 
 from harnesses import REFERENCE, REFERENCE_STYLE  # noqa: E402
 from llm_server import Fault, LLMServer  # noqa: E402

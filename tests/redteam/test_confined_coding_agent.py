@@ -37,7 +37,7 @@ if __name__ == "__main__":
 """
 ORDINARY_USER = """
 import json, os, sys, time
-sys.path[:0] = [{root!r}, {root!r} + "/tests"]
+sys.path[:0] = [{root!r}, {root!r} + "/tests", {root!r} + "/tests/support"]
 from autoharness.host import landlock
 from autoharness.loop import coding_agent_child
 from redteam.coder_attacks import ON_PROCESSES, state_of

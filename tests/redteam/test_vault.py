@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from checkout import Checkout
 from conftest import ROOT, TEMPLATE
+from evil_repository import plant
 from harnesses import GOOD_PROMPT
-from test_repository import plant
 
 from autoharness.core.outcomes import digest
 from autoharness.host import landlock
@@ -215,7 +215,7 @@ LINKS = {
 
 @pytest.mark.parametrize("name", LINKS)
 def test_no_link_is_followed_below_the_workspace(name: str, prepared: Checkout, record_property: Says) -> None:
-    bank = json.dumps(["--bank", str(ROOT / "tests" / "loop_bank.py"), "--names", "syntax-error"])
+    bank = json.dumps(["--bank", str(ROOT / "tests" / "support" / "loop_bank.py"), "--names", "syntax-error"])
     with (prepared.root / "experiment_config.yaml").open("a") as config:
         config.write(f"coding_agent: scripted\ncoding_agent_args: {bank}\nmax_iterations: 1\n")
     trap, said = LINKS[name]
@@ -248,7 +248,7 @@ def test_no_program_of_the_repository_runs_beside_our_keys(
     ran = tmp_path / "ran"
     plant(prepared, ran)
     (prepared.root / ".env").unlink()  # the evaluator's manifest has that
-    bank = json.dumps(["--bank", str(ROOT / "tests" / "loop_bank.py"), "--names", "helps"])
+    bank = json.dumps(["--bank", str(ROOT / "tests" / "support" / "loop_bank.py"), "--names", "helps"])
     program = str(prepared.root.parent / "program")
     keys = {"OPENAI_API_KEY": KEY, "GIT_PYTHON_GIT_EXECUTABLE": program, "GIT_EXTERNAL_DIFF": program}
     prepared.agent.write_text(GOOD_PROMPT)

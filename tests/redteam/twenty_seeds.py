@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import fmean
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    sys.path[:0] = [str(Path(__file__).resolve().parents[1] / below) for below in ("", "support")]
 
 from redteam.catalogue import BASELINE, DORMANT, EVERYTHING
 from redteam.nights import ROOT, Checkout, Tree, source

@@ -1,7 +1,7 @@
 """Which words are plain: common English ones with their endings, those of Python, and little words of its neighbours.
 
-The list is `words.txt`, made by `tests/make_words.py`. A word that is not in it is no mistake: it only says little
-to a reader who does not know it, and so it may stand for anything.
+The list is `words.txt`, made by `make_words.py`. A word that is not in it is no mistake: it only says little to a
+reader who does not know it, and so it may stand for anything.
 """
 
 import re

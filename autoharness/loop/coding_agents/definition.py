@@ -1,7 +1,7 @@
 """What the loop knows of a coding agent: how it is started headless, and how it says what it spent.
 
 Each kind has a file beside this one, whose first line says which version was tried; `choice` has the table of all.
-tests/test_coding_agents.py looks for every flag in the agent's own `--help`, where it is installed, and has it edit
+test_coding_agents.py looks for every flag in the agent's own `--help`, where it is installed, and has it edit
 against a server of ours. They are told not to ask, and not to confine themselves: `coding_agent` does.
 """
 

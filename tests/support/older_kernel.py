@@ -1,7 +1,7 @@
 """Runs a command as on an older kernel: some of its system calls do not exist.
 
-python tests/older_kernel.py landlock python benchmark.py ...
-python tests/older_kernel.py landlock,seccomp python benchmark.py ...
+python tests/support/older_kernel.py landlock python benchmark.py ...
+python tests/support/older_kernel.py landlock,seccomp python benchmark.py ...
 """
 
 import ctypes
@@ -10,7 +10,7 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from autoharness.host import seccomp
 

@@ -226,9 +226,9 @@ def test_killed_with_us_it_does_not_go_on(worktree: Worktree) -> None:
     """SIGKILL of the door: nobody is left to end the agent but the process in between."""
     door = f"""
 import sys
-sys.path[:0] = ["{ROOT}", "{ROOT}/tests"]
+sys.path[:0] = ["{ROOT}", "{ROOT}/tests", "{ROOT}/tests/support", "{ROOT}/tests/loop"]
 from pathlib import Path
-from test_coder import FORKS, _run, coder_module
+from test_coding_agent import FORKS, _run, coder_module
 from autoharness.loop.worktree import Worktree
 coder_module.settle = lambda *folders: []
 _run(Worktree(Path("{worktree.folder}")), FORKS % "600", timeout_s=600)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from executors import TASKS, TRIALS, executor
 from llm_server import Fault, LLMServer
 from solver import Solver
-from test_executor import TASKS, TRIALS, executor
 
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import Outage

@@ -1,6 +1,6 @@
 """Makes words.txt: the words that an edit may use freely, and which function words follow each other.
 
-    python tests/make_words.py FOLDER     of SCOWL's word lists, as Debian's package `scowl` installs them
+    python tests/support/make_words.py FOLDER     of SCOWL's word lists, as Debian's package `scowl` installs them
 
 Words: SCOWL's two smallest sizes, less what `vocabulary` makes of others by their endings; the names of Python and of
 some modules of its library. Pairs of function words: those that stand twice in Python's own manual, in our pages and
@@ -20,7 +20,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from autoharness.benchmarks.leaks import vocabulary  # noqa: E402
@@ -108,7 +108,7 @@ OF_PROGRAMS = """
     yyyy mm dd hh ok etc vs eg ie
 """
 LICENCE = """\
-# The plain words of English and of Python, for vocabulary.py. Made by tests/make_words.py.
+# The plain words of English and of Python, for vocabulary.py. Made by tests/support/make_words.py.
 #
 # The English words are from SCOWL, http://wordlist.aspell.net/, under this notice:
 #

@@ -1,6 +1,6 @@
 """Makes examples/recording.json: five airline train tasks, played from their reference actions; one goes wrong.
 
-python tests/make_recording.py
+python tests/support/make_recording.py
 """
 
 import json
@@ -9,8 +9,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support")]
 
 from llm_server import LLMServer  # noqa: E402
 from solver import Solver  # noqa: E402
@@ -41,7 +41,7 @@ def main() -> None:
         }
         for outcome in sorted(run.outcomes, key=lambda one: TASKS.index(one.trial.task_id))
     ]
-    document = {"info": {"made by": "tests/make_recording.py"}, "tasks": [], "simulations": simulations}
+    document = {"info": {"made by": "tests/support/make_recording.py"}, "tasks": [], "simulations": simulations}
     (ROOT / "examples" / "recording.json").write_text(json.dumps(document, indent=1) + "\n")
     print({one["task_id"]: one["reward_info"]["reward"] for one in simulations})
 

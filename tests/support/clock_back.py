@@ -1,6 +1,6 @@
 """Runs a door with a clock that is set back by a day, again and again: at each look it is a day and a second earlier.
 
-python tests/clock_back.py optimize.py
+python tests/support/clock_back.py optimize.py
 """
 
 import sys
@@ -8,7 +8,7 @@ import time
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 _BACK = timedelta(days=1)
 _looks = 0

@@ -7,12 +7,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import ROOT, TEMPLATE
+from executors import TASKS, TRIALS, executor, kill_worker, wait_for_pid
 from llm_server import LLMServer
 from solver import Solver
 
@@ -21,9 +21,6 @@ from autoharness.core.errors import SetupError
 from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Status, Trial
 from autoharness.engine.executor import LocalExecutor
-
-TASKS = ["create_task_1", "update_task_1", "impossible_task_1", "create_task_1_with_env_assertions"]
-TRIALS = [Trial(task_id, 0, 1) for task_id in TASKS]
 
 
 @pytest.fixture
@@ -40,25 +37,6 @@ def gate(tau2: Tau2, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Even
         monkeypatch.setenv("OPENAI_API_KEY", "none")
         yield gate
         gate.set()
-
-
-def wait_for_pid(worker: Any) -> int:
-    while not worker.pid:
-        time.sleep(0.01)
-    return int(worker.pid)
-
-
-def kill_worker(worker: Any) -> None:
-    with suppress(ProcessLookupError):  # it was killed before, and is given work until that is seen
-        os.kill(wait_for_pid(worker), signal.SIGKILL)
-    while not worker.ended:
-        time.sleep(0.01)
-
-
-def executor(folder: Path, **settings: Any) -> LocalExecutor:
-    return LocalExecutor(
-        Experiment(domain="mock", agent_model="openai/x", max_concurrency=4, **settings), {"": TEMPLATE}, folder
-    )
 
 
 def test_a_worker_that_is_killed_costs_only_its_simulations_in_flight(tmp_path: Path, gate: threading.Event) -> None:

@@ -112,7 +112,7 @@ def test_what_is_required_and_there_runs(prepared: Checkout) -> None:
 
 
 def on_an_older_kernel(checkout: Checkout, missing: str, *command: str) -> Any:
-    return checkout.run(str(ROOT / "tests" / "older_kernel.py"), missing, sys.executable, *command)
+    return checkout.run(str(ROOT / "tests" / "support" / "older_kernel.py"), missing, sys.executable, *command)
 
 
 @pytest.mark.parametrize("train", [False, True])

@@ -1,6 +1,6 @@
 """Runs a command in so many of Landlock's layers that forbid it nothing.
 
-python tests/stacked_layers.py 16 python benchmark.py ...
+python tests/support/stacked_layers.py 16 python benchmark.py ...
 """
 
 import ctypes
@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from autoharness.host import landlock
 

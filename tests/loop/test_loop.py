@@ -15,6 +15,7 @@ from checkout import MOCK, Checkout
 from coding_agent_server import CodingAgentServer
 from conftest import ROOT
 from llm_server import Fault, LLMServer, _completion
+from loop_config import BANK, config_text, configured
 from solver import Solver
 
 from autoharness.benchmarks.tau2.adapter import Tau2
@@ -24,29 +25,14 @@ from autoharness.vault.ledger import Ledger
 from autoharness.vault.spending import spent
 from autoharness.vault.store import Store
 
-BANK = ROOT / "tests" / "loop_bank.py"
 NIGHT = ("syntax-error", "touches-other-files", "link", "helps", "hurts", "hurts", "leaves-a-process", "asks")
 CRASHES = "crashes-in-every-turn"
-
-
-def _config(*names: str, **settings: object) -> str:
-    arguments = json.dumps(["--bank", str(BANK), "--names", *names])
-    given = {"max_iterations": len(names), "max_without_gain": 20, "max_concurrency": 1} | settings
-    lines = "".join(f"{name}: {json.dumps(value)}\n" for name, value in given.items())
-    return (
-        f"domain: mock\nagent_model: offline/clerk\ncoding_agent: scripted\ncoding_agent_args: {arguments}\n{lines}"
-    )
-
-
-def _configured(prepared: Checkout, *names: str, **settings: object) -> Checkout:
-    (prepared.root / "experiment_config.yaml").write_text(_config(*names, **settings))
-    return prepared
 
 
 @pytest.fixture(scope="module")
 def night(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, "subprocess.CompletedProcess[str]"]:
     """A night of eight iterations, with everything that a coding agent gets wrong."""
-    checkout = Checkout.make(tmp_path_factory.mktemp("night"), _config(*NIGHT, CRASHES))
+    checkout = Checkout.make(tmp_path_factory.mktemp("night"), config_text(*NIGHT, CRASHES))
     (checkout.root / "notes.txt").write_text("the user's own")
     checkout.git("checkout", "--quiet", "-b", "mine")
     checkout.git("add", "notes.txt")
@@ -194,7 +180,7 @@ def _wait_for(checkout: Checkout, phase: str, process: "subprocess.Popen[str]") 
 
 
 def test_ctrl_c_and_the_stop_file_end_it_and_the_same_command_goes_on(prepared: Checkout) -> None:
-    checkout = _configured(prepared, "helps")
+    checkout = configured(prepared, "helps")
     loop = _started(checkout)
     _wait_for(checkout, "screening", loop)
     assert "loop: iteration 1, " in checkout.run("optimize.py", "--status").stdout, "another terminal sees it"
@@ -214,7 +200,7 @@ def test_ctrl_c_and_the_stop_file_end_it_and_the_same_command_goes_on(prepared: 
 
 def test_ctrl_c_twice_ends_it_now(prepared: Checkout) -> None:
     """In the coding agent's turn, which would take ten minutes: it does not go on without us."""
-    checkout = _configured(prepared, "hangs")
+    checkout = configured(prepared, "hangs")
     loop = _started(checkout)
     _wait_for(checkout, "edit", loop)
     time.sleep(1)
@@ -225,7 +211,7 @@ def test_ctrl_c_twice_ends_it_now(prepared: Checkout) -> None:
     loop.communicate()
     assert loop.returncode == 130 and time.monotonic() - started < 30
     assert checkout.git("worktree", "list").count("\n") == 1
-    (checkout.root / "experiment_config.yaml").write_text(_config("hangs", coding_agent_timeout_s=2.0))
+    (checkout.root / "experiment_config.yaml").write_text(config_text("hangs", coding_agent_timeout_s=2.0))
     done = checkout.run("optimize.py")
     (iteration,) = _iterations(checkout)
     assert done.returncode == 0 and iteration.end == "no edit" and iteration.edit
@@ -233,7 +219,7 @@ def test_ctrl_c_twice_ends_it_now(prepared: Checkout) -> None:
 
 
 def test_it_does_not_go_on_over_the_users_own_changes(prepared: Checkout) -> None:
-    checkout = _configured(prepared, "helps")
+    checkout = configured(prepared, "helps")
     checkout.agent.write_text(checkout.agent.read_text() + "# mine\n")
     done = checkout.run("optimize.py")
     assert done.returncode == 3 and "agent/agent.py is not the version that is kept" in done.stderr
@@ -242,7 +228,7 @@ def test_it_does_not_go_on_over_the_users_own_changes(prepared: Checkout) -> Non
 
 def test_a_mistake_at_the_start_leaves_what_the_last_run_said(prepared: Checkout) -> None:
     note_end(Store(prepared.vault), "max_hours: 8 of 8 hours are over")
-    checkout = _configured(prepared, "helps", seed=77)
+    checkout = configured(prepared, "helps", seed=77)
     done = checkout.run("optimize.py")
     assert done.returncode == 3 and "no baseline for" in done.stderr
     assert "max_hours: 8 of 8 hours are over" in checkout.run("optimize.py", "--status").stdout
@@ -301,7 +287,7 @@ def test_a_cap_in_dollars_is_kept_and_raising_it_goes_on(tmp_path: Path, tau2: T
         return reply
 
     model = "openai/priced-by-us"
-    config = _config("helps", max_trials=3).replace("offline/clerk", model)
+    config = config_text("helps", max_trials=3).replace("offline/clerk", model)
     with LLMServer(answer) as server:
         checkout = Checkout.make(tmp_path, config)
         provider = {"OPENAI_API_BASE": server.url, "OPENAI_API_KEY": "the-key"}
@@ -332,7 +318,7 @@ def test_one_edit_on_which_a_provider_fails_does_not_stop_the_night(tmp_path: Pa
         return Fault(503) if "unmentionable" in json.dumps(request) else careless.reply(request)
 
     once = {"llm_retries": 0, "simulation_retries": 0}
-    config = _config("says-a-word", "asks", max_trials=3, **once).replace("offline/clerk", "gpt-5.4")
+    config = config_text("says-a-word", "asks", max_trials=3, **once).replace("offline/clerk", "gpt-5.4")
     with LLMServer(answer) as server:
         checkout = Checkout.make(tmp_path, config)
         provider = {"OPENAI_API_BASE": server.url, "OPENAI_API_KEY": "the-key"}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from checkout import Checkout
 from conftest import ROOT
-from test_loop import _configured
+from loop_config import configured
 
 from autoharness.core.outcomes import Trial
 from autoharness.engine.live_runs import Live
@@ -111,7 +111,7 @@ def test_watching_a_loop_that_has_ended_says_how(store: Store, capsys: pytest.Ca
 
 
 def test_watch_follows_a_real_loop_to_its_end(prepared: Checkout) -> None:
-    checkout = _configured(prepared, "helps", "hurts")
+    checkout = configured(prepared, "helps", "hurts")
     environment = os.environ | {"AUTOHARNESS_VAULT": str(checkout.vault), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "optimize.py"]
     with subprocess.Popen(

@@ -9,10 +9,10 @@ from typing import Any, cast
 
 import pytest
 from conftest import TEMPLATE
+from executors import executor, kill_worker
 from llm_server import Fault, LLMServer, assistant
 from provider import Provider
 from simulations import MODEL, TASK, MakeSimulator, preceded, run
-from test_executor import executor, kill_worker
 
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import AgentError, ChannelError

@@ -21,7 +21,7 @@ from autoharness.host import landlock
 from autoharness.vault.iterations import Iterations
 from autoharness.vault.store import Store
 
-HERE = Path(__file__).parent
+SUPPORT = ROOT / "tests" / "support"
 LONGEST_S = 240
 
 
@@ -145,7 +145,7 @@ def test_with_few_open_files_there_are_fewer_conversations_at_a_time(prepared: C
 @pytest.mark.skipif(landlock.abi() < 1, reason="the kernel has no Landlock")
 @pytest.mark.parametrize("layers", [15, 16])
 def test_sixteen_landlock_layers_are_said_and_run_nothing_unconfined(layers: int, prepared: Checkout) -> None:
-    stacked = [sys.executable, str(HERE / "stacked_layers.py"), str(layers), sys.executable]
+    stacked = [sys.executable, str(SUPPORT / "stacked_layers.py"), str(layers), sys.executable]
     done = run(prepared, *stacked, "benchmark.py", "--trials", "2")
     [line] = errors(done)
     assert done.returncode == 3 and "Landlock's 16 layers" in line and "start it outside" in line
@@ -155,7 +155,7 @@ def test_sixteen_landlock_layers_are_said_and_run_nothing_unconfined(layers: int
 def test_a_coding_agent_that_cannot_be_confined_is_not_started(tmp_path: Path) -> None:
     reads, writes = os.pipe()
     child = str(ROOT / "autoharness" / "loop" / "coding_agent_child.py")
-    stacked = [sys.executable, str(HERE / "stacked_layers.py"), "16", sys.executable]
+    stacked = [sys.executable, str(SUPPORT / "stacked_layers.py"), "16", sys.executable]
     setup = {"command": ["/bin/touch", str(tmp_path / "ran")], "folder": str(tmp_path), "environment": {}}
     setup |= {"prompt": "", "rules": [["/", landlock.OWN]], "ports": [], "network": True, "landlock_abi": 2}
     command = [*stacked, "-I", "-B", child, str(writes)]
@@ -172,7 +172,7 @@ def test_a_coding_agent_that_cannot_be_confined_is_not_started(tmp_path: Path) -
 
 def test_a_clock_that_is_set_back_all_the_time_changes_nothing(prepared: Checkout) -> None:
     with_night(prepared, "shorter-code")
-    command = [sys.executable, str(HERE / "clock_back.py"), "optimize.py", "--max-hours", "0.5"]
+    command = [sys.executable, str(SUPPORT / "clock_back.py"), "optimize.py", "--max-hours", "0.5"]
     done = run(prepared, *command)
     assert (done.returncode, errors(done)) == (0, []), done.stderr
     assert "iterations: 1 finished" in done.stdout and "max_iterations: 1 of 1" in done.stdout

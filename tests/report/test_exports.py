@@ -14,9 +14,9 @@ from xml.sax.saxutils import escape
 import openpyxl
 import pytest
 from checkout import MOCK, Checkout
+from held_out_search import Search
 from hypothesis import given
 from hypothesis import strategies as st
-from test_hygiene import Search
 
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.commands.report import main

@@ -42,7 +42,7 @@ def on_a_disk(folder: Path, megabytes: int, script: str, **how: Any) -> "subproc
         pytest.skip("this machine gives no mount namespace, even to a user namespace: no small disk")
     begin = f"""
 import sys
-sys.path[:0] = [{str(_HERE)!r}, {str(_HERE.parent)!r}]
+sys.path[:0] = [{str(_HERE)!r}, {str(_HERE.parents[1])!r}]
 from pathlib import Path
 from small_disk import Disk
 with Disk.mounted(Path({str(folder)!r}), {megabytes}) as disk:

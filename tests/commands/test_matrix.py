@@ -12,7 +12,7 @@ from checkout import Checkout
 from conftest import RECORDINGS
 from hypothesis import given
 from hypothesis import strategies as st
-from test_scorecard import card
+from scorecards import card
 
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.commands import matrix
