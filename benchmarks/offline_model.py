@@ -27,8 +27,8 @@ from harnesses import BAD, GOOD_CODE, GOOD_PROMPT, REFERENCE, TEMPLATE  # noqa: 
 from offline_rates import drawn_to_pass, pass_rate  # noqa: E402
 
 from autoharness.benchmarks.tau2.adapter import Tau2  # noqa: E402
-from autoharness.core.experiment import Experiment  # noqa: E402
 from autoharness.core.outcomes import Trial  # noqa: E402
+from autoharness.core.settings import Experiment  # noqa: E402
 from autoharness.engine.simulator import Simulator  # noqa: E402
 from autoharness.host.pool import Hosts  # noqa: E402
 from autoharness.host.process import AgentFile  # noqa: E402

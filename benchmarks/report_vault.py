@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from autoharness.core.experiment import SEQUENTIAL, Experiment
 from autoharness.core.outcomes import Outcome, Status, Trial, Usage, digest
+from autoharness.core.settings import SEQUENTIAL, Experiment
 from autoharness.gate.gate_run import FIRST_TRIAL
 from autoharness.vault.iterations import ACCEPTED, REFUSED, REJECTED, Edit, Iteration, Iterations
 from autoharness.vault.ledger import Ledger

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import ORACLE, SOLO, Experiment
+from autoharness.core.settings import ORACLE, SOLO, Experiment
 
 Tasks = dict[str, dict[str, Any]]
 

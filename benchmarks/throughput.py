@@ -231,8 +231,8 @@ def profile(arguments: argparse.Namespace) -> None:
     import pstats
 
     from autoharness.benchmarks.tau2.adapter import Tau2
-    from autoharness.core.experiment import Experiment
     from autoharness.core.outcomes import Trial
+    from autoharness.core.settings import Experiment
     from autoharness.engine.simulator import Simulator
     from autoharness.host.pool import Hosts, confinement_of
     from autoharness.host.process import AgentFile

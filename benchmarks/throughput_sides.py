@@ -157,7 +157,7 @@ def run_tau2(settings: Json) -> Iterator[Json]:
 def run_ours(settings: Json) -> Iterator[Json]:
     os.environ |= {"OPENAI_API_BASE": settings["url"], "OPENAI_API_KEY": "none"}
     os.chdir(ROOT)
-    from autoharness.core.settings import from_settings
+    from autoharness.core.setting_sources import from_settings
     from autoharness.engine.benchmark_runner import TauBenchRunner
 
     with tempfile.TemporaryDirectory() as vault:

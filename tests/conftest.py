@@ -25,7 +25,7 @@ from provider import Provider  # noqa: E402
 from solver import Solver  # noqa: E402
 
 from autoharness.benchmarks.tau2.adapter import Tau2  # noqa: E402
-from autoharness.core.experiment import Experiment  # noqa: E402
+from autoharness.core.settings import Experiment  # noqa: E402
 from autoharness.engine.simulator import Simulator  # noqa: E402
 from autoharness.host.pool import Hosts, confinement_of  # noqa: E402
 from autoharness.host.process import AgentFile  # noqa: E402

@@ -18,9 +18,9 @@ from autoharness.benchmarks.tau2.adapter import Limits
 from autoharness.benchmarks.tau2.llm_calls import AgentLink, Complete
 from autoharness.core import strict_json
 from autoharness.core.errors import AutoHarnessError, EvaluationError, SimulationError, UserError
-from autoharness.core.experiment import BENCHMARKS, Experiment
 from autoharness.core.outcomes import FINISHED
 from autoharness.core.redaction import one_line, scrubbed
+from autoharness.core.settings import BENCHMARKS, Experiment
 from autoharness.core.tasks import DomainFacts, Script, Step
 
 _NEEDED = ("splits", "simulate")

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from autoharness.benchmarks.custom import OwnBenchmark
 from autoharness.benchmarks.tau2.adapter import Limits, Tau2
 from autoharness.benchmarks.tau2.llm_calls import AgentLink, Complete
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 from autoharness.core.tasks import DomainFacts, Script
 
 Json = dict[str, Any]

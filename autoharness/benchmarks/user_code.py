@@ -16,8 +16,8 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import AGENT_FILE
 from autoharness.core.redaction import scrubbed
+from autoharness.core.settings import AGENT_FILE
 
 _DOOR = "benchmark"
 _FROM_ROOT = "autoharness_own_"

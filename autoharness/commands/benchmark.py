@@ -17,10 +17,10 @@ from autoharness.commands.scorecard import Scorecard
 from autoharness.commands.task_selection import RERUN, choose, read_ids
 from autoharness.commands.transcript import Transcript
 from autoharness.core.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import EVALUATED, PLAINLY, VERIFIED, Outcome, Status, Trial, rewards_by_task
 from autoharness.core.redaction import one_line
-from autoharness.core.settings import read_value
+from autoharness.core.setting_sources import read_value
+from autoharness.core.settings import Experiment
 from autoharness.core.tasks import Step
 from autoharness.engine.benchmark_runner import BenchmarkRunner, TauBenchRunner
 from autoharness.engine.callbacks import Callback
@@ -147,7 +147,9 @@ def _parser() -> Parser:
         help="conversations in flight",
     )
     parser.add_argument("--max-steps", type=int, metavar="N", help="end a conversation after N steps")
-    parser.add_argument("--agent", help="a control in the harness's place: llm_agent, llm_agent_solo, llm_agent_gt")
+    parser.add_argument(
+        "--agent", help="a baseline agent of tau2 instead of the harness: llm_agent, llm_agent_solo, llm_agent_gt"
+    )
     parser.add_argument("--user", metavar="MODULE:CLASS", help="a user simulator of your own (docs/tau2.md)")
     _add_models(parser)
     parser.add_argument("--reasoning-effort", metavar="EFFORT")
@@ -156,7 +158,7 @@ def _parser() -> Parser:
         "--verify-sample",
         type=float,
         metavar="P",
-        help="score this share of the simulations once more on tau2's plain path",
+        help="score this fraction of the simulations again with unmodified tau2",
     )
     parser.add_settings()
     parser.add_argument(
@@ -179,13 +181,15 @@ def _parser() -> Parser:
 def _add_models(parser: Parser) -> None:
     """Each by our name and by tau2's own."""
     kinds = {
-        "agent": "a litellm model, or replay/FILE",
-        "user": "the user simulator's; the agent's where not given",
-        "judge": "the judge's; the user simulator's where not given",
+        "agent": "model of the agent: any litellm model, or replay/FILE",
+        "user": "model of the user simulator (default: the agent's model)",
+        "judge": "model of the judge (default: the user simulator's model)",
     }
     for role, what in kinds.items():
         parser.add_argument(f"--{role}-model", f"--{role}-llm", dest=f"{role}_model", metavar="MODEL", help=what)
-        parser.add_argument(f"--{role}-url", metavar="URL", help="where it is asked; speaks OpenAI's protocol")
+        parser.add_argument(
+            f"--{role}-url", metavar="URL", help=f"base URL of an OpenAI-compatible server for the {role} model"
+        )
         parser.add_argument(f"--{role}-api-key-name", metavar="NAME", help="the variable with the key to that server")
     for option in ("--agent-llm-args", "--user-llm-args", "--judge-llm-args"):
         as_json = partial(read_value, source=option)

@@ -13,10 +13,10 @@ from autoharness.benchmarks.tau2 import data
 from autoharness.benchmarks.tau2.data import check_installed
 from autoharness.core.endpoints import Endpoint
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import AGENT_FILE, CONFIG_FILE, Experiment
 from autoharness.core.files import read_plain
 from autoharness.core.git_repository import Repository
-from autoharness.core.settings import resolve
+from autoharness.core.setting_sources import resolve
+from autoharness.core.settings import AGENT_FILE, CONFIG_FILE, Experiment
 from autoharness.engine.benchmark_runner import BenchmarkRunner
 from autoharness.engine.score_identity import Measure
 from autoharness.loop.program_md import PROGRAM_FILE, composed, python_command

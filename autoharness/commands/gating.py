@@ -5,9 +5,9 @@ from argparse import Namespace
 
 from autoharness.commands.cli import Parser, run_door
 from autoharness.core.errors import EXIT_UNDECIDED
-from autoharness.core.experiment import AGENT_FILE, RATCHET, SIMULATED, Experiment
 from autoharness.core.outcomes import passed
-from autoharness.core.settings import resolve
+from autoharness.core.setting_sources import resolve
+from autoharness.core.settings import AGENT_FILE, RATCHET, SIMULATED, Experiment
 from autoharness.core.stats import score_line
 from autoharness.engine.benchmark_runner import BenchmarkRunner
 from autoharness.gate.gate import judge

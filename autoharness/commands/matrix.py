@@ -20,10 +20,10 @@ from typing import Any
 
 from autoharness.commands.scorecard import Scorecard
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import SIMULATED, Experiment
 from autoharness.core.outcomes import mean, passed
 from autoharness.core.setting_checks import check_choice
-from autoharness.core.settings import Resolved, read_file, resolve
+from autoharness.core.setting_sources import Resolved, read_file, resolve
+from autoharness.core.settings import SIMULATED, Experiment
 from autoharness.core.stats import mean_interval
 
 _RUNS = "runs"
@@ -59,7 +59,7 @@ def cells(
 ) -> list[Cell]:
     """The runs of one command: one where neither `file` nor `domains` asks for more.
 
-    `typed`: settings on the command line; see `settings.resolve`. Raises UserError.
+    `typed`: settings on the command line; see `setting_sources.resolve`. Raises UserError.
     """
     asked = _read(file) if file else [{}]
     if len(domains) > 1:

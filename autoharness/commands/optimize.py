@@ -14,9 +14,9 @@ from typing import Any
 from autoharness.commands.cli import Parser, run_door
 from autoharness.core.endpoints import check_keys
 from autoharness.core.errors import EXIT_INTERRUPTED, Interrupted, Outage, UserError
-from autoharness.core.experiment import SIMULATED, Experiment
 from autoharness.core.redaction import guard
-from autoharness.core.settings import resolve
+from autoharness.core.setting_sources import resolve
+from autoharness.core.settings import SIMULATED, Experiment
 from autoharness.core.stats import score_line
 from autoharness.engine.benchmark_runner import BenchmarkRunner
 from autoharness.engine.executor import LocalExecutor

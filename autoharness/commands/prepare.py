@@ -13,11 +13,11 @@ from autoharness.commands.checkup import checkup
 from autoharness.commands.cli import Parser, run_door
 from autoharness.core.endpoints import check_keys
 from autoharness.core.errors import EXIT_MISUSE, EXIT_UNDECIDED, UserError
-from autoharness.core.experiment import AGENT_FILE, CONFIG_FILE, SIMULATED, Experiment
 from autoharness.core.files import read_plain, write_json, write_text
 from autoharness.core.git_repository import Repository
 from autoharness.core.outcomes import Status, mean
-from autoharness.core.settings import resolve
+from autoharness.core.setting_sources import resolve
+from autoharness.core.settings import AGENT_FILE, CONFIG_FILE, SIMULATED, Experiment
 from autoharness.core.stats import score_line
 from autoharness.engine.benchmark_runner import BenchmarkRunner
 from autoharness.engine.score_identity import Measure
@@ -27,7 +27,7 @@ from autoharness.gate.gate_run import FIRST_TRIAL, looks_of, run_trials, unfinis
 from autoharness.loop.program_md import PROGRAM_FILE, compose, python_command
 from autoharness.vault import code_digest
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.ledger_file import mend
+from autoharness.vault.ledger_chain import mend
 from autoharness.vault.ledger_rows import RULES, Baseline, Evaluator, scored_looks
 from autoharness.vault.store import Store, default_vault
 from autoharness.vault.workspace import (

@@ -6,8 +6,8 @@ not looked at: the models, which a leaderboard names itself.
 
 from collections.abc import Collection, Iterator
 
-from autoharness.core.experiment import BANKING, ORACLE, OUTCOME, SETTINGS, SOLO, Experiment
 from autoharness.core.outcomes import Outcome
+from autoharness.core.settings import BANKING, ORACLE, OUTCOME, SETTINGS, SOLO, Experiment
 from autoharness.engine.score_identity import Measure
 
 PUBLISHED = "tau2-bench 1.0.1"

@@ -10,9 +10,9 @@ from typing import Any
 
 from autoharness.commands.cli import Parser, run_door
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import AGENT_FILE, SIMULATED
 from autoharness.core.files import read_plain
 from autoharness.core.outcomes import passed
+from autoharness.core.settings import AGENT_FILE, SIMULATED
 from autoharness.gate.record import record
 from autoharness.vault import code_digest
 from autoharness.vault.iterations import next_iteration

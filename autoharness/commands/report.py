@@ -17,10 +17,10 @@ from pathlib import Path
 
 from autoharness.commands.cli import Parser, run_door
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import SIMULATED
 from autoharness.core.files import write_text
 from autoharness.core.redaction import printable
-from autoharness.core.settings import resolve
+from autoharness.core.setting_sources import resolve
+from autoharness.core.settings import SIMULATED
 from autoharness.gate.comparison import Comparison, Score
 from autoharness.gate.confirmation import confirm
 from autoharness.gate.verify import verify

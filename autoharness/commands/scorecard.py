@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any
 
 from autoharness.commands.published_scores import reasons
-from autoharness.core.experiment import HARNESS, SIMULATED
 from autoharness.core.held_out import Shown, shown
 from autoharness.core.outcomes import (
     REPLAYED_OTHERWISE,
@@ -26,6 +25,7 @@ from autoharness.core.outcomes import (
     usage_by_role,
 )
 from autoharness.core.pass_k import Repeats
+from autoharness.core.settings import HARNESS, SIMULATED
 from autoharness.core.stats import score_line
 from autoharness.engine.score_identity import Measure
 from autoharness.engine.trial_runner import Run

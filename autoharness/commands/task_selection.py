@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import EVALUATED, Status
+from autoharness.core.settings import Experiment
 from autoharness.engine.score_identity import Measure
 from autoharness.engine.trial_runner import last_statuses
 from autoharness.vault.store import Store, default_vault

@@ -1,7 +1,7 @@
 """Every error the project raises on purpose, as one tree.
 
 AutoHarnessError
-  UserError               the person at the keyboard can mend it: one line, exit 3, nothing run
+  UserError               the user can fix it: one line, exit 3, nothing run
     SetupError            ... by installing or fetching something
     NotPlain              ... by putting a plain file in the place of a link
   RunLimitReached         the command may spend no more: one line, exit 2, nothing decided

@@ -1,7 +1,7 @@
 """What a run may show. Tasks of a held-out split must not teach whoever edits the agent.
 
     a whole held-out split   its mean and counts, no single results
-    a part of one            nothing but that it was run; nor anything of a split that shares a task with it
+    a part of one            only that it was run; the same for any split that shares a task with it
     other tasks              everything
 
 This hides; it does not lock. The trials lie in the vault, which a process of the same account can read.

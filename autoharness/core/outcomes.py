@@ -181,7 +181,7 @@ def settled_rewards(outcomes: Iterable[Outcome]) -> dict[str, float | None]:
 def settled(trials: Iterable[tuple[str, float | None]]) -> dict[str, float | None]:
     """Each task's mean reward: None where any of its trials was not evaluated.
 
-    Or a trial that was lost could raise the mean of the others. `trials`: task ids and rewards.
+    Otherwise a lost trial could raise the mean. `trials`: task ids and rewards.
     """
     return {task_id: None if None in rewards else mean(rewards) for task_id, rewards in by_task(trials).items()}
 

@@ -1,6 +1,6 @@
 """Whether the value of a setting makes sense; a mistake is one line with what, where, and how to mend it.
 
-A setting of `experiment` names the check that it needs beside those of its type, range and choices.
+A setting of `settings` names the check that it needs beside those of its type, range and choices.
 """
 
 import difflib

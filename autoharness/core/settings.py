@@ -1,226 +1,311 @@
-"""Where an experiment's settings come from, and whether they make sense.
+"""The experiment: every setting of a run, loaded once (`setting_sources`), typed and frozen, and passed down.
 
-Precedence: command line, then `experiment_config.yaml`, then the environment (AGENT_MODEL), then the default. What is
-unknown or has no sense is refused with one line that says where it stands.
+Each setting says of itself what it takes and what it affects. Its checks, the keys of trials and the measure's id
+(`trial_keys`) are made from that. Secrets are not settings; they stay in the environment or in `.env`.
 """
 
-import json
-import math
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+import copy
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
-from autoharness.core.errors import UserError
-from autoharness.core.experiment import (
-    CONFIG_FILE,
-    HARNESS,
-    OFFLINE,
-    REPLAY,
-    ROLES,
-    SETTINGS,
-    SOLO,
-    Experiment,
-)
-from autoharness.core.setting_checks import LARGEST, check_choice, check_no_secret, check_range, nearest, place
+from autoharness.core import setting_checks
+from autoharness.core.endpoints import Endpoint
+from autoharness.core.setting_checks import LARGEST, Check
 
-_OFFLINE_ROLES = {
-    "agent_model": ("offline/clerk", "offline/faultless-clerk"),
-    "user_model": ("offline/customer",),
-    "judge_model": ("offline/judge",),
-}
+CONFIG_FILE = Path("experiment_config.yaml")
+AGENT_FILE = Path("agent/agent.py")
 
-_ENVIRONMENT = {"agent_model": "AGENT_MODEL"}
-_TYPES = get_type_hints(Experiment)
-_NOT_FOR_TEXT = ("hallucination_retries",)
+OFFLINE = "offline/"
+"""Models of our own that need no key. They play together: the clerk understands no other customer."""
+REPLAY = "replay/"
+"""Recordings of conversations, in place of a model."""
+SIMULATED = "simulated: the models are programs (docs/offline.md); this is no benchmark result"
+"""What every command prints beside the results of such models."""
+SEQUENTIAL, RATCHET = "sequential", "ratchet"
+
+SANDBOX, REQUIRED, PROCESS, NONE = "sandbox", "required", "process", "none"
+PER_WORKER, PER_SIMULATION = "per_worker", "per_simulation"
+BY_TAU2, PER_ROLE = "tau2", "per_role"
+ROLES = ("agent", "user", "judge")
+
+CODING_AGENTS = ("claude", "codex", "opencode", "gemini", "aider", "mini", "scripted")
+
+HARNESS, STOCK, SOLO, ORACLE = "harness", "llm_agent", "llm_agent_solo", "llm_agent_gt"
+"""Who plays the agent: our agent file, or a control, an agent of tau2's own by tau2's name for it."""
+
+BANKING = "banking_knowledge"
+_NO_OTHERS = "embeddings, rerankers and shells pass by the gateway or the sandbox"
+RETRIEVAL = ("no_knowledge", "full_kb", "golden_retrieval", "grep_only", "bm25", "bm25_grep")
+
+BENCHMARK = "tau-bench"
+BENCHMARKS = "auto_harness.benchmarks"
+"""The entry points by which an installed package offers a benchmark."""
+_BELOW = {"user": "agent", "judge": "user"}
+"""Whose model and endpoint a role has that has none of its own."""
+
+
+class Affects(StrEnum):
+    """What is no longer the same where a setting is changed."""
+
+    OUTCOME = "outcome"
+    """How a simulation can end. It is in the key of every trial, and so in the measure's id."""
+    GATE = "gate"
+    """How the gate decides, from the same trials. It is in the measure's id alone."""
+    NOTHING = "nothing"
+    """Neither: what is run, where, how fast, how often again, for how much, what confirms it, who edits."""
+
+
+OUTCOME, GATE, NOTHING = Affects
 
 
 @dataclass(frozen=True)
-class Resolved:
-    """The experiment, and for each setting where its value came from."""
+class Setting:
+    """What a setting says of itself, beside its name, type and default."""
 
-    experiment: Experiment
-    sources: dict[str, str]
+    affects: Affects
+    choices: tuple[str, ...] = ()
+    """Empty where it takes any."""
+    why: str = ""
+    """Why no others."""
+    least: float = -LARGEST
+    most: float = LARGEST
+    check: Check | None = None
+    """What else it must be."""
+    stored: str = ""
+    """The part of a key, or "id", that has held it since the first vaults (`trial_keys`); those of one part are
+    listed in the order in which they stand here. A new setting needs none: it goes by its own name, where it is not
+    at its default."""
+    counts_with: str = ""
+    """The setting without which this one affects nothing."""
+    once_left_out: bool = False
+    """Whether older versions left it out of keys although it affects them: see `trial_keys.left_out`."""
 
 
-def resolve(
-    command_line: Mapping[str, Any],
-    file: Path | None = None,
-    assignments: Sequence[str] | None = None,
-    controls: bool = False,
-    cell: tuple[str, Mapping[str, Any]] = ("", {}),
-) -> Resolved:
-    """Merge the four sources. `command_line` holds what was typed: a value of None was not.
+def setting(default: Any, *, affects: Affects, **says: Any) -> Any:
+    """A field of `Experiment`. `says`: those of `Setting`."""
+    metadata = {_SETTING: Setting(affects, **says)}
+    if isinstance(default, dict | list):
+        return field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
-    `file` must exist where it is named; the default file may be missing. `assignments`: settings by any name, each as
-    NAME=VALUE; an empty value is the default, whatever the file says. `controls`: whether the command can run another
-    agent than the harness. `cell`: the settings of one run of several, and where they stand. Raises UserError.
+
+_SETTING = "setting"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The settings of `experiment_config.yaml`, resolved. A setting's name there is its name here."""
+
+    benchmark: str = setting(
+        BENCHMARK, affects=OUTCOME, check=setting_checks.benchmark(BENCHMARK, BENCHMARKS), stored="benchmark"
+    )
+    """tau-bench, or one of your own (docs/your-benchmark.md): module:Class, or the name of an entry point."""
+    domain: str = setting("retail", affects=OUTCOME, stored="benchmark")
+    """Of tau-bench. A benchmark of your own has one set of tasks, which goes by its name."""
+    split: str = setting("train", affects=NOTHING)
+    gate_split: str = setting("test", affects=GATE, stored="id")
+    """Its tasks are held out: they decide what is kept, and no run shows their single results.
+
+    `train:0.4` cuts that share out of train, by seed.
     """
-    path = file or CONFIG_FILE
-    from_file = read_file(path) if file or path.exists() else {}
-    assigned = _assigned(assignments or ())
-    twice = [name for name in assigned if command_line.get(name) is not None]
-    if twice:
-        raise UserError(f"command line: {twice[0]} is given twice")
-    unset = {name for name, value in assigned.items() if value is None}
-    below = [_environment(), (str(path), from_file)]
-    kept = [(source, {name: one[name] for name in one if name not in unset}) for source, one in below]
-    resolved = _merge([*kept, cell, ("command line", {**command_line, **assigned})])
-    agent = resolved.experiment.agent
-    if agent != HARNESS and not controls:
-        run = f"run it with benchmark.py --agent {agent}"
-        raise UserError(f"{place(resolved.sources['agent'])}agent: {agent} is a control: take it out, and {run}")
-    return resolved
+    gate: str = setting("sequential", affects=GATE, choices=(SEQUENTIAL, RATCHET), stored="id")
+    """The rule by which an edit is kept; `ratchet` is the usual one."""
+    max_trials: int = setting(8, affects=GATE, least=1, most=50, stored="id")
+    """Of the candidate in each held-out task, for one verdict of the sequential gate."""
+    confirm_split: str | None = setting(None, affects=NOTHING)
+    """Touched by `report.py --confirm` alone; gate_split where not set."""
+    confirm_trials: int = setting(4, affects=NOTHING, least=1, most=50)
+    """Of baseline and best each, in each of its tasks."""
+    agent_model: str = setting("gpt-5.4", affects=OUTCOME, stored="models")
+    """Any litellm model, or replay/FILE."""
+    user_model: str | None = setting(None, affects=OUTCOME, stored="models")
+    """The user simulator's; the agent's model where not set."""
+    judge_model: str | None = setting(None, affects=OUTCOME, stored="models")
+    """For rewards that need a judge; the user simulator's model where not set."""
+    agent_url: str | None = setting(None, affects=OUTCOME, check=setting_checks.url, stored="endpoints")
+    """Of a server that speaks OpenAI's protocol (docs/endpoints.md): the model's name is sent to it as it is."""
+    agent_api_key_name: str | None = setting(None, affects=NOTHING, check=setting_checks.variable)
+    """The environment variable with the key to that server, where it asks for one."""
+    user_url: str | None = setting(None, affects=OUTCOME, check=setting_checks.url, stored="endpoints")
+    """The user simulator's; the agent's where neither this nor user_model is set."""
+    user_api_key_name: str | None = setting(None, affects=NOTHING, check=setting_checks.variable)
+    judge_url: str | None = setting(None, affects=OUTCOME, check=setting_checks.url, stored="endpoints")
+    """The judge's; the user simulator's where neither this nor judge_model is set."""
+    judge_api_key_name: str | None = setting(None, affects=NOTHING, check=setting_checks.variable)
+    agent: str = setting(HARNESS, affects=OUTCOME, choices=(HARNESS, STOCK, SOLO, ORACLE), stored="control")
+    """Who plays it; another than the harness is a control, for `benchmark.py` alone."""
+    user: str | None = setting(None, affects=OUTCOME, check=setting_checks.user_class, stored="user")
+    """A user simulator of one's own, such as "users:Impatient": a class in a module (docs/tau2.md)."""
+    retrieval_config: str = setting(
+        "bm25", affects=OUTCOME, choices=RETRIEVAL, why=_NO_OTHERS, stored="retrieval_config"
+    )
+    """How the agent of banking_knowledge (tau2-bench 1.0.x) finds its documents; tau2's own default is alltools."""
+    agent_llm_args: dict[str, Any] = setting(
+        {"temperature": 0.0}, affects=OUTCOME, check=setting_checks.llm_args, stored="arguments"
+    )
+    """Given to the agent, which may change them: a harness can choose its own temperature."""
+    user_llm_args: dict[str, Any] = setting(
+        {"temperature": 0.0}, affects=OUTCOME, check=setting_checks.llm_args, stored="arguments"
+    )
+    reasoning_effort: str | None = setting(None, affects=OUTCOME, stored="arguments")
+    judge_llm_args: dict[str, Any] | None = setting(None, affects=OUTCOME, check=setting_checks.llm_args)
+    """Those that tau2 asks its judge with where not set: {temperature: 0.0}."""
+    seed: int = setting(300, affects=OUTCOME, stored="seeds")
+    """Root of the trial seeds, derived as tau2 derives them."""
+    seeds: str = setting(BY_TAU2, affects=OUTCOME, choices=(BY_TAU2, PER_ROLE), stored="seeds")
+    """Which seed a model is asked with: the trial's, or one that is its role's and its task's own."""
+    trials: int = setting(1, affects=GATE, least=1, most=1000, stored="id")
+    max_concurrency: int = setting(3, affects=NOTHING, least=1)
+    """Conversations in flight, over all workers."""
+    executor: str = setting("local", affects=NOTHING, choices=("local", "ray"))
+    """Where the workers are: processes on this machine, or actors of a Ray cluster."""
+    ray_address: str | None = setting(None, affects=NOTHING)
+    """Of the cluster; where not set, the one that this machine is part of, or one of its own."""
+    threshold: float = setting(0.8, affects=GATE, least=0, most=1, stored="id")
+    """The ratchet's floor for the pass rate of the regression suite."""
+    max_steps: int = setting(200, affects=OUTCOME, least=1, stored="limits")
+    max_errors: int = setting(10, affects=OUTCOME, least=1, stored="limits")
+    """Failed tool calls that end a conversation."""
+    max_llm_calls: int = setting(500, affects=OUTCOME, least=1, stored="limits")
+    """Of the agent, in one simulation."""
+    max_simulation_cost_usd: float | None = setting(None, affects=OUTCOME, least=0, stored="limits")
+    """Of the agent's LLM, in one simulation: that is what its calls may cost before another one is refused."""
+    max_simulation_tokens: int | None = setting(None, affects=OUTCOME, least=1, stored="limits")
+    """Likewise, of prompts and completions together."""
+    max_run_llm_calls: int | None = setting(None, affects=NOTHING, least=1)
+    """Of agent, user simulator and judge in all new simulations of one command; see `run_budget`."""
+    max_run_tokens: int | None = setting(None, affects=NOTHING, least=1)
+    max_run_cost_usd: float | None = setting(None, affects=NOTHING, least=0)
+    isolation: str = setting(SANDBOX, affects=OUTCOME, choices=(SANDBOX, REQUIRED, PROCESS, NONE), stored="isolation")
+    """How the agent's code is kept apart (docs/isolation.md); `required` is the sandbox, or no run where the kernel
+    lacks a part of it."""
+    fresh_host: str = setting(PER_WORKER, affects=OUTCOME, choices=(PER_WORKER, PER_SIMULATION), stored="isolation")
+    """Each simulation has a process of its own now, whichever it says; keys tell them apart as they did before."""
+    agent_base_url: bool = setting(False, affects=OUTCOME, stored="isolation")
+    """Serve the agent's code an OpenAI base URL, for a framework that brings its own client; opens TCP."""
+    agent_memory_mb: int = setting(2048, affects=OUTCOME, least=256, stored="isolation")
+    """For the agent's code, all simulations of one process together."""
+    agent_timeout_s: float = setting(60.0, affects=OUTCOME, least=0.1, stored="limits")
+    """For the agent's own code in one turn; waiting for the LLM does not count."""
+    timeout_s: float | None = setting(None, affects=OUTCOME, least=10)
+    """For the agent's own code and the tools that it calls, in one conversation; waiting for LLMs and the user
+    simulator does not count."""
+    llm_timeout_s: float = setting(300.0, affects=OUTCOME, least=0.1, once_left_out=True)
+    """For one LLM call. An answer that takes longer again and again, where other requests get theirs, is a failure of
+    the agent's."""
+    llm_retries: int = setting(5, affects=NOTHING, least=0)
+    """Further tries of one LLM call that failed."""
+    simulation_retries: int = setting(2, affects=NOTHING, least=0)
+    """Further tries of a simulation that infrastructure failed."""
+    max_outage_s: float = setting(3600.0, affects=NOTHING, least=0)
+    """For how long a command waits for a model that answers nothing: then it ends with exit code 2."""
+    verify_sample: float = setting(0.0, affects=NOTHING, least=0, most=1)
+    """The share of simulations that are scored once more on tau2's plain path, without shared databases."""
+    replay_tolerance: bool = setting(False, affects=OUTCOME)
+    """Whether tau2's replay of a conversation passes over harmless differences in answers (docs/tau2.md)."""
+    llm_cache: str = setting("off", affects=OUTCOME, choices=("off", "train", "all"))
+    """Whether answers of LLM calls are kept, in "train" tasks or in "all": agent files that ask the same are answered
+    alike."""
+    prices: dict[str, Any] = setting(
+        {}, affects=OUTCOME, check=setting_checks.prices, counts_with="max_simulation_cost_usd", once_left_out=True
+    )
+    """By model, where litellm knows none: {input: USD, output: USD}, for a million tokens. They decide where a limit
+    in dollars cuts a conversation."""
+    coding_agent: str | None = setting(None, affects=NOTHING, choices=CODING_AGENTS)
+    """Where not set, the first of them that is installed."""
+    coding_agent_command: list[str] | None = setting(None, affects=NOTHING)
+    """Of any other; `{prompt}` stands for the prompt, `{prompt_file}` for its file; else it comes on stdin."""
+    coding_agent_args: list[str] = setting([], affects=NOTHING)
+    """Further arguments of its command."""
+    coding_model: str | None = setting(None, affects=NOTHING)
+    """As the coding agent names it; its own default where not set, for mini the agent's model."""
+    coding_agent_timeout_s: float = setting(1800.0, affects=NOTHING, least=1)
+    """For one edit."""
+    coding_agent_turns: int = setting(100, affects=NOTHING, least=1)
+    """For one edit, of those agents that take such a limit."""
+    coding_agent_usd: float | None = setting(None, affects=NOTHING, least=0)
+    """What one edit may cost: the limit of those agents that take one. The others are charged with it where they do
+    not say what they spent."""
+    max_iterations: int = setting(50, affects=NOTHING, least=1)
+    """These four: of the loop, all its runs together."""
+    max_hours: float = setting(12.0, affects=NOTHING, least=0)
+    max_usd: float | None = setting(None, affects=NOTHING, least=0)
+    """Of coding agent, agent, user simulator and judge together."""
+    max_without_gain: int = setting(5, affects=NOTHING, least=1)
+    """Iterations in a row without an accepted edit."""
+    tau2_data_source: str = setting("https://github.com/sierra-research/tau2-bench.git", affects=NOTHING)
+    """Where prepare fetches the data of a tau2 that comes without it: a URL or a path of a git repository. What is
+    there in the end counts, by its checksum."""
+    tau2_data_revision: str = setting("fc0055dc4e0a316c3f83133267fbd6faaa770992", affects=NOTHING)
+    """Tag or commit there."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the models are programs of ours: then nothing that comes out is a benchmark result."""
+        return self.agent_model.startswith(OFFLINE)
+
+    @property
+    def on_tau2(self) -> bool:
+        """Whether its tasks are tau2's, and not those of a benchmark of one's own."""
+        return self.benchmark == BENCHMARK
+
+    @property
+    def isolation_mode(self) -> str:
+        """`required` is the sandbox, by another name where that is whole."""
+        return SANDBOX if self.isolation == REQUIRED else self.isolation
+
+    def model_of(self, role: str) -> str:
+        """The model of "agent", "user" or "judge", with the fallbacks applied."""
+        if self.simulated:
+            return {"agent": self.agent_model, "user": "offline/customer", "judge": "offline/judge"}[role]
+        user_model = self.user_model or self.agent_model
+        return {"agent": self.agent_model, "user": user_model, "judge": self.judge_model or user_model}[role]
+
+    def endpoint_of(self, role: str) -> Endpoint | None:
+        """Where the model of a role is asked; None where litellm knows that by its name."""
+        url = getattr(self, f"{role}_url")
+        if url:
+            return Endpoint(url, getattr(self, f"{role}_api_key_name"))
+        falls_back = role in _BELOW and getattr(self, f"{role}_model") is None
+        return self.endpoint_of(_BELOW[role]) if falls_back else None
+
+    @property
+    def endpoints(self) -> dict[str, Endpoint]:
+        """Of those roles that have one."""
+        found = {role: self.endpoint_of(role) for role in ROLES}
+        return {role: endpoint for role, endpoint in found.items() if endpoint}
+
+    @property
+    def provider_models(self) -> set[str]:
+        """Its models that are asked over the network: neither recordings nor programs of ours."""
+        models = {self.model_of(role) for role in ROLES}
+        return {model for model in models if not model.startswith((OFFLINE, REPLAY))}
+
+    @property
+    def models_by_name(self) -> set[str]:
+        """Those of them that litellm finds a provider for, by their names alone."""
+        return {self.model_of(role) for role in ROLES if not self.endpoint_of(role)} & self.provider_models
 
 
-def _assigned(assignments: Sequence[str]) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        option = f"--set {' '.join(name.split())[:40]}"
-        if not equals:
-            raise UserError(f"{option}: expected NAME=VALUE, such as --set trials=4")
-        if name in values:
-            raise UserError(f"{option} is given twice")
-        values[name] = read_value(text, option)
-    return values
+SETTINGS: dict[str, Setting] = {one.name: one.metadata[_SETTING] for one in fields(Experiment)}
+"""By name, in order."""
+_MILLION = 1_000_000
 
 
-def from_settings(settings: Mapping[str, Any]) -> Experiment:
-    """An experiment from Python: the given settings that are not None, then the environment. Raises UserError."""
-    return _merge([_environment(), ("", settings)]).experiment
-
-
-def _environment() -> tuple[str, dict[str, str]]:
-    found = {name: os.environ[variable] for name, variable in _ENVIRONMENT.items() if os.environ.get(variable)}
-    return "environment", found
-
-
-def _merge(layers: list[tuple[str, Mapping[str, Any]]]) -> Resolved:
-    """The later layer wins; a value of None says nothing."""
-    values: dict[str, Any] = {}
-    sources = {setting.name: "default" for setting in fields(Experiment)}
-    for source, settings in layers:
-        for name, value in settings.items():
-            checked = _checked(name, value, source)
-            if value is not None:
-                values[name], sources[name] = checked, source
-    experiment = _with_domain(Experiment(**values), sources)
-    _check_roles(experiment, sources)
-    _check_endpoints(experiment, sources)
-    return Resolved(experiment, sources)
-
-
-def _with_domain(experiment: Experiment, sources: Mapping[str, str]) -> Experiment:
-    """Of a benchmark of one's own: its name, since records and files go by domain."""
-    if experiment.on_tau2:
-        return experiment
-    name = experiment.benchmark.rpartition(":")[2]
-    if experiment.agent != HARNESS:
-        raise UserError(f"{place(sources['agent'])}agent: {experiment.agent} is tau2's, and plays its tasks alone")
-    if sources["domain"] != "default" and experiment.domain != name:
-        raise UserError(f"{place(sources['domain'])}domain: {experiment.benchmark} has no domains: take it out")
-    return replace(experiment, domain=name)
-
-
-def _check_roles(experiment: Experiment, sources: Mapping[str, str]) -> None:
-    """Who plays with whom: nobody with the solo agent, and the offline models with each other alone."""
-    if experiment.user and experiment.agent == SOLO:
-        raise UserError(f"user: {experiment.user}: {SOLO} talks to nobody")
-    if experiment.simulated and experiment.agent == SOLO:
-        raise UserError(f"agent: {SOLO} needs a real model: {experiment.agent_model} talks to a customer")
-    for name, known in _OFFLINE_ROLES.items():
-        model, where = getattr(experiment, name), place(sources[name])
-        if model is None:
-            continue
-        if model.startswith(OFFLINE):
-            check_choice(name, model, known, sources[name])
-        if model.startswith(OFFLINE) != experiment.simulated:
-            raise UserError(f"{where}{name}: {model} does not play with agent_model {experiment.agent_model}")
-
-
-def _check_endpoints(experiment: Experiment, sources: Mapping[str, str]) -> None:
-    """A key belongs to a server, and a server to a model that is asked over the network."""
-    for role in ROLES:
-        url, key_name, model = f"{role}_url", f"{role}_api_key_name", experiment.model_of(role)
-        if getattr(experiment, url) is None:
-            if getattr(experiment, key_name) is not None:
-                raise UserError(f"{place(sources[key_name])}{key_name}: set {url} too, whose key it is")
-        elif model.startswith((OFFLINE, REPLAY)):
-            no_url = f"take it out, or add --set {url}= to the command"
-            raise UserError(f"{place(sources[url])}{url}: {model} is asked on no server: {no_url}")
-
-
-def read_file(path: Path) -> dict[str, Any]:
-    """The settings in a configuration file. Raises UserError."""
-    try:
-        settings = read_value(path.read_bytes(), str(path))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}; start from: cp experiment_config.yaml.template {path}") from error
-    if settings is None:
-        return {}
-    if not isinstance(settings, dict):
-        raise UserError(f"{path}: expected lines of the form 'setting: value', not {settings!r:.40}")
-    if check := SETTINGS["benchmark"].check:
-        check("benchmark", settings.get("benchmark"), str(path))  # first: another benchmark has other settings
-    return settings
-
-
-def read_value(text: str | bytes, source: str) -> Any:
-    """YAML, and so JSON too. Raises UserError."""
-    import yaml
-
-    try:
-        return yaml.safe_load(text.decode() if isinstance(text, bytes) else text)
-    except Exception as error:  # besides its own errors, yaml raises what int() or date() raise for a value
-        raise UserError(f"{source}: not YAML: {' '.join(str(error).split())[:200]}") from error
-
-
-def _checked(name: str, value: Any, source: str) -> Any:
-    if name in _NOT_FOR_TEXT:
-        raise UserError(f"{place(source)}{name}: tau2 has it for voice alone, and here all conversations are text")
-    if name not in SETTINGS:
-        raise UserError(f"{place(source)}unknown setting {str(name)!r}{nearest(str(name), list(SETTINGS))}")
-    if value is None:
-        return None  # an empty line in the file: the default
-    value, says = _of_its_type(name, value, source), SETTINGS[name]
-    if isinstance(value, int | float):
-        check_range(name, value, says.least, says.most, source)
-    if isinstance(value, dict):
-        check_no_secret(name, value, source)
-    if says.check:
-        value = says.check(name, value, source)
-    if says.choices:
-        check_choice(name, value, says.choices, source, says.why)
-    return value
-
-
-def _of_its_type(name: str, value: Any, source: str) -> Any:
-    kinds = _kinds(name)
-    if type(value) is int and float in kinds:
-        value = float(value) if abs(value) < LARGEST else math.inf
-    if isinstance(value, dict) and dict in kinds and not _is_plain(value):
-        raise UserError(f"{place(source)}{name}: names must be texts, and values what JSON has, not {value!r:.80}")
-    if type(value) not in kinds or not _is_plain(value):
-        wanted = " or ".join("nothing" if kind is type(None) else kind.__name__ for kind in kinds)
-        raise UserError(f"{place(source)}{name} must be {wanted}, not {value!r:.80}")
-    if isinstance(value, list) and not all(isinstance(word, str) and word for word in value):
-        raise UserError(f"{place(source)}{name} must be a list of words, not {value!r:.80}")
-    return value
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether a value can be written down as JSON and says something."""
-    try:
-        return bool(value != "" and json.loads(json.dumps(value, allow_nan=False)) == value)
-    except (ValueError, TypeError, RecursionError):
-        return False
-
-
-def _kinds(name: str) -> tuple[type, ...]:
-    """The plain types that a setting takes."""
-    hint = _TYPES[name]
-    hints = get_args(hint) if isinstance(hint, UnionType) else (hint,)
-    return tuple(get_origin(one) or one for one in hints)
+def litellm_prices(prices: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+    """The prices of the configuration, in USD for a million tokens, as litellm takes them."""
+    return {
+        model: {
+            "input_cost_per_token": price["input"] / _MILLION,
+            "output_cost_per_token": price["output"] / _MILLION,
+            "litellm_provider": model.partition("/")[0] if "/" in model else "openai",
+            "mode": "chat",
+        }
+        for model, price in prices.items()
+    }

@@ -15,11 +15,11 @@ from typing import Any, Self
 
 from autoharness.benchmarks.simulation import Result, Simulation
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import AGENT_FILE, BENCHMARK, HARNESS, REQUIRED, Experiment
 from autoharness.core.files import read_plain, remove_tree
 from autoharness.core.outcomes import Outcome, mean, rewards_by_task
 from autoharness.core.setting_checks import check_choice
-from autoharness.core.settings import from_settings
+from autoharness.core.setting_sources import from_settings
+from autoharness.core.settings import AGENT_FILE, BENCHMARK, HARNESS, REQUIRED, Experiment
 from autoharness.core.tasks import Step
 from autoharness.engine.callbacks import Callback
 from autoharness.engine.executor import LocalExecutor

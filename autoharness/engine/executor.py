@@ -17,8 +17,8 @@ from typing import Protocol
 
 from autoharness.core.channel import Message
 from autoharness.core.errors import ChannelError, SetupError, WorkerDied
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.core.settings import Experiment
 from autoharness.engine.machine import allowed_cpus
 from autoharness.engine.workers import MOST_TRIES, Job, WorkerProcess, Workers
 from autoharness.llm.outages import Outages

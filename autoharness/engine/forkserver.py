@@ -31,7 +31,7 @@ if __name__ == "__main__":
 from autoharness.benchmarks.protocol import Benchmark, load
 from autoharness.core.channel import connect
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 from autoharness.core.standard_streams import forgiving
 from autoharness.engine.worker import Worker
 

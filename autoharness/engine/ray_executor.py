@@ -21,8 +21,8 @@ from typing import Any
 
 from autoharness.core.channel import Channel, Message
 from autoharness.core.errors import ChannelError, SetupError, UserError
-from autoharness.core.experiment import Experiment
 from autoharness.core.files import PACKAGE_ROOT
+from autoharness.core.settings import Experiment
 from autoharness.engine.executor import LocalExecutor
 from autoharness.engine.worker import Worker
 from autoharness.engine.workers import cache_folder

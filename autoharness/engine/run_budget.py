@@ -6,8 +6,8 @@ max_simulation_tokens or max_simulation_cost_usd. What cannot be counted: calls 
 llm_timeout_s, and simulations whose worker died. The limits are no part of the measure: no outcome depends on them.
 """
 
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Outcome, Usage
+from autoharness.core.settings import Experiment
 
 
 class RunBudget:

@@ -7,8 +7,8 @@ from functools import cache
 from typing import Any
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import PER_SIMULATION, SANDBOX, Experiment
 from autoharness.core.outcomes import Trial, digest
+from autoharness.core.settings import PER_SIMULATION, SANDBOX, Experiment
 from autoharness.core.tasks import in_order
 from autoharness.engine.trial_keys import LeftOut, measure_id, outcome_key
 from autoharness.host.sandbox import NOT_ENFORCED

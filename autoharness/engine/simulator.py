@@ -25,9 +25,9 @@ from autoharness.core.errors import (
     SimulationError,
     UserError,
 )
-from autoharness.core.experiment import HARNESS, OFFLINE, PER_ROLE, REPLAY, Experiment
 from autoharness.core.outcomes import ADDRESSED, PLAINLY, VERIFIED, Outcome, Status, Trial, digest, passed
 from autoharness.core.redaction import addresses
+from autoharness.core.settings import HARNESS, OFFLINE, PER_ROLE, REPLAY, Experiment
 from autoharness.engine.agent_connection import AgentInHost
 from autoharness.host.pool import Hosts
 from autoharness.llm import offline

@@ -1,6 +1,6 @@
 """Which trials are the same, and which scores compare: the keys of trials, and the measure's id.
 
-Both are made of what the settings say they affect (`experiment`). The parts below are those of the first vaults. They
+Both are made of what the settings say they affect (`settings`). The parts below are those of the first vaults. They
 are written in the words that these have, whatever is printed today: if one of them changes, every trial that was paid
 for is run again. Whatever came later, and whatever comes, is there by its own name, where it is not at its default;
 so a new setting changes no key of a vault that does not use it, and needs nothing here.
@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import (
+from autoharness.core.files import write_json
+from autoharness.core.locks import locked
+from autoharness.core.outcomes import digest
+from autoharness.core.settings import (
     BANKING,
     GATE,
     HARNESS,
@@ -28,12 +31,9 @@ from autoharness.core.experiment import (
     Affects,
     Experiment,
 )
-from autoharness.core.files import write_json
-from autoharness.core.locks import locked
-from autoharness.core.outcomes import digest
 from autoharness.llm.offline import BEHAVIOUR
 from autoharness.llm.replay import checksum
-from autoharness.vault.ledger_file import read
+from autoharness.vault.ledger_chain import read
 from autoharness.vault.store import Store
 
 Json = dict[str, Any]

@@ -10,11 +10,11 @@ from typing import Any
 
 from autoharness.core.endpoints import check_keys
 from autoharness.core.errors import RunLimitReached, UserError
-from autoharness.core.experiment import BENCHMARK, HARNESS, Experiment
 from autoharness.core.files import write_json
 from autoharness.core.git_repository import Repository
 from autoharness.core.held_out import shown
 from autoharness.core.outcomes import Outcome, Trial, rewards_by_task, settled_rewards
+from autoharness.core.settings import BENCHMARK, HARNESS, Experiment
 from autoharness.engine.callbacks import Callback, Told
 from autoharness.engine.executor import LocalExecutor
 from autoharness.engine.live_runs import Live

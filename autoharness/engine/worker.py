@@ -43,8 +43,8 @@ from autoharness.benchmarks.protocol import Benchmark, load
 from autoharness.benchmarks.tau2.adapter import Json
 from autoharness.core.channel import Channel, Message, connect
 from autoharness.core.errors import ChannelError, MessageTooLong, UserError
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.core.settings import Experiment
 from autoharness.core.standard_streams import forgiving
 from autoharness.engine.simulator import Simulator
 from autoharness.host.pool import Hosts, agent_files, confinement_of

@@ -19,9 +19,9 @@ from typing import Self
 from autoharness.benchmarks.leaks.leak_scan import Leak
 from autoharness.core.channel import Channel, Message
 from autoharness.core.errors import ChannelError, SetupError, UserError
-from autoharness.core.experiment import Experiment
 from autoharness.core.files import PACKAGE_ROOT
 from autoharness.core.outcomes import Trial, digest
+from autoharness.core.settings import Experiment
 from autoharness.engine.forkserver_process import ForkServerProcess
 from autoharness.vault.store import Store, default_vault
 

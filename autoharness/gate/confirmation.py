@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from autoharness.core.errors import EXIT_UNDECIDED, UserError
-from autoharness.core.experiment import SIMULATED, Experiment
 from autoharness.core.outcomes import passed
 from autoharness.core.pass_k import pass_at_k, pass_hat_k
+from autoharness.core.settings import SIMULATED, Experiment
 from autoharness.core.stats import mean_interval
 from autoharness.engine.benchmark_runner import BenchmarkRunner
 from autoharness.engine.trial_runner import CONFIRM, Bench

@@ -11,8 +11,8 @@ The first that says no ends it. Nothing that was run before is run again.
 from dataclasses import replace
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import AGENT_FILE, RATCHET, Experiment
 from autoharness.core.outcomes import Rewards, Trial, mean, natural_order, passed
+from autoharness.core.settings import AGENT_FILE, RATCHET, Experiment
 from autoharness.engine.trial_runner import Bench, Run
 from autoharness.gate.gate_run import (
     COMMAND,

@@ -5,8 +5,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from autoharness.core.errors import Interrupted
-from autoharness.core.experiment import RATCHET, Experiment
 from autoharness.core.outcomes import Outcome, Rewards, Status, Trial, digest, is_addressed
+from autoharness.core.settings import RATCHET, Experiment
 from autoharness.core.stats import more_often
 from autoharness.engine.score_identity import FIRST_BY_THE_CLOCK, FIRST_OF_GATE
 from autoharness.engine.trial_runner import Bench, Enough, Run

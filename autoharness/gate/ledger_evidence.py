@@ -21,8 +21,8 @@ from functools import cached_property
 from itertools import islice
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import AGENT_FILE
 from autoharness.core.git_repository import Repository
+from autoharness.core.settings import AGENT_FILE
 from autoharness.gate.gate_run import FIRST_TRIAL
 from autoharness.vault.iterations import Iterations
 from autoharness.vault.ledger_rows import Baseline, Measured, Record, Row

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from autoharness.core.errors import EXIT_UNDECIDED, UserError
-from autoharness.core.experiment import RATCHET, Experiment
 from autoharness.core.outcomes import Outcome, Rewards, settled_rewards
+from autoharness.core.settings import RATCHET, Experiment
 from autoharness.core.stats import TWO_SIDED_95, score_line
 from autoharness.engine.benchmark_runner import BenchmarkRunner
 from autoharness.engine.score_identity import Measure

@@ -4,9 +4,9 @@ import hashlib
 from dataclasses import replace
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import AGENT_FILE
 from autoharness.core.files import read_plain
 from autoharness.core.git_repository import Repository
+from autoharness.core.settings import AGENT_FILE
 from autoharness.vault import code_digest
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_rows import Gate, Record, Version

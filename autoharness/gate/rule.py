@@ -152,7 +152,9 @@ class Sequential:
     def _reasons(self, seen: Seen, pairs: int) -> list[str]:
         known = self._settled(seen, pairs)
         lost = sum(reward is None for reward in seen.values())
-        lines = [f"{sum(known):+.1f} tasks ahead after {len(known)} pairs of trials; accepted at {self.bar:+.1f}"]
+        ahead = sum(known)
+        where = f"candidate {'behind' if ahead < 0 else 'ahead'} by {abs(ahead):.1f} tasks"
+        lines = [f"{where} after {len(known)} paired trials; needs {self.bar:.1f} to be accepted"]
         if known:
             lines += [f"difference {in_points(known)}", self._power(known)]
         lines += self._void_lines(seen)

@@ -10,15 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import RATCHET
 from autoharness.core.outcomes import ADDRESSED, digest, mean, passed
-from autoharness.core.settings import from_settings
+from autoharness.core.setting_sources import from_settings
+from autoharness.core.settings import RATCHET
 from autoharness.gate.gate_run import Fault, Tries, policy_of
 from autoharness.gate.ledger_evidence import Remark, compare
 from autoharness.gate.regression_suite import SuiteVerdict, floor, veto, veto_after_checks
 from autoharness.vault import code_digest
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.ledger_file import read
+from autoharness.vault.ledger_chain import read
 from autoharness.vault.ledger_rows import (
     Confirmation,
     Evaluator,

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from autoharness.core.errors import HostFailed, SetupError
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 from autoharness.host.process import AgentFile, Host
 from autoharness.host.starter import Confinement, HostStarter
 from autoharness.host.watchdog import Watchdog

@@ -20,8 +20,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from autoharness.core.experiment import OFFLINE
 from autoharness.core.outcomes import digest
+from autoharness.core.settings import OFFLINE
 from autoharness.core.tasks import Script, Step
 from autoharness.llm import offline_mistakes
 from autoharness.llm.calls import AGENT, JUDGE
@@ -62,7 +62,7 @@ A test says when it has to change. It is the SHA-256 of the two files in which t
 
 
 def model(role: str, name: str, script: Script, seed: int) -> Model:
-    """The model that plays `role` in one trial of one task. `name` is one that `experiment` lets pass."""
+    """The model that plays `role` in one trial of one task. `name` is one that `settings` lets pass."""
     if role == AGENT:
         return Clerk(script, seed, faultless=name == OFFLINE + _FAULTLESS)
     return _judge if role == JUDGE else Customer(script)

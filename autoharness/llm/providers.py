@@ -15,9 +15,9 @@ from functools import cache, partial
 from typing import Any, Protocol
 
 from autoharness.core.endpoints import Endpoint
-from autoharness.core.experiment import litellm_prices
 from autoharness.core.outcomes import Usage
 from autoharness.core.redaction import guard, one_line, scrubbed, without_whole_keys
+from autoharness.core.settings import litellm_prices
 from autoharness.llm.rate_limit import Throttle, pause_after
 
 Request = dict[str, Any]

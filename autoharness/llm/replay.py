@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import REPLAY
+from autoharness.core.settings import REPLAY
 from autoharness.llm.calls import AGENT, JUDGE
 from autoharness.llm.providers import ProviderFault, Request, Response
 

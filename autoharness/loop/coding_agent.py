@@ -30,8 +30,8 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import Experiment
 from autoharness.core.redaction import one_line, printable, without_whole_keys
+from autoharness.core.settings import Experiment
 from autoharness.host import landlock
 from autoharness.host.covert_channels import settle
 from autoharness.loop.coding_agent_access import PROXIES, Reach
@@ -138,7 +138,7 @@ class Coder:
         )
 
     def _used(self, printed: str, scratch: Path) -> Used:
-        """What it says that it used. It can print and write anything: what makes no sense says nothing."""
+        """What it says that it used. It can print and write anything: invalid figures are ignored."""
         try:
             used = self.agent.used(printed, scratch)
             tokens = (used.prompt_tokens, used.completion_tokens)

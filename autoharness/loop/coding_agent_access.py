@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autoharness.benchmarks.tau2 import data
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 from autoharness.host import landlock
 from autoharness.host.sandbox import readable
 from autoharness.loop.coding_agents.definition import CodingAgent

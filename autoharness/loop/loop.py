@@ -12,11 +12,11 @@ from dataclasses import replace
 from typing import Any
 
 from autoharness.core.errors import RunLimitReached, UserError
-from autoharness.core.experiment import AGENT_FILE, Experiment
 from autoharness.core.files import read_plain, write_text
 from autoharness.core.git_repository import Repository
 from autoharness.core.outcomes import Outcome, Rewards, passed, settled_rewards
 from autoharness.core.redaction import one_line
+from autoharness.core.settings import AGENT_FILE, Experiment
 from autoharness.engine.benchmark_runner import BenchmarkRunner
 from autoharness.engine.executor import LocalExecutor
 from autoharness.engine.progress import Progress

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Outcome
+from autoharness.core.settings import Experiment
 from autoharness.engine.run_budget import RunBudget
 from autoharness.vault.spending import CODER, FILE, cost_of, entry_of, spent, unreadable_lines
 from autoharness.vault.store import Store, now

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from autoharness.core.errors import SetupError, UserError
-from autoharness.core.experiment import AGENT_FILE
 from autoharness.core.files import write_text
 from autoharness.core.outcomes import Outcome, slug
 from autoharness.core.redaction import without_whole_keys
+from autoharness.core.settings import AGENT_FILE
 from autoharness.engine.score_identity import Measure
 from autoharness.loop.coding_agent import PROMPT, Coder, Ran
 from autoharness.loop.diagnosis import diagnosis

@@ -17,10 +17,10 @@ from itertools import islice
 from pathlib import Path
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import AGENT_FILE
 from autoharness.core.files import PACKAGE_ROOT, read_plain, remove_tree, write_text
 from autoharness.core.git_repository import Repository
 from autoharness.core.redaction import one_line, printable
+from autoharness.core.settings import AGENT_FILE
 
 NOTE, PREDICTION = Path("workspace/note.md"), Path("workspace/prediction.json")
 _YOURS = {str(AGENT_FILE), str(NOTE), str(PREDICTION)}

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import SIMULATED
 from autoharness.core.files import replacing, write_json, write_text
 from autoharness.core.outcomes import by_task, known_cost, mean, passed, rewards_by_task
 from autoharness.core.pass_k import pass_hat_k
+from autoharness.core.settings import SIMULATED
 from autoharness.core.stats import mean_interval
 from autoharness.report import nemo_results
 from autoharness.report.overview import Overview

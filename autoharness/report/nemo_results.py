@@ -14,9 +14,9 @@ from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean, pstdev, stdev
 from typing import Any
 
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Usage, by_task, known_cost, mean
 from autoharness.core.pass_k import Repeats
+from autoharness.core.settings import Experiment
 from autoharness.report.visible_trials import Kept
 from autoharness.vault.ledger_rows import Version
 

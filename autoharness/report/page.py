@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import RATCHET, SIMULATED, Experiment
 from autoharness.core.outcomes import Usage, slug
+from autoharness.core.settings import RATCHET, SIMULATED, Experiment
 from autoharness.gate.comparison import Comparison, sides_of
 from autoharness.report import conversations, plots, task_table
 from autoharness.report.costs import Costs

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Outcome, Status, Usage, by_task, known_cost
+from autoharness.core.settings import Experiment
 from autoharness.engine.executor import LocalExecutor
 from autoharness.report.visible_trials import Kept
 from autoharness.vault.ledger_rows import Version

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from copy import copy
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import RATCHET
 from autoharness.core.outcomes import Rewards, natural_order, passed
-from autoharness.vault.ledger_file import AnyRow, append, read
+from autoharness.core.settings import RATCHET
+from autoharness.vault.ledger_chain import AnyRow, append, read
 from autoharness.vault.ledger_rows import (
     Baseline,
     Evaluator,

@@ -77,7 +77,7 @@ class Look:
     key: str = ""
     """Its name in the vault; empty where infrastructure failed, so that nothing was kept."""
     sha256: str = ""
-    """Of its file there."""
+    """SHA-256 of the trial's file in the vault."""
     void: bool = False
     """Whether tau2 itself cannot evaluate it."""
     tries: int = 1

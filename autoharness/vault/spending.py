@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.core import outcomes
-from autoharness.core.experiment import Experiment
 from autoharness.core.files import write_text
 from autoharness.core.json_lines import Followed
 from autoharness.core.outcomes import Outcome, Trial
+from autoharness.core.settings import Experiment
 from autoharness.vault.store import Store, now
 
 FILE = "spending.jsonl"

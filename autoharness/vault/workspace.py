@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.core.errors import NotPlain
-from autoharness.core.experiment import Experiment
 from autoharness.core.files import MOST_TEXT_BYTES, read_plain, set_aside, write_json, write_text
 from autoharness.core.outcomes import Outcome, Rewards, natural_order, passed, slug
+from autoharness.core.settings import Experiment
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_rows import Version
 from autoharness.vault.store import now

@@ -18,9 +18,9 @@ from llm_server import Fault, LLMServer, assistant, tool_call
 
 from autoharness.benchmarks.custom import OwnBenchmark
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Outcome, Status, Trial
-from autoharness.core.settings import from_settings
+from autoharness.core.setting_sources import from_settings
+from autoharness.core.settings import Experiment
 from autoharness.engine.score_identity import Measure
 from autoharness.engine.simulator import Simulator
 from autoharness.host.pool import Hosts, confinement_of

@@ -17,8 +17,8 @@ from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.commands import agent_templates
 from autoharness.commands.agent_templates import DEFAULT, PACKAGES
 from autoharness.core.errors import AgentError, UserError
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.core.settings import Experiment
 from autoharness.engine.simulator import Simulator
 from autoharness.host.pool import Hosts, confinement_of
 from autoharness.host.process import AgentFile

@@ -18,7 +18,7 @@ from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.commands import matrix
 from autoharness.commands.matrix import Cell, MacroAverage, cells, macro_averages, table
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 from autoharness.vault.store import Store
 
 PUBLISHED = {

@@ -9,8 +9,8 @@ from checkout import Checkout
 
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.commands.published_scores import DATA, PUBLISHED, TAU2S_JUDGE, TAU2S_RETRIEVAL, reasons
-from autoharness.core.experiment import BANKING, ORACLE, SOLO, STOCK, Experiment
 from autoharness.core.outcomes import Outcome, Status, Trial, Usage
+from autoharness.core.settings import BANKING, ORACLE, SOLO, STOCK, Experiment
 from autoharness.engine.score_identity import Measure
 
 SPLITS = {"train": ["1", "2"], "test": ["3"], "base": ["1", "2", "3"]}

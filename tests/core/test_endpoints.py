@@ -20,10 +20,10 @@ from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.commands.checkup import _server
 from autoharness.core.endpoints import Endpoint, base_url, check_keys
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.core.redaction import scrubbed, without_whole_keys
-from autoharness.core.settings import from_settings
+from autoharness.core.setting_sources import from_settings
+from autoharness.core.settings import Experiment
 from autoharness.engine.benchmark_runner import TauBenchRunner
 from autoharness.engine.ray_executor import _environment
 from autoharness.engine.score_identity import Measure

@@ -12,8 +12,8 @@ from conftest import TEMPLATE
 from evil_repository import plant
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import AGENT_FILE
 from autoharness.core.git_repository import Repository, begin
+from autoharness.core.settings import AGENT_FILE
 
 COMMENT = "# another version\n"
 

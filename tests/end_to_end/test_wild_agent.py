@@ -16,7 +16,7 @@ from wild_agent import Wild
 from autoharness.benchmarks.tau2 import databases
 from autoharness.benchmarks.tau2.adapter import Limits, Tau2
 from autoharness.core.errors import AgentError, JudgeError
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 
 CONVERSATIONS = 1000 if os.environ.get("AUTOHARNESS_FULL_TESTS") == "1" else 40
 SLOW = {"banking_knowledge": 10}

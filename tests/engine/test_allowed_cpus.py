@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 from autoharness.engine.executor import LocalExecutor
 from autoharness.engine.machine import allowed_cpus
 

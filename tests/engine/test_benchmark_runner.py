@@ -14,9 +14,9 @@ from solver import Solver
 
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import Experiment
 from autoharness.core.files import write_json
 from autoharness.core.outcomes import Trial
+from autoharness.core.settings import Experiment
 from autoharness.engine.benchmark_runner import BenchmarkRunner, TauBenchRunner
 from autoharness.engine.trial_runner import last_statuses, longest_first
 from autoharness.vault.ledger import Ledger

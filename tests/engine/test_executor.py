@@ -18,8 +18,8 @@ from solver import Solver
 
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import SetupError
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Status, Trial
+from autoharness.core.settings import Experiment
 from autoharness.engine.executor import LocalExecutor
 
 
@@ -115,7 +115,7 @@ def test_a_worker_that_is_stuck_is_ended_and_its_simulations_run_elsewhere(
 def test_the_door_is_killed_and_nothing_is_left(tmp_path: Path) -> None:
     """Neither the fork server nor its workers."""
     code = (
-        "import sys, time; from pathlib import Path; from autoharness.core.experiment import Experiment;"
+        "import sys, time; from pathlib import Path; from autoharness.core.settings import Experiment;"
         "from autoharness.engine.executor import LocalExecutor;"
         f"one = LocalExecutor(Experiment(domain='mock', agent_model='offline/clerk'), {{}}, Path({str(tmp_path)!r}));"
         "one.facts('mock'); one._start_worker();"

@@ -14,8 +14,8 @@ from solver import Solver
 
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Status, Trial
+from autoharness.core.settings import Experiment
 
 pytest.importorskip("ray")
 TASKS = ["create_task_1", "update_task_1", "impossible_task_1", "create_task_1_with_env_assertions"]

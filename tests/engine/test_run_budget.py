@@ -12,8 +12,8 @@ from solver import Solver
 
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import RunLimitReached
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Outcome, Status, Trial, Usage
+from autoharness.core.settings import Experiment
 from autoharness.engine.benchmark_runner import TauBenchRunner
 from autoharness.engine.run_budget import RunBudget
 from autoharness.vault.ledger import Ledger

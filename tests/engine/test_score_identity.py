@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import digest
+from autoharness.core.settings import Experiment
 from autoharness.engine.score_identity import FIRST_OF_GATE, Measure
 
 FACTS: dict[str, Any] = {

@@ -12,7 +12,9 @@ from conftest import ROOT
 from vault_keys import FACTS, IN_FORCE, KNOWN, LAYERS, PRICES, VARIANTS
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import (
+from autoharness.core.outcomes import Outcome, Status, Trial, digest
+from autoharness.core.setting_sources import from_settings
+from autoharness.core.settings import (
     BANKING,
     GATE,
     NOTHING,
@@ -25,8 +27,6 @@ from autoharness.core.experiment import (
     Setting,
     setting,
 )
-from autoharness.core.outcomes import Outcome, Status, Trial, digest
-from autoharness.core.settings import from_settings
 from autoharness.engine import score_identity, trial_keys
 from autoharness.engine.score_identity import FIRST_OF_GATE, Measure
 from autoharness.host import sandbox

@@ -73,7 +73,7 @@ def test_a_good_edit_is_accepted_and_its_score_comes_from_trials_without_a_part_
     assert (values["suite"], values["best"]) == ("empty", "0.5000  (the baseline)")
     assert "/4 passed, 0 infra errors), 95 % interval" in values["val_score"]
     assert printed[3:5] == ["promoted: 1 train tasks that used to fail", f"  PROMOTED  {_PROMOTED}"]
-    assert "tasks ahead after" in gate.stdout and "an edit that changes nothing is accepted" in gate.stdout
+    assert "candidate ahead by" in gate.stdout and "an edit that changes nothing is accepted" in gate.stdout
     assert printed[-4:] == [
         "questions: 1 asked of the holdout, 1 about this incumbent",
         "verdict: accepted",
@@ -274,7 +274,7 @@ def test_the_sequential_gate_asks_again_only_for_what_an_outage_took(
     assert "4 trials could not be evaluated; the same command runs those again" in gate.stdout
     down.clear()
     gate = run("gating.py")
-    assert gate.returncode == 1 and "reason: +0.0 tasks ahead after" in gate.stdout
+    assert gate.returncode == 1 and "reason: candidate ahead by 0.0 tasks after" in gate.stdout
     assert "simulated" not in gate.stdout
     assert "questions: 1 asked" in gate.stdout, "the same question, asked again"
     paid = len(server.requests)

@@ -17,9 +17,9 @@ from checkout import Checkout
 from conftest import ROOT, TEMPLATE
 from harnesses import GOOD_PROMPT
 
-from autoharness.core.experiment import AGENT_FILE
 from autoharness.core.git_repository import Repository
 from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.core.settings import AGENT_FILE
 from autoharness.gate.ledger_evidence import Remark, compare
 from autoharness.vault.iterations import Iteration, Iterations
 from autoharness.vault.ledger import Ledger

@@ -229,7 +229,11 @@ def test_a_verdict_of_an_earlier_version_is_worked_out_by_its_rules() -> None:
 def test_its_reasons_say_how_far_ahead_how_sure_and_what_could_have_been_told_apart() -> None:
     policy = Sequential([str(n) for n in range(40)], 0, 8, 0, "any")
     decision = policy.decide({one: float(one.side == Side.CANDIDATE) for one in policy.requests})
-    assert decision and decision.reasons[0] == "+5.0 tasks ahead after 5 pairs of trials; accepted at +5.0"
+    assert (
+        decision
+        and decision.reasons[0]
+        == "candidate ahead by 5.0 tasks after 5 paired trials; needs 5.0 ahead to be accepted"
+    )
     assert decision.reasons[1].startswith("difference +100.0 points, 95 % interval +")
     assert "an edit that changes nothing" in decision.reasons[2] and "4 times in 5" in decision.reasons[2]
 

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Outcome, Status, Trial, digest
+from autoharness.core.settings import Experiment
 from autoharness.gate.gate_run import FIRST_TRIAL, policy_of
 from autoharness.gate.verify import verify
 from autoharness.vault.ledger import Ledger

@@ -10,8 +10,8 @@ from conftest import TEMPLATE
 from llm_server import LLMServer
 
 from autoharness.core.errors import ProviderError
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Status, Trial
+from autoharness.core.settings import Experiment
 from autoharness.engine.score_identity import Measure
 from autoharness.engine.simulator import Simulator
 from autoharness.llm.answer_cache import Answers

@@ -11,8 +11,8 @@ from llm_server import LLMServer
 from solver import Solver
 
 from autoharness.benchmarks.tau2.adapter import Tau2
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Trial
+from autoharness.core.settings import Experiment
 from autoharness.engine.score_identity import Measure
 from autoharness.engine.simulator import Simulator
 from autoharness.llm.seeds import Seeded, role_seed

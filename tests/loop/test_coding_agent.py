@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 from autoharness.host import landlock
 from autoharness.loop import coding_agent as coder_module
 from autoharness.loop.coding_agent import PROMPT, Coder, Ran

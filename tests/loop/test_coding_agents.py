@@ -13,7 +13,7 @@ from coding_agent_server import COMPLETION_TOKENS, PROMPT_TOKENS, CodingAgentSer
 from conftest import ROOT, TEMPLATE
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import CODING_AGENTS, Experiment
+from autoharness.core.settings import CODING_AGENTS, Experiment
 from autoharness.loop import coding_agent
 from autoharness.loop.coding_agent import Coder, Ran
 from autoharness.loop.coding_agents.choice import AGENTS, chosen

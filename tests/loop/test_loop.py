@@ -15,7 +15,7 @@ from checkout import MOCK, Checkout
 from coding_agent_server import CodingAgentServer
 from conftest import ROOT
 from llm_server import Fault, LLMServer, _completion
-from loop_config import BANK, config_text, configured
+from loop_config import config_text, configured
 from solver import Solver
 
 from autoharness.benchmarks.tau2.adapter import Tau2
@@ -68,7 +68,7 @@ def test_each_edit_ends_as_it_deserves(night: tuple[Checkout, "subprocess.Comple
         (1, "refused", "the file is no Python: SyntaxError"),
         (2, "no edit", "thrown away: agent/templates/tau_bench.py (changed), workspace/suite.json (changed)"),
         (3, "no edit", "agent/agent.py is a symbolic link"),
-        (4, "accepted", "tasks ahead after"),
+        (4, "accepted", "candidate ahead by"),
         (5, "rejected", "suite"),
         (6, "repeated", "the same edit was tried in iteration 5: rejected"),
         (7, "refused", "it starts processes (subprocess)"),
@@ -89,7 +89,7 @@ def test_only_the_accepted_edit_is_in_the_users_history(
         "start",
     ]
     assert checkout.git("show", "--name-only", "--format=", "HEAD") == "agent/agent.py\n"
-    assert "tasks ahead after" in checkout.git("show", "--format=%B", "--no-patch", "HEAD")
+    assert "candidate ahead by" in checkout.git("show", "--format=%B", "--no-patch", "HEAD")
     assert checkout.git("status", "--porcelain").splitlines() == ["A  notes.txt", "?? PROGRAM.md"]
     assert checkout.git("branch", "--show-current") == "mine\n" and checkout.git("worktree", "list").count("\n") == 1
     left = [Path(note) for note in _worktrees(checkout) if Path(note).exists()]

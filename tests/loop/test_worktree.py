@@ -11,7 +11,7 @@ from conftest import TEMPLATE
 
 from autoharness.commands.agent_templates import PACKAGES
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import AGENT_FILE
+from autoharness.core.settings import AGENT_FILE
 from autoharness.loop.worktree import NOTE, Worktree
 
 

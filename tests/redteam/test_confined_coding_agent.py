@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 from autoharness.host import landlock
 from autoharness.loop import coding_agent
 from autoharness.loop.coding_agent import Coder

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from lone_host import LoneHost
 
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 from autoharness.host import landlock
 from autoharness.host.covert_channels import LOOKED_UP
 from autoharness.host.process import AgentFile

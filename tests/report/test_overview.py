@@ -67,7 +67,7 @@ def test_a_question_s_differences_are_those_that_its_verdict_rests_on(store: Sto
     for one in asked:
         assert one.gate
         decision = policy_of(one.gate).decide(one.gate.seen)
-        ahead = f"{sum(one.differences):+.1f} tasks ahead after {len(one.differences)} pairs"
+        ahead = f"{abs(sum(one.differences)):.1f} tasks after {len(one.differences)} paired"
         assert decision is None or decision.reasons[0].startswith(ahead)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from conftest import TEMPLATE
 
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Trial
+from autoharness.core.settings import Experiment
 from autoharness.engine.executor import LocalExecutor
 
 TASKS = ["create_task_1", "update_task_1", "impossible_task_1", "create_task_1_with_env_assertions"]

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.commands.scorecard import Scorecard
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Outcome, Status, Trial, Usage
+from autoharness.core.settings import Experiment
 from autoharness.engine.score_identity import Measure
 from autoharness.engine.trial_runner import Run
 

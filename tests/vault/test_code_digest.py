@@ -26,7 +26,7 @@ from autoharness.core.files import read_plain
 from autoharness.core.outcomes import digest
 from autoharness.vault import code_digest
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.ledger_file import FILE
+from autoharness.vault.ledger_chain import FILE
 from autoharness.vault.ledger_rows import Baseline, Evaluator
 from autoharness.vault.store import Store
 

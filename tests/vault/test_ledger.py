@@ -11,7 +11,7 @@ from small_disk import on_a_disk
 from autoharness.core.errors import UserError
 from autoharness.core.outcomes import digest
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.ledger_file import mend, read
+from autoharness.vault.ledger_chain import mend, read
 from autoharness.vault.ledger_rows import Baseline, Gate, Look, Record, SuiteRecord
 from autoharness.vault.store import Store
 
@@ -253,7 +253,7 @@ def test_whoever_reads_while_a_row_is_appended_finds_a_whole_ledger(tmp_path: Pa
 def test_a_row_that_a_full_disk_cut_short_is_no_row_and_the_next_one_takes_its_place(tmp_path: Path) -> None:
     script = """
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.ledger_file import FILE, read
+from autoharness.vault.ledger_chain import FILE, read
 from autoharness.vault.ledger_rows import Baseline, Record
 from autoharness.vault.store import Store
 store, spare, ends = Store(disk.folder / "vault"), disk.folder / "spare", set()

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Outcome, Status, Trial, Usage
+from autoharness.core.settings import Experiment
 from autoharness.loop.loop_budget import LoopBudget
 from autoharness.vault.spending import FILE, cost_of, note_begin, settle, spent
 from autoharness.vault.store import Store

@@ -22,7 +22,7 @@ from autoharness.benchmarks.tau2.llm_calls import AgentLink, Complete, Running, 
 from autoharness.benchmarks.tau2.participants import NoAgent, agent_of
 from autoharness.benchmarks.tau2.time_limit import put_on
 from autoharness.core.errors import AutoHarnessError, EvaluationError, JudgeError, SimulationError
-from autoharness.core.experiment import SOLO
+from autoharness.core.settings import SOLO
 
 _MOST_DIFFERENCES = 100
 

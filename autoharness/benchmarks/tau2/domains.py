@@ -14,8 +14,8 @@ from autoharness.benchmarks.tau2.data import check_installed, checksums
 from autoharness.benchmarks.tau2.flavours import Nvidia, Sierra
 from autoharness.benchmarks.tau2.participants import AGENT_NAME, proxy_class
 from autoharness.core.errors import SetupError, UserError, UserSimulatorError
-from autoharness.core.experiment import ORACLE, SOLO, Experiment
 from autoharness.core.setting_checks import check_choice
+from autoharness.core.settings import ORACLE, SOLO, Experiment
 from autoharness.core.tasks import UNWRITTEN, DomainFacts, Script, Step, cut, in_order
 
 Json = dict[str, Any]

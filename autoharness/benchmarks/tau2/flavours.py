@@ -5,7 +5,7 @@ from typing import Any
 
 from autoharness.benchmarks.tau2 import grep_limit
 from autoharness.core.errors import SetupError, UserError
-from autoharness.core.experiment import BANKING, SOLO, Experiment
+from autoharness.core.settings import BANKING, SOLO, Experiment
 
 Json = dict[str, Any]
 

@@ -7,7 +7,7 @@ from autoharness.benchmarks.tau2 import baseline_agents
 from autoharness.benchmarks.tau2.flavours import Nvidia, Sierra
 from autoharness.benchmarks.tau2.llm_calls import running
 from autoharness.core.errors import AgentError, EvaluationError
-from autoharness.core.experiment import HARNESS, SOLO, Experiment
+from autoharness.core.settings import HARNESS, SOLO, Experiment
 
 AGENT_NAME = "custom_agent"
 

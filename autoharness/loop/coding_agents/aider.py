@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 from autoharness.loop.coding_agents.definition import (
     PROMPT_FILE,
     PROVIDER_ADDRESSES,

@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import replace
 
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 from autoharness.loop.coding_agents.aider import AIDER
 from autoharness.loop.coding_agents.claude import CLAUDE
 from autoharness.loop.coding_agents.codex import CODEX

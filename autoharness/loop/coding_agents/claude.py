@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 from autoharness.loop.coding_agents.definition import CodingAgent, Used, json_lines, model_arguments
 
 

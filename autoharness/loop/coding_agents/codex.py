@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 from autoharness.loop.coding_agents.definition import CodingAgent, Used, first_set, json_lines, model_arguments
 
 

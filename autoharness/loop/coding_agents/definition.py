@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 
 PROMPT_FILE = "prompt.txt"
 """In the scratch folder."""

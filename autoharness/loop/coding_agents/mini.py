@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import OFFLINE, Experiment, litellm_prices
 from autoharness.core.files import read_plain
+from autoharness.core.settings import OFFLINE, Experiment, litellm_prices
 from autoharness.loop.coding_agents.definition import PROVIDER_ADDRESSES, PROVIDER_KEYS, CodingAgent, Used, prompt_in
 
 _LARGEST_TRAJECTORY_BYTES = 50_000_000

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 from autoharness.loop.coding_agents.definition import (
     PROVIDER_ADDRESSES,
     PROVIDER_KEYS,

@@ -25,7 +25,7 @@ from autoharness.benchmarks.leaks.forbidden_uses import problem_of
 from autoharness.benchmarks.leaks.leak_scan import Leak, Secrets, scan
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 from autoharness.engine.executor import LocalExecutor
 
 DOMAINS = ["retail", "airline", "telecom"]

@@ -16,8 +16,8 @@ from autoharness.benchmarks.tau2.databases import differences
 from autoharness.benchmarks.tau2.participants import AGENT_NAME
 from autoharness.benchmarks.tau2.tool_limits import takes_for_ever
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import HARNESS, SOLO, Experiment
 from autoharness.core.outcomes import Status, Trial
+from autoharness.core.settings import HARNESS, SOLO, Experiment
 from autoharness.core.tasks import cut
 
 JSON = st.recursive(

@@ -12,9 +12,9 @@ from provider import INFRASTRUCTURE, Provider
 
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import HARNESS, ORACLE, SOLO, STOCK, Experiment
 from autoharness.core.outcomes import Outcome, Status, Trial
-from autoharness.core.settings import from_settings, resolve
+from autoharness.core.setting_sources import from_settings, resolve
+from autoharness.core.settings import HARNESS, ORACLE, SOLO, STOCK, Experiment
 from autoharness.engine.score_identity import Measure
 from autoharness.engine.simulator import Simulator
 

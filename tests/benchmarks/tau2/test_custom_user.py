@@ -14,9 +14,9 @@ from provider import Provider
 from autoharness.benchmarks.tau2 import custom_user
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Outcome, Status, Trial
-from autoharness.core.settings import from_settings
+from autoharness.core.setting_sources import from_settings
+from autoharness.core.settings import Experiment
 from autoharness.engine.score_identity import Measure
 
 MODEL = "openai/solver"

@@ -9,9 +9,9 @@ import pytest
 
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import SetupError, UserError
-from autoharness.core.experiment import BANKING, RETRIEVAL, Experiment
 from autoharness.core.outcomes import Status, Trial
-from autoharness.core.settings import from_settings
+from autoharness.core.setting_sources import from_settings
+from autoharness.core.settings import BANKING, RETRIEVAL, Experiment
 from autoharness.engine.score_identity import Measure
 
 HAS_BM25 = importlib.util.find_spec("rank_bm25") is not None

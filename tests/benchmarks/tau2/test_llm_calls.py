@@ -9,8 +9,8 @@ from llm_server import LLMServer
 from provider import Provider
 
 from autoharness.benchmarks.tau2.adapter import Tau2
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import Status, Trial
+from autoharness.core.settings import Experiment
 from autoharness.engine.score_identity import Measure
 
 JUDGED = "create_task_1_nl_eval"

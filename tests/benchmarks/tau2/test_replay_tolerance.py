@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from autoharness.benchmarks.tau2.adapter import Conversation, Limits, Tau2
 from autoharness.benchmarks.tau2.replay_tolerance import _difference
 from autoharness.core.errors import EvaluationError
-from autoharness.core.experiment import Experiment
 from autoharness.core.outcomes import REPLAYED_OTHERWISE, Status, Trial
+from autoharness.core.settings import Experiment
 from autoharness.engine.score_identity import Measure
 
 RECORDING = RECORDINGS / "airline-base-gpt-oss-120b.json"

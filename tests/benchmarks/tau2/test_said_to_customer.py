@@ -12,7 +12,7 @@ from scripted_talk import Json, ScriptedAgent, Turn, customer
 
 from autoharness.benchmarks.tau2 import said_to_customer
 from autoharness.benchmarks.tau2.adapter import Tau2
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 from benchmarks.told import LISTINGS, _facts, _here, _listing, _plain, published_messages
 
 FACT = "8276.23"

@@ -14,7 +14,7 @@ from scripted_talk import Json, ScriptedAgent, Turn, customer
 from autoharness.benchmarks.tau2 import databases, seeded_tools
 from autoharness.benchmarks.tau2.adapter import Conversation, Limits, Tau2
 from autoharness.core.errors import EvaluationError
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 
 each_source = pytest.mark.parametrize("source", SOURCES)
 

@@ -8,8 +8,8 @@ import pytest
 from conftest import TEMPLATE
 from provider import Provider
 
-from autoharness.core.experiment import STOCK, Experiment
 from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.core.settings import STOCK, Experiment
 from autoharness.engine.score_identity import Measure
 
 MODEL = "openai/solver"

@@ -15,7 +15,7 @@ from autoharness.benchmarks.tau2 import tool_limits
 from autoharness.benchmarks.tau2.adapter import Conversation, Limits, Tau2
 from autoharness.benchmarks.tau2.tool_limits import check_replayable, refuse_costly, takes_for_ever
 from autoharness.core.errors import AgentTimeout
-from autoharness.core.experiment import Experiment
+from autoharness.core.settings import Experiment
 
 TASK = "0"
 MOST_BITS = tool_limits._MOST_BITS

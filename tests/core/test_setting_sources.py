@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoharness.core.errors import UserError
-from autoharness.core.experiment import CONFIG_FILE, Experiment
-from autoharness.core.settings import from_settings, resolve
+from autoharness.core.setting_sources import from_settings, resolve
+from autoharness.core.settings import CONFIG_FILE, Experiment
 from autoharness.gate.gate_run import FIRST_TRIAL
 
 NAMES = sorted(Experiment.__dataclass_fields__)
