@@ -147,9 +147,7 @@ def _parser() -> Parser:
         help="conversations in flight",
     )
     parser.add_argument("--max-steps", type=int, metavar="N", help="end a conversation after N steps")
-    parser.add_argument(
-        "--agent", help="a baseline agent of tau2 instead of the harness: llm_agent, llm_agent_solo, llm_agent_gt"
-    )
+    parser.add_argument("--agent", help="a baseline agent of tau2 instead of the harness, such as llm_agent")
     parser.add_argument("--user", metavar="MODULE:CLASS", help="a user simulator of your own (docs/tau2.md)")
     _add_models(parser)
     parser.add_argument("--reasoning-effort", metavar="EFFORT")
@@ -187,9 +185,8 @@ def _add_models(parser: Parser) -> None:
     }
     for role, what in kinds.items():
         parser.add_argument(f"--{role}-model", f"--{role}-llm", dest=f"{role}_model", metavar="MODEL", help=what)
-        parser.add_argument(
-            f"--{role}-url", metavar="URL", help=f"base URL of an OpenAI-compatible server for the {role} model"
-        )
+        where = f"base URL of an OpenAI-compatible server for the {role} model"
+        parser.add_argument(f"--{role}-url", metavar="URL", help=where)
         parser.add_argument(f"--{role}-api-key-name", metavar="NAME", help="the variable with the key to that server")
     for option in ("--agent-llm-args", "--user-llm-args", "--judge-llm-args"):
         as_json = partial(read_value, source=option)

@@ -73,9 +73,10 @@ def _as_text(gate: Gate, ledger: Ledger) -> list[str]:
     lines += [f"  QUARANTINED  {task_id}" for task_id, reward in gate.suite_checks.items() if reward == 0.0]
     shown = gate.reasons[:_MOST_LEAKS_SHOWN]
     lines += [f"reason: {reason}" for reason in shown]
-    asked = f"{ledger.questions} asked of the holdout"
-    about = f"{ledger.questions_about(gate.incumbent, '')} about this incumbent"
-    lines.append(f"questions: {asked}, {about}")
+    runs, here = ledger.questions, ledger.questions_about(gate.incumbent, "")
+    lines.append(f"gate_runs: {runs} ({here} against this incumbent)")
+    older = f"{runs} asked of the holdout, {here} about this incumbent"  # as earlier versions said it
+    lines.append(f"questions: {older}")
     if gate.runs_by_hand:
         lines.append(f"by hand: held-out tasks were run {gate.runs_by_hand} times by other commands than the gate's")
     lines += [*reveal_lines(gate), *ledger.evaluator_lines]

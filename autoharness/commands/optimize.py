@@ -204,7 +204,8 @@ def _result(store: Store, measure: Measure, reason: str) -> list[str]:
         f"best: {best.name}  ({best.row.measured})",
         f"val_score: {score_line(best.row.held_out.values())}",
         f"baseline: {score_line(ledger.versions[0].row.held_out.values())}",
-        f"questions: {ledger.questions} asked of the holdout",
+        f"gate_runs: {ledger.questions}",
+        f"questions: {ledger.questions} asked of the holdout",  # as earlier versions said it
         f"spent: {spent(store).line}",
         f"isolation: {measure.isolation}",
         *not_enforced_lines(iterations),

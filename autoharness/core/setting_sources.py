@@ -1,7 +1,7 @@
 """Where an experiment's settings come from, and whether they make sense.
 
-Precedence: command line, then `experiment_config.yaml`, then the environment (AGENT_MODEL), then the default. What is
-unknown or has no sense is refused with one line that says where it stands.
+Precedence: command line, then `experiment_config.yaml`, then the environment (AGENT_MODEL), then the default. Unknown
+or invalid settings are rejected with one line that names their source.
 """
 
 import json

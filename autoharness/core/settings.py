@@ -203,7 +203,7 @@ class Experiment:
     max_outage_s: float = setting(3600.0, affects=NOTHING, least=0)
     """For how long a command waits for a model that answers nothing: then it ends with exit code 2."""
     verify_sample: float = setting(0.0, affects=NOTHING, least=0, most=1)
-    """The share of simulations that are scored once more on tau2's plain path, without shared databases."""
+    """The fraction of simulations that are scored again with unmodified tau2, without shared databases."""
     replay_tolerance: bool = setting(False, affects=OUTCOME)
     """Whether tau2's replay of a conversation passes over harmless differences in answers (docs/tau2.md)."""
     llm_cache: str = setting("off", affects=OUTCOME, choices=("off", "train", "all"))

@@ -99,7 +99,8 @@ def _as_text(row: Confirmation, best: Version, ledger: Ledger) -> list[str]:
         f"confirmed: {_confirmed(found)}",
         *([f"left_out: {len(out)} of {len(row.tasks)} tasks, which tau2 could not evaluate"] if out else []),
         *_warnings(row),
-        f"questions: {ledger.questions} asked of the gate's holdout before",
+        f"gate_runs: {ledger.questions} before",
+        f"questions: {ledger.questions} asked of the gate's holdout before",  # as earlier versions said it
     ]
     if row.split == row.experiment["gate_split"]:
         lines.append("split: the gate chose on these tasks, by other trials; a confirm_split of its own says more")

@@ -74,7 +74,8 @@ def test_a_good_edit_is_accepted_and_its_score_comes_from_trials_without_a_part_
     assert "/4 passed, 0 infra errors), 95 % interval" in values["val_score"]
     assert printed[3:5] == ["promoted: 1 train tasks that used to fail", f"  PROMOTED  {_PROMOTED}"]
     assert "candidate ahead by" in gate.stdout and "an edit that changes nothing is accepted" in gate.stdout
-    assert printed[-4:] == [
+    assert printed[-5:] == [
+        "gate_runs: 1 (1 against this incumbent)",
         "questions: 1 asked of the holdout, 1 about this incumbent",
         "verdict: accepted",
         f"next: {sys.executable} record.py",
@@ -115,7 +116,7 @@ def test_the_suite_vetoes_what_its_records_cannot_explain_and_the_holdout_is_not
     row = Ledger(Store(accepted.vault)).gates[-1]
     assert (done.returncode, row.asked, row.looks) == (1, False, [])
     assert set(row.suite_checks) == {*steady, _PROMOTED} and "suite 0/" in done.stdout
-    assert "questions: 2 asked of the holdout, 0 about this incumbent" in done.stdout
+    assert "gate_runs: 2 (0 against this incumbent)" in done.stdout
     findings = accepted.run("report.py", "--verify").stdout.splitlines()[1:]
     assert findings and all(line.startswith("  row 3 (gate): ") for line in findings), "the row that this test forged"
 
@@ -276,7 +277,7 @@ def test_the_sequential_gate_asks_again_only_for_what_an_outage_took(
     gate = run("gating.py")
     assert gate.returncode == 1 and "reason: candidate ahead by 0.0 tasks after" in gate.stdout
     assert "simulated" not in gate.stdout
-    assert "questions: 1 asked" in gate.stdout, "the same question, asked again"
+    assert "gate_runs: 1 (" in gate.stdout, "the same question, asked again"
     paid = len(server.requests)
     again = run("gating.py")
     assert _answer(again.stdout) == _answer(gate.stdout) and "0 were run for it" in again.stdout

@@ -231,8 +231,7 @@ def test_its_reasons_say_how_far_ahead_how_sure_and_what_could_have_been_told_ap
     decision = policy.decide({one: float(one.side == Side.CANDIDATE) for one in policy.requests})
     assert (
         decision
-        and decision.reasons[0]
-        == "candidate ahead by 5.0 tasks after 5 paired trials; needs 5.0 ahead to be accepted"
+        and decision.reasons[0] == "candidate ahead by 5.0 tasks after 5 paired trials; needs 5.0 to be accepted"
     )
     assert decision.reasons[1].startswith("difference +100.0 points, 95 % interval +")
     assert "an edit that changes nothing" in decision.reasons[2] and "4 times in 5" in decision.reasons[2]
