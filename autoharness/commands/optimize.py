@@ -30,6 +30,7 @@ from autoharness.loop.patience import PATIENCE_S
 from autoharness.loop.program_md import python_command
 from autoharness.loop.status import (
     LOOP_LOCK,
+    Phase,
     clean_up,
     not_enforced_lines,
     note_end,
@@ -74,7 +75,7 @@ def main(arguments: list[str]) -> int:
         measure = _ready(experiment, store, workers)
         coder = Coder(chosen(experiment), experiment, measure.facts["folders"])
         coder.settle_traces()
-        note_phase(store, 0, "starting")
+        note_phase(store, 0, Phase.STARTING)
         for line in [_headline(coder, experiment), *_lines_of(coder)]:
             print(f"[optimize] {line}", file=sys.stderr, flush=True)
         try:

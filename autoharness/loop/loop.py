@@ -30,7 +30,7 @@ from autoharness.loop.loop_budget import LoopBudget
 from autoharness.loop.patience import Patience
 from autoharness.loop.proposal import Proposer, lay_out
 from autoharness.loop.screening import Screened, claim_trials, claimed, claims, smoke_refusal, smoke_trials
-from autoharness.loop.status import note_phase
+from autoharness.loop.status import Phase, note_phase
 from autoharness.loop.stop_rules import StopRules, WorkClock
 from autoharness.vault.iterations import (
     ACCEPTED,
@@ -104,7 +104,7 @@ class Loop:
     def run_train(self, iteration: Iteration) -> Iteration:
         """The version that is kept, on every train task: only what is missing."""
         if not iteration.before:
-            self._enter(iteration, "train")
+            self._enter(iteration, Phase.TRAIN)
             outcomes = self._train_outcomes(iteration.incumbent)
             iteration = self._save(iteration, before=settled_rewards(outcomes))
         if all(map(passed, iteration.before.values())):
@@ -115,7 +115,7 @@ class Loop:
         """The coding agent's edit, made in a worktree of its own."""
         waits = self._patience.waits()
         while not iteration.edit:
-            self._enter(iteration, "edit")
+            self._enter(iteration, Phase.EDIT)
             if reason := self._budget.check_edit():
                 raise RunLimitReached("", reason)
             with self._proposer.proposed(iteration) as (edit, ran):
@@ -147,7 +147,7 @@ class Loop:
         assert iteration.edit
         if self._known_gate(iteration):
             return iteration
-        self._enter(iteration, "screening")
+        self._enter(iteration, Phase.SCREENING)
         if leaks := bench.leaks(iteration.incumbent):
             return self._save(iteration, end=REFUSED, reasons=leaks[:3])
         smoke, refusal = self._patience.run_trials(bench, smoke_trials(bench, iteration.before), iteration.incumbent)
@@ -166,7 +166,7 @@ class Loop:
         """The verdict. Where infrastructure keeps one from being given, the loop waits, and asks again."""
         if iteration.end:
             return iteration
-        self._enter(iteration, "gate")
+        self._enter(iteration, Phase.GATE)
         waits = self._patience.waits()
         while (gate := self._known_gate(iteration)) is None:
             asked = judge(bench)
@@ -182,17 +182,17 @@ class Loop:
         if iteration.end != ACCEPTED or iteration.commit:
             return iteration
         assert iteration.edit
-        self._enter(iteration, "commit")
+        self._enter(iteration, Phase.COMMIT)
         self._check_checkout(iteration, iteration.incumbent, iteration.edit.agent)
         write_text(AGENT_FILE, self._store.agent_source(iteration.edit.agent))
         version = record(self._ledger(), self._store, iteration.edit.agent, iteration.number)
-        self._enter(iteration, "train")
+        self._enter(iteration, Phase.TRAIN)
         after = settled_rewards(self._train_outcomes(iteration.edit.agent))
         return self._save(iteration, commit=version.commit, after=after)
 
     def learn(self, iteration: Iteration) -> None:
         """Write down what came of it, for the coding agent's next turn and for the morning."""
-        note_phase(self._store, iteration.number, "learn")
+        note_phase(self._store, iteration.number, Phase.LEARN)
         gates = [gate for gate in self._ledger().gates if gate.number == iteration.gate]
         write_section(
             iteration,
@@ -301,7 +301,7 @@ class Loop:
         self._open = self._iterations.save(replace(iteration, seconds=iteration.seconds + elapsed_s, **changes))
         return self._open
 
-    def _enter(self, iteration: Iteration, phase: str) -> None:
+    def _enter(self, iteration: Iteration, phase: Phase) -> None:
         self._budget.iteration = iteration.number
         note_phase(self._store, iteration.number, phase)
         self._say(iteration, phase)

@@ -20,7 +20,7 @@ from autoharness.loop.learnings import FILE as LEARNINGS
 from autoharness.loop.learnings import recent
 from autoharness.loop.program_md import PROGRAM_FILE, for_one_edit
 from autoharness.loop.screening import has_key, problem_of
-from autoharness.loop.status import note_phase
+from autoharness.loop.status import Phase, note_phase
 from autoharness.loop.worktree import NOTE, PREDICTION, Worktree
 from autoharness.vault.iterations import Edit, Iteration, Iterations
 from autoharness.vault.ledger import Ledger
@@ -58,7 +58,7 @@ class Proposer:
     @contextmanager
     def _worktree(self, iteration: Iteration, incumbent: str) -> Iterator[Worktree]:
         worktree = Worktree.begin()
-        note_phase(self._store, iteration.number, "edit", str(worktree.folder))
+        note_phase(self._store, iteration.number, Phase.EDIT, str(worktree.folder))
         try:
             worktree.fill(incumbent)
             yield worktree

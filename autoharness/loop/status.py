@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from autoharness.core.files import write_json
@@ -20,6 +21,18 @@ _FILE, _LIMITS = "loop.json", "limits.json"
 LOOP_LOCK = "loop.lock"
 """What the loop holds as long as it runs, beside the lock that every command takes."""
 _NEWEST = 5
+
+
+class Phase(StrEnum):
+    """What an iteration is at, in this order; as `loop.json` stores it."""
+
+    STARTING = "starting"
+    TRAIN = "train"
+    EDIT = "edit"
+    SCREENING = "screening"
+    GATE = "gate"
+    COMMIT = "commit"
+    LEARN = "learn"
 
 
 @dataclass(frozen=True)
@@ -45,7 +58,7 @@ class Note:
         return what if running else f"was killed in {what}; the same command goes on from there"
 
 
-def note_phase(store: Store, iteration: int, phase: str, worktree: str = "") -> None:
+def note_phase(store: Store, iteration: int, phase: Phase, worktree: str = "") -> None:
     """`worktree`: the folder that is to be removed where a kill keeps the loop from doing it."""
     note = {"pid": os.getpid(), "iteration": iteration, "phase": phase, "since": now(), "worktree": worktree}
     write_json(store.folder / _FILE, note)

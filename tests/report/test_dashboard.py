@@ -17,7 +17,7 @@ from loop_config import configured
 from autoharness.core.outcomes import Trial
 from autoharness.engine.live_runs import Live
 from autoharness.engine.progress import Progress
-from autoharness.loop.status import LOOP_LOCK, note_end, note_limits, note_phase
+from autoharness.loop.status import LOOP_LOCK, Phase, note_end, note_limits, note_phase
 from autoharness.report.dashboard import Panel, chart, dashboard, watch
 from autoharness.report.overview import Overview
 from autoharness.vault.store import Store
@@ -40,7 +40,7 @@ def _shown(store: Store) -> str:
 
 
 def test_the_panel_has_score_verdicts_cost_limits_and_runs(store: Store) -> None:
-    note_phase(store, 6, "gate")
+    note_phase(store, 6, Phase.GATE)
     note_limits(store, {"max_usd": 20.0, "max_iterations": 9})
     progress = Progress(shown=False)
     progress.begin("mock", 8, [], [])

@@ -23,7 +23,7 @@ from autoharness.core.errors import UserError
 from autoharness.core.outcomes import Outcome, Status, Trial, slug
 from autoharness.engine.live_runs import Live
 from autoharness.engine.progress import Progress
-from autoharness.loop.status import LOOP_LOCK, note_limits, note_phase
+from autoharness.loop.status import LOOP_LOCK, Phase, note_limits, note_phase
 from autoharness.report.page import View
 from autoharness.report.server import Server
 from autoharness.vault.iterations import Iterations
@@ -76,7 +76,7 @@ def test_it_listens_on_this_machine_alone(store: Store) -> None:
 
 
 def test_it_serves_the_page_what_is_going_on_and_conversations(store: Store) -> None:
-    note_phase(store, 4, "edit")
+    note_phase(store, 4, Phase.EDIT)
     note_limits(store, {"max_usd": 20.0, "max_hours": None})
     with _serving(store) as server, store.lock(LOOP_LOCK):
         status, html = _get(server.address)

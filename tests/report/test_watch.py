@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from autoharness.loop.status import LOOP_LOCK, note_end, note_limits, note_phase
+from autoharness.loop.status import LOOP_LOCK, Phase, note_end, note_limits, note_phase
 from autoharness.report.watch import Now, made_of
 from autoharness.vault.iterations import Iterations
 from autoharness.vault.spending import FILE
@@ -20,7 +20,7 @@ def store(tmp_path: Path) -> Store:
 
 def test_it_tells_a_running_loop_from_a_killed_one_and_one_that_ended(store: Store) -> None:
     assert Now.of(store).loop == "was never started here"
-    note_phase(store, 2, "gate")
+    note_phase(store, 2, Phase.GATE)
     with store.lock(LOOP_LOCK):
         assert (Now.of(store).running, Now.of(store).loop.startswith("iteration 2, gate since")) == (True, True)
     assert Now.of(store).loop.startswith("was killed in iteration 2, gate")
@@ -47,7 +47,7 @@ def test_notes_that_cannot_be_read_say_nothing(content: str, store: Store) -> No
 def test_the_name_changes_with_what_was_decided_and_not_with_a_simulation(store: Store) -> None:
     before = made_of(store)
     (store.folder / "trials" / "x.json").write_text("{}")
-    note_phase(store, 2, "train")
+    note_phase(store, 2, Phase.TRAIN)
     assert made_of(store) == before
     names = {before}
     iterations = Iterations(store)
