@@ -3,7 +3,7 @@
     python -m autoharness.loop.scripted_agent --bank examples/edits.py --seed 1
 
 An edit changes the text of the agent file wherever its anchors stand, so that edits can follow each other in any
-order. What each is worth is not said here: `python benchmarks/loop.py --effects` measures it. Those whose names begin
+order. What each is worth is not said here: `python perf/loop.py --effects` measures it. Those whose names begin
 with `cheat` try for a score that they have not earned; every one has to be refused.
 """
 

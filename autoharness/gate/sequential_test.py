@@ -10,7 +10,7 @@ differences, in tasks: it stands at +4 where the candidate is four tasks ahead.
 The two lines close in, so that an edit that changes nothing does not cost for ever: a triangular test (Anderson,
 Annals of Mathematical Statistics 31 (1960), 165-197; Whitehead, The Design and Analysis of Sequential Clinical
 Trials, 2nd ed. 1997). The bar rises with the questions that were asked since the last edit was accepted: who asks
-often enough is right once by luck. The constants were chosen in the first world of benchmarks/gate_quality.py
+often enough is right once by luck. The constants were chosen in the first world of perf/gate_quality.py
 (docs/gate.md).
 """
 

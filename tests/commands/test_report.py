@@ -9,7 +9,7 @@ from autoharness.core.errors import UserError
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_rows import Baseline, Gate, Record
 from autoharness.vault.store import Store, default_vault
-from benchmarks.report_vault import HELD_OUT, Night, make_night
+from perf.report_vault import HELD_OUT, Night, make_night
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """The bank of edits: each has a place in the template, in any order, and leaves Python; the demo's are in it.
 
 The demo itself is run by `make demo`; its parts are run by the tests of the doors. What the edits are worth is
-measured by `python benchmarks/loop.py --effects`.
+measured by `python perf/loop.py --effects`.
 """
 
 import random

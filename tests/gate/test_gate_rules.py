@@ -1,4 +1,4 @@
-"""The rules in benchmarks/gate_rules.py against verdicts worked out by hand, and the benchmark itself, small."""
+"""The rules in perf/gate_rules.py against verdicts worked out by hand, and the benchmark itself, small."""
 
 from collections.abc import Sequence
 
@@ -7,8 +7,8 @@ import pytest
 from numpy.typing import NDArray
 
 from autoharness.gate.sequential_test import bar
-from benchmarks.gate_quality import Cell, Night, main, run_night
-from benchmarks.gate_rules import (
+from perf.gate_quality import Cell, Night, main, run_night
+from perf.gate_rules import (
     ABLATION,
     RULES,
     Counts,
@@ -20,7 +20,7 @@ from benchmarks.gate_rules import (
     e_process,
     until_majority,
 )
-from benchmarks.gate_world import Rates, Simulator, World
+from perf.gate_world import Rates, Simulator, World
 
 _SIMULATOR = Simulator(np.random.default_rng(0))
 

@@ -1,6 +1,6 @@
 """The offline model plays real tau2 tasks: without mistakes to the end, with them as its draws say.
 
-A sample here; every task with AUTOHARNESS_FULL_TESTS=1, and means over ten seeds in benchmarks/offline_model.py.
+A sample here; every task with AUTOHARNESS_FULL_TESTS=1, and means over ten seeds in perf/offline_model.py.
 """
 
 import hashlib

@@ -9,7 +9,7 @@ from autoharness.report.conversations import chosen, listed, packed
 from autoharness.report.overview import Overview
 from autoharness.report.visible_trials import Kept, Trials
 from autoharness.vault.store import Store
-from benchmarks.report_vault import Night, make_night
+from perf.report_vault import Night, make_night
 
 
 def _night(tmp_path: Path) -> tuple[Overview, list[Kept]]:

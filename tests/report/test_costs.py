@@ -11,7 +11,7 @@ from autoharness.report.visible_trials import Trials
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.spending import FILE
 from autoharness.vault.store import Store
-from benchmarks.report_vault import HELD_OUT, Night, make_night
+from perf.report_vault import HELD_OUT, Night, make_night
 
 
 @pytest.fixture

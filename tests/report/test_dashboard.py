@@ -21,7 +21,7 @@ from autoharness.loop.status import LOOP_LOCK, Phase, note_end, note_limits, not
 from autoharness.report.dashboard import Panel, chart, dashboard, watch
 from autoharness.report.overview import Overview
 from autoharness.vault.store import Store
-from benchmarks.report_vault import Night, make_night
+from perf.report_vault import Night, make_night
 
 MARKUP = "[bold red]not markup[/] \x1b[31mnor red"
 

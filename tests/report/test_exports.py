@@ -30,7 +30,7 @@ from autoharness.vault.iterations import Edit, Iteration, Iterations
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_rows import Baseline, Gate, Look, Record
 from autoharness.vault.store import Store
-from benchmarks.report_vault import Night, make_night
+from perf.report_vault import Night, make_night
 
 TRIALS = 3
 FORMULA = "=cmd|' /C calc'!A0"

@@ -12,7 +12,7 @@ from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_rows import Confirmation, Gate
 from autoharness.vault.spending import spent
 from autoharness.vault.store import Store
-from benchmarks.report_vault import MEASURE, Night, make_night
+from perf.report_vault import MEASURE, Night, make_night
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_rows import Baseline, Confirmation, Gate, Look, Record, Side
 from autoharness.vault.spending import CODER
 from autoharness.vault.store import Store
-from benchmarks.report_vault import HELD_OUT, MEASURE, Night, make_night
+from perf.report_vault import HELD_OUT, MEASURE, Night, make_night
 
 TASKS = [str(number) for number in range(30)]
 MARKUP = "<img src=x onerror=\"document.title='hacked'\"></script><script>document.title='hacked'</script>{{ 7 * 7 }}"
@@ -315,7 +315,7 @@ def test_it_prints(html: str, opened: Open, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not os.environ.get("AUTOHARNESS_FULL_TESTS"), reason="AUTOHARNESS_FULL_TESTS=1 makes that page")
 def test_300_edits_of_114_tasks_stay_usable(tmp_path: Path, opened: Open) -> None:
-    """How fast it opens is measured by benchmarks/report_page.py."""
+    """How fast it opens is measured by perf/report_page.py."""
     store = make_night(tmp_path / "vault", Night(300, [str(number) for number in range(114)], accepted=20))
     tab = opened(page(_view(store)))
     assert tab.locator("#map tbody tr").count() == 114

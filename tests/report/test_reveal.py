@@ -9,7 +9,7 @@ from autoharness.core.errors import UserError
 from autoharness.report.reveal import Reveal, place_of
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.store import Store
-from benchmarks.report_vault import HELD_OUT, Night, make_night
+from perf.report_vault import HELD_OUT, Night, make_night
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from autoharness.report.server import Server
 from autoharness.vault.iterations import Iterations
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.store import Store
-from benchmarks.report_vault import HELD_OUT, Night, make_night
+from perf.report_vault import HELD_OUT, Night, make_night
 
 
 @pytest.fixture

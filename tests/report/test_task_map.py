@@ -11,7 +11,7 @@ from autoharness.report.visible_trials import Trials
 from autoharness.vault.iterations import Edit, Iteration, Iterations
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.store import Store
-from benchmarks.report_vault import Night, make_night
+from perf.report_vault import Night, make_night
 
 TASKS = ["a", "b", "c"]
 

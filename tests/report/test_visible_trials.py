@@ -11,7 +11,7 @@ from autoharness.vault.iterations import Iterations
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_rows import Baseline, Confirmation
 from autoharness.vault.store import Store
-from benchmarks.report_vault import HELD_OUT, MEASURE, Night, make_night
+from perf.report_vault import HELD_OUT, MEASURE, Night, make_night
 
 TASKS = ["2", "10", "1"]
 

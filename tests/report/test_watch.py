@@ -10,7 +10,7 @@ from autoharness.report.watch import Now, made_of
 from autoharness.vault.iterations import Iterations
 from autoharness.vault.spending import FILE
 from autoharness.vault.store import Store
-from benchmarks.report_vault import Night, make_night
+from perf.report_vault import Night, make_night
 
 
 @pytest.fixture

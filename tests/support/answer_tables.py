@@ -1,7 +1,7 @@
 """Ways to carry a table of a benchmark's answers in an agent file: each makes Python that holds the bytes and gets
 them back as DATA, wherever they stand in the file. Nothing of the tables themselves is written here.
 
-`python benchmarks/leak_scan.py` says how much each could carry past the scan.
+`python perf/leak_scan.py` says how much each could carry past the scan.
 """
 
 import ast

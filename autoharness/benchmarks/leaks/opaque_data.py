@@ -2,7 +2,7 @@
 
 Everything that a file carries stands in its text, so it is measured there, and it does not matter what it stands in.
 Each measure counts one kind of thing in the lines that an edit adds, and has a bound. Honest edits stay far below it
-(`benchmarks/leak_scan.py` measures them); a table of a benchmark's answers is above one of them, or is written out
+(`perf/leak_scan.py` measures them); a table of a benchmark's answers is above one of them, or is written out
 in plain sentences, which this cannot tell from a prompt. What the version before it had is not news.
 
 It knows the words of English. In a benchmark whose policy is in another language the measures of words do not apply.

@@ -1,6 +1,6 @@
 """A table of the benchmark's answers is refused, in whatever way it is written; an honest edit is not.
 
-The tables are made here, from tau2's tasks. `benchmarks/leak_scan.py` measures how much an edit can carry.
+The tables are made here, from tau2's tasks. `perf/leak_scan.py` measures how much an edit can carry.
 """
 
 import sys

@@ -15,7 +15,7 @@ from scripted_talk import Json, ScriptedAgent
 from autoharness.benchmarks.leaks.prompt_injection import found, marks_of
 from autoharness.benchmarks.tau2.adapter import Limits, Tau2
 from autoharness.core.settings import Experiment
-from benchmarks.told import published_messages
+from perf.told import published_messages
 
 CONTROL_WORDS = ["###STOP###", "###TRANSFER###", "###OUT-OF-SCOPE###"]
 

@@ -13,7 +13,7 @@ from scripted_talk import Json, ScriptedAgent, Turn, customer
 from autoharness.benchmarks.tau2 import said_to_customer
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.settings import Experiment
-from benchmarks.told import LISTINGS, _facts, _here, _listing, _plain, published_messages
+from perf.told import LISTINGS, _facts, _here, _listing, _plain, published_messages
 
 FACT = "8276.23"
 
@@ -146,7 +146,7 @@ def test_an_agent_that_lists_facts_tells_them_to_nobody(tau2: Tau2, listing: str
 
 def test_a_fact_inside_a_longer_number_is_not_told(tau2: Tau2) -> None:
     """A thousand digits hold every number of three. An order's number that is a fact is told whole."""
-    from benchmarks.told import _conversation
+    from perf.told import _conversation
 
     task = next(one for one in tau2._tasks("retail") if "746342064230" in _facts(tau2, "retail", one))
     for said, heard in (("746342064230", True), ("1746342064230", False), ("7463420642301", False)):
@@ -161,7 +161,7 @@ def test_the_judge_reads_what_was_told(tau2: Tau2) -> None:
     from tau2.evaluator.evaluator_nl_assertions import NLAssertionsEvaluator
 
     from autoharness.benchmarks.tau2.llm_calls import Running, asked_by
-    from benchmarks.told import _conversation
+    from perf.told import _conversation
 
     asked: list[str] = []
 

@@ -1,4 +1,4 @@
-"""The worlds of benchmarks/gate_quality.py: tasks with their true pass rates, and edits that change them.
+"""The worlds of perf/gate_quality.py: tasks with their true pass rates, and edits that change them.
 
 Real tasks differ: most are passed nearly never or nearly always, and an edit helps some of them and hurts others. The
 pass rates come from published trials, the edits from the parameters of a `World`.

@@ -1,6 +1,6 @@
 """What counts as told to the customer: the figures of docs/tau2.md, of the installed tau2.
 
-python benchmarks/told.py        published conversations against the limits; agents that list facts instead of telling
+python perf/told.py        published conversations against the limits; agents that list facts instead of telling
 """
 
 import json

@@ -1,7 +1,7 @@
 """Can an agent tell what its simulation is for: a train run, a verdict, the score of a version, or the headline?
 
-    python benchmarks/phases.py                  this tree: about three minutes
-    python benchmarks/phases.py --tree FOLDER    another checkout of auto-harness, with a .venv of its own
+    python perf/phases.py                  this tree: about three minutes
+    python perf/phases.py --tree FOLDER    another checkout of auto-harness, with a .venv of its own
 
 An agent file writes everything that it can observe into its first message: arguments, environment, process and thread
 ids, memory, what it finds in its module and its folder, what it can ask of the files of the vault, the machine's

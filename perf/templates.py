@@ -1,6 +1,6 @@
 """What each agent template costs: its framework's import in a confined host, its memory, and a turn.
 
-    python benchmarks/templates.py            about a minute
+    python perf/templates.py            about a minute
 
 First start: from nothing to the agent's first reply, with the process that starts hosts, once for each worker. Start:
 the same once that process is there, as for each simulation. Turn: one of an airline conversation of forty messages,

@@ -1,6 +1,6 @@
 """Disturbs the loop again and again, and looks at whether it comes to what an undisturbed run comes to.
 
-    python benchmarks/kill_drill.py              thirty runs
+    python perf/kill_drill.py              thirty runs
 
 Each run is disturbed several times, and started again until it ends by itself:
 
@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support"), str(ROOT / "benchmarks")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support"), str(ROOT / "perf")]
 
 from checkout import Checkout  # noqa: E402
 from drill_result import what_it_came_to, without_tries  # noqa: E402

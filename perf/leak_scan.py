@@ -1,7 +1,7 @@
 """What honest edits need, what a table of answers needs, and how much an edit can carry past the scan of edits.
 
-python benchmarks/leak_scan.py                        the figures of docs/gate.md
-python benchmarks/leak_scan.py --histories FOLDER     honest edits besides: FOLDER/NAME/000.py, 001.py, ... are the
+python perf/leak_scan.py                        the figures of docs/gate.md
+python perf/leak_scan.py --histories FOLDER     honest edits besides: FOLDER/NAME/000.py, 001.py, ... are the
                                                       versions of an agent file, oldest first
 """
 

@@ -1,7 +1,7 @@
 """Whether the loop finds what helps: the true effects of a bank of edits, and what nights of the loop make of them.
 
-    python benchmarks/loop.py --effects    the true effect of each edit of examples/edits.py on the template, measured
-    python benchmarks/loop.py --nights     three nights of twelve iterations, each with a draw of its own
+    python perf/loop.py --effects    the true effect of each edit of examples/edits.py on the template, measured
+    python perf/loop.py --nights     three nights of twelve iterations, each with a draw of its own
                                            (either takes about half an hour on two cores)
 
 The offline model plays agent and customer on telecom's real tasks; a scripted coding agent draws from the bank. A

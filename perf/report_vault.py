@@ -1,7 +1,7 @@
 """A vault as a long run leaves it, made up: so many edits, so many train tasks, a conversation for each of them.
 
 It is written with the package's own ledger, iterations and store, so that the report reads it as any other; what is
-in it was drawn from a seed. For benchmarks/report_page.py, and for the tests of the page.
+in it was drawn from a seed. For perf/report_page.py, and for the tests of the page.
 """
 
 import json

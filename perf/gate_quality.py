@@ -1,11 +1,11 @@
 """How good is the agent after a night, under this project's rule and under its peers'? A Monte-Carlo world, no LLM.
 
-    python benchmarks/gate_quality.py                      2,000 nights for each cell and rule
-    python benchmarks/gate_quality.py --world second       parameters drawn after the rule was frozen
-    python benchmarks/gate_quality.py --world hopeless     no edit helps
-    python benchmarks/gate_quality.py --ablation           the default with one thing changed at a time
-    python benchmarks/gate_quality.py --operating-points   one gate: how likely an edit of known gain is accepted
-    python benchmarks/gate_quality.py --constants ROOM=4   with other constants than in sequential_test.py
+    python perf/gate_quality.py                      2,000 nights for each cell and rule
+    python perf/gate_quality.py --world second       parameters drawn after the rule was frozen
+    python perf/gate_quality.py --world hopeless     no edit helps
+    python perf/gate_quality.py --ablation           the default with one thing changed at a time
+    python perf/gate_quality.py --operating-points   one gate: how likely an edit of known gain is accepted
+    python perf/gate_quality.py --constants ROOM=4   with other constants than in sequential_test.py
 
 A night spends a budget of simulations on everything: the baseline, the proposals (each costs as much as so many
 simulations), the trials of the gates, and the default's headline. It ends when the next proposal or gate cannot be
@@ -41,8 +41,8 @@ from numpy.typing import NDArray
 
 from autoharness.gate import sequential_test
 from autoharness.gate.sequential_test import bar, operating_point
-from benchmarks.gate_rules import ABLATION, FIXED_SIZE, RULES, Default, Make
-from benchmarks.gate_world import WORLDS, Proposer, Simulator, World
+from perf.gate_rules import ABLATION, FIXED_SIZE, RULES, Default, Make
+from perf.gate_world import WORLDS, Proposer, Simulator, World
 
 SEED = 20261120
 SAME_QUALITY = 0.005

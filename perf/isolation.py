@@ -1,6 +1,6 @@
 """What it costs to run the agent's code in a process of its own, confined, with its LLM behind a gateway.
 
-    python benchmarks/isolation.py            about a minute
+    python perf/isolation.py            about a minute
 
 First start: from nothing to the agent's first reply, with the process that starts hosts, once for each worker;
 against a bare Python that starts and ends. Start: the same once that process is there, as for each simulation. Turn:

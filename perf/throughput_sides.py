@@ -1,7 +1,7 @@
-"""The two sides of benchmarks/throughput.py and the server that both ask, each a process of its own.
+"""The two sides of perf/throughput.py and the server that both ask, each a process of its own.
 
-python benchmarks/throughput_sides.py serve DOMAIN LATENCY_S MOST
-python benchmarks/throughput_sides.py side NAME SETTINGS
+python perf/throughput_sides.py serve DOMAIN LATENCY_S MOST
+python perf/throughput_sides.py side NAME SETTINGS
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The default gate on real conversations, again and again in other orders: `python benchmarks/gate_recordings.py`.
+"""The default gate on real conversations, again and again in other orders: `python perf/gate_recordings.py`.
 
 Three questions, each put 1,000 times (`--replications`); no LLM, a minute or two, fixed seeds:
 

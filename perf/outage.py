@@ -1,8 +1,8 @@
 """A server that goes away after 10 of retail's 74 train tasks, and comes back after a while, or never.
 
-    python benchmarks/outage.py                      it is back after 180 s
-    python benchmarks/outage.py --away 20 --patience 10       the run ends before that; then the same command again
-    python benchmarks/outage.py --says 401           instead of going away it refuses the key, or says that of --body
+    python perf/outage.py                      it is back after 180 s
+    python perf/outage.py --away 20 --patience 10       the run ends before that; then the same command again
+    python perf/outage.py --says 401           instead of going away it refuses the key, or says that of --body
 
 `benchmark.py` itself is run, in a checkout of its own, against a server that solves each task.
 Printed are its lines and exit code, how often the server was asked while it failed, and whether the rewards and the

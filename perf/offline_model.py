@@ -1,7 +1,7 @@
 """What the offline model is worth as a stand-in: true and measured success rates of agent files, by domain.
 
-    python benchmarks/offline_model.py                    everything: about half an hour on two cores
-    python benchmarks/offline_model.py --seeds 2 --domains telecom
+    python perf/offline_model.py                    everything: about half an hour on two cores
+    python perf/offline_model.py --seeds 2 --domains telecom
 
 For each domain's test split and each agent file: the mean over ten root seeds and its spread from seed to seed. For
 the template also what the per-task rates predict for both, and how many simulations ended as their draws say. For the

@@ -1,6 +1,6 @@
 """How fast the report's page opens, beside a page of plotly's with the same map of tasks by edits and nothing else.
 
-    python benchmarks/report_page.py                     300 edits x 114 train tasks, every one of them run
+    python perf/report_page.py                     300 edits x 114 train tasks, every one of them run
 
 Both are opened from disk in a headless Chromium, in turn, in new windows; timed until everything is loaded and two
 frames were drawn. The vault is made up (report_vault.py). What a reader does next is timed on our page alone: find a
@@ -23,7 +23,7 @@ from conftest import CHROMIUM_FLAGS  # noqa: E402
 
 from autoharness.report.page import View, page  # noqa: E402
 from autoharness.report.visible_trials import Trials  # noqa: E402
-from benchmarks.report_vault import Night, make_night  # noqa: E402
+from perf.report_vault import Night, make_night  # noqa: E402
 
 
 def main() -> None:

@@ -1,12 +1,12 @@
 """What running tasks costs beside waiting for the LLM, against `run_domain` of the installed tau2.
 
-    python benchmarks/throughput.py --cpu                                 CPU seconds for each simulation, LLM at once
-    python benchmarks/throughput.py --wall --domains retail --concurrency 64 --latency 1     beside waiting alone
-    python benchmarks/throughput.py --memory 2000                         growth over many simulations
-    python benchmarks/throughput.py --start                               from the command to the first LLM call
-    python benchmarks/throughput.py --limit 8 --domains retail --concurrency 64      against a provider's rate limit
-    python benchmarks/throughput.py --needs                               what 10, 1,000 and 100,000 an hour need
-    python benchmarks/throughput.py --profile                             where the worker's time goes
+    python perf/throughput.py --cpu                                 CPU seconds for each simulation, LLM at once
+    python perf/throughput.py --wall --domains retail --concurrency 64 --latency 1     beside waiting alone
+    python perf/throughput.py --memory 2000                         growth over many simulations
+    python perf/throughput.py --start                               from the command to the first LLM call
+    python perf/throughput.py --limit 8 --domains retail --concurrency 64      against a provider's rate limit
+    python perf/throughput.py --needs                               what 10, 1,000 and 100,000 an hour need
+    python perf/throughput.py --profile                             where the worker's time goes
 
 Both sides ask the same local server, a process of its own that solves each task and answers after
 the latency. tau2 runs its own `llm_agent`, ours the template, through host and gateway. CPU is that of all processes

@@ -1,4 +1,4 @@
-"""The rules that benchmarks/gate_quality.py compares: the default of this project and those of its peers.
+"""The rules that perf/gate_quality.py compares: the default of this project and those of its peers.
 
 Each is one class: `start` evaluates the baseline, `gate` decides about one candidate; both say how many simulations
 they cost. A peer's rule is written from its published description, and keeps its incumbent's promoting trials as the
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoharness.gate.sequential_test import bar, walk
-from benchmarks.gate_world import Rates, Simulator
+from perf.gate_world import Rates, Simulator
 
 _ROUNDING = 1e-9
 

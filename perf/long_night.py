@@ -1,8 +1,8 @@
 """Whether an iteration of the loop costs at the end of a long night what it costs at its beginning.
 
-    python benchmarks/long_night.py                   33 iterations are run and 267 copied: some minutes on two cores
-    python benchmarks/long_night.py --all             all 300 are run, and five versions kept on the way
-    python benchmarks/long_night.py --profile 5       and the functions of the door that the last five spend most in
+    python perf/long_night.py                   33 iterations are run and 267 copied: some minutes on two cores
+    python perf/long_night.py --all             all 300 are run, and five versions kept on the way
+    python perf/long_night.py --profile 5       and the functions of the door that the last five spend most in
 
 Everything is real but the benchmark and what the agent says: `optimize.py`'s own loop runs in this process, with a
 repository, a vault, workers, agent hosts, the gate, and the scripted coding agent in its confinement. The tasks are

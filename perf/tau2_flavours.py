@@ -1,8 +1,8 @@
 """What the installed tau2 has: the figures of docs/tau2.md.
 
-python benchmarks/tau2_flavours.py                      its domains, splits, judged tasks and defaults
-python benchmarks/tau2_flavours.py --keep FILE          ... and keeps its tasks in a file
-python benchmarks/tau2_flavours.py --against FILE       ... and compares them with those of another tau2
+python perf/tau2_flavours.py                      its domains, splits, judged tasks and defaults
+python perf/tau2_flavours.py --keep FILE          ... and keeps its tasks in a file
+python perf/tau2_flavours.py --against FILE       ... and compares them with those of another tau2
 """
 
 import json
