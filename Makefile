@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check clean coding-agents browser
+.PHONY: demo test test-all check clean coding-agents browser
 
 # In a folder of its own, .demo: the checkout's files stay as they are.
 demo: .venv/ready
 	$(BIN)/python examples/demo.py
 
+# What a newcomer waits for. `test-all` is what CI runs.
 test: .venv/ready
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: .venv/ready
 	$(BIN)/python -m pytest
 
 check: .venv/ready

@@ -130,6 +130,7 @@ def test_the_example_has_traces_that_say_what_was_checked(shop: Checkout) -> Non
     assert scored and all("met: the right answer was handed in (handed in: [" in trace for trace in scored)
 
 
+@pytest.mark.slow
 def test_the_gate_judges_an_edit_of_the_examples_agent(shop: Checkout, tmp_path: Path) -> None:
     checkout = shop.copy(tmp_path / "own")
     text = checkout.agent.read_text()
@@ -146,6 +147,7 @@ def test_the_gate_judges_an_edit_of_the_examples_agent(shop: Checkout, tmp_path:
     assert "the right answer was handed in" in (checkout.root / "workspace/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_an_edit_that_copies_a_question_is_refused(shop: Checkout, tmp_path: Path) -> None:
     checkout = shop.copy(tmp_path / "own")
     with checkout.agent.open("a") as agent:
@@ -154,6 +156,7 @@ def test_an_edit_that_copies_a_question_is_refused(shop: Checkout, tmp_path: Pat
     assert judged.returncode == 1 and "carries" in judged.stdout
 
 
+@pytest.mark.slow
 def test_held_out_questions_stay_hidden(shop: Checkout) -> None:
     done = shop.run("benchmark.py", "--split", "test")
     assert done.returncode == 0 and "held_out: 16 tasks" in done.stdout and "PASS" not in done.stdout
@@ -164,6 +167,7 @@ def test_tau2s_own_results_file_is_not_for_it(shop: Checkout) -> None:
     assert done.returncode == 3 and "tau2" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_from_python_it_is_run_by_its_class(shop: Checkout) -> None:
     script = shop.root / "script.py"
     script.write_text(
@@ -343,6 +347,7 @@ def test_tau2s_own_runner_is_no_benchmark_of_ones_own(own: Any) -> None:
         own("from benchmark import TauBenchRunner\n\nclass Sums(TauBenchRunner):\n    pass\n")
 
 
+@pytest.mark.slow
 def test_a_class_that_runs_itself_is_stopped(tmp_path: Path) -> None:
     checkout = Checkout.make(tmp_path, "benchmark: sums:Sums\nagent_model: offline/clerk\n")
     itself = SUMS.replace('return {"train"', 'self.measure(); return {"train"')
@@ -471,6 +476,7 @@ def test_scores_compare_only_under_the_same_code_version_and_data(own: Any, tmp_
     assert measure(SUMS) != first
 
 
+@pytest.mark.slow
 def test_prepare_has_the_benchmark_fetch_its_data(tmp_path: Path) -> None:
     fetching = SUMS.replace(
         "    def splits",

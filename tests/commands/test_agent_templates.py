@@ -91,6 +91,7 @@ def run_all(simulator: Simulator, name: str, tasks: list[str], seeds: range) -> 
         return list(pool.map(lambda one: run(simulator, name, *one), [(t, seed) for t in tasks for seed in seeds]))
 
 
+@pytest.mark.slow
 @each_framework
 def test_the_llm_is_asked_what_the_first_template_asks_and_tasks_are_solved(
     tau2: Tau2, provider: tuple[Provider, LLMServer], simulator: Simulate, name: str
@@ -127,6 +128,7 @@ def _said(message: Json) -> Any:
     return message["role"], message.get("content"), calls
 
 
+@pytest.mark.slow
 @each_framework
 def test_conversations_with_a_model_that_makes_mistakes_are_those_of_the_first_template(
     clerk_talks: Callable[[str], list[Any]], name: str
@@ -136,6 +138,7 @@ def test_conversations_with_a_model_that_makes_mistakes_are_those_of_the_first_t
     assert {status for status, _, _ in clerk_talks(name)} == {Status.PASSED, Status.FAILED, Status.AGENT_ERROR}
 
 
+@pytest.mark.slow
 @each_framework
 def test_a_hundred_conversations_may_wait_for_their_llm_at_once(hosts: Hosts, name: str) -> None:
     """Whatever a framework has open meanwhile, such as an event loop."""

@@ -65,6 +65,7 @@ def benchmark(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, str(ROOT / "benchmark.py"), *arguments], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_a_recording_gives_its_rewards_in_lines_that_grep_finds(checkout: Path) -> None:
     """With them: the train results and one folder for each task, where the coding agent reads them."""
     done = benchmark("--domain", "airline", "--agent-model", RECORDING, "--task-ids", *RECORDED)
@@ -86,6 +87,7 @@ def test_a_recording_gives_its_rewards_in_lines_that_grep_finds(checkout: Path) 
     assert (checkout / "workspace/domain/policy.md").read_text().startswith("# Airline Agent Policy")
 
 
+@pytest.mark.slow
 def test_the_same_command_again_runs_nothing(checkout: Path, serve: Callable[..., LLMServer]) -> None:
     server = serve()
     command = ["--domain", "mock", "--agent-model", "openai/solver", "--num-tasks", "2"]
@@ -99,6 +101,7 @@ def test_the_same_command_again_runs_nothing(checkout: Path, serve: Callable[...
     assert "2 of 2 simulations are in the store already" in again.stderr
 
 
+@pytest.mark.slow
 def test_an_edited_agent_is_run_anew_and_more_trials_are_added(
     checkout: Path, serve: Callable[..., LLMServer]
 ) -> None:
@@ -115,6 +118,7 @@ def test_an_edited_agent_is_run_anew_and_more_trials_are_added(
     assert len(server.requests) == 3 * once
 
 
+@pytest.mark.slow
 def test_infrastructure_errors_are_none_and_run_again(checkout: Path, serve: Callable[..., LLMServer]) -> None:
     """Exit code 2, no reward, and `--failed errors` runs just these tasks."""
     broken = [True]
@@ -136,6 +140,7 @@ def test_infrastructure_errors_are_none_and_run_again(checkout: Path, serve: Cal
     assert benchmark(*command, "--failed").returncode == 3
 
 
+@pytest.mark.slow
 def test_what_ended_with_a_status_is_run_again_by_its_name(checkout: Path, serve: Callable[..., LLMServer]) -> None:
     broken = [True]
     serve(lambda request: Fault(401) if broken[0] and "Meeting" in str(request) else None)
@@ -161,6 +166,7 @@ def _solved(task_ids: list[str]) -> str:
     return f"passed {len(task_ids) - impossible}{f', failed {impossible}' if impossible else ''}"
 
 
+@pytest.mark.slow
 def test_held_out_results_are_not_shown(checkout: Path, serve: Callable[..., LLMServer], tau2: Tau2) -> None:
     """A whole held-out split shows its mean; a part of one shows no score; a reveal is recorded."""
     serve()
@@ -185,6 +191,7 @@ def test_held_out_results_are_not_shown(checkout: Path, serve: Callable[..., LLM
     ]
 
 
+@pytest.mark.slow
 def test_no_way_of_asking_tells_how_one_held_out_task_ended(
     checkout: Path, serve: Callable[..., LLMServer], tau2: Tau2
 ) -> None:
@@ -200,6 +207,7 @@ def test_no_way_of_asking_tells_how_one_held_out_task_ended(
     assert failed.returncode == 3 and "held-out tasks are not chosen" in failed.stderr
 
 
+@pytest.mark.slow
 def test_another_gate_split_does_not_lay_the_test_split_open(
     checkout: Path, serve: Callable[..., LLMServer], tau2: Tau2
 ) -> None:
@@ -211,6 +219,7 @@ def test_another_gate_split_does_not_lay_the_test_split_open(
     assert task_id not in done.stderr
 
 
+@pytest.mark.slow
 def test_nothing_of_a_held_out_task_lies_under_the_checkout(
     checkout: Path, serve: Callable[..., LLMServer], tau2: Tau2
 ) -> None:
@@ -240,6 +249,7 @@ def _with_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_is_finished(checkout: Path, serve: Callable[..., LLMServer], tau2: Tau2) -> None:
     """The same command again does only what is missing, and no process is left behind."""
     server = serve(lambda request: Fault(500, hang_s=60) if "<<update" in str(request) and waiting[0] else None)
@@ -270,6 +280,7 @@ def test_ctrl_c_keeps_what_is_finished(checkout: Path, serve: Callable[..., LLMS
     assert len(server.requests) > asked
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_no_process_and_loses_only_what_was_in_flight(
     checkout: Path, serve: Callable[..., LLMServer]
 ) -> None:
@@ -304,6 +315,7 @@ def _is_alive(pid: int) -> bool:
     return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_where_each_value_came_from_and_runs_nothing(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,6 +359,7 @@ MISUSE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arguments", "hint"), MISUSE.values(), ids=MISUSE)
 def test_misuse_is_one_line_and_exit_code_3(checkout: Path, arguments: list[str], hint: str) -> None:
     done = benchmark(*arguments)
@@ -363,6 +376,7 @@ def test_without_an_agent_file_the_mend_is_named(checkout: Path) -> None:
     assert "cp agent/templates/tau_bench.py agent/agent.py" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_run_says_how_many_simulations_it_has_checked(prepared: Checkout) -> None:
     """And how many of them tau2's plain path scores otherwise."""
     done = prepared.run("benchmark.py", "--verify-sample", "1", "--seed", "7")

@@ -161,6 +161,7 @@ def test_nobody_who_hears_it_changes_nothing_about_the_exit_code(tmp_path: Path)
             assert door.wait() == code
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", ">&- 2>&-"])
 @pytest.mark.parametrize(("command", "code"), [("0", 0), ("1", 1), ("1 / 0", 70)])
 def test_a_door_that_is_started_without_its_standard_streams_ends_as_ever(

@@ -81,6 +81,7 @@ def test_published_conversations_have_their_published_success_rates(tmp_path: Pa
     assert len(shown) == 30 and not set(shown) & set(airline), "the last one has airline's train tasks too"
 
 
+@pytest.mark.slow
 def test_several_domains_are_run_one_after_the_other_and_averaged(prepared: Checkout) -> None:
     """As lines, as one JSON document, and from the vault the second time; `workspace/` stays as it was."""
     before = {path: path.read_bytes() for path in (prepared.root / "workspace").rglob("*") if path.is_file()}
@@ -99,6 +100,7 @@ def test_several_domains_are_run_one_after_the_other_and_averaged(prepared: Chec
     assert before == {path: path.read_bytes() for path in (prepared.root / "workspace").rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_limit_holds_for_the_whole_command_which_goes_on_where_it_was(prepared: Checkout, tmp_path: Path) -> None:
     file = tmp_path / "matrix.yaml"
     file.write_text("seed: [11, 12]\nmax_run_llm_calls: 4\n")
@@ -177,6 +179,7 @@ NAMES = st.sampled_from(["agent_model", "user_model", "reasoning_effort", "split
 AXES = st.dictionaries(NAMES, st.lists(st.text("abc", min_size=1), min_size=1, max_size=3, unique=True), max_size=3)
 
 
+@pytest.mark.slow
 @given(axes=AXES)
 def test_as_many_runs_as_combinations_each_another_one(axes: dict[str, list[str]], tmp_path_factory: Any) -> None:
     found = _cells(axes, tmp_path_factory.mktemp("matrix"))
@@ -226,6 +229,7 @@ def test_a_domain_without_a_figure_leaves_none() -> None:
     assert only.lines[0] == "macro_average: N/A  (mock, airline; agent_model a)"
 
 
+@pytest.mark.slow
 def test_misuse_is_one_line_before_anything_is_run(prepared: Checkout) -> None:
     for arguments, message in {
         ("--domain", "mock", "airlin"): "did you mean 'airline'",

@@ -23,6 +23,7 @@ def test_a_fresh_checkout_is_ready_after_it(prepared: Checkout) -> None:
     assert prepared.git("status", "--porcelain").split() in ([], ["M", "PROGRAM.md"], ["??", "PROGRAM.md"])
 
 
+@pytest.mark.slow
 def test_a_second_time_changes_nothing(prepared: Checkout) -> None:
     before = prepared.contents()
     done = prepared.run("prepare.py")
@@ -33,6 +34,7 @@ def test_a_second_time_changes_nothing(prepared: Checkout) -> None:
     assert "simulated: the models are programs" in done.stdout
 
 
+@pytest.mark.slow
 def test_an_edited_agent_stays_unless_it_is_to_be_reset_and_then_it_is_kept(prepared: Checkout) -> None:
     prepared.agent.write_text(edited := TEMPLATE + "# mine\n")
     assert prepared.run("prepare.py").returncode == 0
@@ -42,6 +44,7 @@ def test_an_edited_agent_stays_unless_it_is_to_be_reset_and_then_it_is_kept(prep
     assert edited in [path.read_text() for path in (Store(prepared.vault).folder / "agents").iterdir()]
 
 
+@pytest.mark.slow
 def test_another_template_takes_the_place_of_a_template_and_of_an_edit_only_if_asked(prepared: Checkout) -> None:
     chosen = prepared.run("prepare.py", "--template", "openai_sdk")
     assert chosen.returncode == 0
@@ -63,6 +66,7 @@ def test_another_template_takes_the_place_of_a_template_and_of_an_edit_only_if_a
     assert "agent/agent.py: imports not_to_be_found, not installed here" in failing
 
 
+@pytest.mark.slow
 def test_the_baseline_may_be_that_of_any_template(tmp_path: Path) -> None:
     checkout = Checkout.make(tmp_path)
     done = checkout.run("prepare.py", "--template", "openai_sdk")
@@ -71,6 +75,7 @@ def test_the_baseline_may_be_that_of_any_template(tmp_path: Path) -> None:
     assert (row["val_score"], set(row["train"].values())) == (0.5, {0.0, 1.0})
 
 
+@pytest.mark.slow
 def test_check_says_of_every_part_whether_it_is_in_order_and_costs_nothing(prepared: Checkout) -> None:
     """A failing line ends with the command that mends it."""
     before = prepared.contents()
@@ -98,6 +103,7 @@ def test_check_says_of_every_part_whether_it_is_in_order_and_costs_nothing(prepa
     assert "ok    isolation: sandbox" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_missing_key_is_one_line_before_anything_is_run(tmp_path: Path) -> None:
     checkout = Checkout.make(tmp_path, "domain: mock\nagent_model: gpt-5.4\n")
     (checkout.root / ".env").write_text("OPENAI_API_KEY=\n")
@@ -107,6 +113,7 @@ def test_a_missing_key_is_one_line_before_anything_is_run(tmp_path: Path) -> Non
     assert not list((checkout.kept / "trials").iterdir())
 
 
+@pytest.mark.slow
 def test_the_configuration_is_made_from_its_template(tmp_path: Path) -> None:
     """Its active default is the offline model; here prepare ends at the lock, after a look at the settings alone."""
     checkout = Checkout.make(tmp_path)
@@ -119,6 +126,7 @@ def test_the_configuration_is_made_from_its_template(tmp_path: Path) -> None:
     assert '\nagent_model: "offline/clerk"\n' in made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", ["agent_model: [", "domain: nowhere\nagent_model: offline/clerk\n"])
 def test_bad_settings_are_one_line(tmp_path: Path, config: str) -> None:
     done = Checkout.make(tmp_path, config).run("prepare.py")
@@ -133,6 +141,7 @@ def test_the_composed_program_is_the_committed_one() -> None:
     assert composed("docker compose run --rm autoeval python").count("docker compose run --rm autoeval python ") > 8
 
 
+@pytest.mark.slow
 def test_an_agent_that_fails_everywhere_is_no_baseline(tmp_path: Path) -> None:
     checkout = Checkout.make(tmp_path)
     checkout.agent.write_text("x(")
@@ -142,6 +151,7 @@ def test_an_agent_that_fails_everywhere_is_no_baseline(tmp_path: Path) -> None:
     assert not (checkout.kept / "ledger.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_a_gate_split_that_everybody_sees_is_refused(tmp_path: Path) -> None:
     done = Checkout.make(tmp_path, f"{MOCK}gate_split: base\n").run("prepare.py")
     assert done.returncode == 3 and "gate_split: base has train tasks in it" in done.stderr

@@ -94,6 +94,7 @@ def test_the_published_data_is_known_by_its_checksum(tau2: Tau2) -> None:
         assert not set(same.values()) & set(DATA.values())
 
 
+@pytest.mark.slow
 def test_a_command_says_it_once(prepared: Checkout) -> None:
     done = prepared.run("benchmark.py", "--json", "--max-steps", "50", "--num-tasks", "1")
     why = json.loads(done.stdout)["not_comparable"]

@@ -32,6 +32,7 @@ def _results(checkout: Checkout) -> list[list[str]]:
     return [line.split("\t") for line in (checkout.root / "workspace" / "results.tsv").read_text().splitlines()[1:]]
 
 
+@pytest.mark.slow
 def test_commits_the_agent_file_alone_and_adds_its_row(gated: Checkout) -> None:
     (gated.root / "other.txt").write_text("staged by somebody")
     gated.git("add", "other.txt")
@@ -118,6 +119,7 @@ def test_a_change_that_git_was_told_to_overlook_is_committed_all_the_same(gated:
     assert gated.git("show", "HEAD:agent/agent.py") == GOOD_PROMPT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attributes", ["ident", "filter=upper", "text eol=crlf", "working-tree-encoding=UTF-16"])
 def test_git_has_the_bytes_that_were_gated_whatever_its_attributes_say(gated: Checkout, attributes: str) -> None:
     (gated.root / ".git" / "info" / "attributes").write_text(f"agent/agent.py {attributes}\n")

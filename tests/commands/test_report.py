@@ -64,6 +64,7 @@ def night(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return make_night(default_vault(), Night(5, ["1", "2"]))
 
 
+@pytest.mark.slow
 def test_without_arguments_it_writes_one_page(night: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     page = Path("workspace/report.html")

@@ -84,6 +84,7 @@ def test_a_long_answer_is_cut() -> None:
     assert line.endswith("xxx ... (1000 more characters)") and len(line) < 4100
 
 
+@pytest.mark.slow
 def test_a_real_run_shows_what_is_said_before_it_has_ended(
     prepared: Checkout, tau2: Tau2, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_real_run_shows_what_is_said_before_it_has_ended(
         assert process.stdout.readline().startswith("val_score: 1.0000")
 
 
+@pytest.mark.slow
 def test_held_out_conversations_are_refused_without_a_reveal(prepared: Checkout, tau2: Tau2) -> None:
     held_out = tau2.facts("mock").splits["test"]
     for asked in (["--split", "test"], ["--task-ids", held_out[0]]):

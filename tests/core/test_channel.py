@@ -33,6 +33,7 @@ def _channels() -> Iterator[tuple[Channel, Channel]]:
         yield Channel(near), Channel(far)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(MESSAGES)
 @example({"a\nb": "line\r\nline\u2028 \x00 \U0001f600", "\\ud800": "\\ud800"})

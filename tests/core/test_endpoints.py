@@ -337,6 +337,7 @@ def test_the_server_is_part_of_the_measure_and_the_keys_name_is_not() -> None:
     assert one == measure(agent_url="http://h:1/v1/chat/completions", agent_api_key_name="AGENT_PASS")
 
 
+@pytest.mark.slow
 def test_a_run_asks_the_server_and_writes_the_key_nowhere(
     servers: list[LLMServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -143,6 +143,7 @@ def _with_another_hash(checkout: Checkout) -> None:
     checkout.commit()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind",
     [_on_a_branch, _detached, _packed, _split_index, _an_executable, _in_a_linked_worktree, _with_another_hash],

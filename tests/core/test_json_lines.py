@@ -76,6 +76,7 @@ def _appended_by_others(path: Path) -> None:
         file.write("9\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("aged", [False, True])
 @pytest.mark.parametrize("change", [_written, _replaced, _appended_by_others])
 def test_what_others_write_is_seen_however_soon_it_comes(file: Path, change: object, aged: bool) -> None:
@@ -117,6 +118,7 @@ def _appended_before(content: bytes, value: object) -> bytes:
     return kept + json.dumps(value).encode() + b"\n"
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.one_of(

@@ -55,6 +55,7 @@ def test_statuses_are_stored_under_these_names_and_the_first_four_carry_a_reward
     assert set(evaluated) == EVALUATED
 
 
+@pytest.mark.slow
 @given(OUTCOMES)
 def test_an_outcome_comes_back_from_its_json(outcome: Outcome) -> None:
     assert Outcome.from_json(json.loads(json.dumps(outcome.to_json()))) == outcome

@@ -21,6 +21,9 @@ from autoharness.host import landlock
 from autoharness.vault.iterations import Iterations
 from autoharness.vault.store import Store
 
+pytestmark = pytest.mark.slow
+
+
 SUPPORT = ROOT / "tests" / "support"
 LONGEST_S = 240
 

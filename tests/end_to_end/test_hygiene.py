@@ -16,6 +16,9 @@ from held_out_search import Search
 
 from autoharness.benchmarks.tau2.adapter import Tau2
 
+pytestmark = pytest.mark.slow
+
+
 SHOUTING = """
 
 import os, sys

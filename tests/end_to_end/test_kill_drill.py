@@ -4,8 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from conftest import ROOT
 from small_disk import namespace
+
+pytestmark = pytest.mark.slow
 
 
 def test_runs_killed_in_every_phase_without_a_worker_and_with_a_full_disk_come_to_the_same(

@@ -13,6 +13,9 @@ from conftest import ROOT
 from harnesses import BAD, GOOD_PROMPT, TEMPLATE
 from redteam.nights import Checkout, Tree
 
+pytestmark = pytest.mark.slow
+
+
 OLDEST = "9a969fe"
 LEFT_OUT = "max_simulation_cost_usd: 5\nllm_timeout_s: 40\nprices: {offline/clerk: {input: 1.0, output: 2.0}}\n"
 """The last two were in no key then, although they affect the outcome."""

@@ -20,6 +20,9 @@ from autoharness.llm.gateway import Session
 from autoharness.llm.outages import Outages
 from autoharness.llm.providers import ProviderFault
 
+pytestmark = pytest.mark.slow
+
+
 Json = dict[str, Any]
 
 NO_CREDIT = '{"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}}'

@@ -7,6 +7,9 @@ import pytest
 from checkout import Checkout
 from conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
+
 PAGE = (ROOT / "docs" / "parity.md").read_text()
 ROW = re.compile(r"^\|.*\| `(?P<command>python [^`]*)` \| `(?P<prints>[^`]*)` \|$", re.MULTILINE)
 FILE = re.compile(r"^```\w+\n# (?P<name>\S+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)

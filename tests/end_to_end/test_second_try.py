@@ -22,6 +22,8 @@ from autoharness.engine.simulator import Simulator
 from autoharness.llm.calls import Limits
 from autoharness.llm.gateway import Session
 
+pytestmark = pytest.mark.slow
+
 
 def said(outcome: Outcome) -> list[Any]:
     return [

@@ -18,6 +18,9 @@ from autoharness.benchmarks.tau2.adapter import Limits, Tau2
 from autoharness.core.errors import AgentError, JudgeError
 from autoharness.core.settings import Experiment
 
+pytestmark = pytest.mark.slow
+
+
 CONVERSATIONS = 1000 if os.environ.get("AUTOHARNESS_FULL_TESTS") == "1" else 40
 SLOW = {"banking_knowledge": 10}
 """One conversation in so many: its environments read seven hundred documents."""

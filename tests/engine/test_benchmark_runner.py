@@ -73,6 +73,7 @@ def solve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         server.__exit__()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", ["airline", "retail", "telecom"])
 def test_every_task_is_solved_by_its_reference_actions(runner: Any, solve: Any, tau2: Tau2, domain: str) -> None:
     """All 278 tasks of train and test, through gateway and host; every twentieth without AUTOHARNESS_FULL_TESTS=1."""
@@ -84,6 +85,7 @@ def test_every_task_is_solved_by_its_reference_actions(runner: Any, solve: Any, 
     assert len(rewards) == len(chosen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", ["airline", "retail", "telecom"])
 def test_a_task_without_one_of_its_reference_actions_scores_0(
     runner: Any, solve: Any, tau2: Tau2, domain: str
@@ -106,6 +108,7 @@ def test_a_task_without_one_of_its_reference_actions_scores_0(
     assert harmless == listed & tried
 
 
+@pytest.mark.slow
 def test_several_trials_give_the_mean(runner: Any, tmp_path: Path) -> None:
     """Over the trials that could be evaluated: the recording has one trial, so the second has no reward."""
     recording = f"replay/{ROOT / 'examples' / 'recording.json'}"
@@ -153,6 +156,7 @@ def test_the_newest_run_of_each_task_counts(tmp_path: Path) -> None:
     assert last_statuses(store, Experiment(domain="airline")) == {}
 
 
+@pytest.mark.slow
 def test_what_was_held_out_under_other_settings_stays_hidden_from_whoever_asks(tmp_path: Path, tau2: Tau2) -> None:
     """A look before anything is run, which the loop takes its train tasks from, knows it as a run does."""
     store, train = Store(tmp_path / "vault"), tau2.facts("mock").splits["train"]

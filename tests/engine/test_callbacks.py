@@ -81,6 +81,7 @@ def _in_order(lines: list[str], runs: int) -> None:
             assert mine.index(f"trial {task} {number}") < mine.index(f"end of trial {task} {number}")
 
 
+@pytest.mark.slow
 def test_runs_tasks_trials_and_messages_are_told_as_they_come_and_again_from_the_vault(runner: Any) -> None:
     diary = Diary()
     outcomes = runner(diary).run_trials(TASKS)
@@ -99,6 +100,7 @@ def test_runs_tasks_trials_and_messages_are_told_as_they_come_and_again_from_the
     }
 
 
+@pytest.mark.slow
 def test_a_trials_record_has_all_of_it(runner: Any) -> None:
     for outcome in runner().run_trials(TASKS):
         assert outcome.trial.seed and outcome.trial.agent and outcome.started
@@ -107,6 +109,7 @@ def test_a_trials_record_has_all_of_it(runner: Any) -> None:
         assert outcome.usage["agent"].calls and outcome.messages[0]["role"] == "assistant"
 
 
+@pytest.mark.slow
 def test_what_a_callback_raises_costs_no_trial_and_is_raised_in_the_end(
     runner: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -39,6 +39,7 @@ def gate(tau2: Tau2, monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Even
         gate.set()
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_only_its_simulations_in_flight(tmp_path: Path, gate: threading.Event) -> None:
     """They are run again in another worker; every trial has exactly one outcome."""
     with executor(tmp_path) as machine:
@@ -56,6 +57,7 @@ def test_a_worker_that_is_killed_costs_only_its_simulations_in_flight(tmp_path: 
     assert {outcome.status for outcome in outcomes} == {Status.PASSED}
 
 
+@pytest.mark.slow
 def test_leaving_the_executor_ends_its_workers(tmp_path: Path, gate: threading.Event) -> None:
     with executor(tmp_path) as machine:
         machine.facts("mock")
@@ -74,6 +76,7 @@ def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest
         machine.facts("mock")
 
 
+@pytest.mark.slow
 def test_other_agent_files_can_be_used_after_a_while_also_where_a_worker_has_died_meanwhile(
     tmp_path: Path, gate: threading.Event
 ) -> None:
@@ -92,6 +95,7 @@ def test_other_agent_files_can_be_used_after_a_while_also_where_a_worker_has_die
         assert [one.status for one in machine.run(last, diagnose=set())] == [Status.AGENT_ERROR]
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_stuck_is_ended_and_its_simulations_run_elsewhere(
     tmp_path: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,6 +116,7 @@ def test_a_worker_that_is_stuck_is_ended_and_its_simulations_run_elsewhere(
     assert {outcome.status for outcome in outcomes} == {Status.PASSED}
 
 
+@pytest.mark.slow
 def test_the_door_is_killed_and_nothing_is_left(tmp_path: Path) -> None:
     """Neither the fork server nor its workers."""
     code = (
@@ -134,6 +139,7 @@ def test_the_door_is_killed_and_nothing_is_left(tmp_path: Path) -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
+@pytest.mark.slow
 def test_workers_that_are_started_one_by_one_do_the_same(
     tmp_path: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +187,7 @@ def test_a_worker_that_is_not_forked_yet_is_waited_for(tmp_path: Path) -> None:
         assert machine.facts("mock")["domain"] == "mock" and worker.ready
 
 
+@pytest.mark.slow
 def test_workers_that_cannot_start_end_the_run_with_their_own_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +201,7 @@ def test_workers_that_cannot_start_end_the_run_with_their_own_last_words(
     assert machine._worker_count <= 6
 
 
+@pytest.mark.slow
 def test_a_question_that_nobody_answers_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An import that hangs, or a benchmark's own `splits`."""
     hangs = tmp_path / "hangs"
@@ -205,6 +213,7 @@ def test_a_question_that_nobody_answers_has_an_end(tmp_path: Path, monkeypatch: 
         machine.facts("mock")
 
 
+@pytest.mark.slow
 def test_a_job_that_ends_every_worker_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They start, and die of their first simulation, as of a benchmark that breaks the interpreter."""
     monkeypatch.setattr("autoharness.engine.executor._MOST_DEATHS", 4)

@@ -94,6 +94,7 @@ def test_a_note_that_cannot_be_written_stops_nothing(store: Store) -> None:
         live.begun(Trial("1", 0, 0))
 
 
+@pytest.mark.slow
 def test_a_real_run_notes_its_simulations_and_leaves_no_note(prepared: Checkout) -> None:
     """The whole mock domain, watched from outside: train tasks by name, held-out ones as a number."""
     (prepared.root / "experiment_config.yaml").write_text(

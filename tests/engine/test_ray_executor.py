@@ -86,6 +86,7 @@ def executor(cluster: Any, folder: Path) -> Any:
     return RayExecutor(experiment, {"": TEMPLATE}, folder)
 
 
+@pytest.mark.slow
 def test_a_node_that_is_killed_costs_its_simulations_in_flight_and_nothing_else(
     cluster: Any, provider: Provider, tmp_path: Path
 ) -> None:
@@ -110,6 +111,7 @@ def test_a_node_that_is_killed_costs_its_simulations_in_flight_and_nothing_else(
     assert not [file for file in logs.rglob("*") if file.is_file() and b"the-key-of-the-door" in file.read_bytes()]
 
 
+@pytest.mark.slow
 def test_a_large_agent_file_and_many_jobs_at_once_arrive(cluster: Any, provider: Provider, tmp_path: Path) -> None:
     """Ray brings large messages later than small ones that were sent after them."""
     provider.go_on.set()
@@ -120,6 +122,7 @@ def test_a_large_agent_file_and_many_jobs_at_once_arrive(cluster: Any, provider:
     assert len(outcomes) == len(trials) and {outcome.status for outcome in outcomes} == {Status.PASSED}
 
 
+@pytest.mark.slow
 def test_facts_and_runs_are_the_same_as_on_this_machine(cluster: Any, provider: Provider, tmp_path: Path) -> None:
     provider.go_on.set()
     with executor(cluster, tmp_path) as machines:
@@ -135,6 +138,7 @@ def test_a_node_with_another_tau2_is_refused(cluster: Any, provider: Provider, t
             machines.facts("mock")
 
 
+@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     import subprocess
     import sys

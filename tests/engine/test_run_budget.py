@@ -57,6 +57,7 @@ def _assert_stopped(done: Any, setting: str) -> None:
     assert "what was finished is kept" in line and "the same command again for the rest" in line
 
 
+@pytest.mark.slow
 def test_the_gate_stops_undecided_and_ends_as_it_would_have_without_a_limit(
     prepared: Checkout, tmp_path: Path
 ) -> None:
@@ -76,6 +77,7 @@ def test_the_gate_stops_undecided_and_ends_as_it_would_have_without_a_limit(
     assert said[0] == said[1]
 
 
+@pytest.mark.slow
 def test_prepare_and_the_confirmation_stop_too(prepared: Checkout, tmp_path: Path) -> None:
     fresh = Checkout.make(tmp_path / "fresh", f"{MOCK}max_run_llm_calls: 10\n")
     _assert_stopped(fresh.run("prepare.py"), "max_run_llm_calls")
@@ -101,6 +103,7 @@ def runner(tau2: Tau2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         yield make
 
 
+@pytest.mark.slow
 def test_what_was_in_flight_is_finished_and_kept(runner: Any) -> None:
     limit = {"max_run_cost_usd": 1e-6}
     with runner(max_concurrency=2, **limit).open() as bench:

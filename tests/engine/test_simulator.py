@@ -39,6 +39,7 @@ def test_the_agent_has_neither_keys_nor_places_in_its_environment(
     assert outcome.status == Status.PASSED, outcome.detail
 
 
+@pytest.mark.slow
 def test_an_agent_may_ask_the_llm_from_threads_of_its_own(provider: Provider, simulator: MakeSimulator) -> None:
     agent = edited(
         "from concurrent.futures import ThreadPoolExecutor\n"

@@ -86,6 +86,7 @@ def test_a_good_edit_is_accepted_and_its_score_comes_from_trials_without_a_part_
     assert max(looked_at) < row.first_trial and {look.number for look in row.score_looks} == {row.first_trial}
 
 
+@pytest.mark.slow
 def test_a_bad_edit_is_rejected_without_a_score_and_on_trials_that_did_not_promote_the_incumbent(
     accepted: Checkout,
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_bad_edit_is_rejected_without_a_score_and_on_trials_that_did_not_promo
     assert [type(row).__name__ for row in _rows(accepted)] == ["Baseline", "Gate", "Record", "Gate"]
 
 
+@pytest.mark.slow
 def test_the_suite_vetoes_what_its_records_cannot_explain_and_the_holdout_is_not_asked(accepted: Checkout) -> None:
     """Two tasks that the incumbent passes again when it is asked once more, and that the edit fails."""
     ledger = Ledger(Store(accepted.vault))
@@ -143,6 +145,7 @@ def test_the_verdicts_follow_from_the_trials_and_what_was_changed_since_is_found
         assert finding in done.stdout
 
 
+@pytest.mark.slow
 def test_confirm_compares_baseline_and_best_on_trials_of_its_own_once(accepted: Checkout) -> None:
     with (accepted.root / "experiment_config.yaml").open("a") as config:
         config.write("confirm_trials: 2\n")
@@ -159,6 +162,7 @@ def test_confirm_compares_baseline_and_best_on_trials_of_its_own_once(accepted: 
     assert (again.stdout, "simulations" in again.stderr) == (done.stdout, False)
 
 
+@pytest.mark.slow
 def test_a_validation_split_cut_from_train_leaves_test_to_the_confirmation(tmp_path: Path) -> None:
     settings = "gate_split: train:0.4\nconfirm_split: test\nconfirm_trials: 1\n"
     checkout = Checkout.make(tmp_path, MOCK + settings)
@@ -191,6 +195,7 @@ def test_an_unchanged_agent_is_nothing_to_gate(prepared: Checkout) -> None:
     assert "agent/agent.py is that of the baseline, unchanged" in done.stderr
 
 
+@pytest.mark.slow
 def test_what_was_measured_under_other_settings_is_no_baseline(prepared: Checkout) -> None:
     with (prepared.root / "experiment_config.yaml").open("a") as config:
         config.write("seed: 301\n")
@@ -205,6 +210,7 @@ def test_what_was_measured_under_other_settings_is_no_baseline(prepared: Checkou
     assert [line.split("\t")[:2] for line in results[1:]] == [["0", "0.5000"], ["0", "0.7500"]]
 
 
+@pytest.mark.slow
 def test_null_runs_the_kept_version_against_itself(prepared: Checkout) -> None:
     prepared.agent.write_text("this is not even Python")
     done = prepared.run("gating.py", "--null")
@@ -215,6 +221,7 @@ def test_null_runs_the_kept_version_against_itself(prepared: Checkout) -> None:
     assert lines["flipped"].endswith("of 4 tasks") and "points" in lines["noise_floor"]
 
 
+@pytest.mark.slow
 def test_two_at_once_are_refused_by_a_lock_that_dies_with_its_holder(prepared: Checkout) -> None:
     with (prepared.kept / "lock").open("w") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
@@ -237,6 +244,7 @@ def _real_client(tmp_path: Path, server: LLMServer, *settings: str) -> tuple[Che
     return checkout, partial(checkout.run, OPENAI_API_BASE=server.url, OPENAI_API_KEY="the-key")
 
 
+@pytest.mark.slow
 def test_with_a_real_client_an_outage_leaves_it_open_and_the_rest_is_paid_for_once(
     tau2: Tau2, solver_server: tuple[LLMServer, set[str]], real_client: Callable[..., tuple[Checkout, _Run]]
 ) -> None:
@@ -262,6 +270,7 @@ def test_with_a_real_client_an_outage_leaves_it_open_and_the_rest_is_paid_for_on
     assert 0 < len(server.requests) - before - first < first
 
 
+@pytest.mark.slow
 def test_the_sequential_gate_asks_again_only_for_what_an_outage_took(
     solver_server: tuple[LLMServer, set[str]], real_client: Callable[..., tuple[Checkout, _Run]]
 ) -> None:
@@ -299,6 +308,7 @@ HarnessAgent.generate_next_message = speak
 """
 
 
+@pytest.mark.slow
 def test_an_edit_on_which_a_provider_fails_is_rejected_and_no_outage_is_waited_for(
     solver_server: tuple[LLMServer, set[str]], real_client: Callable[..., tuple[Checkout, _Run]]
 ) -> None:
@@ -314,6 +324,7 @@ def test_an_edit_on_which_a_provider_fails_is_rejected_and_no_outage_is_waited_f
     assert run("gating.py").returncode == 1
 
 
+@pytest.mark.slow
 def test_a_kept_version_that_loses_its_trials_keeps_no_better_edit_out(
     solver_server: tuple[LLMServer, set[str]], real_client: Callable[..., tuple[Checkout, _Run]]
 ) -> None:
@@ -330,6 +341,7 @@ def test_a_kept_version_that_loses_its_trials_keeps_no_better_edit_out(
     assert run("gating.py").returncode == 0
 
 
+@pytest.mark.slow
 def test_an_edit_that_is_tried_again_clearly_more_often_is_not_accepted(tau2: Tau2, tmp_path: Path) -> None:
     """Its trials are better, and the user's provider fails on each of them once."""
     solver, failed = Solver(tau2._tasks("mock").values()), set()
@@ -357,6 +369,7 @@ def test_an_edit_that_is_tried_again_clearly_more_often_is_not_accepted(tau2: Ta
         assert run("report.py", "--verify").returncode == 0
 
 
+@pytest.mark.slow
 def test_killed_at_any_instant_the_same_command_comes_to_the_same_verdict(prepared: Checkout, tmp_path: Path) -> None:
     """And pays for nothing twice; the lock does not outlive its holder."""
     prepared.agent.write_text(GOOD_PROMPT)

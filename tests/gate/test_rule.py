@@ -81,6 +81,7 @@ def test_it_stops_only_where_no_outcome_that_is_left_could_change_the_verdict(
 _some_rewards = st.sampled_from([0.0, 1.0, 0.0, 1.0, 0.3, VOID, None])
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.lists(_some_rewards, min_size=45, max_size=45),

@@ -41,6 +41,7 @@ def test_a_better_outcome_never_turns_acceptance_into_rejection(
     assert walk(better, level)[0] >= walk(differences, level)[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gain", [-0.1, 0.0, 0.05, 0.15])
 def test_the_operating_point_is_the_share_of_simulated_walks(gain: float) -> None:
     generator, differing, pairs, level, walks = random.Random(7), 0.3, 160, 5.5, 20_000

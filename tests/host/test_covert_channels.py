@@ -111,6 +111,7 @@ def test_a_disk_where_every_read_shows_is_found_by_trying(mounted: Path, option:
     assert lines == ([covert_channels.STRICT.format(mounted)] if said else [])
 
 
+@pytest.mark.slow
 def test_it_reads_what_agent_hosts_can_read() -> None:
     if not os.access(PACKAGES, os.W_OK):
         pytest.skip("this account cannot write site-packages")

@@ -118,7 +118,7 @@ def test_hosts_end_with_a_worker_that_is_killed(tmp_path: Path) -> None:
         "import threading\nthreading.Thread(target=host.call, args=('start', print), kwargs=SETUP).start()\n"
         "while not host._last_words(): pass\nprint('it is at it', flush=True)\n"
     )
-    path = f"{ROOT}:{ROOT / 'tests'}"
+    path = f"{ROOT}:{ROOT / 'tests' / 'support'}"
     worker = subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.PIPE, text=True
     )
@@ -165,6 +165,7 @@ def test_a_reply_that_is_no_message_is_the_agents_fault(reply: Any) -> None:
         checked_reply(reply)
 
 
+@pytest.mark.slow
 def test_a_host_that_does_not_read_is_ended(host: Callable[..., Host], monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever sends to it would wait forever: no time-out of a turn runs yet."""
     monkeypatch.setattr("autoharness.host.process._LONGEST_SEND_S", 1)  # five are long for a test

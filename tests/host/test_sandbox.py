@@ -74,6 +74,7 @@ def test_another_system_lacks_layers_and_goes_on(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("missing", "layers"),
     [("landlock", ["files", "signals"]), ("landlock,seccomp", ["files", "signals", "calls"])],
@@ -219,6 +220,7 @@ LIBRARIES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_libraries_go_on_working(tmp_path: Path, library: str) -> None:
     pytest.importorskip(library)
@@ -272,6 +274,7 @@ class TestBaseUrl:
         finally:
             host.close()
 
+    @pytest.mark.slow
     @needs_the_newest
     @pytest.mark.parametrize("place", ["('127.0.0.1', server)", "('127.0.0.2', own)", "('10.0.0.1', own)"])
     def test_nothing_else_is_in_reach(self, tmp_path: Path, place: str) -> None:

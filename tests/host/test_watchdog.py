@@ -22,6 +22,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
 def test_files_that_are_gone_when_they_are_looked_at_hide_no_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

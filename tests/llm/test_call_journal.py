@@ -128,6 +128,7 @@ def test_a_conversation_that_is_had_anew_has_other_words() -> None:
     assert journal.said_before() is None
 
 
+@pytest.mark.slow
 def test_what_was_of_no_use_is_asked_again(tmp_path: Path) -> None:
     journal = filled(tmp_path / "x.jsonl")
     journal.forget(USER)

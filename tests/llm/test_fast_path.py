@@ -143,6 +143,7 @@ class Counting(LiteLLM):
 REQUEST: Json = {"messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello"}]}
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(MESSAGES, ARGUMENTS), min_size=2, max_size=4))
 def test_the_provider_gets_what_litellm_would_send(server: LLMServer, requests: list[tuple[Any, Json]]) -> None:

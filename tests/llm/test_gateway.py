@@ -134,6 +134,7 @@ def test_the_same_question_of_agent_and_user_is_two_calls(echo: Echo) -> None:
     assert ask(trial) != text(trial.complete(USER, REQUEST))
 
 
+@pytest.mark.slow
 def test_trials_do_not_wait_for_each_other_and_one_trials_agent_asks_one_thing_at_a_time(echo: Echo) -> None:
     """Or an agent could flood its provider to void a trial that goes wrong."""
     ask(session(), seed=-1)  # opens the client
@@ -146,6 +147,7 @@ def test_trials_do_not_wait_for_each_other_and_one_trials_agent_asks_one_thing_a
         assert least_s <= time.monotonic() - started < most_s
 
 
+@pytest.mark.slow
 def test_a_fault_is_retried_and_then_named(echo: Echo) -> None:
     echo.faults = [Fault(500), Fault(429)]
     assert ask(session(retries=2)) == "answer 1"
@@ -185,6 +187,7 @@ def test_words_that_alone_meet_the_rate_limit_are_the_agents(echo: Echo) -> None
         trial.complete(USER, long)
 
 
+@pytest.mark.slow
 def test_a_provider_that_names_a_pause_gets_it(echo: Echo) -> None:
     echo.faults = [Fault(429, headers={"Retry-After": "2"})]
     started = time.monotonic()
@@ -242,6 +245,7 @@ HANGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", HANGS.values(), ids=HANGS)
 def test_the_time_out_bounds_the_whole_call(echo: Echo, fault: Fault) -> None:
     """A client's time-out is for each byte: a server that drips would hold the call for as long as it likes."""

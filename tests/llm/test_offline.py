@@ -52,6 +52,7 @@ def _tasks(tau2: Tau2, domain: str, count: int) -> list[str]:
     return tasks if FULL else random.Random(1).sample(tasks, min(count, len(tasks)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("domain", "count"), TASKS)
 def test_without_mistakes_every_task_scores_1(tau2: Tau2, simulate: Simulate, domain: str, count: int) -> None:
     outcomes = [simulate(domain, t, 1, model="offline/faultless-clerk") for t in _tasks(tau2, domain, count)]
@@ -84,6 +85,7 @@ def _failing_by(tau2: Tau2, mistake: Mistake) -> tuple[str, str, int]:
     raise AssertionError(f"no task fails by {mistake.name} alone")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", offline_mistakes.CATALOGUE, ids=lambda mistake: mistake.name)
 def test_each_mistake_fails_its_task_and_a_good_harness_prevents_it(
     tau2: Tau2, simulate: Simulate, mistake: Mistake
@@ -96,6 +98,7 @@ def test_each_mistake_fails_its_task_and_a_good_harness_prevents_it(
     assert (simulate(domain, task, seed, GOOD_CODE).reward == 1) == by_code
 
 
+@pytest.mark.slow
 def test_bad_edits_cost_points(tau2: Tau2, simulate: Simulate) -> None:
     """On a sample; how many they cost on the whole test splits is measured in the benchmark."""
     tasks = _tasks(tau2, "telecom", 12)

@@ -51,6 +51,7 @@ def ask_many(model: Any, calls: int, at_once: int) -> None:
         list(pool.map(model, [{}] * calls))
 
 
+@pytest.mark.slow
 def test_all_calls_get_through_a_limit_and_few_are_refused() -> None:
     """Far fewer than there are calls, although eight times as many want to be in flight as may be."""
     provider = Provider(most=4)

@@ -22,6 +22,7 @@ def test_the_pristine_agent_solves_a_task(provider: Provider, simulator: MakeSim
     assert [message["role"] for message in outcome.messages][:2] == ["assistant", "user"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["agent", "user"])
 @pytest.mark.parametrize("fault", INFRASTRUCTURE.values(), ids=INFRASTRUCTURE)
 def test_a_provider_that_fails_is_infrastructure(
@@ -41,6 +42,7 @@ def test_an_unreachable_provider_is_infrastructure(simulator: MakeSimulator, mon
     assert (outcome.status, outcome.reward) == (Status.USER_ERROR, None)  # the user speaks first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Fault(429), Fault(500), Fault(truncate=True)], ids=["429", "500", "truncated"])
 def test_a_passing_fault_is_retried(provider: Provider, simulator: MakeSimulator, fault: Fault) -> None:
     provider.fault, provider.times = fault, 1
@@ -68,6 +70,7 @@ def test_a_user_simulator_that_says_nothing_is_infrastructure(provider: Provider
     assert (outcome.status, outcome.reward) == (Status.USER_ERROR, None)
 
 
+@pytest.mark.slow
 def test_what_was_paid_for_is_not_paid_for_again(provider: Provider, simulator: MakeSimulator) -> None:
     """The second attempt at a simulation answers from memory what the provider answered in the first."""
     run(simulator(agent_model=MODEL))
@@ -91,6 +94,7 @@ def test_a_request_that_only_the_edit_makes_bad_is_the_agents_fault(
     assert "refused" in outcome.detail
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Fault(500), Fault(hang_s=30), Fault(body="<html>")], ids=["500", "hang", "html"])
 def test_a_request_on_which_the_provider_fails_every_time_is_the_agents_fault(
     provider: Provider, simulator: MakeSimulator, fault: Fault
@@ -231,12 +235,14 @@ HANGS = {"sleeps": "import time\ntime.sleep(60)", "spins": "while True:\n    pas
 )}  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", HANGS.values(), ids=HANGS)
 def test_an_agent_that_hangs_times_out(provider: Provider, simulator: MakeSimulator, code: str) -> None:
     outcome = run(simulator(edited(code), agent_model=MODEL, agent_timeout_s=0.5))
     assert (outcome.status, outcome.reward) == (Status.TIMED_OUT, 0.0)
 
 
+@pytest.mark.slow
 def test_waiting_for_the_llm_is_not_the_agents_time(provider: Provider, simulator: MakeSimulator) -> None:
     provider.wait_s = 1.2
     assert run(simulator(agent_model=MODEL, agent_timeout_s=1)).status == Status.PASSED
@@ -276,6 +282,7 @@ def test_a_budget_that_is_spent_is_the_agents_fault(
     assert reason in outcome.detail
 
 
+@pytest.mark.slow
 def test_an_infrastructure_failure_does_not_spend_the_budget(provider: Provider, simulator: MakeSimulator) -> None:
     """The attempt after it is answered from memory up to where the first one was, whatever that had cost."""
     undisturbed = run(simulator(agent_model=MODEL)).usage["agent"].tokens

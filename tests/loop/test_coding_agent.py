@@ -66,6 +66,7 @@ def _run(
     return ran, transcript.read_text()
 
 
+@pytest.mark.slow
 def test_it_works_in_its_worktree_and_is_told_what_to_do(worktree: Worktree) -> None:
     program = """
 import os, pathlib, subprocess, sys
@@ -81,6 +82,7 @@ pathlib.Path(os.environ["TMPDIR"], "x").write_text("its own")
     assert worktree.text(Path("workspace/note.md")) == "done\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placeholder", ["{prompt}", "{prompt_file}"])
 def test_a_command_names_where_it_wants_the_prompt(worktree: Worktree, placeholder: str) -> None:
     program = (
@@ -194,11 +196,13 @@ def _sleepers(worktree: Worktree) -> list[str]:
     return [line for line in listed.splitlines() if str(worktree.scratch / "agent.py") in line]
 
 
+@pytest.mark.slow
 def test_what_it_leaves_behind_is_ended_and_counted(worktree: Worktree) -> None:
     ran, _ = _run(worktree, FORKS % "0.2")
     assert (ran.exit_code, ran.left_behind, _sleepers(worktree)) == (0, 3, [])
 
 
+@pytest.mark.slow
 def test_one_that_hangs_is_ended_with_all_that_it_started(worktree: Worktree) -> None:
     started = time.monotonic()
     ran, _ = _run(worktree, FORKS % "600", timeout_s=2.0)
@@ -206,6 +210,7 @@ def test_one_that_hangs_is_ended_with_all_that_it_started(worktree: Worktree) ->
     assert _sleepers(worktree) == []
 
 
+@pytest.mark.slow
 def test_where_what_supervises_it_is_killed_that_is_said_and_not_waited_for(worktree: Worktree) -> None:
     """By the kernel, say, where memory runs out."""
     kill = "import os, signal, time\nos.kill(os.getppid(), signal.SIGKILL)\ntime.sleep(600)"
@@ -217,11 +222,13 @@ def test_where_what_supervises_it_is_killed_that_is_said_and_not_waited_for(work
     assert ran.left_behind is None and not ran.timed_out and ran.seconds < 60
 
 
+@pytest.mark.slow
 def test_one_that_asks_finds_nobody_there(worktree: Worktree) -> None:
     ran, printed = _run(worktree, "input('which one? ')", "{prompt}")
     assert ran.exit_code == 1 and "EOFError" in printed and ran.last_words.startswith("EOFError")
 
 
+@pytest.mark.slow
 def test_killed_with_us_it_does_not_go_on(worktree: Worktree) -> None:
     """SIGKILL of the door: nobody is left to end the agent but the process in between."""
     door = f"""
@@ -273,6 +280,7 @@ def test_what_is_not_enforced_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert "network" not in " ".join(Coder(chosen(scripted), scripted).not_enforced)
 
 
+@pytest.mark.slow
 @needs_landlock
 @pytest.mark.parametrize("interpreter", ["/bin/sh", "/usr/bin/env sh"])
 def test_a_program_in_bin_opens_nothing_else(worktree: Worktree, tmp_path: Path, interpreter: str) -> None:
@@ -290,6 +298,7 @@ def test_a_program_in_bin_opens_nothing_else(worktree: Worktree, tmp_path: Path,
     assert "READ" not in printed and printed.count("Permission denied") == 6
 
 
+@pytest.mark.slow
 @needs_landlock
 def test_services_terminals_and_shared_memory_of_this_machine_are_out_of_its_reach(
     worktree: Worktree, tmp_path: Path
@@ -318,6 +327,7 @@ socket.socketpair()
     assert [line for line in printed.splitlines() if line.startswith("DONE")] == ["DONE tcp"]
 
 
+@pytest.mark.slow
 @needs_tcp_rules
 def test_it_connects_to_the_ports_of_its_provider_and_to_no_others(
     worktree: Worktree, monkeypatch: pytest.MonkeyPatch
@@ -376,6 +386,7 @@ def test_its_ports_are_those_of_the_addresses_that_it_is_told(
     assert landlock.abi() < landlock.TCP_SINCE or any(line.endswith(said) for line in coder.not_enforced)
 
 
+@pytest.mark.slow
 @needs_landlock
 def test_one_that_needs_no_network_has_none(worktree: Worktree) -> None:
     program = """
@@ -450,6 +461,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_one_that_forks_and_ends_all_the_time_does_not_escape(worktree: Worktree) -> None:
     """It stands in no list of processes that is read one after the other."""
     ran, _ = _run(worktree, HOPS)
@@ -458,6 +470,7 @@ def test_one_that_forks_and_ends_all_the_time_does_not_escape(worktree: Worktree
     assert _sleepers(worktree) == []
 
 
+@pytest.mark.slow
 def test_a_line_without_an_end_does_not_fill_our_memory(worktree: Worktree) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     ran, printed = _run(worktree, "import sys\nwhile True: sys.stdout.write('x' * 1_000_000)")
@@ -498,6 +511,7 @@ def test_a_full_disk_keeps_no_coding_agent_waiting_and_is_one_plain_line(worktre
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.slow
 def test_what_a_full_disk_did_not_take_is_written_when_there_is_room(worktree: Worktree, full: Path) -> None:
     def make_room() -> None:
         while not worktree.text(Path("workspace/note.md")):

@@ -116,6 +116,7 @@ def test_every_flag_stands_in_its_own_help(name: str, tmp_path: Path, monkeypatc
     assert flags and not {flag for flag in positive if flag not in listed}, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @each_agent
 def test_edits_confined(name: str, worktree: Worktree, monkeypatch: pytest.MonkeyPatch) -> None:
     agent = _installed(name)
@@ -134,6 +135,7 @@ def test_edits_confined(name: str, worktree: Worktree, monkeypatch: pytest.Monke
         assert (worktree.root / "workspace" / "note.md").read_text() == "an idea\n"
 
 
+@pytest.mark.slow
 @each_agent
 def test_one_whose_provider_refuses_has_failed(
     name: str, worktree: Worktree, monkeypatch: pytest.MonkeyPatch

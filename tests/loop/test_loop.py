@@ -138,6 +138,7 @@ def test_the_coding_agent_is_told_what_fails_and_what_was_tried(
     ]
 
 
+@pytest.mark.slow
 def test_the_result_and_the_status_say_the_same(night: tuple[Checkout, "subprocess.CompletedProcess[str]"]) -> None:
     checkout, done = night
     lines = dict(line.split(": ", 1) for line in done.stdout.splitlines() if not line.startswith(" "))
@@ -179,6 +180,7 @@ def _wait_for(checkout: Checkout, phase: str, process: "subprocess.Popen[str]") 
     raise AssertionError(process.communicate()[1])
 
 
+@pytest.mark.slow
 def test_ctrl_c_and_the_stop_file_end_it_and_the_same_command_goes_on(prepared: Checkout) -> None:
     checkout = configured(prepared, "helps")
     loop = _started(checkout)
@@ -198,6 +200,7 @@ def test_ctrl_c_and_the_stop_file_end_it_and_the_same_command_goes_on(prepared: 
     assert transcript.count("scripted: helps") == 1, "the coding agent was asked once"
 
 
+@pytest.mark.slow
 def test_ctrl_c_twice_ends_it_now(prepared: Checkout) -> None:
     """In the coding agent's turn, which would take ten minutes: it does not go on without us."""
     checkout = configured(prepared, "hangs")
@@ -218,6 +221,7 @@ def test_ctrl_c_twice_ends_it_now(prepared: Checkout) -> None:
     assert "was ended after 2 s (coding_agent_timeout_s)" in iteration.edit.remarks[0]
 
 
+@pytest.mark.slow
 def test_it_does_not_go_on_over_the_users_own_changes(prepared: Checkout) -> None:
     checkout = configured(prepared, "helps")
     checkout.agent.write_text(checkout.agent.read_text() + "# mine\n")
@@ -226,6 +230,7 @@ def test_it_does_not_go_on_over_the_users_own_changes(prepared: Checkout) -> Non
     assert checkout.agent.read_text().endswith("# mine\n")
 
 
+@pytest.mark.slow
 def test_a_mistake_at_the_start_leaves_what_the_last_run_said(prepared: Checkout) -> None:
     note_end(Store(prepared.vault), "max_hours: 8 of 8 hours are over")
     checkout = configured(prepared, "helps", seed=77)
@@ -234,6 +239,7 @@ def test_a_mistake_at_the_start_leaves_what_the_last_run_said(prepared: Checkout
     assert "max_hours: 8 of 8 hours are over" in checkout.run("optimize.py", "--status").stdout
 
 
+@pytest.mark.slow
 def test_mini_swe_agent_edits_through_the_whole_loop_where_another_one_had_failed(prepared: Checkout) -> None:
     """The real package, against a server on loopback. One that fails without an edit is an outage, no iteration."""
     checkout, config = prepared, prepared.root / "experiment_config.yaml"
@@ -272,6 +278,7 @@ def test_mini_swe_agent_edits_through_the_whole_loop_where_another_one_had_faile
     assert "sk-scripted-key" not in transcript + (checkout.root / "workspace" / "learnings.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_cap_in_dollars_is_kept_and_raising_it_goes_on(tmp_path: Path, tau2: Tau2) -> None:
     """A real client, prices of our own, a server whose agent forgets an action unless it is asked not to."""
     tasks = tau2._tasks("mock")
@@ -308,6 +315,7 @@ def test_a_cap_in_dollars_is_kept_and_raising_it_goes_on(tmp_path: Path, tau2: T
     assert total.usd["agent"] > 0 and total.usd["user"] > 0
 
 
+@pytest.mark.slow
 def test_one_edit_on_which_a_provider_fails_does_not_stop_the_night(tmp_path: Path, tau2: Tau2) -> None:
     """On 9a969fe the loop waited for 51 minutes, ended, and did so again at every start."""
     tasks = tau2._tasks("mock")

@@ -47,6 +47,7 @@ def test_a_key_does_not_get_into_the_history(monkeypatch: pytest.MonkeyPatch) ->
     assert problem_of(f"{TEMPLATE}# sk-a-secret-key-0123456789\n".encode(), TEMPLATE) == "the file has a key in it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("added", "what"),
     [

@@ -188,6 +188,7 @@ def test_a_door_is_short_and_imports_one_module_of_the_package(door: Path) -> No
     assert len(door.read_text().splitlines()) <= MOST_DOOR_LINES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [*MODULES.values(), *DOORS, *AGENT_FILES], ids=lambda path: path.name)
 def test_nothing_imports_a_door(path: Path) -> None:
     assert not _tops(_imports(path.read_text())) & {door.stem for door in DOORS}
@@ -200,6 +201,7 @@ def test_only_these_modules_import_the_library(library: str) -> None:
     assert not {name for name in found if not name.startswith(ONLY_IN[library])}
 
 
+@pytest.mark.slow
 @each_door
 def test_starting_a_door_imports_nothing_heavy(door: Path) -> None:
     started = _imported_at_start(door)

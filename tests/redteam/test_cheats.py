@@ -16,6 +16,9 @@ from redteam.cheat_figures import BEFORE, Figure, Night, is_raised, load, raises
 from redteam.cheating import Nights
 from redteam.nights import AGENTS, Printed, Tree, source
 
+pytestmark = pytest.mark.slow
+
+
 WORST = ("memory_error", "void_where_scored")
 SAMPLE = (
     (*WORST, "replay_differs", "by_seed", "lists_beside_calls") if os.environ.get("AUTOHARNESS_FULL_TESTS") else WORST

@@ -18,6 +18,9 @@ from harnesses import BAD, GOOD_PROMPT
 
 from autoharness.benchmarks.tau2.adapter import Tau2
 
+pytestmark = pytest.mark.slow
+
+
 FROM_ROOT = {"PYTHONPATH": ""}
 NO_IMPROVEMENT = BAD["hands over when in doubt"]
 CHEAT = "import os\nprint('verdict: accepted', flush=True)\nos._exit(0)\n"

@@ -19,6 +19,9 @@ from autoharness.loop.worktree import Worktree
 from redteam.coder_attacks import CODER_ATTACKS, ON_FILES, ON_PROCESSES, state_of
 from redteam.world import World
 
+pytestmark = pytest.mark.slow
+
+
 CODERS = Path(__file__).with_name("coders")
 AGENTS = Path(__file__).with_name("agents")
 """Some of its attacks are the agent file's own."""

@@ -6,6 +6,9 @@ from autoharness.host.sandbox import NOT_ENFORCED
 from redteam.attacks import ATTACKS
 from redteam.world import World, perform
 
+pytestmark = pytest.mark.slow
+
+
 KERNELS = {
     "no Landlock": (0, True),
     "Landlock 1": (1, True),

@@ -7,6 +7,8 @@ import pytest
 from redteam.attacks import ATTACKS
 from redteam.conftest import Try
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.skipif("RED_TEAM_PROCESS" not in os.environ, reason="only python tests/redteam/score_card.py needs it")
 @pytest.mark.parametrize("name", ATTACKS)

@@ -5,6 +5,8 @@ import pytest
 from redteam.attacks import ATTACKS, served
 from redteam.conftest import Try
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_attack_is_stopped(name: str, try_out: Try) -> None:

@@ -6,6 +6,8 @@ from redteam.attacks import ATTACKS
 from redteam.conftest import Try
 from redteam.world import AGENTS
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_attack_has_a_judge() -> None:
     assert {file.stem for file in AGENTS.glob("*.py")} == set(ATTACKS)

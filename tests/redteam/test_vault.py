@@ -25,6 +25,9 @@ from autoharness.vault.ledger import Ledger
 from autoharness.vault.location import OLDER
 from autoharness.vault.store import Store
 
+pytestmark = pytest.mark.slow
+
+
 KEY = "sk-of-ours-0123456789"
 Says = Callable[[str, Any], None]
 

@@ -110,6 +110,7 @@ def test_watching_a_loop_that_has_ended_says_how(store: Store, capsys: pytest.Ca
     assert said[5].startswith("[watch] spent $4.0000")
 
 
+@pytest.mark.slow
 def test_watch_follows_a_real_loop_to_its_end(prepared: Checkout) -> None:
     checkout = configured(prepared, "helps", "hurts")
     environment = os.environ | {"AUTOHARNESS_VAULT": str(checkout.vault), "PYTHONPATH": str(ROOT)}
@@ -133,6 +134,7 @@ def test_watch_follows_a_real_loop_to_its_end(prepared: Checkout) -> None:
     assert re.search(r"\[watch\] ended on .*: max_iterations: 2 of 2 iterations are done\n\[watch\] spent \$0", said)
 
 
+@pytest.mark.slow
 def test_benchmark_shows_the_panel_on_a_terminal_and_its_results_below(prepared: Checkout) -> None:
     ours, theirs = pty.openpty()
     environment = os.environ | {"AUTOHARNESS_VAULT": str(prepared.vault), "PYTHONPATH": str(ROOT), "TERM": "xterm"}

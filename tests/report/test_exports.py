@@ -320,6 +320,7 @@ def test_a_revealed_results_file_has_the_trials_of_the_score(exported: Exported,
     assert {task.id for task in results.tasks} == {id for ids in tau2.facts("mock").splits.values() for id in ids}
 
 
+@pytest.mark.slow
 def test_nothing_held_out_is_in_a_file_without_the_reveal(
     exported: Exported, store: Store, tau2: Tau2, tmp_path: Path
 ) -> None:

@@ -277,6 +277,7 @@ def test_a_script_from_elsewhere_is_not_run(html: str, browser: Any, tmp_path: P
     tab.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
 def test_it_fits_its_window(width: int, scheme: str, html: str, opened: Open) -> None:
@@ -341,6 +342,7 @@ def _text(html: str, name: str) -> str:
     return " ".join(re.sub(r"<[^>]*>", " ", found).split())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rewards", "says"),
     [

@@ -61,6 +61,7 @@ def _port(server: Server) -> int:
     return int(server.address.split(":")[2].split("/")[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["", "now", "task/x", "../", "%2e%2e/trials"])
 def test_without_its_token_there_is_nothing(path: str, store: Store) -> None:
     with _serving(store) as server:
@@ -75,6 +76,7 @@ def test_it_listens_on_this_machine_alone(store: Store) -> None:
         assert server.address.startswith("http://127.0.0.1:")
 
 
+@pytest.mark.slow
 def test_it_serves_the_page_what_is_going_on_and_conversations(store: Store) -> None:
     note_phase(store, 4, Phase.EDIT)
     note_limits(store, {"max_usd": 20.0, "max_hours": None})
@@ -91,6 +93,7 @@ def test_it_serves_the_page_what_is_going_on_and_conversations(store: Store) -> 
         assert _get(f"{server.address}trials")[0] == 404
 
 
+@pytest.mark.slow
 def test_held_out_conversations_are_not_served_until_they_are_revealed(store: Store) -> None:
     hidden = slug(HELD_OUT[0])
     with _serving(store) as server:
@@ -124,6 +127,7 @@ def test_before_the_baseline_it_waits(tmp_path: Path) -> None:
         assert _get(server.address)[0] == 200
 
 
+@pytest.mark.slow
 def test_the_page_follows_the_loop_and_both_sides_may_start_again(browser: Any, store: Store) -> None:
     """What a person has opened and typed stays while the page goes on."""
     from playwright.sync_api import expect
@@ -171,6 +175,7 @@ def _one_more_iteration(store: Store) -> None:
     iterations.save(type(last)(**fields))
 
 
+@pytest.mark.slow
 def test_the_command_serves_until_ctrl_c(prepared: Checkout) -> None:
     command = [sys.executable, "report.py", "--serve", "--port", "18642"]
     environment = os.environ | {"AUTOHARNESS_VAULT": str(prepared.vault), "PYTHONPATH": str(Path.cwd())}
@@ -211,6 +216,7 @@ def test_the_revealed_page_has_an_address_of_its_own(store: Store) -> None:
         assert _get(f"{plain.address.rsplit('/', 2)[0]}/{revealed.address.split('/')[3]}/")[0] == 404
 
 
+@pytest.mark.slow
 def test_a_vault_that_goes_and_comes_again_is_shown_again(browser: Any, store: Store) -> None:
     from playwright.sync_api import expect
 
@@ -232,6 +238,7 @@ def test_a_vault_that_goes_and_comes_again_is_shown_again(browser: Any, store: S
     context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reveal", [False, True])
 def test_a_step_of_the_loop_while_the_vault_is_read_is_not_missed(
     reveal: bool, store: Store, monkeypatch: pytest.MonkeyPatch
@@ -263,6 +270,7 @@ def _connected(port: int, *said: bytes) -> list[socket.socket]:
     return sockets
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "said",
     [
@@ -289,6 +297,7 @@ def test_who_connects_and_does_not_ask_keeps_nobody_from_the_page(said: tuple[by
             one.close()
 
 
+@pytest.mark.slow
 def test_who_reads_slowly_gets_the_whole_page_while_others_are_sent_away(store: Store) -> None:
     with _serving(store) as server, socket.create_connection(("127.0.0.1", _port(server))) as slow:
         slow.sendall(

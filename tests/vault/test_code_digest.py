@@ -53,6 +53,7 @@ def _plant_bytecode(source: Path, flags: int) -> None:
     assert loaded and "cheated" in loaded.co_consts, "Python itself would have taken the source"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [0, 0b01], ids=["time-and-size", "unchecked-hash"])
 def test_bytecode_does_not_stand_in_for_source(whole: Checkout, flags: int) -> None:
     """In the door and in the worker; the first two are loaded before anything of ours can look."""
@@ -70,6 +71,7 @@ def test_bytecode_does_not_stand_in_for_source(whole: Checkout, flags: int) -> N
     assert "cheated" not in done.stdout and "splits: " in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["", "ROOT"], ids=["plain", "root-on-PYTHONPATH"])
 def test_a_module_planted_in_the_root_is_neither_imported_nor_overlooked(whole: Checkout, path: str) -> None:
     planted = ("argparse.py", "importlib.py", "yaml.py", "dotenv.py", "loguru.py", "git/__init__.py")
@@ -88,6 +90,7 @@ def test_a_module_planted_in_the_root_is_neither_imported_nor_overlooked(whole: 
         assert "was accepted: argparse.py (new), dotenv.py (new), git/__init__.py (new) and 3 more;" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_package_beside_the_door_is_the_one_that_runs(whole: Checkout) -> None:
     """Door and worker take it, whatever else is installed; and it can be imported from Python as ever."""
     for name, room in (("benchmark", "commands"), ("adapter", "benchmarks/tau2")):
@@ -99,6 +102,7 @@ def test_the_package_beside_the_door_is_the_one_that_runs(whole: Checkout) -> No
     assert whole.run("-c", code, **FROM_ROOT).stdout == "mock\n"
 
 
+@pytest.mark.slow
 def test_an_edited_evaluator_is_refused_until_prepare_accepts_it_for_all_to_see(whole: Checkout) -> None:
     """One line, nothing run, nothing written down; then a row of its own, and a line in every headline."""
     whole.agent.write_text(GOOD_PROMPT)
@@ -139,6 +143,7 @@ def _trials(checkout: Checkout) -> list[str]:
     return sorted(path.name for path in (checkout.kept / "trials").iterdir())
 
 
+@pytest.mark.slow
 def test_settings_that_no_score_depends_on_may_change_and_others_are_refused(prepared: Checkout) -> None:
     settings = prepared.root / "experiment_config.yaml"
     settings.write_text(settings.read_text() + "llm_retries: 1\nmax_steps: 100\n")
@@ -149,6 +154,7 @@ def test_settings_that_no_score_depends_on_may_change_and_others_are_refused(pre
     assert prepared.run("gating.py").returncode == 0
 
 
+@pytest.mark.slow
 def test_swapping_the_agent_file_while_the_gate_runs_changes_nothing(prepared: Checkout, tmp_path: Path) -> None:
     """The verdict is on the file that was there as the gate began; record commits that one or none."""
     prepared.agent.write_text(GOOD_PROMPT)
@@ -168,6 +174,7 @@ def test_swapping_the_agent_file_while_the_gate_runs_changes_nothing(prepared: C
     assert prepared.git("show", "HEAD:agent/agent.py") == GOOD_PROMPT
 
 
+@pytest.mark.slow
 def test_an_evaluator_that_is_edited_while_the_gate_runs_gives_no_verdict(whole: Checkout) -> None:
     """Nor does it leave trials for the next one: a worker that is started later is another one."""
     whole.agent.write_text(GOOD_PROMPT)

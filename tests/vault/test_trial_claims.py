@@ -63,6 +63,7 @@ def test_of_two_outcomes_at_once_the_first_one_stays(tmp_path: Path, monkeypatch
     assert len(store.trial_files()) == 1 and not list((store.folder / "trials").glob(".*"))
 
 
+@pytest.mark.slow
 def test_two_commands_at_once_pay_for_each_trial_once(tau2: Tau2, tmp_path: Path) -> None:
     solver = Solver(tau2._tasks("mock").values())
 

@@ -44,6 +44,7 @@ def long_numbers() -> Iterator[None]:
     sys.set_int_max_str_digits(most)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_a_table_is_refused_with_its_line(
     secrets: Callable[[str], Secrets], table: bytes, tmp_path: Path, name: str
@@ -58,6 +59,7 @@ def test_a_table_is_refused_with_its_line(
     assert any(line >= first for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["base85", "plain_words", "the_order_of_keys", "short_texts"])
 @pytest.mark.parametrize("domain", ["retail", "airline", "telecom"])
 def test_the_answers_of_every_domain_are_refused(
@@ -69,6 +71,7 @@ def test_the_answers_of_every_domain_are_refused(
     assert scan(TEMPLATE, source, secrets(domain), TEMPLATE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["base85", "plain_words", "short_texts"])
 def test_a_table_in_two_edits_is_refused(secrets: Callable[[str], Secrets], table: bytes, name: str) -> None:
     """Whichever of the two is not."""
@@ -77,6 +80,7 @@ def test_a_table_in_two_edits_is_refused(secrets: Callable[[str], Secrets], tabl
     assert scan(TEMPLATE, half, secrets("retail"), TEMPLATE) and scan(half, whole, secrets("retail"), TEMPLATE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", ["retail", "airline", "telecom", "mock"])
 def test_honest_edits_pass(secrets: Callable[[str], Secrets], domain: str) -> None:
     assert len(HONEST) > 25

@@ -105,6 +105,7 @@ def test_four_layers_are_taken_off_and_no_more() -> None:
     assert TEXT in set(Decoder().readings(mixed))
 
 
+@pytest.mark.slow
 def test_bombs_are_unpacked_as_far_as_the_bound() -> None:
     decoder = Decoder()
     bombs = [zlib.compress(zlib.compress(bytes([65 + n]) * 200_000_000, 9), 9) for n in range(3)]
@@ -112,6 +113,7 @@ def test_bombs_are_unpacked_as_far_as_the_bound() -> None:
     assert decoder.is_spent and made < 2 * MOST_CHARS
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.text() | st.binary() | st.lists(st.integers(min_value=-5)))
 def test_any_value_has_readings(value: str | bytes | list[int]) -> None:

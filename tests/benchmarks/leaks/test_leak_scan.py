@@ -154,6 +154,7 @@ def with_line(line: str) -> tuple[str, int]:
     return source, source[: source.index(line)].count("\n") + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("domain", "text", "what"),
     [(domain, *record) for domain in DOMAINS for record in RECORDS[domain]],
@@ -226,6 +227,7 @@ def test_postcodes_of_customers_are_found(
     assert not scan(TEMPLATE, with_line("CODES = ['12345', '10115', '99999', '00000']")[0], secrets("retail"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", [*DOMAINS, "mock"])
 def test_what_the_agent_is_given_anyway_is_no_leak(
     material: Callable[[str], dict[str, Any]], secrets: Callable[[str], Secrets], domain: str
@@ -235,6 +237,7 @@ def test_what_the_agent_is_given_anyway_is_no_leak(
     assert named(scan("", given, secrets(domain))) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_our_own_source_gives_nothing_away(secrets: Callable[[str], Secrets], domain: str) -> None:
     """Some 200 kB of honest Python and prose."""
@@ -300,6 +303,7 @@ def test_a_scan_that_raises_refuses_the_edit(monkeypatch: pytest.MonkeyPatch) ->
     assert leak.line == 1 and "KeyError" in leak.what
 
 
+@pytest.mark.slow
 def test_many_encoded_texts_are_not_looked_through_for_ever() -> None:
     source = "\n".join(f"x{n} = '{n:08x}{n * 7919 % 2**32:08x}'" for n in range(9000))
     found = scan("", source, Secrets({}, frozenset(), frozenset()))
@@ -327,6 +331,7 @@ def mutated(draw: st.DrawFn) -> str:
     return REFERENCE[:start] + draw(ANY_TEXT) + REFERENCE[draw(st.sampled_from([start, stop])) :]
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(ANY_TEXT | SURROGATES | mutated(), ANY_TEXT | mutated())
 def test_scanning_any_text_raises_nothing(after: str, before: str) -> None:
@@ -337,6 +342,7 @@ def test_scanning_any_text_raises_nothing(after: str, before: str) -> None:
     assert isinstance(problem_of(after, before), str)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "source",
     [
@@ -368,6 +374,7 @@ def test_a_source_that_is_hard_to_look_through_is_looked_through_or_refused(sour
     assert found or len(source) < 10_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_a_long_file_is_scanned_quickly(secrets: Callable[[str], Secrets], domain: str) -> None:
     source = REFERENCE * (30_000 // len(REFERENCE) + 1)
@@ -380,6 +387,7 @@ def test_a_long_file_is_scanned_quickly(secrets: Callable[[str], Secrets], domai
     assert min(spent_s) < MOST_SCAN_S
 
 
+@pytest.mark.slow
 def test_a_worker_answers_the_executor(tmp_path: Path) -> None:
     experiment = Experiment(domain="airline", agent_model="offline/clerk", user_model="offline/customer")
     after, number = with_line("USER = 'mia_li_3668'")

@@ -202,6 +202,7 @@ def passed(tau2: Tau2) -> Callable[..., tuple[int, int]]:
     return passed
 
 
+@pytest.mark.slow
 def test_what_a_prompt_gains_with_a_customer_that_obeys(passed: Callable[..., tuple[int, int]], tau2: Tau2) -> None:
     """The tasks in which nothing is to be done: the agent has the conversation end before it can go wrong.
 

@@ -57,6 +57,7 @@ def test_it_answers_as_the_scan_itself_does() -> None:
     assert scan_process.problem_of(f"{TEMPLATE}# be kind\n", TEMPLATE) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", BREAKING.values(), ids=BREAKING)
 def test_a_file_that_breaks_the_scan_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, code: str) -> None:
     breaking(monkeypatch, tmp_path, code)

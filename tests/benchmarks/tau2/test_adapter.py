@@ -35,6 +35,7 @@ def test_the_agent_stands_in_tau2s_registry_once(tau2: Tau2) -> None:
     assert registry.get_agents().count(AGENT_NAME) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("domain", "train", "test", "base"),
     [("airline", 30, 20, 50), ("retail", 74, 40, 114), ("telecom", 74, 40, 114), ("telecom-workflow", 74, 40, 114)],
@@ -149,6 +150,7 @@ def _calling(name: str, count: int, **arguments: Any) -> str:
     return f"{CALLER}\nNAME, ARGUMENTS, COUNT = {name!r}, {arguments!r}, {count}\n"
 
 
+@pytest.mark.slow
 def test_answers_of_tools_without_end_are_the_agents_fault(simulator: Callable[..., Any]) -> None:
     """Or the outcome would be too long for the door: a task to void."""
     agent = _calling("get_product_details", 100, product_id="9523456873")

@@ -90,6 +90,7 @@ def test_a_controls_provider_that_fails_is_infrastructure(
     assert (outcome.status, outcome.reward) == (Status.PROVIDER_ERROR, None)
 
 
+@pytest.mark.slow
 def test_what_a_control_was_answered_is_not_paid_for_again(provider: Provider, simulator: MakeSimulator) -> None:
     provider.fault, provider.after, provider.times = Fault(500), 1, 1
     outcome = _run(simulator(agent=STOCK, agent_model=MODEL, simulation_retries=1))
@@ -176,6 +177,7 @@ def test_the_offline_clerk_does_not_play_alone() -> None:
         from_settings({"agent": SOLO, "agent_model": "offline/clerk"})
 
 
+@pytest.mark.slow
 def test_a_control_leaves_the_harness_and_its_workspace_alone(prepared: Checkout) -> None:
     """The agent file is not even read, its traces and results stay, and --failed knows the one from the other."""
     workspace = {name: digest for name, digest in prepared.contents().items() if "workspace" in name}
@@ -187,6 +189,7 @@ def test_a_control_leaves_the_harness_and_its_workspace_alone(prepared: Checkout
     assert again.returncode == 3 and "nothing to run again" in again.stderr
 
 
+@pytest.mark.slow
 def test_a_controls_held_out_results_are_hidden(prepared: Checkout) -> None:
     """A whole split prints its mean, a part of it no score; the tasks that it cannot run are no part of it."""
     whole = prepared.run("benchmark.py", "--agent", ORACLE, "--split", "test")
@@ -196,6 +199,7 @@ def test_a_controls_held_out_results_are_hidden(prepared: Checkout) -> None:
     assert "resolution_steps" not in whole.stdout + whole.stderr + part.stdout + part.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", ["prepare.py", "gating.py", "optimize.py"])
 def test_a_control_is_not_prepared_gated_or_improved(prepared: Checkout, door: str) -> None:
     config = prepared.root / "experiment_config.yaml"

@@ -215,6 +215,7 @@ def test_so_is_the_package_that_it_comes_from(root: Path, monkeypatch: pytest.Mo
     assert len({before, changed, custom_user.load("mine:Loud").sha256}) == 3
 
 
+@pytest.mark.slow
 def test_it_runs_from_the_command_line_and_another_version_runs_anew(prepared: Checkout) -> None:
     def words() -> str:
         return "".join(path.read_text() for path in prepared.root.glob("workspace/traces/latest/*/trace.md"))

@@ -279,6 +279,7 @@ def compare(tau2: Tau2, domain: str, calls: Calls, seed: int) -> Counter[str]:
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")
 @each_domain
 def test_tool_calls_have_the_same_effects_and_scores_in_both(tau2: Tau2, domain: str) -> None:
@@ -318,12 +319,14 @@ def judge(role: str, request: Json) -> Json:
     return {"choices": [{"message": {"role": "assistant", "content": json.dumps({"results": results})}}]}
 
 
+@pytest.mark.slow
 @each_domain
 def test_an_untouched_view_has_the_hash_that_tau2_gives(tau2: Tau2, domain: str) -> None:
     plain = plain_environment(tau2, domain)
     assert hashes(shared_environment(tau2, domain)) == hashes(plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", ["airline", "retail", "mock"])
 def test_a_replaced_database_and_a_replaced_table_have_the_hashes_that_tau2_gives(tau2: Tau2, domain: str) -> None:
     """tau2's `update_db` makes a whole database of its own; a tool may put a plain dictionary in a table's place."""
@@ -369,6 +372,7 @@ def broken_search(tau2: Tau2, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(AirlineTools, "_search_direct_flight", dearer)
 
 
+@pytest.mark.slow
 def test_a_tool_that_changes_shared_records_is_caught_and_its_simulation_run_plainly(
     simulator: Callable[..., Any], broken_search: None
 ) -> None:
@@ -389,6 +393,7 @@ def _answers(outcome: Any) -> list[str]:
     return [message["content"] for message in outcome.messages if message["role"] == "tool"]
 
 
+@pytest.mark.slow
 def test_outside_of_the_simulation_that_changed_them_the_records_are_as_they_were(
     tau2: Tau2, broken_search: None
 ) -> None:
@@ -411,12 +416,14 @@ def test_a_simulation_that_may_have_seen_a_changed_record_runs_again_too(tau2: T
 # --- verify_sample ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_can_check_itself(simulator: Callable[..., Any]) -> None:
     simulations = simulator(domain="retail", agent_model="offline/clerk", verify_sample=1.0)
     outcome = simulations.run(Trial("0", 0, 1), diagnose=False)
     assert outcome.status in (Status.PASSED, Status.FAILED) and outcome.notes == [VERIFIED]
 
 
+@pytest.mark.slow
 def test_a_run_that_finds_another_score_takes_the_plain_one(
     simulator: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

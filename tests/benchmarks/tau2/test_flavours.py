@@ -25,6 +25,7 @@ def _banking(tau2: Tau2, retrieval: str = PLAIN) -> Tau2:
     return tau2.configured(Experiment(domain=BANKING, retrieval_config=retrieval))
 
 
+@pytest.mark.slow
 def test_every_task_set_is_a_domain_or_a_split_of_one(tau2: Tau2) -> None:
     """tau2 has two sets beside its domains; both are splits here, with the same tasks."""
     registry = tau2._registry

@@ -53,6 +53,7 @@ def test_case_counts_if_asked() -> None:
     assert matches("Late+", list(TEXTS.values()), case_sensitive=True) == [1, 0, 0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["(x+)+y", "(x|x)*y"])
 def test_an_expression_that_takes_years_is_an_error_of_the_tool(query: str) -> None:
     before_s = grep_limit.spent_s()

@@ -42,6 +42,7 @@ def run(provider: Provider, simulator: Callable[..., Any]) -> Callable[..., Outc
     return run
 
 
+@pytest.mark.slow
 def test_an_agent_that_is_slow_in_all_its_turns_together_has_failed(run: Callable[..., Outcome]) -> None:
     """None of them is over agent_timeout_s; it scores 0, so nobody voids a task by sleeping."""
     outcome = run(SLEEPS, timeout_s=0.5, agent_timeout_s=10.0)
@@ -50,6 +51,7 @@ def test_an_agent_that_is_slow_in_all_its_turns_together_has_failed(run: Callabl
     assert run(SLEEPS, timeout_s=60.0).status == Status.PASSED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("agent", ["harness", STOCK])
 def test_a_slow_provider_is_not_the_agents_failure(
     run: Callable[..., Outcome], provider: Provider, agent: str
@@ -60,6 +62,7 @@ def test_a_slow_provider_is_not_the_agents_failure(
     assert outcome.duration_s > 4 * 0.4
 
 
+@pytest.mark.slow
 def test_a_slow_customer_is_not_the_agents_failure(
     run: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
