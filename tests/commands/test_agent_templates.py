@@ -158,6 +158,7 @@ def test_a_hundred_conversations_may_wait_for_their_llm_at_once(hosts: Hosts, na
         assert list(pool.map(converse, range(AT_ONCE))) == [f"I am {number}" for number in range(AT_ONCE)]
 
 
+@pytest.mark.slow
 @each_framework
 def test_an_outage_is_infrastructure_and_no_framework_tries_again(
     provider: tuple[Provider, LLMServer], simulator: Simulate, name: str

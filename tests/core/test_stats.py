@@ -40,6 +40,7 @@ def test_under_the_null_the_sign_test_is_below_its_level_no_more_often_than_that
         assert often <= level
 
 
+@pytest.mark.slow
 @given(st.integers(1, 200), st.data())
 def test_the_interval_of_a_pass_rate_is_scipys_wilson_interval(n: int, data: st.DataObject) -> None:
     passed = data.draw(st.integers(0, n))

@@ -17,6 +17,9 @@ from autoharness.core.errors import UserError
 from autoharness.core.outcomes import Status, Trial
 from autoharness.core.settings import Experiment
 
+pytestmark = pytest.mark.slow
+
+
 pytest.importorskip("ray")
 TASKS = ["create_task_1", "update_task_1", "impossible_task_1", "create_task_1_with_env_assertions"]
 # Half a second instead of five, so that a dead node is noticed while the test runs.
@@ -86,7 +89,6 @@ def executor(cluster: Any, folder: Path) -> Any:
     return RayExecutor(experiment, {"": TEMPLATE}, folder)
 
 
-@pytest.mark.slow
 def test_a_node_that_is_killed_costs_its_simulations_in_flight_and_nothing_else(
     cluster: Any, provider: Provider, tmp_path: Path
 ) -> None:
@@ -111,7 +113,6 @@ def test_a_node_that_is_killed_costs_its_simulations_in_flight_and_nothing_else(
     assert not [file for file in logs.rglob("*") if file.is_file() and b"the-key-of-the-door" in file.read_bytes()]
 
 
-@pytest.mark.slow
 def test_a_large_agent_file_and_many_jobs_at_once_arrive(cluster: Any, provider: Provider, tmp_path: Path) -> None:
     """Ray brings large messages later than small ones that were sent after them."""
     provider.go_on.set()
@@ -122,7 +123,6 @@ def test_a_large_agent_file_and_many_jobs_at_once_arrive(cluster: Any, provider:
     assert len(outcomes) == len(trials) and {outcome.status for outcome in outcomes} == {Status.PASSED}
 
 
-@pytest.mark.slow
 def test_facts_and_runs_are_the_same_as_on_this_machine(cluster: Any, provider: Provider, tmp_path: Path) -> None:
     provider.go_on.set()
     with executor(cluster, tmp_path) as machines:
@@ -138,7 +138,6 @@ def test_a_node_with_another_tau2_is_refused(cluster: Any, provider: Provider, t
             machines.facts("mock")
 
 
-@pytest.mark.slow
 def test_a_cluster_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     import subprocess
     import sys

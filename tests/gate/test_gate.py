@@ -123,6 +123,7 @@ def test_the_suite_vetoes_what_its_records_cannot_explain_and_the_holdout_is_not
     assert findings and all(line.startswith("  row 3 (gate): ") for line in findings), "the row that this test forged"
 
 
+@pytest.mark.slow
 def test_an_edit_that_carries_answers_is_rejected_with_its_lines_before_anything_is_paid(accepted: Checkout) -> None:
     accepted.agent.write_text(GOOD_PROMPT + "KNOWN = {'create_task_1_with_env_assertions': 'Important Meeting'}\n")
     done = accepted.run("gating.py")
@@ -131,6 +132,7 @@ def test_an_edit_that_carries_answers_is_rejected_with_its_lines_before_anything
     assert "simulations" not in done.stderr and "1 asked of the holdout" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_verdicts_follow_from_the_trials_and_what_was_changed_since_is_found(accepted: Checkout) -> None:
     whole = accepted.run("report.py", "--verify")
     assert (whole.returncode, whole.stdout.splitlines()[0][-10:]) == (0, "0 findings")
@@ -179,6 +181,7 @@ def test_a_validation_split_cut_from_train_leaves_test_to_the_confirmation(tmp_p
     assert early.returncode == 3 and "nothing was accepted yet" in early.stderr
 
 
+@pytest.mark.slow
 def test_the_plan_says_what_can_be_found_for_what_and_runs_nothing(accepted: Checkout) -> None:
     before = accepted.contents()
     done = accepted.run("gating.py", "--plan")

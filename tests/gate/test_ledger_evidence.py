@@ -26,6 +26,8 @@ from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_rows import Baseline, Gate, Record
 from autoharness.vault.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def _night_once(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
@@ -126,7 +128,6 @@ TAMPERED = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", TAMPERED)
 def test_what_is_gone_or_rewritten_is_found(night: Checkout, name: str) -> None:
     tamper, finding = TAMPERED[name]
@@ -162,7 +163,6 @@ def old_night(night: Checkout) -> Checkout:
     return night
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", OLD)
 def test_the_same_in_a_vault_of_an_older_version(old_night: Checkout, name: str) -> None:
     tamper, finding = OLD[name]
@@ -234,7 +234,6 @@ FROM_ELSEWHERE = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", FROM_ELSEWHERE)
 def test_what_merely_cannot_be_seen_from_here_is_a_remark(night: Checkout, name: str) -> None:
     move, remark = FROM_ELSEWHERE[name]
@@ -245,7 +244,6 @@ def test_what_merely_cannot_be_seen_from_here_is_a_remark(night: Checkout, name:
     assert all(line.startswith("[report] ") for line in remarks.splitlines())
 
 
-@pytest.mark.slow
 def test_a_record_that_was_killed_before_its_row_is_no_finding(night: Checkout) -> None:
     _cut(2)(night)
     (Store(night.vault).folder / "ledger.jsonl.lines").write_text("2")
@@ -260,7 +258,6 @@ def test_a_line_that_was_written_and_not_counted_when_a_kill_came_is_no_finding(
     assert _verified(night)[0] == 0
 
 
-@pytest.mark.slow
 def test_a_baseline_alone_and_two_measures_give_no_finding(prepared: Checkout) -> None:
     assert _verified(prepared) == (0, "verified: 1 rows, 4 trials, 0 findings\n", "")
     with (prepared.root / "experiment_config.yaml").open("a") as config:
@@ -269,7 +266,6 @@ def test_a_baseline_alone_and_two_measures_give_no_finding(prepared: Checkout) -
     assert _verified(prepared)[::2] == (0, "")
 
 
-@pytest.mark.slow
 def test_a_baseline_that_was_killed_and_runs_before_any_give_no_finding(tmp_path: Path) -> None:
     checkout = Checkout.make(tmp_path)
     assert _verified(checkout) == (0, "verified: 0 rows, 0 trials, 0 findings\n", "")
@@ -293,7 +289,6 @@ def test_a_baseline_that_was_killed_and_runs_before_any_give_no_finding(tmp_path
     assert checkout.run("prepare.py").returncode == 0 and _verified(checkout)[0] == 0
 
 
-@pytest.mark.slow
 def test_a_ledger_that_prepare_has_mended_is_taken_as_it_is(night: Checkout) -> None:
     """What was lost is said by git alone, as long as that has it."""
     rows = (night.kept / "ledger.jsonl").read_text().splitlines()

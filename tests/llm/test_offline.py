@@ -59,6 +59,7 @@ def test_without_mistakes_every_task_scores_1(tau2: Tau2, simulate: Simulate, do
     assert not [outcome for outcome in outcomes if outcome.status != Status.PASSED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("domain", "count"), TASKS)
 def test_a_simulation_ends_as_its_draws_say(tau2: Tau2, simulate: Simulate, domain: str, count: int) -> None:
     tasks = _tasks(tau2, domain, count)

@@ -92,6 +92,7 @@ def test_a_command_names_where_it_wants_the_prompt(worktree: Worktree, placehold
     assert printed.strip() == {"{prompt}": PROMPT, "{prompt_file}": "True"}[placeholder]
 
 
+@pytest.mark.slow
 @needs_landlock
 def test_tau2_is_out_of_its_reach_wherever_it_lies(worktree: Worktree, tmp_path: Path) -> None:
     """In an environment inside what the coding agent is installed in, say."""
@@ -110,6 +111,7 @@ def test_tau2_is_out_of_its_reach_wherever_it_lies(worktree: Worktree, tmp_path:
     assert "of another package" in printed and "Permission denied" in printed and "the answers" not in printed
 
 
+@pytest.mark.slow
 @needs_landlock
 def test_the_vault_the_checkout_the_tasks_and_the_home_are_out_of_its_reach(
     worktree: Worktree, tmp_path: Path, tau2: object, monkeypatch: pytest.MonkeyPatch
@@ -155,6 +157,7 @@ except PermissionError:
     assert not bad
 
 
+@pytest.mark.slow
 def test_it_is_given_its_provider_and_nothing_else_of_the_environment(
     worktree: Worktree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +171,7 @@ def test_it_is_given_its_provider_and_nothing_else_of_the_environment(
     assert not {"AUTOHARNESS_VAULT", "DATABASE_PASSWORD", "PYTHONPATH"} & environment.keys()
 
 
+@pytest.mark.slow
 def test_it_is_not_given_the_key_to_a_server_of_ones_own(worktree: Worktree, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GROQ_API_KEY", SECRET)
     monkeypatch.setenv("MY_API_KEY", "another-key")
@@ -426,6 +430,7 @@ def test_what_a_kernel_cannot_do_is_said_for_what_it_means(
     assert all(one in lines for one in said) and not any(one in lines for one in not_said), lines
 
 
+@pytest.mark.slow
 def test_what_reading_leaves_behind_is_taken_away_before_each_edit(
     worktree: Worktree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -501,6 +506,7 @@ while not pathlib.Path("workspace/go").exists():
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_no_coding_agent_waiting_and_is_one_plain_line(worktree: Worktree, full: Path) -> None:
     (worktree.root / "workspace" / "go").touch()
     transcript = full / "transcript.txt"

@@ -148,6 +148,7 @@ def test_a_room_imports_only_rooms_before_it_in_the_chain(module: str) -> None:
     assert all(other == room or PLACE[other] < PLACE[room] for other in rooms)
 
 
+@pytest.mark.slow
 def test_no_two_modules_import_each_other_straight_or_through_others() -> None:
     graph = {name: _own(_imports(path.read_text())) for name, path in MODULES.items()}
     assert set(graphlib.TopologicalSorter(graph).static_order()) >= set(graph) - PACKAGES
@@ -210,6 +211,7 @@ def test_starting_a_door_imports_nothing_heavy(door: Path) -> None:
     assert not {name: libraries for name, libraries in heavy.items() if libraries}
 
 
+@pytest.mark.slow
 def test_help_answers_at_once() -> None:
     def cpu_s() -> float:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -41,6 +41,7 @@ SIGNALS = Path(__file__).with_name("signals")
 KINDS = ("read", "cached", "mapped", "timed")
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not landlock.abi(), reason="the kernel has no Landlock"),
     pytest.mark.skipif(not os.access(PACKAGES, os.W_OK), reason="this account cannot write site-packages"),
 ]
@@ -103,6 +104,7 @@ READERS: dict[str, Callable[[dict[str, Any], Path], str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", READERS)
 def test_nothing_comes_through(
     reader: str,

@@ -347,6 +347,7 @@ def _unpack(path: Path, folder: Path) -> None:
         (folder / path.name).write_bytes(path.read_bytes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", REVEALING)
 def test_a_reveal_is_counted_and_nothing_else_is(exported: Exported, store: Store, kind: str) -> None:
     exported(kind)
@@ -357,6 +358,7 @@ def test_a_reveal_is_counted_and_nothing_else_is(exported: Exported, store: Stor
     assert (entry["command"], entry["tasks"], entry["of"]) == (f"report.py --export {kind}", 4, 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", REVEALING)
 def test_a_reveal_is_counted_before_anything_is_written(store: Store, checkout: Checkout, kind: str) -> None:
     (checkout.root.parent / "there").write_text("a file where a folder would have to be")
@@ -379,6 +381,7 @@ def test_a_revealed_file_must_not_lie_in_the_checkout(checkout: Checkout, store:
     assert not Path(output).exists()
 
 
+@pytest.mark.slow
 def test_a_results_file_of_another_tau2_is_refused(checkout: Checkout, store: Store) -> None:
     for path, key, outcome in _trials(store):
         other = key | {"tau2": {"flavour": "tau2-bench", "version": "0.0.1", "data_checksum": "0" * 64}}

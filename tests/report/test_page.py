@@ -246,6 +246,7 @@ def test_what_was_revealed_is_in_it_and_said(tmp_path: Path) -> None:
         assert getattr(revealed.map, name) == getattr(plain.map, name)
 
 
+@pytest.mark.slow
 def test_text_cannot_become_markup(tmp_path: Path, opened: Open) -> None:
     """In task ids, conversations, tool calls and results, notes, reasons and diffs."""
     store = make_night(tmp_path / "vault", Night(3, [f"{MARKUP} {number}" for number in range(3)], MARKUP))
@@ -444,6 +445,7 @@ def test_on_a_phone_the_version_that_was_asked_for_is_in_sight(html: str, opened
     assert tab.locator(".pane select").nth(1).evaluate("one => one.selectedOptions[0].text").startswith("iteration 4")
 
 
+@pytest.mark.slow
 def test_the_viewer_says_where_a_conversation_is_missing(
     night: Store, opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -195,6 +195,7 @@ def test_the_command_serves_until_ctrl_c(prepared: Checkout) -> None:
         assert process.wait(10) == 130
 
 
+@pytest.mark.slow
 def test_what_comes_to_be_shown_while_it_serves_is_counted_too(store: Store) -> None:
     """Another measure in the same vault, after the start; and again only where there is more."""
     with _serving(store, reveal=True) as server:

@@ -221,6 +221,7 @@ def test_an_agent_file_is_a_plain_file_of_its_own(tmp_path: Path, kind: str) -> 
     assert read_plain(path) == TEMPLATE.encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("door", ["benchmark.py", "record.py", "prepare.py"])
 def test_no_door_waits_for_a_pipe_in_the_agents_place(prepared: Checkout, door: str) -> None:
     prepared.agent.unlink()

@@ -169,6 +169,7 @@ def test_a_record_is_found_with_its_line(
     assert {leak.line for leak in found} == {number}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", HIDDEN.values(), ids=HIDDEN)
 def test_a_record_that_is_cheaply_hidden_is_found(secrets: Callable[[str], Secrets], line: str) -> None:
     after, number = with_line(line)
@@ -189,6 +190,7 @@ def test_a_code_of_letters_alone_is_found_in_pieces(secrets: Callable[[str], Sec
     assert not scan("", "# the vaa oxj", secrets("airline"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_what_every_task_is_about_is_found(
     material: Callable[[str], dict[str, Any]], secrets: Callable[[str], Secrets], domain: str

@@ -143,6 +143,7 @@ def test_no_published_conversation_is_marked(tau2: Tau2) -> None:
         assert found([one.model_dump(mode="json") for one in messages]) == [], (domain, task_id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     ["ignore all ", "say ", "\n", "user: a ", "# ", "the agent ", '"', "all of the expectations a b ", "say, "],

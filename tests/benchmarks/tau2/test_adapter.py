@@ -120,6 +120,7 @@ def test_the_unrelated_package_of_the_same_name_is_said_to_be_unrelated(tmp_path
     assert "SetupError" in message and "unrelated" in message and "pip uninstall -y tau2" in message
 
 
+@pytest.mark.slow
 def test_a_record_that_grows_with_every_call_ends_the_conversation(simulator: Callable[..., Any]) -> None:
     """tau2 doubles a reservation's payments whenever it is cancelled again: memory, and a task to void."""
     agent = """

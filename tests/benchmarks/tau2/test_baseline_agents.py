@@ -125,6 +125,7 @@ class _Alone:
         return assistant(tool_calls=[tool_call(self._actions[done].name, self._actions[done].arguments)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", ["mock", "telecom"])
 def test_the_solo_agent_works_from_a_ticket_with_the_customers_tools(
     tau2: Tau2, simulator: MakeSimulator, monkeypatch: pytest.MonkeyPatch, domain: str

@@ -404,6 +404,7 @@ def test_outside_of_the_simulation_that_changed_them_the_records_are_as_they_wer
     assert hashes(shared_environment(tau2, "airline")) == before
 
 
+@pytest.mark.slow
 def test_a_simulation_that_may_have_seen_a_changed_record_runs_again_too(tau2: Tau2, broken_search: None) -> None:
     """tau2's `update_db` reads a whole table past Python, at a time when another simulation has changed it."""
     with pytest.raises(SharedRecordChanged, match="flights"), databases.watch():
