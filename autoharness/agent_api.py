@@ -1,7 +1,7 @@
 """Everything that `agent/agent.py` may use: messages, tools, and `generate` to ask the LLM.
 
-The agent runs in a process of its own, the agent host, which is given no keys and no task data; `generate` asks the
-gateway, which calls the experiment's model and counts what it costs.
+The agent runs in its own process, the agent host, which gets no keys and no task data; `generate` asks the gateway,
+which calls the experiment's model and counts what it costs.
 
     message in                       UserMessage | ToolMessage | MultiToolMessage
     state.messages                   what you keep of the conversation; its shape is yours
@@ -25,7 +25,7 @@ _CHAT_PATH = "/v1/chat/completions"
 
 @dataclass
 class ToolCall:
-    """The wish to call one tool. `requestor` says who wants it: agents leave it at "assistant"."""
+    """A request to call one tool. `requestor` says who makes it: agents leave it at "assistant"."""
 
     name: str
     arguments: dict[str, Any]
@@ -75,7 +75,7 @@ class AssistantMessage(_Participant):
 
 @dataclass
 class ToolMessage:
-    """What a tool answered. `id` is that of the ToolCall; `error` says that the call failed."""
+    """A tool's answer. `id` is the ToolCall's; `error` says that the call failed."""
 
     id: str
     content: str | None = None
@@ -86,7 +86,7 @@ class ToolMessage:
 
 @dataclass
 class MultiToolMessage:
-    """The answers to several tool calls of one message, in their order."""
+    """The answers to several tool calls of one message, in the same order."""
 
     tool_messages: list[ToolMessage]
     role: Literal["tool"] = "tool"
@@ -119,7 +119,7 @@ class Tool:
 
 
 class LLMError(Exception):
-    """The gateway refused the request, or the LLM's answer makes no sense. You may catch it and ask differently."""
+    """The gateway refused the request, or the LLM's answer is invalid. You may catch it and ask differently."""
 
 
 class RequestRefused(LLMError):
@@ -135,7 +135,7 @@ class MalformedToolCall(LLMError):
 
 
 class SimulationAborted(BaseException):
-    """The simulation has already ended (the LLM is out of reach). Not the agent's fault; let it pass."""
+    """The simulation has already ended (the LLM is out of reach). Not the agent's fault; do not catch it."""
 
 
 def generate(
@@ -147,11 +147,11 @@ def generate(
 ) -> AssistantMessage:
     """Ask the experiment's LLM for the next message.
 
-    `model` and `reasoning_effort` are the experiment's; naming others is refused. `llm_args` are arguments of a chat
+    `model` and `reasoning_effort` are the experiment's; others are refused. `llm_args` are arguments of a chat
     completion: temperature, top_p, max_tokens, max_completion_tokens, stop, seed, response_format,
     parallel_tool_calls, presence_penalty, frequency_penalty.
 
-    Raises RequestRefused, or MalformedToolCall where the arguments of a tool call do not parse.
+    Raises RequestRefused, or MalformedToolCall if the arguments of a tool call do not parse.
     """
     request: dict[str, Any] = {"messages": to_chat(messages), **llm_args}
     if model:
@@ -220,9 +220,9 @@ def _no_gateway(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def openai_options(asynchronous: bool = False) -> dict[str, Any]:
-    """Arguments of `openai.OpenAI` (or AsyncOpenAI), and of what takes the same: it then asks what `generate` asks.
+    """Arguments for `openai.OpenAI` (or AsyncOpenAI) and compatible clients: they then call the model of `generate`.
 
-    base_url, api_key, http_client, max_retries. The client is one of httpx that uses no network and no setting, and
+    base_url, api_key, http_client, max_retries. It is an httpx client that uses no network and no setting, and
     serves any number of threads and event loops. A request that is refused raises openai.BadRequestError.
     """
     import httpx  # comes with OpenAI's package
@@ -262,7 +262,7 @@ def _answer_openai(
 
 
 def _with_system_messages(request: dict[str, Any]) -> dict[str, Any]:
-    """Clients may say "developer" to a reasoning model. The gateway knows one name for it, whatever the model."""
+    """Clients may say "developer" for "system" to a reasoning model. The gateway accepts only "system"."""
     messages = request.get("messages")
     for message in messages if isinstance(messages, list) else []:
         if isinstance(message, dict) and message.get("role") == "developer":
@@ -275,9 +275,9 @@ def _openai_error(status: int, message: str) -> tuple[int, dict[str, Any]]:
 
 
 def openai_endpoint() -> tuple[str, str]:
-    """Base URL and API key for a framework that takes nothing else; where it takes a client, use `openai_options`.
+    """Base URL and API key for a framework that takes nothing else; if it takes a client, use `openai_options`.
 
-    The key is this simulation's. Raises LLMError unless the experiment has agent_base_url: true.
+    The key is for this simulation only. Raises LLMError unless the experiment has agent_base_url: true.
     """
     if not _base_url:
         raise LLMError("there is no base URL here: set agent_base_url: true in experiment_config.yaml")
@@ -288,7 +288,7 @@ _base_url = _token = ""
 
 
 def _use_base_url(base_url: str, token: str) -> None:
-    """The agent host says here where its server listens, and what it wants to be shown."""
+    """The agent host sets here its server's base URL, and the key that the server expects."""
     global _base_url, _token
     _base_url, _token = base_url, token
 
@@ -297,6 +297,6 @@ _complete: Callable[[dict[str, Any]], dict[str, Any]] = _no_gateway
 
 
 def _use_gateway(complete: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    """The agent host says here how requests leave the process."""
+    """The agent host sets here how requests leave the process."""
     global _complete
     _complete = complete

@@ -1,8 +1,8 @@
-"""What `import` finds in our processes.
+"""Safe imports: what `import` finds in our processes.
 
-Modules of this package and of tau2 are compiled from their .py files each time. Bytecode lies where nobody looks, git
-ignores it, and a .pyc file is believed when it says which source it was made from. Nothing in the checkout's root can
-be imported either: a file planted there would stand in for a module of the library.
+Modules of this package and of tau2 are compiled from their .py files each time. Nobody reads bytecode, git ignores
+it, and Python trusts a .pyc file that claims to be made from the source. Nothing in the checkout's root can be
+imported either: a file planted there would replace a module of the library.
 
 While this file is loaded the root is still on the path, so it imports only what the interpreter has loaded by then.
 """
@@ -22,7 +22,7 @@ _PACKAGES = ("autoharness", "tau2")
 
 
 class _FromSource(SourceFileLoader):
-    """Neither reads nor writes bytecode."""
+    """A loader that neither reads nor writes bytecode."""
 
     def get_code(self, fullname: str) -> "CodeType":
         path = self.get_filename(fullname)
@@ -30,7 +30,7 @@ class _FromSource(SourceFileLoader):
 
 
 class _Finder:
-    """Looks for .py files alone: a compiled module beside one is not seen."""
+    """Looks only for .py files: it does not see a compiled module beside one."""
 
     @staticmethod
     def find_spec(name: str, path: "Sequence[str] | None" = None, target: object = None) -> ModuleSpec | None:
@@ -46,13 +46,13 @@ class _Finder:
 
 
 def from_source() -> None:
-    """Load the modules of this package and of tau2 from their source from now on."""
+    """From now on load the modules of this package and of tau2 from their source."""
     sys.meta_path.insert(0, _Finder)
 
 
 def begin() -> None:
-    """What each of our processes calls first: the root leaves sys.path, other modules have their bytecode again, and
-    what nobody catches is no verdict."""
+    """Each of our processes calls this first: the root leaves sys.path, other modules use their bytecode again, and
+    an uncaught error does not look like a verdict."""
     _open_what_is_closed()
     sys.excepthook = _end_by_code
     sys.pycache_prefix = sys._xoptions.get("pycache_prefix") or os.environ.get("PYTHONPYCACHEPREFIX")
@@ -60,7 +60,7 @@ def begin() -> None:
 
 
 def _open_what_is_closed() -> None:
-    """A door that was started without standard error would write into the file of the vault that has its number."""
+    """Open missing standard streams: otherwise a file of the vault could get stderr's number, and be written into."""
     while (free := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(free)
@@ -70,7 +70,7 @@ def _open_what_is_closed() -> None:
 
 
 def _end_by_code(kind: type[BaseException], *rest: "Any") -> None:
-    """Python itself would exit 1, which is the gate's "rejected"; such as where a dependency is not installed.
+    """Python itself would exit 1, which is the gate's "rejected", for example if a dependency is not installed.
 
     The codes are those of `errors`, which may be the module that cannot be imported.
     """

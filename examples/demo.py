@@ -1,7 +1,7 @@
-"""`make demo`: a short night of the loop on the offline model, in a folder of its own, with a scripted coding agent.
+"""`make demo`: a short run of the loop on the offline model, in a folder of its own, with a scripted coding agent.
 
-The commands are those that a person types: prepare, optimize, and what one looks at in the morning. The coding agent
-is a program that takes five edits from examples/edits.py; everything else is what a real night uses.
+The commands are those that a user types: prepare, optimize, and the reports in the morning. The coding agent is a
+program that takes five edits from examples/edits.py; everything else is what a real run uses.
 """
 
 import json
@@ -70,7 +70,7 @@ def set_up() -> None:
 
 
 def run(door: str, *arguments: str) -> None:
-    """Run a command and show what it prints as its result. Ends the demo where it could not do its work."""
+    """Run a command and show what it prints as its result. Ends the demo if the command fails."""
     print(f"\n$ python {' '.join([door, *arguments])}", flush=True)
     vault = {"AUTOHARNESS_VAULT": str(DEMO / "vault")}
     command = [sys.executable, door, *arguments]
@@ -81,7 +81,7 @@ def run(door: str, *arguments: str) -> None:
 
 
 def summary(printed: str) -> list[str]:
-    """Without the lines for single tasks: telecom's ids are long."""
+    """The lines without those for single tasks: telecom's ids are long."""
     return [line for line in printed.splitlines() if not re.match(r"  [A-Z_]+  ", line)]
 
 

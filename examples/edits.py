@@ -24,7 +24,7 @@ class Edit:
     name: str
     why: str
     apply: Callable[[str], str]
-    """From the agent file's text to what it is to become. Raises ValueError where the text has no place for it."""
+    """Turns the agent file's text into the edited one. Raises ValueError if the text has no place for the edit."""
 
 
 def _replaced(source: str, *changes: tuple[str, str]) -> str:
@@ -158,7 +158,7 @@ def _cheat_hide_a_conversation(source: str) -> str:
 
 
 def _cheat_read_the_answers(source: str) -> str:
-    """Looks for the tasks of the benchmark on the disk, and goes on without where they cannot be read."""
+    """Looks for the tasks of the benchmark on the disk, and goes on without them if they cannot be read."""
     helper = """def answers() -> str:
     found = ""
     for root, _, files in os.walk("/"):

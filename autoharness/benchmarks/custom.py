@@ -1,7 +1,7 @@
-"""A benchmark of one's own, as the worker runs it: a subclass of `BenchmarkRunner` behind the methods of `Tau2`.
+"""Your own benchmark, as the worker runs it: a subclass of `BenchmarkRunner` behind the methods of `Tau2`.
 
-The class is imported in the worker, which is trusted: nobody confines what it does there. The agent's code is where
-it always is, in a host of its own; the class talks to it through a `Simulation`.
+The class is imported in the worker, which is trusted: nothing confines it there. The agent's code is in its own host,
+as always; the class talks to it through a `Simulation`.
 """
 
 import hashlib
@@ -30,11 +30,11 @@ Json = dict[str, Any]
 
 
 class _Wrong(Exception):
-    """What a class says of itself makes no sense."""
+    """A class attribute or the result of a hook is invalid."""
 
 
 class Runner(Protocol):
-    """What the worker needs of a `BenchmarkRunner`; its docstrings say what each is."""
+    """What the worker needs of a `BenchmarkRunner`, whose docstrings explain each member."""
 
     version: str
     policy: str
@@ -50,20 +50,20 @@ class Runner(Protocol):
 
 @dataclass
 class Conversation:
-    """A finished conversation and what it came to."""
+    """A finished conversation and its result."""
 
     messages: list[Json]
     termination: str
     result: Result
     notes: list[str] = field(default_factory=list)
-    """None: what a reader ought to know stands among the checks."""
+    """Always empty: what a reader should know is in the checks."""
 
 
 class OwnBenchmark:
-    """The experiment's. Make one for each process; its methods may be called from many threads."""
+    """The experiment's own benchmark. Make one for each process; its methods may be called from many threads."""
 
     def __init__(self, experiment: Experiment) -> None:
-        """Raises UserError where there is no such class."""
+        """Raises UserError if there is no such class."""
         self._name = experiment.benchmark
         spec = _spec(self._name)
         cls = _load(self._name, spec)
@@ -77,15 +77,15 @@ class OwnBenchmark:
         self._about = cls.__doc__ or ""
 
     def provide(self) -> None:
-        """Raises UserError where its data cannot be had."""
+        """Get its data. Raises UserError if that fails."""
         with self._as_mistake("provide_data()"):
             self._runner.provide_data()
 
     def warm_up(self, domain: str) -> None:
-        """The import is all."""
+        """Nothing to do: the import is enough."""
 
     def facts(self, domain: str) -> DomainFacts:
-        """Raises UserError where what the class says of itself makes no sense."""
+        """Raises UserError if the class's attributes or splits are invalid."""
         with self._as_mistake("splits()"):
             splits = {name: _ids(name, ids) for name, ids in self._runner.splits().items()}
             _check_splits(splits)
@@ -104,7 +104,7 @@ class OwnBenchmark:
 
     @property
     def folders(self) -> list[str]:
-        """What no agent is to read: its code and its data."""
+        """What no agent may read: its code and its data."""
         return [str(path.absolute()) for path in [*self._code, *self._data]]
 
     def material(self, domain: str) -> Json:
@@ -140,7 +140,7 @@ class OwnBenchmark:
         return Conversation(simulation.messages, FINISHED, result)
 
     def _result(self, simulation: Simulation) -> Result:
-        """Raises what ended the simulation, EvaluationError where the benchmark itself went wrong."""
+        """Raises what ended the simulation, EvaluationError if the benchmark itself went wrong."""
         try:
             result = _sound(self._runner.simulate(simulation))
         except user_code.STOPS as error:
@@ -160,13 +160,13 @@ class OwnBenchmark:
         return []
 
     def script(self, domain: str, task_id: str) -> Script:
-        """What the offline model plays from. Raises UserError where the class does not say."""
+        """What the offline model plays from. Raises UserError if the class does not provide it."""
         with self._as_mistake("reference()"):
             steps = tuple(self._runner.reference(task_id))
         return Script(domain, task_id, self._runner.policy, "", steps, ())
 
     def _files(self) -> Iterator[tuple[str, Path]]:
-        """All that decides what a reward is, with a name for each."""
+        """All files that decide a reward, with a name for each."""
         yield from ((f"code/{name}", file) for name, file in user_code.sources(self._code))
         for path in self._data:
             inside = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
@@ -174,7 +174,7 @@ class OwnBenchmark:
 
     @contextmanager
     def _as_mistake(self, what: str) -> Iterator[None]:
-        """Whoever wrote the class can mend what goes wrong outside a simulation."""
+        """An error outside a simulation is a UserError: the author of the class can fix it."""
         try:
             yield
         except AutoHarnessError:
@@ -186,13 +186,13 @@ class OwnBenchmark:
 
 
 def _spec(name: str) -> str:
-    """module:Class, also where `name` is that of an entry point."""
+    """module:Class, also if `name` is the name of an entry point."""
     points = [point.value for point in importlib.metadata.entry_points(group=BENCHMARKS) if point.name == name]
     return points[0] if points else name
 
 
 def _load(name: str, spec: str) -> Any:
-    """Raises UserError where the class is none of a benchmark."""
+    """Raises UserError if the class is not a benchmark."""
     cls = user_code.load("benchmark", spec)
     if not all(hasattr(cls, method) for method in ("of", *_NEEDED)):
         raise UserError(f"benchmark: {name} is no subclass of BenchmarkRunner")
@@ -231,7 +231,7 @@ def _check_splits(splits: Mapping[str, list[str]]) -> None:
 
 
 def _check_texts(runner: Runner) -> None:
-    """Raises what other processes would raise later, where nobody sees whose mistake it is."""
+    """Raises now what other processes would raise later, without showing whose mistake it is."""
     if not isinstance(runner.policy, str) or not isinstance(runner.version, str):
         raise _Wrong("policy and version are texts")
     for tool in runner.tools:
@@ -248,7 +248,7 @@ def _sha256(path: Path) -> str:
 
 
 def _sound(result: Any) -> Result:
-    """Raises ValueError or TypeError where it is no result: that is the benchmark's failure, and no score."""
+    """Raises ValueError or TypeError if it is not a result: that is the benchmark's failure, and not a score."""
     if not isinstance(result, Result):
         raise TypeError(f"simulate() returned {type(result).__name__}, not Result")
     reward = float(result.reward)

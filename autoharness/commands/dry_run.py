@@ -1,4 +1,4 @@
-"""`benchmark.py --dry-run`: the experiment as it is resolved, and where each setting came from. Runs nothing."""
+"""`benchmark.py --dry-run`: prints the resolved experiment and where each setting came from. Runs nothing."""
 
 import json
 from typing import Any

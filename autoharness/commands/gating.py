@@ -1,4 +1,4 @@
-"""`python gating.py`: whether the edit of agent/agent.py is kept, and why."""
+"""`python gating.py`: decides whether the edit of agent/agent.py is kept, and says why."""
 
 import sys
 from argparse import Namespace

@@ -1,6 +1,6 @@
 """`benchmark.py --matrix FILE`: several models, domains or other settings in one command, and a table of them.
 
-    agent_model: [gpt-5.4, gpt-5.4-mini]     every combination of what is a list is a run
+    agent_model: [gpt-5.4, gpt-5.4-mini]     every combination of the lists is a run
     reasoning_effort: [low, high]
     trials: 4                                the same in all of them
     runs:                                    or settings that belong together, each with all combinations
@@ -8,7 +8,7 @@
       - {agent_model: gpt-5.4-mini}
 
 The names are those of `experiment_config.yaml`, which gives the rest; `--domain airline retail` is such a matrix too.
-Each run is one that the command would do alone, and its trials are stored as that one's are.
+Each run is what the command would do alone, and its trials are stored in the same way.
 """
 
 import itertools
@@ -57,7 +57,7 @@ class Cell:
 def cells(
     file: Path | None, typed: Json, config: Path | None, assignments: Sequence[str] | None, domains: Sequence[str]
 ) -> list[Cell]:
-    """The runs of one command: one where neither `file` nor `domains` asks for more.
+    """The runs of one command: one if neither `file` nor `domains` asks for more.
 
     `typed`: settings on the command line; see `setting_sources.resolve`. Raises UserError.
     """
@@ -121,7 +121,7 @@ def table(done: Done) -> list[str]:
 
 
 def _figures(card: Scorecard) -> Json:
-    """Nothing of a part of a held-out split."""
+    """The figures of one run; none for a part of a held-out split."""
     rewards = list(card.result.scored.values())
     scores = [reward for reward in rewards if reward is not None]
     score, (low, high), dollars = mean(scores), mean_interval(scores), card.cost_usd
@@ -143,7 +143,7 @@ class MacroAverage:
     settings: Json
     """What else is varied."""
     figures: dict[str, float | None]
-    """val_score, pass^1 and so on; None where a domain has none."""
+    """val_score, pass^1 and so on; None if a domain has none."""
 
     @property
     def lines(self) -> list[str]:
@@ -185,7 +185,7 @@ def _macro_average(group: Done) -> MacroAverage:
 
 
 def _word(value: Any) -> str:
-    """A value as it is printed: a text as it is, nothing as -."""
+    """A value as it is printed: a text as it is, None as -."""
     return "-" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 

@@ -56,7 +56,7 @@ _OF_THE_LOOP = (*_LIMITS, "coding_agent", "coding_model")
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 0 where a limit or the file STOP ended it, 130 after Ctrl-C. Raises Outage and UserError."""
+    """Exit code 0 if a limit or the file STOP ended it, 130 after Ctrl-C. Raises Outage and UserError."""
     options = _parser().parse_args(arguments)
     store = Store(default_vault())
     if options.status:
@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> int:
 
 
 class Stop:
-    """What a person asks for. Use as a context manager: it listens for signals until it is left."""
+    """A user's request to stop. Use as a context manager: it listens for signals until it is left."""
 
     def __init__(self) -> None:
         self.signals, self._file = 0, ""
@@ -106,7 +106,7 @@ class Stop:
             signal.signal(number, handler)
 
     def reason(self) -> str:
-        """Why nothing more is to be begun; "" where it may."""
+        """Why nothing more may begin; "" if it may."""
         if self.signals:
             return "Ctrl-C"
         if STOP_FILE.exists():
@@ -130,17 +130,17 @@ def _parser() -> Parser:
     )
     parser.add_argument("--status", action="store_true", help="say where the loop is, also while it runs elsewhere")
     parser.add_argument("--watch", action="store_true", help="follow a loop that runs elsewhere, until it ends")
-    parser.add_argument("--max-iterations", type=int, metavar="N", help="stop after so many")
-    parser.add_argument("--max-hours", type=float, metavar="H", help="stop after so many hours of work")
+    parser.add_argument("--max-iterations", type=int, metavar="N", help="stop after N iterations")
+    parser.add_argument("--max-hours", type=float, metavar="H", help="stop after H hours of work")
     parser.add_argument("--max-usd", type=float, metavar="USD", help="begin nothing that could spend more than this")
     parser.add_argument(
-        "--max-without-gain", type=int, metavar="N", help="stop after so many in a row without a gain"
+        "--max-without-gain", type=int, metavar="N", help="stop after N iterations in a row without a gain"
     )
     parser.add_argument(
         "--coding-agent", metavar="NAME", help="claude, codex, opencode, gemini, aider, mini, scripted"
     )
     parser.add_argument("--coding-model", metavar="MODEL", help="as the coding agent names it")
-    parser.add_argument("--no-waiting", action="store_true", help="where infrastructure fails, give up at once")
+    parser.add_argument("--no-waiting", action="store_true", help="if infrastructure fails, give up at once")
     parser.add_settings()
     return parser
 
@@ -150,7 +150,7 @@ def _patience_s(options: Namespace) -> Sequence[float]:
 
 
 def _ready(experiment: Experiment, store: Store, workers: LocalExecutor) -> Measure:
-    """The measure. Raises UserError where something is missing that the night would trip over."""
+    """The measure. Raises UserError if something is missing that would stop the loop later."""
     check_repository()
     check_keys(experiment.endpoints)
     look = BenchmarkRunner.of(experiment).look(workers)

@@ -1,4 +1,4 @@
-"""`python prepare.py`: everything that has to be there before the first iteration, and the baseline.
+"""`python prepare.py`: sets up everything that the first iteration needs, and records the baseline.
 
 Safe to run again: what is there is left alone, and what was run is not run again. An edited agent/agent.py is never
 overwritten without --reset-agent, and even then it is kept in the vault.
@@ -104,7 +104,7 @@ def _provide_data(experiment: Experiment) -> None:
 
 
 def _provide_agent(store: Store, template: str | None, reset: bool) -> None:
-    """Raises UserError rather than replace a file that somebody has edited, and did not ask to have reset."""
+    """Raises UserError rather than replace an edited file that the user did not ask to reset."""
     file = template_file(template or DEFAULT)
     if template:
         check_installed(template)
@@ -149,7 +149,7 @@ def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool
 
 
 def _compare_template(ledger: Ledger, store: Store) -> None:
-    """After a change of template, which measures no new baseline."""
+    """Say that a changed template is an edit: it makes no new baseline."""
     source = read_plain(AGENT_FILE)
     name = template_of(source)
     if name and store.keep_agent(source) not in {version.row.agent for version in ledger.versions}:
@@ -157,7 +157,7 @@ def _compare_template(ledger: Ledger, store: Store) -> None:
 
 
 def _accept_evaluator(measure: Measure, ledger: Ledger, store: Store) -> None:
-    """Go on with the evaluator as it is now, and put down what changed."""
+    """Accept the code digest as it is now, and record what changed."""
     now = code_digest.keep(store)
     if now == ledger.evaluator:
         return
@@ -227,7 +227,7 @@ def _run_baseline(bench: Bench, ledger: Ledger) -> int:
 
 
 def _commit_of_agent() -> str:
-    """The commit that has the agent file as it is; empty, with a warning, where none has."""
+    """The commit that has the agent file as it is; empty, with a warning, if none has."""
     try:
         repository = Repository()
         if repository.file(head := repository.head, AGENT_FILE) == read_plain(AGENT_FILE):
@@ -239,7 +239,7 @@ def _commit_of_agent() -> str:
 
 
 def _explain(run: Run, held_out: set[str]) -> None:
-    """Why there are no rewards; of a held-out task not even that."""
+    """Say why there are no rewards; of a held-out task not even that."""
     lost = [one for one in run.outcomes if one.reward is None and one.trial.task_id not in held_out]
     reasons = {f"{outcome.status}: {outcome.detail}" for outcome in lost}
     for reason in sorted(reasons)[:3]:
@@ -248,7 +248,7 @@ def _explain(run: Run, held_out: set[str]) -> None:
 
 
 def _export(measure: Measure, ledger: Ledger, store: Store) -> None:
-    """Lay out what the coding agent reads; what is there already stays as it is where nothing changed."""
+    """Write what the coding agent reads; what has not changed stays as it is."""
     export_domain(measure.facts["policy"], measure.facts["tools"])
     write_json(store.folder / "data.json", {**measure.benchmark, "files": measure.facts["data_files"]})
     begin_learnings()

@@ -1,7 +1,7 @@
-"""Why a mean does not compare with published ones: those of taubench.com, the leaderboard of tau2-bench.
+"""Why a score does not compare with published ones: those of taubench.com, the leaderboard of tau2-bench.
 
-They are of the whole `base` split of tau2-bench 1.0.1, run with tau2's own limits, agents and user simulator. What is
-not looked at: the models, which a leaderboard names itself.
+They are of the whole `base` split of tau2-bench 1.0.1, run with tau2's own limits, agents and user simulator. The
+models are not compared: a leaderboard names them itself.
 """
 
 from collections.abc import Collection, Iterator
@@ -22,21 +22,21 @@ TAU2S_JUDGE = "gpt-4.1-2025-04-14"
 TAU2S_RETRIEVAL = "alltools"
 _NOT_LOOKED_AT = frozenset(
     {
-        *("benchmark", "domain", "agent", "retrieval_config"),  # others below look at these
+        *("benchmark", "domain", "agent", "retrieval_config"),  # other functions below check these
         *("agent_model", "user_model", "judge_model", "agent_url", "user_url", "judge_url", "reasoning_effort"),
         *("agent_llm_args", "seed", "seeds"),  # an agent's own; chance
         *("isolation", "fresh_host", "agent_base_url", "agent_memory_mb"),  # where the agent's code runs
-        *("max_llm_calls", "agent_timeout_s", "llm_timeout_s"),  # bounds that nobody meets who does nothing wrong
+        *("max_llm_calls", "agent_timeout_s", "llm_timeout_s"),  # limits that no correct run meets
     }
 )
-"""Settings that affect the outcome and are no news by themselves. All others, and those to come, are told where they
-are not at their defaults, which are tau2's own."""
+"""Settings that affect the outcome and need not be told here. All others, and those to come, are told if they are not
+at their defaults, which are tau2's own."""
 
 
 def reasons(measure: Measure, outcomes: Collection[Outcome], scored: Collection[Outcome]) -> list[str]:
-    """One for each fact; empty where nothing speaks against a comparison. `outcomes`: of the run.
+    """One for each fact; empty if nothing speaks against a comparison. `outcomes`: of the run.
 
-    `scored`: those that its mean is over. How others ended, whether a judge was asked for them, is not told.
+    `scored`: those that its mean is over. How others ended, or whether a judge was asked for them, is not told.
     """
     experiment = measure.experiment
     if not experiment.on_tau2:

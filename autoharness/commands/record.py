@@ -1,7 +1,7 @@
 """`python record.py`: commit what the gate accepted, and add its row to workspace/results.tsv.
 
 The score comes from the gate's verdict; nothing is typed in. Only agent/agent.py is committed, whatever else is
-staged. Killed between the commit and the row, the same command adds the row.
+staged. If it is killed between the commit and the row, the same command adds the row.
 """
 
 import hashlib
@@ -70,7 +70,7 @@ def _agent() -> str:
 
 
 def _check_typed(options: Any, gate: Measured) -> None:
-    """Raises UserError where a figure was typed that is not the gate's."""
+    """Raises UserError if a figure was typed that is not the gate's."""
     suite = gate.suite.values()
     known = {"val_score": gate.val_score, "evals_passed": sum(map(passed, suite)), "evals_total": len(suite)}
     for name, value in known.items():

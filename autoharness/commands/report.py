@@ -1,12 +1,12 @@
-"""`python report.py`: what happened, what was measured, and whether it holds.
+"""`python report.py`: reports what happened, what was measured, and whether it holds.
 
 (nothing)       one HTML file that opens from disk: `page`
 --serve         the same, live: `server`
 --diff A [B]    how the agent file changed
 --compare A B   two kept versions of the agent, in the same held-out tasks
---confirm       baseline against best, on trials that no verdict has looked at
+--confirm       baseline against best, on trials that no verdict used
 --verify        every verdict again, from the trials in the vault
---export KIND   the trials for other programs: csv, jsonl, xlsx, a results file of tau2's own or of NeMo's
+--export KIND   the trials for other programs: csv, jsonl, xlsx, a results file for tau2 or NeMo
 """
 
 import sys
@@ -94,7 +94,7 @@ def _parser() -> Parser:
         metavar=("A", "B"),
         help="two kept versions: an iteration, a commit, 'baseline' or 'best'",
     )
-    one.add_argument("--confirm", action="store_true", help="the headline: baseline against best, on fresh trials")
+    one.add_argument("--confirm", action="store_true", help="confirmation: baseline against best, on fresh trials")
     one.add_argument("--verify", action="store_true", help="work out every verdict again from the trials it rests on")
     one.add_argument("--export", choices=list(NAMES), help="the trials for other programs (docs/report.md)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="of the page or --export, instead of workspace/")
@@ -103,14 +103,14 @@ def _parser() -> Parser:
     parser.add_argument(
         "--reveal-held-out",
         action="store_true",
-        help="of the page, --serve and --export: held-out tasks too; this is counted, and later headlines say so",
+        help="of the page, --serve and --export: held-out tasks too; this is counted, and later reports say so",
     )
     parser.add_settings("of --confirm, ")
     return parser
 
 
 def _parsed(arguments: list[str]) -> Namespace:
-    """What belongs to something else than was asked for is a mistake, and not ignored."""
+    """An option that does not go with what was asked for is an error; it is not ignored."""
     parser = _parser()
     options = parser.parse_args(arguments)
     asked = next((f"--{name}" for name in _WANTED if getattr(options, name)), _THE_PAGE)
@@ -137,7 +137,7 @@ def _serve(store: Store, options: Namespace) -> None:
 
 
 def _show_diff(names: list[str], store: Store) -> None:
-    """In colours on a terminal. An agent file may hold what a terminal would obey, so that is left out."""
+    """Print the diff, in colours on a terminal. Control characters that a terminal would obey are left out."""
     one, other = _sides(names, Overview.of(store))
     print(f"[report] from {one.name} to {other.name}", file=sys.stderr)
     text = "".join(f"{printable(line)}\n" for line in change(store, one.agent, other.agent).splitlines())
@@ -158,7 +158,7 @@ class _Side:
 
 
 def _sides(names: list[str], overview: Overview) -> tuple[_Side, _Side]:
-    """What to compare: an edit alone with its incumbent, another version alone with the baseline."""
+    """What to compare: one edit with its incumbent, one other version with the baseline."""
     if len(names) > 2:
         raise UserError("--diff takes one version or two")
     tried = {one.short: one for one in overview.attempts if one.agent}

@@ -1,7 +1,7 @@
-"""What `benchmark.py` prints of a run: as lines that grep finds, and as JSON.
+"""The results that `benchmark.py` prints for a run: as lines that grep finds, and as JSON.
 
-All figures are over the tasks that the printed mean is over (`held_out`): of a part of a held-out split there is
-none. What a single held-out task took to run stays hidden with its result.
+All figures are over the tasks that the printed mean is over (`held_out`); a part of a held-out split has no
+figures. What a single held-out task took to run stays hidden with its result.
 """
 
 from collections import Counter
@@ -66,17 +66,17 @@ class Scorecard:
 
     @property
     def not_comparable(self) -> list[str]:
-        """Why its mean is not to be held against published ones."""
+        """Why its mean does not compare with published ones."""
         return reasons(self.measure, self.run.outcomes, self.scored)
 
     @cached_property
     def usage(self) -> dict[str, Usage]:
-        """By role. What the store had is in it: it is what these trials took, whenever they were run."""
+        """By role: what these trials took, whenever they were run, stored ones included."""
         return usage_by_role(self.scored)
 
     @property
     def cost_usd(self) -> float | None:
-        """None where a price is unknown."""
+        """None if a price is unknown."""
         return known_cost(self.usage.values())
 
     @property
@@ -122,7 +122,7 @@ class Scorecard:
 
 
 def _without_unfinished(run: Run, measure: Measure) -> Rewards:
-    """A mean over some of the trials of held-out tasks, beside one over fewer, would tell how a single one ended."""
+    """A mean over some trials of held-out tasks, beside one over fewer, would tell how a single one ended."""
     trials = by_task((outcome.trial.task_id, outcome) for outcome in run.outcomes)
     unfinished = {task_id for task_id in measure.held_out if len(trials.get(task_id, [])) < measure.experiment.trials}
     return {task_id: reward for task_id, reward in run.rewards.items() if task_id not in unfinished}

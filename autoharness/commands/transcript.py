@@ -1,4 +1,4 @@
-"""`benchmark.py --verbose`: conversations on standard error, as they happen, and at the end what was checked.
+"""`benchmark.py --verbose`: prints conversations on standard error as they happen, then what was checked.
 
 Each line begins with its task, since several go on at once. What an agent, a user simulator or a tool says is shown
 and not obeyed: a terminal's control characters are taken out (`redaction.printable`).
@@ -14,7 +14,7 @@ from autoharness.engine.callbacks import Callback
 from autoharness.vault.workspace import what_was_checked
 
 _MOST_CHARS = 4000
-"""Of one message. What a database answers can be longer."""
+"""How much of one message is shown. What a database answers can be longer."""
 
 Json = dict[str, Any]
 
@@ -42,7 +42,7 @@ class Transcript(Callback):
         self._print(outcome.trial, [": ".join([end, *why]), *what_was_checked(outcome)])
 
     def _print(self, trial: Trial, lines: list[str]) -> None:
-        """To whatever standard error is by now: a panel there puts itself in between."""
+        """Print to the present standard error: a panel may have replaced it."""
         number = f" trial {trial.number}" if trial.number else ""
         for line in lines:
             shown = printable(line.encode(errors="backslashreplace").decode()).replace("\n", " ")

@@ -1,7 +1,7 @@
-"""JSON messages, one to a line, over a socket: how the door, the workers and the agent hosts talk.
+"""JSON messages over a socket, one per line: how the door, the workers and the agent hosts talk.
 
-Runs on both sides, so it imports nothing heavy. The far side of a host's channel is untrusted: a line is
-bounded, and what does not parse is an error rather than a message.
+Runs on both sides, so it imports nothing heavy. The far side of a host's channel is untrusted: a line has a
+length limit, and a line that does not parse is an error.
 """
 
 import select
@@ -27,18 +27,18 @@ class Channel:
     def __init__(
         self, sock: socket.socket, longest_line: int = MAX_LINE_BYTES, most_memory: int | None = None
     ) -> None:
-        """`longest_line` and `most_memory`: in bytes, of a message that is received; see `memory`."""
+        """`longest_line` and `most_memory`: limits in bytes for a received message; see `memory`."""
         self._sock = sock
         self._longest_line = longest_line
         self._most_memory = most_memory
         self.memory = 0
-        """About how many bytes the message that was received last takes as Python's objects."""
+        """About how many bytes the last received message takes as Python objects."""
         self._received = bytearray()
-        """What came behind the last line that was taken."""
+        """Bytes that were received after the last line that was taken."""
         self._sending = threading.Lock()
 
     def send(self, message: Message) -> None:
-        """Raises ChannelError where the far side is gone, MessageTooLong, and ValueError or TypeError for no JSON."""
+        """Raises ChannelError if the far side is gone, MessageTooLong, and ValueError or TypeError if not JSON."""
         line = strict_json.dumps(message)
         if len(line) > MAX_LINE_BYTES:
             raise MessageTooLong(f"a message of {len(line)} bytes is over the limit of {MAX_LINE_BYTES}")
@@ -67,7 +67,7 @@ class Channel:
         return _parse(line)
 
     def _line(self, deadline: float | None) -> bytes | None:
-        """None once the far side has closed, whatever it left unfinished."""
+        """None once the far side has closed, even in the middle of a line."""
         searched = 0
         while (end := self._received.find(b"\n", searched)) < 0:
             searched = len(self._received)
@@ -86,7 +86,7 @@ class Channel:
         return line
 
     def _wait(self, deadline: float) -> None:
-        """Until there is something to receive. Raises TimeoutError."""
+        """Wait until there is something to receive. Raises TimeoutError."""
         poll = select.poll()
         poll.register(self._sock, select.POLLIN)
         if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):

@@ -1,7 +1,7 @@
-"""Servers that speak OpenAI's protocol: an address, and the name of the variable that holds the key to it.
+"""OpenAI-compatible servers: the base URL, and the name of the environment variable that holds the API key.
 
-The key itself is nowhere but in the environment of the processes that ask the server. Without a name the server is
-sent a word in place of a key: not the key of another provider, which litellm would take from the environment.
+The key itself is only in the environment of the processes that call the server. Without a variable name the server
+gets a placeholder as the key: otherwise litellm would take another provider's key from the environment.
 """
 
 import os
@@ -21,12 +21,12 @@ _USUAL_PORTS = {"http": 80, "https": 443}
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a model is asked."""
+    """The server that answers for a model."""
 
     url: str
-    """As `base_url` gives it."""
+    """As `base_url` returns it."""
     key_name: str | None = None
-    """The environment variable with the key; None where the server asks for none."""
+    """The environment variable with the key; None if the server needs none."""
 
     def __str__(self) -> str:
         return f"{self.url} (key in {self.key_name})" if self.key_name else f"{self.url} (without a key)"
@@ -42,7 +42,7 @@ class Endpoint:
 
 
 def check_keys(endpoints: Mapping[str, Endpoint]) -> None:
-    """`endpoints`: by role. Raises UserError where the variable of one is not set."""
+    """`endpoints`: by role. Raises UserError if the variable of one is not set."""
     for role, endpoint in endpoints.items():
         if endpoint.lacks_key:
             name = endpoint.key_name
@@ -50,9 +50,9 @@ def check_keys(endpoints: Mapping[str, Endpoint]) -> None:
 
 
 def base_url(text: str) -> str:
-    """The address in one spelling, to which `/chat/completions` is added. With that at its end it is taken too.
+    """The URL in one normal form, to which `/chat/completions` is added. A URL that ends with that is accepted too.
 
-    Raises ValueError with what is wrong with it, without a word of it: there may be a secret in it.
+    Raises ValueError, which says what is wrong but never quotes the URL: it may hold a secret.
     """
     try:
         parts = urlsplit(text)
@@ -72,5 +72,5 @@ def base_url(text: str) -> str:
 
 
 def is_variable(text: str) -> bool:
-    """Whether it can be the name of a variable: whoever puts the key itself there is told so."""
+    """Whether it can be the name of a variable: a user who puts the key itself there is told so."""
     return bool(_VARIABLE.fullmatch(text)) and not _AWS_KEY.fullmatch(text)

@@ -9,7 +9,7 @@ AutoHarnessError
   SimulationError         one simulation went wrong; `status` says whose fault it was
     AgentError            the agent's: it scores 0
       AgentTimeout
-      HostDied            the agent host ended, by the agent's own doing
+      HostDied            the agent host ended, because of the agent's code
     InfrastructureError   nobody's score: reward None, run again
       ProviderError  UserSimulatorError  JudgeError  EvaluationError  WorkerDied  HostFailed  HostKilled
   LayerMissing            the kernel has no such part of the confinement
@@ -17,7 +17,7 @@ AutoHarnessError
   Interrupted             Ctrl-C in a run of trials: what was finished is kept, exit 130
   SharedRecordChanged     a simulation does not count, and runs again on databases of its own
   MessageTooLong          over the limit of a channel's line
-  ChannelError            the other process closed its end, or sent what is no message
+  ChannelError            the other process closed its end, or sent something that is not a message
 """
 
 from typing import Any, ClassVar
@@ -29,11 +29,11 @@ EXIT_INTERRUPTED = 130
 
 
 class AutoHarnessError(Exception):
-    """Base of all of them."""
+    """Base class of all errors here."""
 
 
 class UserError(AutoHarnessError):
-    """A mistake a person can mend. The message is one line: what, where, and how to mend it."""
+    """A mistake the user can fix. The message is one line: what, where, and how to fix it."""
 
 
 class SetupError(UserError):
@@ -41,7 +41,7 @@ class SetupError(UserError):
 
 
 class NotPlain(UserError):
-    """A link, a pipe, a device, a folder or too large a file, in the place of a file."""
+    """A link, a pipe, a device, a folder or too large a file, where a plain file is expected."""
 
 
 class LayerMissing(AutoHarnessError):
@@ -49,7 +49,7 @@ class LayerMissing(AutoHarnessError):
 
 
 class TooManyLayers(AutoHarnessError):
-    """Landlock can be stacked 16 times. That is no kernel without it: nothing is run less confined for that."""
+    """Landlock can be stacked only 16 times. The kernel does have it, so nothing is run with less confinement."""
 
 
 class Interrupted(AutoHarnessError):
@@ -65,7 +65,7 @@ class RunLimitReached(AutoHarnessError):
 
 
 class Outage(AutoHarnessError):
-    """A provider, or the coding agent, kept failing. The same command goes on where it was."""
+    """A provider, or the coding agent, kept failing. The same command continues from there."""
 
 
 class SharedRecordChanged(AutoHarnessError):
@@ -109,7 +109,7 @@ class HostDied(AgentError):
 
 
 class InfrastructureError(SimulationError):
-    """Not the agent's failure. `retryable` is False where trying again cannot help (a wrong key)."""
+    """Not the agent's failure. `retryable` is False if trying again cannot help (a wrong key)."""
 
     def __init__(self, message: str, retryable: bool = True) -> None:
         super().__init__(message)
@@ -141,7 +141,7 @@ class EvaluationError(InfrastructureError):
 
 
 class HostFailed(InfrastructureError):
-    """An agent host did not start, before it had read a line of the agent's code."""
+    """An agent host did not start; it had not read a line of the agent's code yet."""
 
     status = "setup_error"
 

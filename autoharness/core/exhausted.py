@@ -1,4 +1,4 @@
-"""What the machine ran out of, in one line that names it and the way out."""
+"""Errors of a machine that ran out of disk, files or processes: one line that names the cause and the fix."""
 
 import errno
 import os
@@ -25,12 +25,12 @@ _WAYS_OUT = {
 }
 _OF_A_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 _LEAST_FREE_BYTES = 128 * 1024
-"""Where less is left a disk counts as full: something that took more may just have failed to be written."""
+"""With less than this a disk counts as full: a larger write may just have failed."""
 _MEGABYTE = 1024 * 1024
 
 
 def line_of(error: OSError, places: Iterable[Path] = ()) -> str:
-    """What a person is to mend, and how; "" if that is not known.
+    """What the user has to fix, and how; "" if that is not known.
 
     `places`: where something may have been written, for an error that names no file.
     """
@@ -50,12 +50,12 @@ def full_of(places: Iterable[Path]) -> str:
 
 
 def is_of_a_disk(error: OSError) -> bool:
-    """Whether a disk takes nothing more: full, read-only, or bounded for this account."""
+    """Whether a disk accepts no more data: full, read-only, or limited for this account."""
     return error.errno in _OF_A_DISK
 
 
 def mended_by_a_person(error: OSError, path: Path) -> UserError:
-    """A disk that takes nothing more is nobody's failed try: the command ends, and goes on once there is room."""
+    """A full disk is not a failed try: the command ends, and the same command continues once there is room."""
     return UserError(line_of(OSError(error.errno, error.strerror, str(path))))
 
 

@@ -1,9 +1,9 @@
-"""Files: written beside and renamed, and below a root never through a link.
+"""Safe reading and atomic writing of files: write beside, then rename; below a root, follow no symbolic link.
 
 A coding agent may have written in `agent/` and `workspace/`: a symbolic link there could lead to the vault, or to any
 file that this account can write. So every part of a path below its root is opened by a descriptor, and none may be a
-link. What is read has to be a plain file that has no other name. What is written takes the place of whatever has its
-name.
+link. A file that is read must be a plain file with a single name (no hard links). A file that is written replaces
+whatever has its name.
 
     a relative path    its root is the checkout, the working folder
     an absolute path   its root is its own folder, unless another one is given
@@ -33,26 +33,26 @@ MOST_TEXT_BYTES = 64_000_000
 _Made = TypeVar("_Made")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _NO_FOLDER = (errno.ELOOP, errno.ENOTDIR)
-"""What the kernel says of a link, and of what is no folder."""
+"""The kernel's errors for a link, and for something that is not a folder."""
 
 
 Stamp = tuple[int, ...]
 _SETTLED_NS = 50_000_000
-"""A clock of a file system stands still for some milliseconds: two changes may come within one of its ticks."""
+"""A file system's clock ticks every few milliseconds: two changes may come within one tick."""
 
 
 def stamp(status: os.stat_result) -> Stamp:
-    """Tells one state of a file from another; where it is the same, the file is."""
+    """Identifies a state of a file: if the stamp is the same, so is the file."""
     return status.st_dev, status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def has_settled(status: os.stat_result) -> bool:
-    """Whether a change from now on would show in its `stamp`, also one that leaves its size."""
+    """Whether a change from now on would show in the file's `stamp`, even one that keeps its size."""
     return max(status.st_mtime_ns, status.st_ctime_ns) + _SETTLED_NS < time.time_ns()
 
 
 class Remembered(Generic[_Made]):
-    """What was made of files, until they change."""
+    """A cache of what was made of files, each kept until the file changes."""
 
     def __init__(self, make: Callable[[Path], _Made]) -> None:
         self._make = make
@@ -70,20 +70,20 @@ class Remembered(Generic[_Made]):
 
 
 def read_plain(path: Path, most_bytes: int = _MOST_AGENT_BYTES, root: Path | None = None) -> bytes:
-    """Raises FileNotFoundError, OSError, UserError for a link on the way, NotPlain for what is no file of its own."""
+    """Raises FileNotFoundError, OSError, UserError for a link on the way, NotPlain for anything but a plain file."""
     with _plain(path, os.O_RDONLY, most_bytes, root) as descriptor, open(descriptor, "rb", closefd=False) as file:
         return file.read(most_bytes)
 
 
 def read_end(path: Path, most_bytes: int, root: Path | None = None) -> bytes:
-    """What a text ends with, or all of it. Raises as `read_plain` does."""
+    """The last `most_bytes` of a file, or all of it. Raises as `read_plain` does."""
     with _plain(path, os.O_RDONLY, MOST_TEXT_BYTES, root) as descriptor:
         start = max(0, os.fstat(descriptor).st_size - most_bytes)
         return os.pread(descriptor, most_bytes, start)
 
 
 def read_text(path: Path, root: Path | None = None) -> str:
-    """A text that anybody may have written; "" if there is none. Raises UserError for what is no plain file."""
+    """A text that anybody may have written; "" if there is none. Raises UserError if it is not a plain file."""
     try:
         return read_plain(path, MOST_TEXT_BYTES, root).decode(errors="replace")
     except FileNotFoundError:
@@ -91,13 +91,13 @@ def read_text(path: Path, root: Path | None = None) -> str:
 
 
 def append_text(path: Path, text: str, root: Path | None = None) -> None:
-    """Write at the end of a text that is there; a kill may cut it short. Raises as `read_plain` does."""
+    """Append to an existing text file; a kill may cut the text short. Raises as `read_plain` does."""
     try:
         with _plain(path, os.O_WRONLY | os.O_APPEND, MOST_TEXT_BYTES, root) as descriptor:
             with open(descriptor, "ab", closefd=False) as file:
                 file.write(text.encode())
             os.fsync(descriptor)
-    except PermissionError:  # somebody changed its mode: then another file takes its place
+    except PermissionError:  # somebody changed its mode: a new file replaces it
         write_text(path, read_text(path, root) + text, root)
 
 
@@ -106,7 +106,7 @@ def write_json(path: Path, value: Any, root: Path | None = None) -> None:
 
 
 def begin_json(path: Path, value: Any) -> None:
-    """A file that is not there yet. Raises FileExistsError: of several writers at once one wins."""
+    """Create a JSON file. Raises FileExistsError if it exists: of several writers at once one wins."""
     with replacing(path, only_new=True) as file:
         file.write(json.dumps(value, indent=1).encode())
 
@@ -123,9 +123,9 @@ def write_bytes(path: Path, content: bytes, root: Path | None = None) -> None:
 
 @contextmanager
 def replacing(path: Path, root: Path | None = None, only_new: bool = False) -> Iterator[BinaryIO]:
-    """A file to write that takes the place of `path` once the block has ended without an error.
+    """Open a file to write; it replaces `path` once the block has ended without an error.
 
-    `only_new`: not the place of a file; that raises FileExistsError.
+    `only_new`: raise FileExistsError if `path` exists.
     """
     with _folder_of(path, root, make=True) as folder:
         beside = f".{path.name[:40]}.{secrets.token_hex(8)}"
@@ -143,13 +143,13 @@ def replacing(path: Path, root: Path | None = None, only_new: bool = False) -> I
         except BaseException as error:
             with suppress(OSError):
                 os.unlink(beside, dir_fd=folder)
-            if isinstance(error, OSError) and error.filename in (None, beside):  # nobody knows it by that name
+            if isinstance(error, OSError) and error.filename in (None, beside):  # the user does not know that name
                 raise OSError(error.errno, error.strerror, str(path)) from error
             raise
 
 
 def _link(name: str, other: str, folder: int) -> bool:
-    """Whether the file has its other name too now: some file systems know no such thing. Raises FileExistsError."""
+    """Whether the file now has the other name too: some file systems have no hard links. Raises FileExistsError."""
     try:
         os.link(name, other, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError:
@@ -160,7 +160,7 @@ def _link(name: str, other: str, folder: int) -> bool:
 
 
 def set_aside(path: Path, root: Path | None = None) -> Path:
-    """Renames a file, or the link in its place, to a name that is free: a.tsv to a.edited.tsv. Returns that."""
+    """Rename a file, or the link in its place, to a free name: a.tsv to a.edited.tsv. Returns the new path."""
     with _folder_of(path, root) as folder:
         with os.scandir(folder) as entries:
             taken = {entry.name for entry in entries}
@@ -173,20 +173,20 @@ def set_aside(path: Path, root: Path | None = None) -> Path:
 
 
 def remove_tree(folder: Path) -> None:
-    """Remove a folder that code we do not trust wrote in; of a link in its place, the link."""
+    """Remove a folder that untrusted code wrote in; if a link is in its place, remove only the link."""
     if folder.is_symlink():
         folder.unlink()
         return
     with suppress(RecursionError):
         shutil.rmtree(folder, ignore_errors=True)
-    if folder.exists():  # nested deeper than Python follows, or closed even to us
+    if folder.exists():  # nested deeper than Python follows, or without permission for us
         subprocess.run(["/bin/chmod", "-R", "u+rwX", "--", str(folder)], check=False)
         subprocess.run(["/bin/rm", "-rf", "--", str(folder)], check=False)
 
 
 @contextmanager
 def _plain(path: Path, flags: int, most_bytes: int, root: Path | None) -> Iterator[int]:
-    """A descriptor of a file of its own, below its root. Raises as `read_plain` does."""
+    """A descriptor of a plain file below its root. Raises as `read_plain` does."""
     with _folder_of(path, root) as folder:
         try:
             descriptor = os.open(path.name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)

@@ -1,13 +1,13 @@
-"""git: everything that is asked of a repository, and the commits that are made there.
+"""Runs git safely: reads a repository and commits to it, without running the programs that the repository names.
 
 A repository names programs that git runs: hooks, filters, fsmonitor, signing programs, editors, pagers, ssh commands,
-diff drivers, and what later versions of git may add. Who can write its `.git` decides which, and they would run with
-our keys in reach. So git runs in a git directory of our own, made for each call. It shares the repository's
-objects, references and logs, and nothing else: no config, hooks or attributes of the repository, the account or the
-system are read. The environment holds no key. A file's bytes are committed as they are, past every filter.
+diff drivers, and what later versions of git may add. Anyone who can write its `.git` chooses them, and they would run
+with our keys in reach. So each call runs git in a new git directory of our own. It shares the repository's objects,
+references and logs, and nothing else: no config, hooks or attributes of the repository, the account or the system are
+read. The environment holds no key. A file's bytes are committed unchanged, without filters.
 
 What it does not protect against: a `git` on PATH that is another program. Objects and references are the repository's
-own: who can write them can make any history.
+own: anyone who can write them can make any history.
 """
 
 import errno
@@ -32,7 +32,7 @@ _FOR_THE_NETWORK = (
 _IDENTITY = [f"GIT_{role}_{what}" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL", "DATE")]
 _NOBODY = {"NAME": "auto-harness", "EMAIL": "auto-harness@localhost"}
 _ALONE = {
-    "GIT_NO_REPLACE_OBJECTS": "1",  # otherwise references could show other commits in the place of these
+    "GIT_NO_REPLACE_OBJECTS": "1",  # otherwise references could replace these commits by others
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
@@ -52,13 +52,13 @@ _CONFIG = """[core]
 {extensions}"""
 _EXTENSIONS = ("objectformat", "refstorage")
 _OF_THE_DISK = ("filemode", "symlinks")
-"""What files can be there: without it every file may count as changed."""
+"""What the file system can store: without these every file may count as changed."""
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 _REGULAR = {"100644", "100755"}
 
 
 class Repository:
-    """The one that a folder is the root of."""
+    """The git repository whose root is the given folder."""
 
     def __init__(self, folder: Path = Path(), search_parents: bool = False) -> None:
         """Raises UserError if there is none."""
@@ -68,7 +68,7 @@ class Repository:
         self._config = _config_of(found)
         self._identity = _identity_of(found)
 
-    # -- what is asked
+    # -- reading
 
     def check(self) -> None:
         """Raises UserError if there is no commit yet."""
@@ -105,11 +105,11 @@ class Repository:
 
     @property
     def is_shallow(self) -> bool:
-        """Whether a part of its history was left out when it was cloned."""
+        """Whether it is a shallow clone: a part of its history was left out."""
         return (self._common / "shallow").exists()
 
     def messages(self) -> dict[str, str]:
-        """By commit that any branch, tag or other reference leads to: its message. The newest come first."""
+        """Messages of all commits that a branch, tag or other reference leads to, by commit; newest first."""
         with self._apart() as git:
             printed = git.text("log", "--all", "-z", "--format=%H%n%B")
         commits = [one.partition("\n") for one in printed.split("\0") if one]
@@ -120,20 +120,20 @@ class Repository:
             return bool(git("ls-files", "-z", "--", str(path), index=self._index))
 
     def is_dirty(self) -> bool:
-        """Whether tracked files differ from what is checked out; those that a filter has changed do.
+        """Whether tracked files differ from the checked-out commit; files that a filter changed count as different.
 
-        Not in submodules: git would run in them.
+        Submodules are left out: git would run in them.
         """
         with self._apart() as git:
             wanted = ("--porcelain", "--untracked-files=no", "--ignore-submodules=all")
             return bool(git("status", *wanted, index=self._index))
 
-    # -- what is made
+    # -- writing
 
     def commit(self, path: Path, content: bytes, message: str) -> str:
-        """Commits a file alone, with these very bytes, whatever else is staged; returns the commit that has them.
+        """Commit one file with exactly these bytes, whatever else is staged; returns the commit that has them.
 
-        That is the one that is checked out if it has them already. Raises UserError.
+        If the checked-out commit has them already, that one is returned. Raises UserError.
         """
         with self._apart() as git:
             head = _head(git)
@@ -152,29 +152,29 @@ class Repository:
             return commit
 
     def _advance(self, git: "_Git", commit: str, head: str, subject: str) -> None:
-        """Moves the branch that is checked out, or HEAD itself if there is none."""
+        """Move the branch that is checked out, or HEAD itself if there is none."""
         git("update-ref", "-m", f"commit: {subject}", "HEAD", commit, head, more=self._identity)
-        if (git.folder / "HEAD").read_text().strip() == commit:  # the copy of a detached one
-            lock = self._own / "HEAD.lock"  # git's own way to be alone
+        if (git.folder / "HEAD").read_text().strip() == commit:  # a detached HEAD: only our copy has moved
+            lock = self._own / "HEAD.lock"  # git's own lock
             try:
                 with lock.open("x") as file:
                     file.write(f"{commit}\n")
                 lock.replace(self._own / "HEAD")
             except FileExistsError:
                 raise UserError(f"{lock} is there: git is at work, or was killed; then remove it") from None
-            except OSError as error:  # a full disk: it would keep the next command out
+            except OSError as error:  # a full disk: the lock would keep the next command out
                 lock.unlink(missing_ok=True)
                 raise OSError(error.errno, error.strerror, str(lock)) from error
 
     def add_worktree(self, root: Path, folder: str) -> None:
-        """A worktree at `root`, of the commit that is checked out, with the plain files of one folder in it.
+        """Make a worktree of the checked-out commit at `root`, with the plain files of one folder in it.
 
         `root` must not exist. Everything is written by hand: `git worktree add` runs hooks, a checkout runs filters.
         """
         entry = self._worktree(root)
         with self._apart() as git:
             head = _head(git)
-            # gitdir comes first: what a kill or a full disk leaves is found by it, and removed
+            # gitdir comes first: by it we find and remove what a kill or a full disk leaves
             for name, text in (("gitdir", str(root / ".git")), ("commondir", "../.."), ("HEAD", head)):
                 write_text(entry / name, f"{text}\n")
             git("read-tree", "HEAD", index=entry / "index")
@@ -184,7 +184,7 @@ class Repository:
         write_text(root / ".git", f"gitdir: {entry}\n")
 
     def worktree_entry(self, root: Path) -> Path | None:
-        """The folder with what the repository knows of a worktree; None if it knows of none there."""
+        """The repository's own folder for a worktree; None if it knows of none there."""
         own = self._worktree(root)
         if own.is_dir() and not (own / "gitdir").exists():
             return own
@@ -194,7 +194,7 @@ class Repository:
         return None
 
     def fetch(self, source: str, revision: str, path: str) -> None:
-        """Fetches a revision, unless that was done before, and lays out one of its folders. Raises UserError."""
+        """Fetch a revision, unless that was done before, and check out one of its folders. Raises UserError."""
         kept = f"refs/heads/fetched-{revision}"
         with self._apart(network=True) as git:
             if not git.text("for-each-ref", "--format=%(refname)", kept):
@@ -202,7 +202,7 @@ class Repository:
                 git("update-ref", kept, "FETCH_HEAD")
             git("checkout", "--quiet", kept, "--", path)
 
-    # -- where git runs
+    # -- running git
 
     @property
     def _index(self) -> Path:
@@ -213,7 +213,7 @@ class Repository:
 
     @contextmanager
     def _apart(self, network: bool = False) -> Iterator["_Git"]:
-        """git, in a git directory of its own that shares what _SHARED names."""
+        """git in a git directory of its own, which shares what _SHARED names."""
         with tempfile.TemporaryDirectory(prefix="git-") as name:
             folder = Path(name)
             shared = [self._common / one for one in _SHARED] + sorted(self._own.glob("sharedindex.*"))
@@ -239,7 +239,7 @@ class _Git:
     def __call__(
         self, *arguments: str, input: bytes = b"", index: Path | None = None, more: dict[str, str] | None = None
     ) -> bytes:
-        """What it prints. `index`: of the repository; its own otherwise. Raises UserError."""
+        """Run git and return what it prints. `index`: the repository's; otherwise git's own. Raises UserError."""
         of_this = {"GIT_DIR": str(self.folder), "GIT_WORK_TREE": str(self._root)}
         environment = self._environment | of_this | ({"GIT_INDEX_FILE": str(index)} if index else {}) | (more or {})
         return _run(arguments, self._root, environment, input)
@@ -257,7 +257,7 @@ def begin(folder: Path) -> Repository:
 
 
 def _environment(home: Path, network: bool) -> dict[str, str]:
-    """Without keys. Only for the network git reads what the system's and the account's own config say."""
+    """Without keys. git reads the system's and the account's own config only if it needs the network."""
     names = (*_PASSED, *(_FOR_THE_NETWORK if network else ()))
     passed = {name: os.environ[name] for name in names if name in os.environ}
     apart = {"HOME": str(home), "XDG_CONFIG_HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1", "GIT_ATTR_NOSYSTEM": "1"}
@@ -279,8 +279,8 @@ def _run(arguments: tuple[str, ...], folder: Path, environment: dict[str, str], 
 
 
 def _found(folder: Path, search_parents: bool) -> Any:
-    """By GitPython, which reads files. On import it has git say its version, which reads nothing of a repository."""
-    os.environ.pop("GIT_PYTHON_GIT_EXECUTABLE", None)  # `.env` may name one, and it would be run on import
+    """Find the repository with GitPython, which reads files. Its import only asks git for its version."""
+    os.environ.pop("GIT_PYTHON_GIT_EXECUTABLE", None)  # `.env` may name one, and the import would run it
     try:
         import git
     except ImportError as error:
@@ -289,7 +289,7 @@ def _found(folder: Path, search_parents: bool) -> Any:
         found = git.Repo(folder, search_parent_directories=search_parents)
     except (git.InvalidGitRepositoryError, git.NoSuchPathError) as error:
         raise UserError("this folder is no git repository: git init && git add . && git commit -m start") from error
-    except Exception as error:  # whatever its config holds
+    except Exception as error:  # its config may hold anything
         raise UserError(f"{folder / '.git'}: no repository that can be read ({error!r:.200})") from error
     if not found.working_tree_dir:
         raise UserError("this git repository has no files of its own: clone it, and work there")
@@ -299,7 +299,7 @@ def _found(folder: Path, search_parents: bool) -> Any:
 def _config_of(found: Any) -> str:
     """The config of our own git directory: how the objects and references that it shares are stored."""
     extensions, kept = [], ""
-    with suppress(Exception), found.config_reader("repository") as reader:  # it cannot read all that git can
+    with suppress(Exception), found.config_reader("repository") as reader:  # GitPython cannot read all that git can
         stored = {name: str(reader.get_value("extensions", name, "")).lower() for name in _EXTENSIONS}
         extensions = [f"    {name} = {value}\n" for name, value in stored.items() if value.isalnum()]
         told = {name: reader.get_value("core", name, True) for name in _OF_THE_DISK}
@@ -308,7 +308,7 @@ def _config_of(found: Any) -> str:
 
 
 def _identity_of(found: Any) -> dict[str, str]:
-    """Who commits: by the environment, by the user's config, or nobody."""
+    """Author and committer: from the environment, otherwise the user's config, otherwise a placeholder."""
     known = dict(_NOBODY)
     with suppress(Exception), found.config_reader() as reader:
         named = {what: str(reader.get_value("user", what.lower(), "")) for what in _NOBODY}

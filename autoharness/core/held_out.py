@@ -1,4 +1,4 @@
-"""What a run may show. Tasks of a held-out split must not teach whoever edits the agent.
+"""Hides the results of held-out tasks: they must not teach anyone who edits the agent.
 
     a whole held-out split   its mean and counts, no single results
     a part of one            only that it was run; the same for any split that shares a task with it
@@ -20,11 +20,11 @@ class Shown:
     rewards: dict[str, float | None]
     """Single results."""
     scored: dict[str, float | None]
-    """What the printed mean and counts are taken over. Single results of held-out tasks among them stay hidden."""
+    """The rewards behind the printed mean and counts. Single results of held-out tasks among them stay hidden."""
     held_out: int
     """How many held-out tasks the run had."""
     withheld: int
-    """How many of those count neither singly nor in the mean."""
+    """How many of those are shown neither singly nor in the mean."""
 
     @property
     def val_score(self) -> float | None:
@@ -43,8 +43,8 @@ def shown(rewards: Mapping[str, float | None], held_out: Collection[Collection[s
 
 
 def _incomplete(held_out: list[set[str]], ran: set[str]) -> set[str]:
-    """The tasks that must not be scored. Splits that share a task stand or fall together: or two runs whose splits
-    overlap otherwise would tell by their means how a single task ended."""
+    """The tasks that must not be scored. Splits that share a task are treated alike: otherwise the means of two runs
+    with overlapping splits would tell how a single task ended."""
     incomplete = {task_id for split in held_out if not split <= ran for task_id in split}
     while more := {task_id for split in held_out if split & incomplete for task_id in split} - incomplete:
         incomplete |= more

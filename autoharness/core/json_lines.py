@@ -1,11 +1,11 @@
-"""Files of JSON lines that grow at their end: appended to through kills, and read once by a process.
+"""Append-only files of JSON lines (JSONL): appending survives kills, and a process reads each file once.
 
-A process keeps what it made of such a file (`Followed`) as long as the file is as it was read, or as this process
-left it: then what it appends is all that is new. Where anybody else has written there, all of it is read anew. A
-change shows in the file's `stamp`. After an append its time is set back by less than a millisecond, to one that no
-clock shows: or a change that comes within the same tick of the clock, and leaves the size, would not show.
+A process keeps what it made of such a file (`Followed`) as long as nobody else writes there: then its own appends are
+all that is new. If anybody else has written, the whole file is read again. A change shows in the file's `stamp`.
+After an append the file's time is set back by less than a millisecond, to a time that no clock shows: otherwise a
+change within the same tick of the clock that keeps the size would not show.
 
-What it does not hold against: whoever can write in the vault and set the system's clock.
+What it does not protect against: anyone who can write in the vault and set the system's clock.
 """
 
 import fcntl
@@ -28,13 +28,13 @@ State = TypeVar("State")
 
 
 class Followed(Generic[State]):
-    """What this process has made of files of one kind, line by line. Nobody else may change a state."""
+    """The state that this process has made of files of one kind, line by line. Nobody else may change a state."""
 
     def __init__(self, begin: Callable[[Path], State], take: Callable[[State, str], None]) -> None:
         """`begin`: the state of an empty file. `take`: adds a line to a state; it may raise."""
         self._begin, self._take = begin, take
         self._known: dict[Path, tuple[Stamp, State]] = {}
-        self._lock = threading.Lock()  # a panel looks from another thread
+        self._lock = threading.Lock()  # a panel reads from another thread
         _all.append(self)
 
     def of(self, path: Path) -> State:
@@ -59,7 +59,7 @@ class Followed(Generic[State]):
             with one._lock:
                 known = one._known.pop(path, None)
                 if known and known[0] == before:
-                    with suppress(UserError):  # whoever reads it next is told
+                    with suppress(UserError):  # the next reader is told
                         one._take(known[1], line)
                         one._known[path] = after, known[1]
 
@@ -76,14 +76,14 @@ _counts = Followed(lambda _: [0], _count_one)
 
 @contextmanager
 def alone(path: Path) -> Iterator[BinaryIO]:
-    """The file, to append to: another command may be about to."""
+    """Open and lock the file to append to it: another command may be about to append too."""
     with path.open("a+b") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield file
 
 
 def append(path: Path, file: BinaryIO, value: Any) -> None:
-    """`file`: of `alone`. A last line that a kill cut short goes; one of which only the end is missing stays."""
+    """`file`: from `alone`. A last line that a kill cut short is removed; one without its line end stays."""
     before, begun, line = stamp(os.fstat(file.fileno())), _last(file), json.dumps(value)
     is_whole = bool(begun) and is_json(begun.decode(errors="replace"))
     if begun and not is_whole:
@@ -104,7 +104,7 @@ def count(path: Path) -> int:
 
 
 def read(path: Path) -> list[str]:
-    """The whole lines; the last one is whole too where only its end is missing."""
+    """The whole lines; the last one counts as whole if only its line end is missing."""
     try:
         *lines, last = path.read_bytes().decode(errors="replace").split("\n")
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Locks that the kernel takes back when their process ends, however that happens."""
+"""File locks (flock), which the kernel releases when their process ends, however that happens."""
 
 import fcntl
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def is_held(descriptor: int) -> bool:
-    """Whether another process has locked what this descriptor is of. If not, the descriptor has a shared lock."""
+    """Whether another process has locked this descriptor's file. If not, the descriptor now has a shared lock."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -30,7 +30,7 @@ def is_locked(path: Path) -> bool:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Waits until no other process is here."""
+    """Lock the folder; waits until no other process has locked it."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

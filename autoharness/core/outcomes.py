@@ -1,4 +1,4 @@
-"""What one simulation and one run of many came to. Typed, frozen, and JSON on disk."""
+"""The outcomes of simulations: status, reward, messages, usage. Typed, frozen, and JSON on disk."""
 
 import hashlib
 import json
@@ -14,22 +14,22 @@ PASS_TOLERANCE = 1e-6
 VERIFIED = "scored the same on tau2's plain path"
 """The note of an outcome that was checked (`verify_sample`)."""
 PLAINLY = "run once more on tau2's plain path"
-"""How the note of one begins that shared databases could not give."""
+"""Beginning of the note of an outcome that needed databases of its own, not shared ones."""
 
 ADDRESSED = "words to the simulator"
-"""How the note of one begins in which the agent speaks to the user simulator or the judge, not to the customer."""
+"""Beginning of the note of an outcome in which the agent speaks to the user simulator or judge, not the customer."""
 FINISHED = "finished"
-"""How a simulation of a benchmark of one's own ends that no limit ended."""
+"""Termination of a simulation of the user's own benchmark that no limit ended."""
 REPLAYED_OTHERWISE = "replayed otherwise, harmless"
-"""How the note of one begins in which `replay_tolerance` passed over a difference."""
+"""Beginning of the note of an outcome in which `replay_tolerance` passed over a difference."""
 
 ROLES = ("agent", "user", "judge")
-"""Whose LLM calls a simulation has."""
+"""The roles that make LLM calls in a simulation."""
 
 _Value = TypeVar("_Value")
 
 Rewards = Mapping[str, float | None]
-"""By task id; None where a task was not evaluated."""
+"""By task id; None if a task was not evaluated."""
 
 
 class Status(StrEnum):
@@ -90,9 +90,9 @@ class Outcome:
     trial: Trial
     status: Status
     reward: float | None
-    """In [0, 1]; None where `status` is an infrastructure failure."""
+    """In [0, 1]; None if `status` is an infrastructure failure."""
     detail: str = ""
-    """Why, in one line, where the status is neither passed nor failed."""
+    """Why, in one line, if the status is neither passed nor failed."""
     termination: str = ""
     """tau2's termination reason, such as user_stop or max_steps."""
     reward_info: dict[str, Any] = field(default_factory=dict)
@@ -100,24 +100,24 @@ class Outcome:
     messages: list[dict[str, Any]] = field(default_factory=list)
     """tau2's trajectory."""
     database_diff: list[dict[str, Any]] = field(default_factory=list)
-    """Fields of the final database that are not as the reference actions leave them."""
+    """Fields of the final database that differ from what the reference actions leave."""
     usage: dict[str, Usage] = field(default_factory=dict)
     """By role: agent, user, judge."""
     duration_s: float = 0.0
     started: str = ""
     notes: list[str] = field(default_factory=list)
-    """What a reader of the result ought to know: what had to be tried again, and why."""
+    """What a reader of the result should know: what had to be tried again, and why."""
     tries: int = 1
-    """One, and one more for each time that infrastructure failed it or a call of it."""
+    """1, plus 1 for each time that infrastructure failed the simulation or one of its calls."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Outcome":
-        """A field of a later version is left out.
+        """A field that only a later version knows is left out.
 
-        Raises KeyError, TypeError or ValueError where `data` was not written by `to_json`.
+        Raises KeyError, TypeError or ValueError if `data` was not written by `to_json`.
         """
         known = known_fields(cls, data)
         known["trial"] = Trial(**known_fields(Trial, known["trial"]))
@@ -153,7 +153,7 @@ def dollars(usage: Usage) -> str:
 
 
 def known_cost(usages: Iterable[Usage]) -> float | None:
-    """In US dollars; None where some call's model has no known price."""
+    """In US dollars; None if some call's model has no known price."""
     usages = list(usages)
     return None if any(usage.uncosted_calls for usage in usages) else sum(usage.cost_usd for usage in usages)
 
@@ -168,7 +168,7 @@ def is_addressed(outcome: Outcome) -> bool:
 
 
 def rewards_by_task(outcomes: Iterable[Outcome]) -> dict[str, float | None]:
-    """Each task's mean reward over its evaluated trials; None where not one trial could be evaluated."""
+    """Each task's mean reward over its evaluated trials; None if no trial could be evaluated."""
     rewards = by_task((outcome.trial.task_id, outcome.reward) for outcome in outcomes)
     return {task_id: mean(some) for task_id, some in rewards.items()}
 
@@ -179,7 +179,7 @@ def settled_rewards(outcomes: Iterable[Outcome]) -> dict[str, float | None]:
 
 
 def settled(trials: Iterable[tuple[str, float | None]]) -> dict[str, float | None]:
-    """Each task's mean reward: None where any of its trials was not evaluated.
+    """Each task's mean reward: None if any of its trials was not evaluated.
 
     Otherwise a lost trial could raise the mean. `trials`: task ids and rewards.
     """
@@ -195,9 +195,9 @@ def by_task(pairs: Iterable[tuple[str, _Value]]) -> dict[str, list[_Value]]:
 
 
 def mean(values: Iterable[float | None]) -> float | None:
-    """The mean of the values that are not None; None where there are none."""
+    """The mean of the values that are not None; None if there are none."""
     known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if known else None  # in whichever order they come
+    return math.fsum(known) / len(known) if known else None  # the same in any order
 
 
 def digest(value: Any) -> str:
@@ -206,7 +206,7 @@ def digest(value: Any) -> str:
 
 
 def exact_digest(value: Any) -> str:
-    """SHA-256 (hex) of a JSON value, with its keys in their order: a schema's is the order of what a model writes."""
+    """SHA-256 (hex) of a JSON value with its keys in order: a model writes in the order of a schema's keys."""
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 

@@ -1,8 +1,8 @@
-"""Repeated trials of each task: pass^k, that k of them all pass, and pass@k, that one of k does. Means over tasks.
+"""pass^k and pass@k over repeated trials: the chance that k trials all pass, that one of k passes. Means over tasks.
 
-A trial that infrastructure failed is neither a pass nor a failure. A task without a single evaluated trial is left
-out, as it is of every mean, and the lines count it. Where another task has fewer than k, there is no pass^k at all:
-without that task the mean would be one over those that happened to go well. tau2's own metrics are so too, since they
+A trial that infrastructure failed is neither a pass nor a failure. A task without an evaluated trial is left out of
+every mean, and the lines count it. If another task has fewer than k evaluated trials, there is no pass^k at all:
+without that task the mean would cover only tasks that happened to go well. tau2's own metrics do the same, since they
 stop at the fewest trials that any task has; here the missing ones are named.
 """
 
@@ -17,12 +17,12 @@ Json = dict[str, float | None]
 
 @dataclass(frozen=True)
 class Repeats:
-    """What the trials of each task came to."""
+    """How many trials of each task passed."""
 
     tasks: tuple[tuple[int, int], ...]
-    """Of each task with an evaluated trial: how many passed, and how many were evaluated."""
+    """For each task with an evaluated trial: how many passed, and how many were evaluated."""
     trials: int
-    """How many each task was to have."""
+    """How many trials each task was to have."""
     without: int = 0
     """Tasks that have no evaluated trial."""
 
@@ -45,7 +45,7 @@ class Repeats:
 
     def pass_hat(self, k: int) -> float | None:
         """pass^k as in Yao et al., tau-bench, 2024 (arXiv 2406.12045): the mean of C(c, k) / C(n, k) over the tasks,
-        with c of n trials passed. None where a task has too few trials, or there is no task."""
+        with c of n trials passed. None if a task has too few trials, or there is no task."""
         return None if self.short_of(k) else mean(pass_hat_k(c, n, k) for c, n in self.tasks)
 
     def pass_at(self, k: int) -> float | None:

@@ -1,7 +1,7 @@
-"""Takes keys and addresses of providers out of texts that leave the worker: agents and their traces see those.
+"""Redacts API keys and provider addresses from texts that leave the worker: agents and their traces see those.
 
-Providers repeat the key that they refuse, whole or with its middle masked, and errors name the address. What is known
-of both is what the environment holds, in variables with such names or in those that an experiment names.
+Providers repeat the key that they refuse, whole or with its middle masked, and errors name the address. Keys and
+addresses are known from the environment: from variables with such names, and from those that an experiment names.
 """
 
 import os
@@ -14,14 +14,14 @@ from autoharness.core.endpoints import Endpoint
 _KEYS = ("_KEY", "_TOKEN", "_SECRET")
 _ADDRESSES = ("_API_BASE", "_BASE_URL", "_ENDPOINT")
 _PART_CHARS = 8
-"""A part of a key that is this long is as good as the key."""
+"""A part of a key that is this long is redacted like the key."""
 _WHOLE_KEY_CHARS = 16
-"""What is shorter could be a word of the conversation."""
+"""A shorter text could be a word of the conversation."""
 _guarded: list[Endpoint] = []
 
 
 def guard(endpoints: Iterable[Endpoint]) -> None:
-    """Take their keys and addresses out too, from now on, whatever the variables are called."""
+    """From now on redact these endpoints' keys and addresses too, whatever the variables are called."""
     _guarded.extend(endpoint for endpoint in endpoints if endpoint not in _guarded)
 
 
@@ -37,12 +37,12 @@ def scrubbed(text: str) -> str:
 
 
 def addresses() -> dict[str, str]:
-    """Of providers, as the environment has them."""
+    """Addresses of providers in the environment, by variable."""
     return dict(sorted(_values(_ADDRESSES)))
 
 
 def without_whole_keys(value: Any) -> Any:
-    """A JSON value, with ($NAME) in place of whole keys: what a model says is not changed for less."""
+    """A JSON value with ($NAME) in place of whole keys. Parts of keys stay: they could be a model's own words."""
     keys = {key: f"(${name})" for name, key in _keys() if len(key) >= _WHOLE_KEY_CHARS}
     return _replaced(value, keys) if keys else value
 
@@ -59,7 +59,7 @@ def _replaced(value: Any, keys: dict[str, str]) -> Any:
 
 
 def printable(text: str) -> str:
-    """A text that a terminal shows and does not obey: without control characters but line ends and tabs."""
+    """The text without control characters, except line ends and tabs: a terminal shows it and obeys nothing in it."""
     return "".join(one for one in text if one in "\n\t" or (one.isprintable() or one == " "))
 
 

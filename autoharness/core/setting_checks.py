@@ -1,6 +1,6 @@
-"""Whether the value of a setting makes sense; a mistake is one line with what, where, and how to mend it.
+"""Validates the values of settings; a mistake is one line that says what, where, and how to fix it.
 
-A setting of `settings` names the check that it needs beside those of its type, range and choices.
+A setting in `settings` names the check that it needs in addition to its type, range and choices.
 """
 
 import difflib
@@ -13,8 +13,7 @@ from autoharness.core.endpoints import base_url, is_variable
 from autoharness.core.errors import UserError
 
 Check = Callable[[str, Any, str], Any]
-"""Takes a setting's name, its value, and where that comes from; returns the value as it is kept, or raises
-UserError."""
+"""Takes a setting's name, its value, and the value's source; returns the value as it is kept, or raises UserError."""
 LARGEST = 10**12
 
 _CLASS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
@@ -23,9 +22,9 @@ _SECRETS = (
     *("api_key", "api-key", "access_key", "access_key_id", "session_token", "ad_token", "credentials", "password"),
     "authorization",
 )
-"""How the names of arguments end that are no settings."""
+"""Endings of argument names that hold secrets: those are not settings."""
 _NOT_ARGUMENTS = ("messages", "model", "tools", "functions", "stream", "n", "custom_llm_provider")
-"""What makes a request another one, beside how it is answered."""
+"""Arguments that change what is asked, not only how it is answered."""
 _ADDRESSES = ("base_url", "api_base")
 """Arguments that would send a model's requests, and a key, somewhere else."""
 _LLM_ARGS = "_llm_args"
@@ -41,8 +40,7 @@ def nearest(value: str, choices: Sequence[str]) -> str:
 
 
 def check_choice(name: str, value: str, choices: Sequence[str], source: str = "", why: str = "") -> None:
-    """Raises UserError where `value` is not one of `choices`: with the nearest right spelling, or `why` there are no
-    others."""
+    """Raises UserError if `value` is not one of `choices`, with the nearest choice, or `why` there are no others."""
     if value in choices:
         return
     if why:
@@ -57,7 +55,7 @@ def check_range(name: str, value: float, least: float, most: float, source: str 
 
 
 def check_no_secret(name: str, value: Mapping[str, Any], source: str) -> None:
-    """Settings stand in every record, report and export."""
+    """Refuses secrets: settings are written into every record, report and export."""
     for argument, inner in value.items():
         if argument.lower().endswith(_SECRETS):
             raise UserError(f"{place(source)}{name}: {argument} would be written down everywhere: put it into .env")
@@ -66,7 +64,7 @@ def check_no_secret(name: str, value: Mapping[str, Any], source: str) -> None:
 
 
 def benchmark(builtin: str, entry_points: str) -> Check:
-    """Takes `builtin`, module:Class, or an entry point of that group. Whether the class is there, a worker says."""
+    """Accepts `builtin`, module:Class, or an entry point of that group. A worker checks that the class exists."""
 
     def check(name: str, value: Any, source: str) -> Any:
         if value is None or _CLASS.fullmatch(str(value)):
@@ -94,7 +92,7 @@ def llm_args(name: str, value: Mapping[str, Any], source: str) -> Any:
 
 
 def url(name: str, value: str, source: str) -> str:
-    """In one spelling."""
+    """The URL in its normal form."""
     try:
         return base_url(value)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Where an experiment's settings come from, and whether they make sense.
+"""Loads and validates an experiment's settings from the command line, the configuration file and the environment.
 
 Precedence: command line, then `experiment_config.yaml`, then the environment (AGENT_MODEL), then the default. Unknown
 or invalid settings are rejected with one line that names their source.
@@ -52,11 +52,11 @@ def resolve(
     controls: bool = False,
     cell: tuple[str, Mapping[str, Any]] = ("", {}),
 ) -> Resolved:
-    """Merge the four sources. `command_line` holds what was typed: a value of None was not.
+    """Merge the four sources. `command_line` holds what was typed; None means that it was not typed.
 
-    `file` must exist where it is named; the default file may be missing. `assignments`: settings by any name, each as
-    NAME=VALUE; an empty value is the default, whatever the file says. `controls`: whether the command can run another
-    agent than the harness. `cell`: the settings of one run of several, and where they stand. Raises UserError.
+    `file` must exist if it is named; the default file may be missing. `assignments`: any settings, each as
+    NAME=VALUE; an empty value means the default, whatever the file says. `controls`: whether the command can run a
+    baseline agent. `cell`: the source and the settings of one run of several. Raises UserError.
     """
     path = file or CONFIG_FILE
     from_file = read_file(path) if file or path.exists() else {}
@@ -99,7 +99,7 @@ def _environment() -> tuple[str, dict[str, str]]:
 
 
 def _merge(layers: list[tuple[str, Mapping[str, Any]]]) -> Resolved:
-    """The later layer wins; a value of None says nothing."""
+    """A later layer wins; a value of None is ignored."""
     values: dict[str, Any] = {}
     sources = {setting.name: "default" for setting in fields(Experiment)}
     for source, settings in layers:
@@ -114,7 +114,7 @@ def _merge(layers: list[tuple[str, Mapping[str, Any]]]) -> Resolved:
 
 
 def _with_domain(experiment: Experiment, sources: Mapping[str, str]) -> Experiment:
-    """Of a benchmark of one's own: its name, since records and files go by domain."""
+    """Set the domain of the user's own benchmark to its name, since records and files are sorted by domain."""
     if experiment.on_tau2:
         return experiment
     name = experiment.benchmark.rpartition(":")[2]
@@ -126,7 +126,7 @@ def _with_domain(experiment: Experiment, sources: Mapping[str, str]) -> Experime
 
 
 def _check_roles(experiment: Experiment, sources: Mapping[str, str]) -> None:
-    """Who plays with whom: nobody with the solo agent, and the offline models with each other alone."""
+    """The solo agent has no user simulator, and offline models play only with each other."""
     if experiment.user and experiment.agent == SOLO:
         raise UserError(f"user: {experiment.user}: {SOLO} talks to nobody")
     if experiment.simulated and experiment.agent == SOLO:
@@ -212,7 +212,7 @@ def _of_its_type(name: str, value: Any, source: str) -> Any:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value can be written down as JSON and says something."""
+    """Whether a value can be written as JSON and is not an empty text."""
     try:
         return bool(value != "" and json.loads(json.dumps(value, allow_nan=False)) == value)
     except (ValueError, TypeError, RecursionError):

@@ -1,7 +1,7 @@
 """The experiment: every setting of a run, loaded once (`setting_sources`), typed and frozen, and passed down.
 
-Each setting says of itself what it takes and what it affects. Its checks, the keys of trials and the measure's id
-(`trial_keys`) are made from that. Secrets are not settings; they stay in the environment or in `.env`.
+Each setting declares which values it takes and what it affects. Its checks, the keys of trials and the settings
+identity (`trial_keys`) are made from that. Secrets are not settings; they stay in the environment or in `.env`.
 """
 
 import copy
@@ -19,11 +19,11 @@ CONFIG_FILE = Path("experiment_config.yaml")
 AGENT_FILE = Path("agent/agent.py")
 
 OFFLINE = "offline/"
-"""Models of our own that need no key. They play together: the clerk understands no other customer."""
+"""Built-in models that need no key. They play together: the clerk understands no other customer."""
 REPLAY = "replay/"
 """Recordings of conversations, in place of a model."""
 SIMULATED = "simulated: the models are programs (docs/offline.md); this is no benchmark result"
-"""What every command prints beside the results of such models."""
+"""What every command prints beside the results of offline models."""
 SEQUENTIAL, RATCHET = "sequential", "ratchet"
 
 SANDBOX, REQUIRED, PROCESS, NONE = "sandbox", "required", "process", "none"
@@ -34,7 +34,7 @@ ROLES = ("agent", "user", "judge")
 CODING_AGENTS = ("claude", "codex", "opencode", "gemini", "aider", "mini", "scripted")
 
 HARNESS, STOCK, SOLO, ORACLE = "harness", "llm_agent", "llm_agent_solo", "llm_agent_gt"
-"""Who plays the agent: our agent file, or a control, an agent of tau2's own by tau2's name for it."""
+"""Who plays the agent: the agent file, or a baseline agent of tau2, by tau2's name for it."""
 
 BANKING = "banking_knowledge"
 _NO_OTHERS = "embeddings, rerankers and shells pass by the gateway or the sandbox"
@@ -42,18 +42,18 @@ RETRIEVAL = ("no_knowledge", "full_kb", "golden_retrieval", "grep_only", "bm25",
 
 BENCHMARK = "tau-bench"
 BENCHMARKS = "auto_harness.benchmarks"
-"""The entry points by which an installed package offers a benchmark."""
+"""The group of entry points by which an installed package offers a benchmark."""
 _BELOW = {"user": "agent", "judge": "user"}
-"""Whose model and endpoint a role has that has none of its own."""
+"""If a role has no model and endpoint of its own: the role whose it uses."""
 
 
 class Affects(StrEnum):
-    """What is no longer the same where a setting is changed."""
+    """What changes if a setting is changed."""
 
     OUTCOME = "outcome"
-    """How a simulation can end. It is in the key of every trial, and so in the measure's id."""
+    """How a simulation can end. It is in the key of every trial, and so in the settings identity."""
     GATE = "gate"
-    """How the gate decides, from the same trials. It is in the measure's id alone."""
+    """How the gate decides, from the same trials. It is in the settings identity alone."""
     NOTHING = "nothing"
     """Neither: what is run, where, how fast, how often again, for how much, what confirms it, who edits."""
 
@@ -63,21 +63,21 @@ OUTCOME, GATE, NOTHING = Affects
 
 @dataclass(frozen=True)
 class Setting:
-    """What a setting says of itself, beside its name, type and default."""
+    """What a setting declares, besides its name, type and default."""
 
     affects: Affects
     choices: tuple[str, ...] = ()
-    """Empty where it takes any."""
+    """Empty if it takes any value."""
     why: str = ""
-    """Why no others."""
+    """Why there are no other choices."""
     least: float = -LARGEST
     most: float = LARGEST
     check: Check | None = None
-    """What else it must be."""
+    """A further check of its value."""
     stored: str = ""
     """The part of a key, or "id", that has held it since the first vaults (`trial_keys`); those of one part are
-    listed in the order in which they stand here. A new setting needs none: it goes by its own name, where it is not
-    at its default."""
+    listed in the order in which they stand here. A new setting needs none: it goes by its own name, if it is not at
+    its default."""
     counts_with: str = ""
     """The setting without which this one affects nothing."""
     once_left_out: bool = False
@@ -85,7 +85,7 @@ class Setting:
 
 
 def setting(default: Any, *, affects: Affects, **says: Any) -> Any:
-    """A field of `Experiment`. `says`: those of `Setting`."""
+    """A field of `Experiment`. `says`: fields of `Setting`."""
     metadata = {_SETTING: Setting(affects, **says)}
     if isinstance(default, dict | list):
         return field(default_factory=lambda: copy.deepcopy(default), metadata=metadata)
@@ -104,7 +104,7 @@ class Experiment:
     )
     """tau-bench, or one of your own (docs/your-benchmark.md): module:Class, or the name of an entry point."""
     domain: str = setting("retail", affects=OUTCOME, stored="benchmark")
-    """Of tau-bench. A benchmark of your own has one set of tasks, which goes by its name."""
+    """A domain of tau-bench. Your own benchmark has one set of tasks, which goes by its name."""
     split: str = setting("train", affects=NOTHING)
     gate_split: str = setting("test", affects=GATE, stored="id")
     """Its tasks are held out: they decide what is kept, and no run shows their single results.
@@ -112,33 +112,33 @@ class Experiment:
     `train:0.4` cuts that share out of train, by seed.
     """
     gate: str = setting("sequential", affects=GATE, choices=(SEQUENTIAL, RATCHET), stored="id")
-    """The rule by which an edit is kept; `ratchet` is the usual one."""
+    """The rule that decides whether an edit is kept; `ratchet` is the usual one."""
     max_trials: int = setting(8, affects=GATE, least=1, most=50, stored="id")
-    """Of the candidate in each held-out task, for one verdict of the sequential gate."""
+    """Trials of the candidate in each held-out task, for one verdict of the sequential gate."""
     confirm_split: str | None = setting(None, affects=NOTHING)
-    """Touched by `report.py --confirm` alone; gate_split where not set."""
+    """Used by `report.py --confirm` alone; default: gate_split."""
     confirm_trials: int = setting(4, affects=NOTHING, least=1, most=50)
-    """Of baseline and best each, in each of its tasks."""
+    """Trials in each of its tasks, of baseline and best each."""
     agent_model: str = setting("gpt-5.4", affects=OUTCOME, stored="models")
     """Any litellm model, or replay/FILE."""
     user_model: str | None = setting(None, affects=OUTCOME, stored="models")
-    """The user simulator's; the agent's model where not set."""
+    """The user simulator's model; default: the agent's."""
     judge_model: str | None = setting(None, affects=OUTCOME, stored="models")
-    """For rewards that need a judge; the user simulator's model where not set."""
+    """The model for rewards that need a judge; default: the user simulator's."""
     agent_url: str | None = setting(None, affects=OUTCOME, check=setting_checks.url, stored="endpoints")
-    """Of a server that speaks OpenAI's protocol (docs/endpoints.md): the model's name is sent to it as it is."""
+    """Base URL of an OpenAI-compatible server (docs/endpoints.md): the model's name is sent to it unchanged."""
     agent_api_key_name: str | None = setting(None, affects=NOTHING, check=setting_checks.variable)
-    """The environment variable with the key to that server, where it asks for one."""
+    """The environment variable with the key to that server, if it needs one."""
     user_url: str | None = setting(None, affects=OUTCOME, check=setting_checks.url, stored="endpoints")
-    """The user simulator's; the agent's where neither this nor user_model is set."""
+    """The user simulator's server; the agent's if neither this nor user_model is set."""
     user_api_key_name: str | None = setting(None, affects=NOTHING, check=setting_checks.variable)
     judge_url: str | None = setting(None, affects=OUTCOME, check=setting_checks.url, stored="endpoints")
-    """The judge's; the user simulator's where neither this nor judge_model is set."""
+    """The judge's server; the user simulator's if neither this nor judge_model is set."""
     judge_api_key_name: str | None = setting(None, affects=NOTHING, check=setting_checks.variable)
     agent: str = setting(HARNESS, affects=OUTCOME, choices=(HARNESS, STOCK, SOLO, ORACLE), stored="control")
-    """Who plays it; another than the harness is a control, for `benchmark.py` alone."""
+    """Who plays the agent: the harness, or a baseline agent, for `benchmark.py` alone."""
     user: str | None = setting(None, affects=OUTCOME, check=setting_checks.user_class, stored="user")
-    """A user simulator of one's own, such as "users:Impatient": a class in a module (docs/tau2.md)."""
+    """Your own user simulator, such as "users:Impatient": a class in a module (docs/tau2.md)."""
     retrieval_config: str = setting(
         "bm25", affects=OUTCOME, choices=RETRIEVAL, why=_NO_OTHERS, stored="retrieval_config"
     )
@@ -146,99 +146,100 @@ class Experiment:
     agent_llm_args: dict[str, Any] = setting(
         {"temperature": 0.0}, affects=OUTCOME, check=setting_checks.llm_args, stored="arguments"
     )
-    """Given to the agent, which may change them: a harness can choose its own temperature."""
+    """Arguments given to the agent, which may change them: a harness can choose its own temperature."""
     user_llm_args: dict[str, Any] = setting(
         {"temperature": 0.0}, affects=OUTCOME, check=setting_checks.llm_args, stored="arguments"
     )
     reasoning_effort: str | None = setting(None, affects=OUTCOME, stored="arguments")
     judge_llm_args: dict[str, Any] | None = setting(None, affects=OUTCOME, check=setting_checks.llm_args)
-    """Those that tau2 asks its judge with where not set: {temperature: 0.0}."""
+    """Default: the arguments that tau2 itself uses for its judge, {temperature: 0.0}."""
     seed: int = setting(300, affects=OUTCOME, stored="seeds")
     """Root of the trial seeds, derived as tau2 derives them."""
     seeds: str = setting(BY_TAU2, affects=OUTCOME, choices=(BY_TAU2, PER_ROLE), stored="seeds")
-    """Which seed a model is asked with: the trial's, or one that is its role's and its task's own."""
+    """Which seed an LLM call has: the trial's, or one of its own for each task, trial and role."""
     trials: int = setting(1, affects=GATE, least=1, most=1000, stored="id")
     max_concurrency: int = setting(3, affects=NOTHING, least=1)
     """Conversations in flight, over all workers."""
     executor: str = setting("local", affects=NOTHING, choices=("local", "ray"))
     """Where the workers are: processes on this machine, or actors of a Ray cluster."""
     ray_address: str | None = setting(None, affects=NOTHING)
-    """Of the cluster; where not set, the one that this machine is part of, or one of its own."""
+    """Address of the cluster; default: the cluster that this machine is part of, otherwise one of its own."""
     threshold: float = setting(0.8, affects=GATE, least=0, most=1, stored="id")
     """The ratchet's floor for the pass rate of the regression suite."""
     max_steps: int = setting(200, affects=OUTCOME, least=1, stored="limits")
     max_errors: int = setting(10, affects=OUTCOME, least=1, stored="limits")
     """Failed tool calls that end a conversation."""
     max_llm_calls: int = setting(500, affects=OUTCOME, least=1, stored="limits")
-    """Of the agent, in one simulation."""
+    """LLM calls of the agent in one simulation."""
     max_simulation_cost_usd: float | None = setting(None, affects=OUTCOME, least=0, stored="limits")
-    """Of the agent's LLM, in one simulation: that is what its calls may cost before another one is refused."""
+    """Cost of the agent's LLM calls in one simulation: once it is reached, another call is refused."""
     max_simulation_tokens: int | None = setting(None, affects=OUTCOME, least=1, stored="limits")
-    """Likewise, of prompts and completions together."""
+    """Likewise, for prompt and completion tokens together."""
     max_run_llm_calls: int | None = setting(None, affects=NOTHING, least=1)
-    """Of agent, user simulator and judge in all new simulations of one command; see `run_budget`."""
+    """LLM calls of agent, user simulator and judge in all new simulations of one command; see `run_budget`."""
     max_run_tokens: int | None = setting(None, affects=NOTHING, least=1)
     max_run_cost_usd: float | None = setting(None, affects=NOTHING, least=0)
     isolation: str = setting(SANDBOX, affects=OUTCOME, choices=(SANDBOX, REQUIRED, PROCESS, NONE), stored="isolation")
-    """How the agent's code is kept apart (docs/isolation.md); `required` is the sandbox, or no run where the kernel
-    lacks a part of it."""
+    """How the agent's code is isolated (docs/isolation.md); `required` is the sandbox, or no run if the kernel lacks
+    a part of it."""
     fresh_host: str = setting(PER_WORKER, affects=OUTCOME, choices=(PER_WORKER, PER_SIMULATION), stored="isolation")
-    """Each simulation has a process of its own now, whichever it says; keys tell them apart as they did before."""
+    """Has no effect any more: each simulation has its own process. Keys of trials still tell the values apart."""
     agent_base_url: bool = setting(False, affects=OUTCOME, stored="isolation")
     """Serve the agent's code an OpenAI base URL, for a framework that brings its own client; opens TCP."""
     agent_memory_mb: int = setting(2048, affects=OUTCOME, least=256, stored="isolation")
-    """For the agent's code, all simulations of one process together."""
+    """Memory limit for the agent's code, all simulations of one process together."""
     agent_timeout_s: float = setting(60.0, affects=OUTCOME, least=0.1, stored="limits")
-    """For the agent's own code in one turn; waiting for the LLM does not count."""
+    """Time limit for the agent's own code in one turn; waiting for the LLM does not count."""
     timeout_s: float | None = setting(None, affects=OUTCOME, least=10)
-    """For the agent's own code and the tools that it calls, in one conversation; waiting for LLMs and the user
-    simulator does not count."""
+    """Time limit for the agent's own code and the tools that it calls, in one conversation; waiting for LLMs and the
+    user simulator does not count."""
     llm_timeout_s: float = setting(300.0, affects=OUTCOME, least=0.1, once_left_out=True)
-    """For one LLM call. An answer that takes longer again and again, where other requests get theirs, is a failure of
-    the agent's."""
+    """Time limit for one LLM call. If an answer takes longer again and again while other requests get theirs, that
+    is the agent's failure."""
     llm_retries: int = setting(5, affects=NOTHING, least=0)
     """Further tries of one LLM call that failed."""
     simulation_retries: int = setting(2, affects=NOTHING, least=0)
     """Further tries of a simulation that infrastructure failed."""
     max_outage_s: float = setting(3600.0, affects=NOTHING, least=0)
-    """For how long a command waits for a model that answers nothing: then it ends with exit code 2."""
+    """How long a command waits for a model that answers nothing; then it ends with exit code 2."""
     verify_sample: float = setting(0.0, affects=NOTHING, least=0, most=1)
     """The fraction of simulations that are scored again with unmodified tau2, without shared databases."""
     replay_tolerance: bool = setting(False, affects=OUTCOME)
     """Whether tau2's replay of a conversation passes over harmless differences in answers (docs/tau2.md)."""
     llm_cache: str = setting("off", affects=OUTCOME, choices=("off", "train", "all"))
-    """Whether answers of LLM calls are kept, in "train" tasks or in "all": agent files that ask the same are answered
-    alike."""
+    """Whether answers of LLM calls are kept, in "train" tasks or in "all": agent files that send the same request get
+    the same answer."""
     prices: dict[str, Any] = setting(
         {}, affects=OUTCOME, check=setting_checks.prices, counts_with="max_simulation_cost_usd", once_left_out=True
     )
-    """By model, where litellm knows none: {input: USD, output: USD}, for a million tokens. They decide where a limit
-    in dollars cuts a conversation."""
+    """Prices by model, if litellm knows none: {input: USD, output: USD}, for a million tokens. They decide where a
+    limit in dollars cuts a conversation."""
     coding_agent: str | None = setting(None, affects=NOTHING, choices=CODING_AGENTS)
-    """Where not set, the first of them that is installed."""
+    """Default: the first of them that is installed."""
     coding_agent_command: list[str] | None = setting(None, affects=NOTHING)
-    """Of any other; `{prompt}` stands for the prompt, `{prompt_file}` for its file; else it comes on stdin."""
+    """Command of any other coding agent; `{prompt}` stands for the prompt, `{prompt_file}` for its file; otherwise it
+    comes on stdin."""
     coding_agent_args: list[str] = setting([], affects=NOTHING)
     """Further arguments of its command."""
     coding_model: str | None = setting(None, affects=NOTHING)
-    """As the coding agent names it; its own default where not set, for mini the agent's model."""
+    """The coding agent's name for its model; default: its own default, for mini the agent's model."""
     coding_agent_timeout_s: float = setting(1800.0, affects=NOTHING, least=1)
-    """For one edit."""
+    """Time limit for one edit."""
     coding_agent_turns: int = setting(100, affects=NOTHING, least=1)
-    """For one edit, of those agents that take such a limit."""
+    """Turns for one edit, for coding agents that take such a limit."""
     coding_agent_usd: float | None = setting(None, affects=NOTHING, least=0)
-    """What one edit may cost: the limit of those agents that take one. The others are charged with it where they do
+    """What one edit may cost, for coding agents that take such a limit. The others are charged this much if they do
     not say what they spent."""
     max_iterations: int = setting(50, affects=NOTHING, least=1)
-    """These four: of the loop, all its runs together."""
+    """These four limit the loop, all its runs together."""
     max_hours: float = setting(12.0, affects=NOTHING, least=0)
     max_usd: float | None = setting(None, affects=NOTHING, least=0)
-    """Of coding agent, agent, user simulator and judge together."""
+    """Cost of coding agent, agent, user simulator and judge together."""
     max_without_gain: int = setting(5, affects=NOTHING, least=1)
     """Iterations in a row without an accepted edit."""
     tau2_data_source: str = setting("https://github.com/sierra-research/tau2-bench.git", affects=NOTHING)
-    """Where prepare fetches the data of a tau2 that comes without it: a URL or a path of a git repository. What is
-    there in the end counts, by its checksum."""
+    """Where prepare fetches the data of a tau2 that comes without it: a URL or a path of a git repository. Only the
+    checksum of the data counts, not where it came from."""
     tau2_data_revision: str = setting("fc0055dc4e0a316c3f83133267fbd6faaa770992", affects=NOTHING)
     """Tag or commit there."""
 
@@ -247,17 +248,17 @@ class Experiment:
 
     @property
     def simulated(self) -> bool:
-        """Whether the models are programs of ours: then nothing that comes out is a benchmark result."""
+        """Whether the models are programs of ours: then no result is a benchmark result."""
         return self.agent_model.startswith(OFFLINE)
 
     @property
     def on_tau2(self) -> bool:
-        """Whether its tasks are tau2's, and not those of a benchmark of one's own."""
+        """Whether its tasks are tau2's, and not those of the user's own benchmark."""
         return self.benchmark == BENCHMARK
 
     @property
     def isolation_mode(self) -> str:
-        """`required` is the sandbox, by another name where that is whole."""
+        """`required` is another name for the sandbox if that is complete."""
         return SANDBOX if self.isolation == REQUIRED else self.isolation
 
     def model_of(self, role: str) -> str:
@@ -268,7 +269,7 @@ class Experiment:
         return {"agent": self.agent_model, "user": user_model, "judge": self.judge_model or user_model}[role]
 
     def endpoint_of(self, role: str) -> Endpoint | None:
-        """Where the model of a role is asked; None where litellm knows that by its name."""
+        """The server of a role's model; None if litellm knows it by the model's name."""
         url = getattr(self, f"{role}_url")
         if url:
             return Endpoint(url, getattr(self, f"{role}_api_key_name"))
@@ -277,19 +278,19 @@ class Experiment:
 
     @property
     def endpoints(self) -> dict[str, Endpoint]:
-        """Of those roles that have one."""
+        """By role, for the roles that have one."""
         found = {role: self.endpoint_of(role) for role in ROLES}
         return {role: endpoint for role, endpoint in found.items() if endpoint}
 
     @property
     def provider_models(self) -> set[str]:
-        """Its models that are asked over the network: neither recordings nor programs of ours."""
+        """Its models that are called over the network: neither recordings nor programs of ours."""
         models = {self.model_of(role) for role in ROLES}
         return {model for model in models if not model.startswith((OFFLINE, REPLAY))}
 
     @property
     def models_by_name(self) -> set[str]:
-        """Those of them that litellm finds a provider for, by their names alone."""
+        """Those of them whose provider litellm finds by their names alone."""
         return {self.model_of(role) for role in ROLES if not self.endpoint_of(role)} & self.provider_models
 
 

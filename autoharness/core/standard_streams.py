@@ -1,7 +1,7 @@
-"""Standard error, where nobody may be at its other end: a terminal that was closed, a log on a full disk, a pipe
-whose reader is gone. What cannot be said there is not said, and ends nothing: a night does not hang on its log.
+"""Makes stderr and stdout robust: failed writes to stderr are ignored, failed writes to stdout are reported.
 
-Results on standard output are another matter: a command that cannot hand them over says so.
+A write to stderr fails if the terminal was closed, the log is on a full disk, or the pipe's reader is gone. That must
+not end a night's run. Results on stdout matter: a command that cannot deliver them says so.
 """
 
 import os
@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 
 class _Wrapped:
-    """A text stream; what happens to an OSError of its writes is for `_failed`, all else is the stream's own."""
+    """A text stream: `_failed` handles an OSError of its writes, everything else is the stream's own."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -33,7 +33,7 @@ class _Wrapped:
             self._failed(error)
 
     def _failed(self, error: OSError) -> None:
-        """It is forgiven."""
+        """Ignores the error."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -52,14 +52,14 @@ def forgiving(stream: TextIO) -> Any:
 
 
 def named(stream: TextIO) -> Any:
-    """Standard output; an OSError of its writes says that it is."""
+    """Standard output; an OSError of its writes names it."""
     return _Named(stream)
 
 
 def let_go(stream: TextIO) -> bool:
-    """Before Python ends, which would complain about what it cannot write, with a code of its own.
+    """Flush before Python ends: it would report what it cannot write, with an exit code of its own.
 
-    Whether something is lost that was to be written.
+    Returns whether some output is lost.
     """
     try:
         stream.flush()

@@ -1,7 +1,7 @@
-"""JSON objects from somewhere untrusted, or for somewhere that trusts us.
+"""Strict parsing and writing of JSON objects that come from untrusted code, or go to code that trusts us.
 
-Python's parser takes more than JSON: NaN (unequal to itself, so tau2's replay of a conversation would raise),
-infinity, half a character, nesting that breaks whoever copies the value. Each would fail later, and look like
+Python's parser accepts more than JSON: NaN (unequal to itself, so tau2's replay of a conversation would raise),
+infinity, half a character, nesting that breaks code that copies the value. Each would fail later, and look like
 someone else's fault.
 """
 
@@ -16,7 +16,7 @@ Json = dict[str, Any]
 
 
 def loads_object(text: str) -> Json:
-    """Raises ValueError where `text` is no JSON object of plain numbers, whole characters and bounded depth."""
+    """Raises ValueError if `text` is not a JSON object of plain numbers, whole characters and bounded depth."""
     try:
         value = json.loads(text, parse_constant=_refuse, parse_float=_finite)
     except RecursionError:
@@ -30,7 +30,7 @@ def loads_object(text: str) -> Json:
 
 
 def dumps(value: Json) -> bytes:
-    """One line. Raises ValueError or TypeError where `value` is no JSON."""
+    """One line. Raises ValueError or TypeError if `value` is not JSON."""
     try:
         text = json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     except RecursionError:
@@ -39,7 +39,7 @@ def dumps(value: Json) -> bytes:
 
 
 def check_depth(value: Any, levels: int) -> None:
-    """Raises ValueError where lists and objects are nested deeper than `levels`."""
+    """Raises ValueError if lists and objects are nested deeper than `levels`."""
     layer = [value] if isinstance(value, _NESTED) else []
     while layer:
         if not levels:

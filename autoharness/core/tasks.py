@@ -1,4 +1,4 @@
-"""What is known of a domain and its tasks, without tau2."""
+"""Facts about a domain and its tasks, as data that does not need tau2."""
 
 import random
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class DomainFacts:
-    """What a run has to know of a domain before it starts, and what the agent is given."""
+    """What a run must know about a domain before it starts, and what the agent is given."""
 
     domain: str
     flavour: str
@@ -24,13 +24,13 @@ class DomainFacts:
     policy: str
     tools: list[Json]
     about: str = ""
-    """What a coding agent is told of a benchmark of one's own."""
+    """What a coding agent is told about the user's own benchmark."""
     data_checksum: str = ""
-    """Over `data_files`."""
+    """Digest of `data_files`."""
     suitable: list[str] | None = None
     """The tasks that the experiment's agent can run; None: all."""
     user_sha256: str = ""
-    """Of the file of one's own user simulator."""
+    """SHA-256 of the code of the user's own user simulator."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data_checksum", digest(self.data_files))
@@ -71,7 +71,7 @@ UNWRITTEN = {
         Step("assistant", "update_task_status", {"task_id": "task_2", "status": "completed"}, decisive=True),
     )
 }
-"""What solves the one task whose author wrote down only its outcome."""
+"""The steps that solve the one task whose author wrote down only its outcome."""
 
 
 def cut(task_ids: list[str]) -> dict[str, list[str]]:

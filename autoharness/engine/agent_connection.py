@@ -1,6 +1,6 @@
-"""One simulation's agent, as the benchmark talks to it: in an agent host, its LLM behind the session.
+"""Connects the benchmark to one simulation's agent, which runs in an agent host and asks its LLM in a session.
 
-In a further try it has to hear and say what it heard and said before (`call_journal`).
+In another try the agent must hear and say what it heard and said before (`call_journal`).
 """
 
 import time
@@ -18,10 +18,10 @@ from autoharness.llm.providers import Request, Response
 
 
 class AgentInHost:
-    """tau's AgentLink: one simulation's agent, which runs in an agent host and asks its LLM through the session."""
+    """tau2's AgentLink: one simulation's agent, which runs in an agent host and asks its LLM through the session."""
 
     def __init__(self, host: Host, session: Session, llm: str, llm_args: Json, randomness: str) -> None:
-        """`randomness`: seeds what the agent's code draws by chance, and tells nothing."""
+        """`randomness`: seeds the random numbers of the agent's code, and reveals nothing."""
         self._host = host
         self._session = session
         self._randomness = randomness
@@ -57,7 +57,7 @@ class AgentInHost:
     def _as_before(self, heard: str, reply: Json) -> Json:
         """What the agent says now. Raises AgentError if it said, or heard, something else in an earlier try.
 
-        Otherwise an agent that sees that it is failing could have its words unsaid, by making the try fail.
+        Otherwise an agent that sees that it is failing could take its words back by making the try fail.
         """
         journal = self._session.journal
         before = journal.said_before()
@@ -93,9 +93,9 @@ class AgentInHost:
 
 
 def _for_the_agent(response: Response) -> Response:
-    """What the model said, and of how many tokens.
+    """The part of a response that the agent sees: what the model said, and how many tokens it used.
 
-    Not the price, nor how many tokens came from a cache of the provider's: an agent could have it remember, from one
+    Not the price, nor how many tokens came from the provider's cache: an agent could use that as a memory from one
     simulation to the next.
     """
     seen: Response = {
@@ -113,5 +113,5 @@ def _words_heard(message: Json) -> str:
 
 
 def _words(reply: Json) -> Json:
-    """A message without the ids of its tool calls, which a framework may draw by chance."""
+    """A message without the ids of its tool calls, which a framework may draw at random."""
     return {"content": reply["content"], "calls": [[one["name"], one["arguments"]] for one in reply["tool_calls"]]}

@@ -50,13 +50,13 @@ class LookedAt:
 class BenchmarkRunner:
     """Runs a benchmark's tasks with the agent in `agent/agent.py`.
 
-    A subclass is a benchmark of your own (docs/your-benchmark.md): `splits` and `simulate` are what it needs, and
-    `benchmark: module:Class` is what uses it. Workers import it and call `simulate` from many threads at once.
+    A subclass is your own benchmark (docs/your-benchmark.md). It needs `splits` and `simulate`; the setting
+    `benchmark: module:Class` selects it. Workers import it and call `simulate` from many threads at once.
     """
 
     version = "1"
-    """Stands in what every trial is stored under, beside the digests of its code and `data`. Change it where rewards
-    change for another reason."""
+    """Part of every trial's key, beside the digests of the code and `data`. Change it if rewards change for another
+    reason."""
     policy = ""
     """What the agent is told of its job."""
     tools: Sequence[Json] = ()
@@ -91,7 +91,7 @@ class BenchmarkRunner:
         progress: Progress | None = None,
         callbacks: Sequence[Callback] = (),
     ) -> Self:
-        """A runner for an experiment that is resolved already. `budget`: where another one than its own bounds it."""
+        """A runner for an experiment that is already resolved. `budget`: bounds it instead of its own."""
         runner = cls.__new__(cls)  # nothing is left to resolve
         runner.experiment, runner._agent_file = experiment, agent_file
         runner._store, runner._progress, runner._budget = None, progress or Progress(), budget
@@ -104,9 +104,9 @@ class BenchmarkRunner:
 
     @abstractmethod
     def simulate(self, simulation: Simulation) -> Result:
-        """Run one trial of `simulation.task_id`, and say what it came to.
+        """Run one trial of `simulation.task_id` and return its result.
 
-        Whatever this raises is the benchmark's own failure, and no score. What the agent does wrong ends the
+        An exception raised here is the benchmark's own failure, and gives no score. A mistake of the agent ends the
         simulation by itself, with 0.
         """
 
@@ -122,30 +122,30 @@ class BenchmarkRunner:
         raise UserError(f"{self.experiment.benchmark} has no reference(): the offline model cannot play it")
 
     def val_score(self, results: Mapping[str, float | None]) -> float:
-        """The mean over the tasks that were evaluated; 0.0 where not one was."""
+        """The mean over the tasks that were evaluated; 0.0 if none was."""
         return mean(results.values()) or 0.0
 
     def run(self, task_ids: list[str] | None = None) -> dict[str, float | None]:
-        """Each task's reward in [0, 1]; None where infrastructure kept it from being evaluated.
+        """Each task's reward in [0, 1]; None if infrastructure kept it from being evaluated.
 
         `task_ids`: the tasks to run; None runs the whole split. With several trials a task's reward is the mean over
-        those that were evaluated. Raises UserError for an unknown task, RunLimitReached where a limit max_run_* ends
-        it, KeyboardInterrupt after Ctrl-C: what was finished is in the store; and what a callback raised.
+        those that were evaluated. Raises UserError for an unknown task, RunLimitReached if a limit max_run_* ends it,
+        KeyboardInterrupt after Ctrl-C, and what a callback raised. What was finished is in the store.
         """
         return rewards_by_task(self.run_trials(task_ids))
 
     def run_trials(self, task_ids: list[str] | None = None) -> list[Outcome]:
-        """As `run`, with a record for each trial: task, number and seed, status, reward and its checks, conversation,
+        """Like `run`, with a record for each trial: task, number, seed, status, reward and its checks, conversation,
         usage by role, times, and what went wrong."""
         with self.open() as bench:
-            run = bench.run(task_ids, "python", reveal=True)  # whoever calls sees every single result
+            run = bench.run(task_ids, "python", reveal=True)  # the caller sees every single result
         if run.interrupted:
             raise KeyboardInterrupt
         return run.outcomes
 
     @contextmanager
     def workers(self) -> Iterator[LocalExecutor]:
-        """Worker processes that several looks and benches of one experiment share, one after the other."""
+        """Worker processes that several calls of `look` and `open` share, one after the other."""
         folder = (self._store or Store(default_vault())).new_run()
         try:
             with self._executor(folder) as executor:
@@ -159,7 +159,7 @@ class BenchmarkRunner:
         """A bench for this agent file: several runs in a row share its workers. Raises UserError.
 
         `others`: the SHA-256 of further agent files in the store, whose trials can be run beside this one's.
-        `workers`: those that stand ready, else it has its own.
+        `workers`: ready ones to use; otherwise it starts its own.
         """
         source = self._agent_source()
         store = self._store or Store(default_vault())
@@ -178,7 +178,7 @@ class BenchmarkRunner:
             return self._measure(executor, self._held_out_before())
 
     def look(self, workers: LocalExecutor | None = None) -> "LookedAt":
-        """`measure()`, and what is missing of the experiment's models. Raises UserError."""
+        """`measure()`, and which keys and prices of the experiment's models are missing. Raises UserError."""
         providers, by_name = sorted(self.experiment.provider_models), sorted(self.experiment.models_by_name)
         with nullcontext(workers) if workers else self._asking() as executor:
             measure = self._measure(executor, self._held_out_before())
@@ -187,7 +187,7 @@ class BenchmarkRunner:
             return LookedAt(measure, executor.missing_keys(by_name), executor.unpriced(providers))
 
     def _executor(self, folder: Path) -> LocalExecutor:
-        """With as many conversations at a time as there may be files open. Raises UserError."""
+        """The executor, with as many conversations at a time as the limit of open files allows. Raises UserError."""
         wanted = self.experiment.max_concurrency
         if self.experiment.executor != "local":
             return executor_of(self.experiment, {}, folder)
@@ -201,7 +201,7 @@ class BenchmarkRunner:
 
     @contextmanager
     def _asking(self) -> Iterator[LocalExecutor]:
-        """A worker for questions that are no simulations."""
+        """A worker for questions that are not simulations."""
         with (
             tempfile.TemporaryDirectory() as logs,
             LocalExecutor(self.experiment, {}, Path(logs), simulates=False) as executor,
@@ -209,7 +209,7 @@ class BenchmarkRunner:
             yield executor
 
     def _held_out_before(self) -> set[str]:
-        """The domain's tasks that the gate ever decided on: other settings must not lay them open."""
+        """The domain's tasks that the gate ever decided on: other settings must not reveal them."""
         ledger = Ledger(self._store or Store(default_vault()))
         rows = (row for row in ledger.all_rows if row.experiment.get("domain") == self.experiment.domain)
         return {task_id for row in rows for task_id in row.tasks}
@@ -278,7 +278,7 @@ class TauBenchRunner(BenchmarkRunner):
 
 
 def executor_of(experiment: Experiment, agents: Mapping[str, str], log_folder: Path) -> LocalExecutor:
-    """The experiment's. Raises UserError."""
+    """The experiment's executor. Raises UserError."""
     if experiment.executor == "local":
         return LocalExecutor(experiment, agents, log_folder)
     from autoharness.engine.ray_executor import RayExecutor

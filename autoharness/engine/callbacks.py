@@ -1,4 +1,4 @@
-"""What happens in a run, told to code of yours: `TauBenchRunner(..., callbacks=[...])`.
+"""Callbacks tell your own code what happens in a run: `TauBenchRunner(..., callbacks=[...])`.
 
 class Scores(Callback):
     def on_trial_end(self, outcome: Outcome) -> None:
@@ -16,11 +16,11 @@ Json = dict[str, Any]
 
 
 class Callback:
-    """Subclass it and define what you want to hear of. All calls come one after the other, in the caller's thread.
+    """Subclass it and define the methods you need. They are called one after the other, in the caller's thread.
 
     A trial that the vault has starts and ends like any other, at once: nothing is run, its outcome is the stored one.
-    An outcome is stored before anybody hears of it. Where one of these raises, its traceback is printed, the run goes
-    on to its end, and then that first exception is raised: no trial that was paid for is lost. Ctrl-C ends the run.
+    An outcome is stored before a callback is told. If a callback raises, its traceback is printed, the run goes on to
+    its end, and then the first exception is raised: no trial that was paid for is lost. Ctrl-C ends the run.
     """
 
     def on_run_start(self, trials: Sequence[Trial]) -> None:
@@ -35,18 +35,18 @@ class Callback:
     def on_message(self, trial: Trial, place: int, message: Json) -> None:
         """A message of the conversation, as it is said: {"role", "content", "tool_calls", ...}.
 
-        `place` counts from 0; where it does so again the conversation has begun anew, since something broke it off.
-        Workers send messages only where somebody defines this.
+        `place` counts from 0; if it is 0 again, something broke the conversation off and it began anew. Workers
+        send messages only if a callback defines this.
         """
 
     def on_trial_end(self, outcome: Outcome) -> None:
-        """The outcome has all: task, number and seed, status, reward, checks, messages, usage, times, error."""
+        """The outcome has it all: task, number and seed, status, reward, checks, messages, usage, times, error."""
 
     def on_task_end(self, task_id: str, outcomes: Sequence[Outcome]) -> None:
-        """After the last of its trials; not where the run ended before that."""
+        """After the last of its trials; not called if the run ended before that."""
 
     def on_run_end(self, outcomes: Sequence[Outcome]) -> None:
-        """Whatever ended it."""
+        """At the end, whatever ended the run."""
 
 
 class Told:
@@ -60,7 +60,7 @@ class Told:
         self._ended: dict[str, list[Outcome]] = {}
         self._complained: set[tuple[int, str]] = set()
         self.failure: Exception | None = None
-        """The first one that a callback raised."""
+        """The first exception that a callback raised."""
 
     @property
     def wants_messages(self) -> bool:
@@ -103,7 +103,7 @@ class Told:
             call: Callable[..., None] = getattr(callback, hook)
             try:
                 call(*arguments)
-            except Exception as error:  # what was paid for is worth more than to stop at somebody's mistake
+            except Exception as error:  # a mistake in a callback must not lose what was paid for
                 self.failure = self.failure or error
                 if (id(callback), hook) not in self._complained:
                     self._complained.add((id(callback), hook))

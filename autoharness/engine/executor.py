@@ -1,9 +1,9 @@
-"""Runs simulations on this machine: worker processes, one for each core, fed by the door process.
+"""Runs simulations on this machine in worker processes, one for each core.
 
-The door imports neither tau2 nor litellm; it hands out trials and takes outcomes. A process of its own, the fork
-server, imports them once and forks the workers. A worker is given work once it says that it is ready. One that
-dies, or is not heard of for a minute, costs the simulations that were in it; they are given to another one, twice at
-the most. Where one after the other dies and nothing comes of it, the run ends with what the last one said.
+The door imports neither tau2 nor litellm; it hands out trials and takes outcomes. A separate process, the fork
+server, imports them once and forks the workers. A worker gets work once it says that it is ready. If a worker dies,
+or is silent for a minute, its simulations are given to another one, at most twice. If one worker after the other dies
+and no simulation ends, the run ends with the last worker's message.
 """
 
 import math
@@ -25,18 +25,18 @@ from autoharness.llm.outages import Outages
 
 _MOST_FAILED_STARTS = 3
 _MOST_DEATHS = 9
-"""So many workers in a row, while no simulation comes to an end."""
+"""After so many deaths of workers in a row, while no simulation ends, the run ends."""
 _FIRST_PAUSE_S = 0.5
 _LOOKS_AGAIN_S = 0.5
-"""For a trial that another command is at."""
+"""How often to check a trial that another command runs."""
 
 
 Claim = Callable[[Trial], Outcome | bool]
-"""Whether a trial is to be run here: not while another command is at it. Or what that one has made of it."""
+"""Whether to run a trial here: not while another command runs it. If that command has finished it: its outcome."""
 
 
 class Watch(Protocol):
-    """Whoever is to know what happens while trials run."""
+    """Is told what happens while trials run."""
 
     def begun(self, trial: Trial) -> None: ...
 
@@ -44,7 +44,7 @@ class Watch(Protocol):
         """The model's provider says that there are too many calls."""
 
     def waits(self, why: str) -> None:
-        """That models are down, or answer again."""
+        """Why the run waits, or that models answer again."""
 
     @property
     def wants_messages(self) -> bool: ...
@@ -59,14 +59,14 @@ class LocalExecutor(Workers):
     def __init__(
         self, experiment: Experiment, agents: Mapping[str, str], log_folder: Path, simulates: bool = True
     ) -> None:
-        """As of `Workers`."""
+        """See `Workers`."""
         super().__init__(experiment, agents, log_folder, simulates)
         self._started = self._deaths = 0
-        """Simulations; workers in a row, while no simulation came to an end."""
+        """Simulations begun; workers that died in a row while no simulation ended."""
         self._outages = Outages(experiment.max_outage_s)
         self._claim: Claim = lambda trial: True
         self._elsewhere: deque[Job] = deque()
-        """Other commands are at these trials."""
+        """Trials that other commands run."""
         self._looked_elsewhere = 0.0
         self._said_elsewhere = False
         self._last_yielded: Outcome | None = None
@@ -85,12 +85,12 @@ class LocalExecutor(Workers):
     ) -> Iterator[Outcome]:
         """Run the trials in this order; yields each outcome as it comes.
 
-        `diagnose`: the tasks whose failures are to be explained. `enough`: asked before further trials are begun;
-        once it is true those in flight are the last ones. `has_room`: whether one more may be begun beside so many;
-        if none is in flight and there is no room, the run ends. `unfinished`: the file for what was said in a trial
-        until it has a reward, for a further try by another worker or command. `claim`: asked before a trial is begun.
-        Raises UserError for a mistake that only a worker can see, SetupError where no worker starts, Outage where
-        a model does not answer for as long as may be.
+        `diagnose`: the tasks whose failures are to be explained. `enough`: asked before further trials begin;
+        once it is true those in flight are the last ones. `has_room`: whether one more may begin beside this many;
+        if none may begin and none is in flight, the run ends. `unfinished`: the file for what was said in a trial
+        until it has a reward, for another try by another worker or command. `claim`: asked before a trial begins.
+        Raises UserError for a mistake that only a worker can see, SetupError if no worker starts, Outage if a model
+        does not answer within `max_outage_s`.
         """
         self._last_yielded, self._watches, self._unfinished = None, watches, unfinished
         self._claim, self._failed_starts, self._deaths = claim, 0, 0
@@ -138,11 +138,11 @@ class LocalExecutor(Workers):
 
     @property
     def _patience_s(self) -> float:
-        """How long to wait for a message before looking around."""
+        """How long to wait for a message before checking other commands and models."""
         return _LOOKS_AGAIN_S if self._elsewhere or self._outages else super()._patience_s
 
     def _look_again(self, waiting: deque[Job]) -> None:
-        """Whether other commands are still at trials that this run needs."""
+        """Check whether other commands still run trials that this run needs."""
         if time.monotonic() - self._looked_elsewhere >= _LOOKS_AGAIN_S:
             self._looked_elsewhere = time.monotonic()
             waiting.extend(self._elsewhere)
@@ -153,7 +153,7 @@ class LocalExecutor(Workers):
         return outcome
 
     def _take_note(self, worker: WorkerProcess, message: Message) -> None:
-        """Of what it says about itself and about models. Raises UserError, and Outage."""
+        """Note what a worker says about itself and about models. Raises UserError and Outage."""
         super()._take_note(worker, message)
         if "limited" in message:
             self._tell_others(worker, message)
@@ -164,7 +164,7 @@ class LocalExecutor(Workers):
                 watch.waits(news)
 
     def finished(self) -> list[Outcome]:
-        """After an interrupted `run`: the outcomes that may not have been dealt with, from the last one on."""
+        """After an interrupted `run`: the outcomes that may not have been handled yet, from the last one on."""
         outcomes = [self._last_yielded] if self._last_yielded else []
         while not self._inbox.empty():
             _, message = self._inbox.get()
@@ -179,9 +179,9 @@ class LocalExecutor(Workers):
     def _hand_out(
         self, waiting: deque[Job], diagnose: set[str], has_room: Callable[[int], bool]
     ) -> Iterator[Outcome]:
-        """Give waiting jobs to the least busy worker while there is room for another conversation.
+        """Give waiting jobs to the least busy worker while another conversation may begin.
 
-        Yields the outcomes that other commands have come to meanwhile.
+        Yields the outcomes that other commands have stored meanwhile.
         """
         while waiting and self._in_flight < self._experiment.max_concurrency and has_room(self._in_flight):
             share = math.ceil(
@@ -207,7 +207,7 @@ class LocalExecutor(Workers):
                 watch.waits("another command is at trials of this run: waiting until it is done with them")
 
     def _begin(self, job: Job, worker: WorkerProcess, diagnose: bool) -> bool:
-        """Whether the worker is there to be given it."""
+        """Give the job to the worker. False if the worker is gone."""
         self._started += 1
         job.tries += 1
         worker.jobs[self._started] = job
@@ -251,5 +251,5 @@ class LocalExecutor(Workers):
         return allowed_cpus()
 
     def _replace(self) -> None:
-        """A worker has died."""
+        """Replace a worker that has died."""
         self._start_worker()

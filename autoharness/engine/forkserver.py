@@ -4,9 +4,9 @@
 
 Packets in, over a Unix socket:  {experiment, simulates: whether LLMs will be asked}, then for each worker
 {"log": file} with a descriptor: its channel to the door. It stays single-threaded, and runs no simulation. When the
-door is gone, so that its socket is closed, it ends the workers that did not end by themselves, and itself.
+door is gone and its socket closes, it ends the workers that did not end by themselves, then itself.
 
-`spawn` starts each worker as a program of its own: macOS does not let system libraries live on in a fork.
+`spawn` starts each worker as a separate program: on macOS, system libraries do not survive a fork.
 """
 
 import gc
@@ -41,7 +41,7 @@ _WORKER = Path(__file__).with_name("worker.py")
 
 
 class ForkServer:
-    """Hatches workers until its socket closes."""
+    """Starts workers until its socket closes."""
 
     def __init__(self, control: socket.socket, fork: bool) -> None:
         self._control = control
@@ -70,7 +70,7 @@ class ForkServer:
         self._end_all()
 
     def _warm_up(self, experiment: Experiment, simulates: bool) -> str:
-        """Load what every worker needs. The problem that none can do anything about, if there is one."""
+        """Load what every worker needs. Returns the problem that no worker could solve; "" if there is none."""
         try:
             self._benchmark = load(experiment)
             self._benchmark.warm_up(experiment.domain)
@@ -79,7 +79,7 @@ class ForkServer:
         if simulates and experiment.provider_models:
             import litellm  # noqa: F401
         gc.collect()
-        gc.freeze()  # or the first collection in each worker would copy what they share
+        gc.freeze()  # otherwise the first collection in each worker would copy what they share
         return ""
 
     def _begin_worker(self, channel: int, log: str) -> None:
@@ -113,7 +113,7 @@ class ForkServer:
             self._children.discard(child)
 
     def _end_all(self) -> None:
-        """They end by themselves as soon as they see that the door is gone."""
+        """Workers end by themselves once they see that the door is gone; the rest is killed."""
         deadline_s = time.monotonic() + _LONGEST_END_S
         self._reap()
         while self._children and time.monotonic() < deadline_s:
@@ -125,7 +125,7 @@ class ForkServer:
 
 
 def main() -> None:
-    # a full disk takes no log; before tau2 comes, which keeps the stream
+    # a full disk takes no log; must come before tau2, which keeps the stream
     sys.stdout, sys.stderr = forgiving(sys.stdout), forgiving(sys.stderr)
     ForkServer(socket.socket(fileno=int(sys.argv[1])), fork=sys.argv[2] == "fork").serve()
     os._exit(0)

@@ -1,4 +1,4 @@
-"""The process that forks workers, as the door sees it."""
+"""Starts the fork server and asks it for workers: the door's side of `forkserver`."""
 
 import json
 import os
@@ -20,15 +20,15 @@ _LONGEST_END_S = 10.0
 
 
 class ForkServerProcess:
-    """The process that forks workers, as the door sees it."""
+    """The fork server, as the door uses it."""
 
     def __init__(self, experiment: Experiment, log: Path, simulates: bool) -> None:
-        """Raises UserError in a worker: code of one's own there would start workers that start workers."""
+        """Raises UserError in a worker: the user's own code there would start workers that start workers."""
         if os.environ.get(_IN_WORKER):
             raise UserError("a simulation cannot run a benchmark: splits() and simulate() are called in its workers")
         self.log = log
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs, log.open("ab") as output:  # of one before it, the last words stay
+        with theirs, log.open("ab") as output:  # appended: an earlier one's last words stay
             self._process = subprocess.Popen(
                 [sys.executable, "-P", str(_FORKSERVER), str(theirs.fileno()), START_METHOD],
                 pass_fds=[theirs.fileno()],
@@ -38,7 +38,7 @@ class ForkServerProcess:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is the door's to handle
             )
-        with suppress(OSError):  # it died at once: whoever waits for a worker of it finds out
+        with suppress(OSError):  # it died at once: the code that waits for its worker finds out
             self._control.send(json.dumps({"experiment": experiment.to_json(), "simulates": simulates}).encode())
 
     @property
@@ -46,7 +46,7 @@ class ForkServerProcess:
         return self._process.poll() is None
 
     def fork(self, channel: socket.socket, log: Path) -> None:
-        """Have it fork a worker for the far end of this channel. Where it is gone, that end closes."""
+        """Have it fork a worker for the far end of this channel. If it is gone, that end closes."""
         log.touch()
         with channel, suppress(OSError):
             socket.send_fds(self._control, [json.dumps({"log": str(log)}).encode()], [channel.fileno()])

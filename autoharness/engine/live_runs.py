@@ -1,7 +1,7 @@
-"""What runs right now, for whoever watches: every run of simulations notes it in its folder of the vault.
+"""Runs in progress, for the dashboard and the live page: each run notes its state in its folder of the vault.
 
-A run holds a lock on that folder, which the kernel takes back however it ends: what a killed run noted last is not
-taken for news. Of held-out tasks it notes how many are in flight, never which.
+A run holds a lock on that folder. The kernel releases it however the run ends, so the last note of a killed run is
+not taken for a run in progress. Of held-out tasks a run notes how many are in flight, never which.
 """
 
 import fcntl
@@ -31,11 +31,11 @@ class InFlight:
 
 @dataclass(frozen=True)
 class RateLimit:
-    """That a model's provider said "too many"."""
+    """How often a model's provider said "too many"."""
 
     times: int
     pause_s: float
-    """Of the newest one."""
+    """How long the newest pause is."""
     at: str
 
 
@@ -49,7 +49,7 @@ class Going:
     facts: str
     """Such as "passed 7, failed 4, $0.1234"."""
     at_most: bool
-    """Whether it may have enough before."""
+    """Whether fewer simulations may be enough."""
     in_flight: list[InFlight] = field(default_factory=list)
     held_out: int = 0
     """How many simulations of held-out tasks are in flight."""
@@ -58,10 +58,10 @@ class Going:
 
 
 class Live:
-    """Notes what a run is at. Use as a context manager. What cannot be written is not: the run goes on."""
+    """Notes the state of a run. Use as a context manager. If a note cannot be written, the run goes on without it."""
 
     def __init__(self, folder: Path, progress: Progress, what: str, held_out: Collection[str], at_most: bool) -> None:
-        """`progress`: of this run, which has begun. `held_out`: tasks that are not to be named."""
+        """`progress`: this run's, which has begun. `held_out`: tasks that must not be named."""
         self._file, self._progress, self._what = folder / _FILE, progress, what
         self._held_out, self._at_most = set(held_out), at_most
         self._in_flight: dict[Trial, str] = {}
@@ -69,7 +69,7 @@ class Live:
 
     def __enter__(self) -> "Live":
         self._folder = os.open(self._file.parent, os.O_RDONLY)
-        fcntl.flock(self._folder, fcntl.LOCK_EX)  # whoever looks holds it for an instant
+        fcntl.flock(self._folder, fcntl.LOCK_EX)  # a reader holds it for an instant
         self._note()
         return self
 

@@ -1,6 +1,6 @@
 """The machine that a run is on: its operating system, Python and packages, and how many processors may be used.
 
-Fewer than there are may be used under `taskset`, a batch system, or in a container:
+Fewer processors than there are may be used under `taskset`, a batch system, or in a container:
 
     affinity        the processors that it may run on (sched_setaffinity)
     cgroup v2       cpu.max, of its own group and of each one above it: "200000 100000" is two processors
@@ -46,9 +46,9 @@ def system() -> Json:
 
 
 def installed(folders: Iterable[str]) -> dict[str, str]:
-    """The packages in these folders, by name; what stands first on the path is what is imported.
+    """The packages in these folders, by name; the first one on the path is the one that is imported.
 
-    From the names of their metadata folders: importlib.metadata reads every file of them, for a fifth of a second.
+    Read from the names of their metadata folders: importlib.metadata reads every file, for a fifth of a second.
     """
     found: dict[str, str] = {}
     for folder in folders:
@@ -70,7 +70,7 @@ def _of_affinity() -> int:
 
 
 def _quotas(proc: Path) -> Iterator[float]:
-    """In processors: those of the groups that this process is in, as far as they can be seen from here."""
+    """The quotas, in processors, of the groups that this process is in, as far as it can see them."""
     try:
         groups = (proc / "cgroup").read_text().splitlines()
         mounts = [line.split(" ") for line in (proc / "mountinfo").read_text().splitlines()]
@@ -96,7 +96,7 @@ def _folders(group: PurePosixPath, controllers: str, mounts: list[list[str]]) ->
 
 
 def _quota(folder: Path) -> float | None:
-    """None where there is no limit."""
+    """None if there is no limit."""
     try:
         if (folder / "cpu.max").exists():
             quota, period = (folder / "cpu.max").read_text().split()

@@ -1,6 +1,6 @@
 """How many files a process may have open (`ulimit -n`), and how many conversations fit into that.
 
-A command raises its own limit as far as the system lets it, and holds fewer conversations at a time where that is not
+A command raises its own limit as far as the system lets it, and holds fewer conversations at a time if that is not
 enough: `max_concurrency` is how many there may be, not how many there must be.
 """
 
@@ -10,15 +10,15 @@ from contextlib import suppress
 from autoharness.core.errors import UserError
 
 _MOST = 65_536
-"""Enough for whatever is started here; some programs take long with limits in the millions."""
+"""Enough for everything that is started here; some programs are slow with limits in the millions."""
 _OF_A_PROCESS = 32
-"""What a worker, and what the door, has open before a conversation begins; some of it for moments only."""
+"""The files that a worker or the door has open before a conversation begins; some of them only briefly."""
 _OF_A_CONVERSATION = 4
 """Its agent host's channel and output, what it said so far, and a connection to an LLM."""
 
 
 def raise_limit() -> None:
-    """To the hard limit: for this process, and for those that it starts."""
+    """Raise the limit to the hard limit, for this process and for those that it starts."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
     with suppress(ValueError, OSError):  # macOS has a lower limit than it says
@@ -27,7 +27,7 @@ def raise_limit() -> None:
 
 
 def fitting(conversations: int, workers: int) -> int:
-    """As many of them as so many worker processes have room for. Raises UserError where that is not even one."""
+    """How many of these conversations this many worker processes can hold. Raises UserError if not even one."""
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if limit == resource.RLIM_INFINITY:
         return conversations

@@ -1,4 +1,4 @@
-"""Progress of a run on standard error: a bar on a terminal, sparse lines elsewhere."""
+"""Progress of a run on standard error: a progress bar on a terminal, a few lines elsewhere."""
 
 import sys
 import time
@@ -13,10 +13,10 @@ _HELD_OUT = "held out"
 
 
 class Progress:
-    """Passed, failed, errors, cost by role and time left. Of held-out tasks it shows only that they are done."""
+    """Shows passed, failed, errors, cost by role and time left. Of held-out tasks only that they are done."""
 
     def __init__(self, stream: TextIO | None = None, shown: bool = True) -> None:
-        """`shown`: False where something else shows the same: then it only counts."""
+        """`shown`: False if something else shows the same; then it only counts."""
         self._stream, self._shown = stream or sys.stderr, shown
 
     def begin(
@@ -30,14 +30,14 @@ class Progress:
     ) -> None:
         """`what` says what is run; `known` are the outcomes that the store already has: they cost nothing now.
 
-        `at_most`: the run may have enough before. `partly`: it has held-out tasks and not their whole split, so that
-        what they cost would tell how single ones ended.
+        `at_most`: fewer simulations may be enough. `partly`: the run has held-out tasks but not their whole split,
+        so that their cost would tell how single ones ended.
         """
         if self._shown:
             self.say(f"{'at most ' if at_most else ''}{total} simulations: {what}")
         self._counts: Counter[str] = Counter()
         self._used: dict[str, Usage] = {}
-        """By role; of held-out tasks as one: whom one of them asked, and how much, could tell how it ended."""
+        """By role. Held-out tasks count as one role: whom one asked, and how much, could tell how it ended."""
         self._bar: Any = None
         self.total, self._held_out, self._partly = total, set(held_out), partly
         self._reused = len(known)
@@ -67,7 +67,7 @@ class Progress:
 
     @property
     def facts(self) -> str:
-        """Such as `passed 7, failed 4, errors 1, $0.1234 (agent $0.1000, user $0.0234)`; of one role no more."""
+        """Such as `passed 7, failed 4, errors 1, $0.1234 (agent $0.1000, user $0.0234)`; one role is not named."""
         counts = [
             f"{name} {self._counts[name]}" for name in ("passed", "failed", _HELD_OUT, "errors") if self._counts[name]
         ]

@@ -1,9 +1,9 @@
-"""Runs simulations on the machines of a Ray cluster: each worker is an actor there, and otherwise the same.
+"""Runs simulations on the machines of a Ray cluster: each worker is a Ray actor.
 
-The door talks to an actor's worker as it does to one of its own, by messages; they go through Ray. The agent file
-travels by its contents, the package with the actor; a node needs Python, tau2 and litellm of the same versions, and
-its tau2 has to score as the first one's does. Keys go to the actors alone, as an argument: Ray writes what stands in
-a runtime environment into its logs. A node that is lost takes its simulations in flight along: they run elsewhere.
+The door talks to an actor's worker as to a local one, by messages; they go through Ray. The agent file is sent by its
+contents, the package with the actor. A node needs the same versions of Python, tau2 and litellm, and its tau2 must
+score as the first node's does. Keys go to the actors alone, as an argument: Ray writes a runtime environment into its
+logs. If a node is lost, its simulations in flight run elsewhere.
 """
 
 import itertools
@@ -33,7 +33,7 @@ _BEGINNINGS = ("AWS_", "AZURE_", "GOOGLE_", "VERTEX", "OPENAI_", "ANTHROPIC_", "
 _SAME = ("flavour", "version", "data_checksum")
 _LONGEST_START_S = 120.0
 _LONGEST_ANSWER_S = 10.0
-_CALLS_AT_ONCE = 8  # of one actor: one waits for what the worker says, the others bring messages
+_CALLS_AT_ONCE = 8  # of one actor: one waits for the worker's messages, the others bring it messages
 
 
 class RayExecutor(LocalExecutor):
@@ -57,7 +57,7 @@ class RayExecutor(LocalExecutor):
         return int(self._ray.available_resources().get("CPU", 0))
 
     def _replace(self) -> None:
-        """Where there is room: a lost node's processors are gone."""
+        """Only if a processor is free: a lost node's processors are gone."""
         if not self._workers or self._free():
             self._start_worker()
 
@@ -77,7 +77,7 @@ class RayExecutor(LocalExecutor):
         return _RayChannel(self._ray, actor)
 
     def _check_same(self, node: str, facts: Message) -> None:
-        """Raises UserError where a node's tau2, or other benchmark, is another one: its scores would not compare."""
+        """Raises UserError if a node's benchmark differs from the first node's: its scores would not compare."""
         first = self._facts = self._facts or facts
         for name in _SAME:
             if facts[name] != first[name]:
@@ -96,7 +96,7 @@ class _RayChannel(Channel):
         self._sent = itertools.count()
 
     def send(self, message: Message) -> None:
-        """Raises ChannelError where the actor is known to be gone; else whoever receives finds out."""
+        """Raises ChannelError if the actor is known to be gone; otherwise `receive` finds out."""
         try:
             self._actor.send.remote(next(self._sent), message)
         except self._ray.exceptions.RayError as error:
@@ -118,7 +118,7 @@ class RayWorker:
     """The actor: a simulation worker in this process, at the other end of a pair of sockets."""
 
     def start(self, environment: dict[str, str], experiment: Message) -> tuple[str, Message]:
-        """`environment`: the providers' keys and addresses. Gives this node's name and its benchmark's facts."""
+        """`environment`: the providers' keys and addresses. Returns this node's name and its benchmark's facts."""
         os.environ.update(environment)
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
         from autoharness.benchmarks.protocol import load
@@ -130,7 +130,7 @@ class RayWorker:
         self._folder = tempfile.mkdtemp(prefix="auto-harness-")
         self._lock, self._taken = threading.Lock(), 0
         self._early: dict[int, Message] = {}
-        """Messages that came before others that were sent before them, by number."""
+        """Messages that came too early, by number: some that were sent before them are still missing."""
         self._messages: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         threading.Thread(target=Worker(Channel(theirs), benchmark).serve, daemon=True).start()
         threading.Thread(target=self._read, daemon=True).start()
@@ -144,7 +144,7 @@ class RayWorker:
                 self._taken += 1
                 try:
                     self._take(self._early.pop(self._taken - 1))
-                except Exception:  # what cannot be brought would be waited for: this worker is of no use
+                except Exception:  # the door would wait for a lost message for ever: this worker is of no use
                     self._messages.put(None)
                     raise
 
@@ -169,7 +169,7 @@ class RayWorker:
 
 
 def _end_with(parent: int) -> None:
-    """Ray leaves an actor alone whose node manager was killed, while its simulations run again elsewhere."""
+    """End with the node manager: if it is killed, Ray keeps the actor, while its simulations run again elsewhere."""
     while os.getppid() == parent:
         time.sleep(0.25)
     os._exit(1)
@@ -178,7 +178,7 @@ def _end_with(parent: int) -> None:
 def _connected(address: str | None) -> Any:
     """Ray, connected. Raises UserError."""
     try:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it reports to its makers
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # otherwise it reports to its makers
         import ray
     except ImportError:
         raise UserError("executor: ray is not installed: pip install 'auto-harness[ray]'") from None
@@ -199,7 +199,7 @@ def _connected(address: str | None) -> Any:
 
 
 def _check_reachable(address: str | None) -> None:
-    """Ray waits for minutes where nobody answers. Raises UserError."""
+    """Raises UserError if nothing answers at the address: Ray itself would wait for minutes."""
     host, colon, port = (address or "").rpartition(":")
     if not colon or "/" in host or not port.isdecimal():
         return  # "auto", or a URL
@@ -212,7 +212,7 @@ def _check_reachable(address: str | None) -> None:
 
 
 def _silence(ray: Any) -> None:
-    """It reports lost nodes on standard output, which carries results alone; there is no setting for that."""
+    """Ray reports lost nodes on standard output, which carries results alone; no setting turns that off."""
     if hasattr(ray._private.worker, "print_to_stdstream"):
         ray._private.worker.print_to_stdstream = lambda *args, **kwargs: None
 

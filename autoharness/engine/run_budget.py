@@ -1,9 +1,9 @@
 """What one command may spend on LLM calls: the limits max_run_*, over agent, user simulator and judge.
 
-Counted are the simulations that are new, as each one ends; what is in the store was paid for before. So the
-simulations in flight when a limit is reached go beyond it, as many as max_concurrency: bound each of them by
-max_simulation_tokens or max_simulation_cost_usd. What cannot be counted: calls that failed or were given up after
-llm_timeout_s, and simulations whose worker died. The limits are no part of the measure: no outcome depends on them.
+New simulations are counted as each one ends; those in the store were paid for before. So the simulations in flight
+when a limit is reached, up to max_concurrency, go beyond it: bound each of them by max_simulation_tokens or
+max_simulation_cost_usd. Not counted: calls that failed or were given up after llm_timeout_s, and simulations whose
+worker died. The limits are no part of the settings identity: no outcome depends on them.
 """
 
 from autoharness.core.outcomes import Outcome, Usage
@@ -21,12 +21,12 @@ class RunBudget:
         self._spent = sum(outcome.usage.values(), self._spent)
 
     def has_room(self, in_flight: int) -> bool:
-        """Whether one more simulation may be begun beside so many."""
+        """Whether one more simulation may begin beside this many."""
         return True
 
     @property
     def reached(self) -> str:
-        """Which limit is, and what was spent, such as "max_run_tokens: 1234 of 1000 tokens spent"; else empty."""
+        """The limit and the amount, such as "max_run_tokens: 1234 of 1000 tokens spent"; "" if none is reached."""
         settings, spent = self._experiment, self._spent
         if settings.max_run_llm_calls is not None and spent.calls >= settings.max_run_llm_calls:
             return f"max_run_llm_calls: {spent.calls} of {settings.max_run_llm_calls} LLM calls spent"

@@ -1,4 +1,4 @@
-"""The outcomes of one run: what the vault has, what this run comes to, and what other commands come to meanwhile."""
+"""The outcomes of one run: from the vault, from the run itself, and from other commands that run meanwhile."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ class RunOutcomes:
         self._keys = keys
         self._claims = claims
         self.made_elsewhere: set[Trial] = set()
-        """By other commands, while this run waited for them: it pays nothing for these."""
+        """Trials that other commands ran while this run waited for them: it pays nothing for these."""
         self.known = {trial: outcome for trial in keys if (outcome := store.find(keys[trial]))}
 
     @property
@@ -33,7 +33,7 @@ class RunOutcomes:
         return [trial for trial in self._keys if trial not in self.known]
 
     def take(self, outcome: Outcome) -> None:
-        """An infrastructure failure is part of this run alone: the next one tries again."""
+        """Store an outcome. An infrastructure failure is part of this run alone: the next one tries again."""
         if outcome.status in EVALUATED:
             outcome = self._store.keep(self._keys[outcome.trial], outcome)
             self._store.unfinished(self._keys[outcome.trial]).unlink(missing_ok=True)

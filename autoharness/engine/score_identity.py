@@ -1,4 +1,4 @@
-"""What a score depends on beside the agent file. Scores compare only where that is equal."""
+"""The settings identity: what a score depends on besides the agent file. Scores compare only if it is equal."""
 
 import random
 import re
@@ -17,13 +17,13 @@ FIRST_OF_GATE = 1000
 """The number of the baseline's first held-out trial. Trials of the gate have numbers that no run by hand reaches."""
 
 FIRST_BY_THE_CLOCK = 1_000_000
-"""From here on a trial's number is a time, so that no trial has had it."""
+"""From here on a trial's number is a time, so that no earlier trial has the same number."""
 
 Json = dict[str, Any]
 
 
 class Measure:
-    """An experiment on the benchmark that is installed. Raises UserError for a recording that cannot be read."""
+    """An experiment on the installed benchmark. Raises UserError for a recording that cannot be read."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Measure:
         """`facts`: what a worker says of the domain and of this machine.
 
         `hidden_before`: tasks that were held out under other settings. `seeds`: the vault's secret that the seeds of
-        the gate's trials are drawn from; "" for tau2's own draws. `left_out`: what `trial_keys.left_out` says of it.
+        the gate's trials are drawn from; "" for tau2's own draws. `left_out`: from `trial_keys.left_out`.
         """
         self._seeds = seeds
         suitable = facts.get("suitable")
@@ -44,7 +44,7 @@ class Measure:
         self.experiment = experiment
         self.facts = facts
         self.splits = _suitable(_with_cut(facts["splits"], experiment), suitable)
-        """The ids of each split, in order; those that the experiment's agent can run."""
+        """By split, in order: the ids of the tasks that the experiment's agent can run."""
         self.benchmark = {name: facts[name] for name in ("flavour", "version", "data_checksum")}
         self.kind = "tau2" if experiment.on_tau2 else "benchmark"
         self.isolation = _isolation_words(experiment, facts["layers"])
@@ -63,7 +63,7 @@ class Measure:
 
     @property
     def words(self) -> str:
-        """Such as "retail test, 40 tasks, gpt-5.4"; with the isolation where it is not simply the sandbox."""
+        """Such as "retail test, 40 tasks, gpt-5.4"; with the isolation if it is not simply the sandbox."""
         trials = f" x {self.experiment.trials} trials" if self.experiment.trials > 1 else ""
         tasks = f"{len(self.gate_tasks)} tasks{trials}"
         split = f"{self.experiment.domain} {self.experiment.gate_split}"
@@ -88,7 +88,7 @@ class Measure:
     def held_out_splits(self) -> list[set[str]]:
         """The ids of each split whose single results stay hidden.
 
-        Those of gate and confirmation; and `test` whatever these use, or a changed setting would lay it open.
+        The splits of gate and confirmation, and always `test`: otherwise a changed setting could reveal it.
         """
         names = {self.experiment.gate_split, self.experiment.confirm_split, "test"}
         splits = [set(ids) for name, ids in self.splits.items() if name in names]
@@ -100,7 +100,7 @@ class Measure:
         return set().union(*self.held_out_splits)
 
     def check_splits(self) -> None:
-        """Raises UserError where the splits hide nothing: the gate's from train, the confirmation's from both."""
+        """Raises UserError if splits share tasks: the gate's with train, or the confirmation's with either."""
         settings, train, gate = self.experiment, set(self.splits["train"]), set(self.gate_tasks)
         if gate & train:
             raise UserError(f"gate_split: {settings.gate_split} has train tasks in it, which everybody sees")
@@ -109,7 +109,7 @@ class Measure:
 
     @property
     def train(self) -> list[str]:
-        """The train tasks, but for those that are held out all the same."""
+        """The train tasks, except those that are held out as well."""
         return [task_id for task_id in self.splits["train"] if task_id not in self.held_out]
 
     def trials(self, task_ids: list[str], agent: str, first: int = 0) -> list[Trial]:
@@ -139,7 +139,7 @@ def _isolation_words(experiment: Experiment, layers: dict[str, str]) -> str:
 
 
 def _with_cut(splits: dict[str, list[str]], experiment: Experiment) -> dict[str, list[str]]:
-    """`train:0.4` as a split of its own, taken out of train. Raises UserError."""
+    """Make `train:0.4` a separate split, taken out of train. Raises UserError."""
     name, colon, text = experiment.gate_split.partition(":")
     if not colon:
         return splits
@@ -154,7 +154,7 @@ def _with_cut(splits: dict[str, list[str]], experiment: Experiment) -> dict[str,
 
 
 def _suitable(splits: dict[str, list[str]], suitable: list[str] | None) -> dict[str, list[str]]:
-    """After the cut: what is held out is so for a control too."""
+    """Comes after the cut: what is held out is held out for a baseline agent too."""
     if suitable is None:
         return splits
     return {name: in_order(ids, set(suitable)) for name, ids in splits.items()}
@@ -168,5 +168,5 @@ def _trial_seed(root_seed: int, number: int) -> int:
 
 @cache
 def _secret_seed(secret: str, root_seed: int, number: int) -> int:
-    """In the range of tau2's: whoever sees it cannot tell a trial of the gate from one of the headline."""
+    """In tau2's range: the seed does not tell a trial of the gate from one of the confirmation."""
     return int(digest([secret, root_seed, number]), 16) % 1_000_001

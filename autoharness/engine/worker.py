@@ -1,7 +1,6 @@
-"""The simulation worker: a process that runs simulations. It holds the benchmark, litellm and the keys,
-and it is trusted.
+"""The simulation worker: a trusted process that runs simulations with the benchmark, litellm and the keys.
 
-    python -P worker.py DESCRIPTOR            where the fork server does not fork it
+    python -P worker.py DESCRIPTOR            if the fork server does not fork it
 
 Messages in:  {"setup": {experiment, agents: {SHA256: source}, threads, folder, private, layers, llm_cache}}
               {"facts": DOMAIN}  {"keys": MODELS}  {"provide": True}
@@ -11,7 +10,7 @@ Messages in:  {"setup": {experiment, agents: {SHA256: source}, threads, folder, 
               {"limited": MODEL, "pause_s"}: another worker has met its rate limit
 Messages out: {"pid"}  {"ready"}: it can be given work
               {"facts": ...}  {"keys": ...}  {"leaks": [[line, text, what], ...]}  {"published": ...}
-              {"job", "place", "said"}: a message of a conversation, where "say" asked for them
+              {"job", "place", "said"}: a message of a conversation, if "say" asked for them
               {"job", "outcome"}  {"user_error": one line}  {"limited": MODEL, "pause_s"}
               {"down": MODEL, "why", "for_good"}  {"up": MODEL}: see `circuit_breaker`
               {"beat"}: every few seconds, as long as it is not stuck
@@ -57,7 +56,7 @@ BEAT_S = 5.0
 
 
 def _answers(experiment: Experiment, folder: str) -> Answers | None:
-    """Where the experiment keeps answers. Not those of our own models, which know more than the request."""
+    """The answer cache, if the experiment keeps answers. Not for offline models: they know more than the request."""
     all_asked = experiment.provider_models >= {experiment.model_of(role) for role in (AGENT, USER, JUDGE)}
     return Answers(Path(folder)) if all_asked and experiment.llm_cache != "off" else None
 
@@ -66,7 +65,7 @@ class Worker:
     """Answers the door's messages until the channel closes."""
 
     def __init__(self, channel: Channel, benchmark: Benchmark | None = None) -> None:
-        """`benchmark`: where the process it was forked from has made one."""
+        """`benchmark`: the one that the parent process has made, if it made one."""
         self._channel = channel
         self._benchmark = benchmark
 
@@ -167,14 +166,14 @@ class Worker:
             self._send(message["job"], outcome)
 
     def _say(self, job: int, place: int, said: Json) -> None:
-        """Whoever watches does without what cannot be sent."""
+        """Send a message of the conversation to those who watch. If it cannot be sent, it is left out."""
         with suppress(ChannelError, ValueError, TypeError):
             self._channel.send({"job": job, "place": place, "said": said})
 
     def _send(self, job: int, outcome: Outcome) -> None:
         """The door waits for an outcome of every job: one that cannot be sent is replaced by one that says so.
 
-        One that is too long keeps its reward: or an agent could void the tasks that it fails.
+        One that is too long keeps its reward: otherwise an agent could prevent a score of the tasks that it fails.
         """
         try:
             self._channel.send({"job": job, "outcome": outcome.to_json()})

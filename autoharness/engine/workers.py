@@ -1,7 +1,7 @@
-"""The worker processes of this machine: started, asked, heard of, ended.
+"""Starts, asks, watches and ends the worker processes of this machine.
 
-A process of its own, the fork server, imports tau2 and litellm once and forks the workers. A worker is given work
-once it says that it is ready.
+A separate process, the fork server, imports tau2 and litellm once and forks the workers. A worker gets work once it
+says that it is ready.
 """
 
 import os
@@ -29,7 +29,7 @@ MOST_TRIES = 3
 _LONGEST_SILENCE_S = 60.0
 _LONGEST_START_S = 300.0
 _LONGEST_ANSWER_S = 300.0
-"""To a question that is no simulation."""
+"""For the answer to a question that is not a simulation."""
 _LONGEST_PROVIDING_S = 3600.0
 """For data that is fetched over a network."""
 
@@ -46,11 +46,11 @@ class WorkerProcess:
     log: Path
     jobs: dict[int, Job] = field(default_factory=dict)
     pid: int = 0
-    """0 until it has said so."""
+    """0 until the worker has sent it."""
     heard: float = field(default_factory=time.monotonic)
     """When its last message came; it sends some without being asked."""
     ready: bool = False
-    """Whether it has said so: then it can be given work."""
+    """Whether it has said that it can be given work."""
     ended: bool = False
 
 
@@ -71,7 +71,7 @@ class Workers:
     def __init__(
         self, experiment: Experiment, agents: Mapping[str, str], log_folder: Path, simulates: bool = True
     ) -> None:
-        """`agents`: the agent files that trials name, by SHA-256. `simulates`: False where it is only asked."""
+        """`agents`: the agent files that trials name, by SHA-256. `simulates`: False if it is only asked."""
         self._experiment = experiment
         self._simulates = simulates
         self._agents = agents
@@ -79,12 +79,12 @@ class Workers:
         self._forkserver: ForkServerProcess | None = None
         self._workers: list[WorkerProcess] = []
         self._layers: dict[str, str] | None = None
-        """What confines the hosts of the first worker, and has to confine those of the others."""
+        """What confines the first worker's hosts; the other workers' hosts must be confined in the same way."""
         self._worker_count = 0
         self._failed_starts = 0
         """In a row."""
         self._looked = 0.0
-        """When it was last looked whether workers are heard of."""
+        """When the workers were last checked for silence."""
         self._inbox: queue.SimpleQueue[tuple[WorkerProcess, Message | None]] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
@@ -96,7 +96,7 @@ class Workers:
         if self._forkserver:
             self._forkserver.close()
         for worker in self._workers:
-            if worker.pid and Path(f"/proc/{worker.pid}").exists():  # of a fork server that was killed, and stuck
+            if worker.pid and Path(f"/proc/{worker.pid}").exists():  # its fork server was killed, and it is stuck
                 _kill(worker.pid)
 
     def use(self, agents: Mapping[str, str]) -> None:
@@ -108,39 +108,39 @@ class Workers:
                 worker.channel.send({"agents": dict(agents)})
 
     def facts(self, domain: str) -> Message:
-        """tau's DomainFacts as JSON, and "layers": what confines an agent host here. Raises UserError."""
+        """The benchmark's DomainFacts as JSON, and "layers": what confines an agent host here. Raises UserError."""
         facts: Message = self._ask({"facts": domain})["facts"]
         self._layers = facts["layers"]
         return facts
 
     def missing_keys(self, models: list[str]) -> dict[str, str]:
-        """For each model whose provider cannot be asked as things are: what is missing."""
+        """For each model whose provider cannot be asked yet: what is missing."""
         missing: dict[str, str] = self._ask({"keys": models})["keys"]
         return missing
 
     def unpriced(self, models: list[str]) -> list[str]:
-        """Those whose price is known neither to litellm nor to the experiment."""
+        """The models whose price is known neither to litellm nor to the experiment."""
         found: list[str] = self._ask({"unpriced": models})["unpriced"]
         return found
 
     def leaks(self, domain: str, before: str, after: str, baseline: str) -> list[Leak]:
-        """What an edit of the agent file gives away of the domain's records, or hides. Raises UserError."""
+        """What an edit of the agent file copies from the domain's records, or hides. Raises UserError."""
         found = self._ask({"leaks": domain, "before": before, "after": after, "baseline": baseline})["leaks"]
         return [Leak(*one) for one in found]
 
     def provide(self) -> None:
-        """Have the benchmark see to it that its data is there. Raises UserError."""
+        """Have the benchmark make sure that its data is there. Raises UserError."""
         self._ask({"provide": True}, _LONGEST_PROVIDING_S)
 
     def published(self, domain: str, task_ids: list[str]) -> Message:
-        """What a results file of tau2's own says beside its simulations; see `tau`. Raises UserError."""
+        """What tau2's own results file says beside its simulations; see `tau2.domains`. Raises UserError."""
         found: Message = self._ask({"published": domain, "tasks": task_ids})["published"]
         return found
 
     def _ask(self, question: Message, longest_s: float | None = None) -> Message:
-        """A worker's answer to a question that is no simulation; asked while none runs. Raises SetupError.
+        """A worker's answer to a question that is not a simulation, asked while none runs. Raises SetupError.
 
-        One that dies of the question is replaced, as often as one that dies of a simulation.
+        A worker that dies of the question is replaced, as often as one that dies of a simulation.
         """
         longest_s = longest_s or _LONGEST_ANSWER_S
         for _ in range(MOST_TRIES):
@@ -157,7 +157,7 @@ class Workers:
                     raise SetupError(f"{problem}: {self._last_words(worker)}") from None
                 if sender not in self._workers:
                     continue
-                if message is None:  # also another one than that: `run` would give it work
+                if message is None:  # another worker too: otherwise `run` would give it work
                     self._workers.remove(sender)
                     continue
                 self._take_note(sender, message)
@@ -168,11 +168,11 @@ class Workers:
 
     @property
     def _patience_s(self) -> float:
-        """How long to wait for a message before looking around."""
+        """How long to wait for a message before checking for silent workers."""
         return _LONGEST_SILENCE_S / 4
 
     def _take_note(self, worker: WorkerProcess, message: Message) -> None:
-        """Of what a worker says about itself. Raises UserError."""
+        """Note what a worker says about itself. Raises UserError."""
         if "user_error" in message:
             raise UserError(message["user_error"])
         if "ready" in message:
@@ -185,9 +185,9 @@ class Workers:
                     worker.channel.send(message)
 
     def _end_silent_ones(self) -> None:
-        """A worker that is stuck, or was stopped, keeps its simulations for ever. Its reader reports the death."""
+        """Kill workers that are stuck or stopped: they would keep their simulations. Readers report the death."""
         now = time.monotonic()
-        if now - self._looked > _LONGEST_SILENCE_S / 2:  # it stood still: what came meanwhile is unread
+        if now - self._looked > _LONGEST_SILENCE_S / 2:  # this process stood still, and messages are unread
             for worker in self._workers:
                 worker.heard = now
         self._looked = now
@@ -198,7 +198,7 @@ class Workers:
                 worker.channel.close()
 
     def _begin_worker(self, log: Path) -> Channel:
-        """A new worker's channel."""
+        """Start a worker; returns its channel."""
         if self._forkserver is None or not self._forkserver.alive:
             self._forkserver = ForkServerProcess(
                 self._experiment, self._log_folder / "forkserver.log", self._simulates
@@ -241,7 +241,7 @@ class Workers:
         self._inbox.put((worker, None))
 
     def _last_words(self, worker: WorkerProcess) -> str:
-        """What it wrote last, or the process that should have forked it."""
+        """The last line that it wrote; otherwise that of the process that should have forked it."""
         for log in (worker.log, *([self._forkserver.log] if self._forkserver else [])):
             lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             if lines:

@@ -1,4 +1,4 @@
-"""Two versions in the same held-out tasks. Counts and means alone: which tasks they are stays hidden."""
+"""Compares two versions on the same held-out tasks. Counts and means alone: which tasks they are stays hidden."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,7 +72,7 @@ class Comparison:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Of the difference, 95 %."""
+        """The 95 % interval of the difference."""
         return difference_interval(self.differences)
 
     @property
@@ -89,7 +89,7 @@ class Comparison:
 
     @property
     def p_value(self) -> float:
-        """Of the exact sign test, two-sided."""
+        """The p-value of the exact sign test, two-sided."""
         return sign_test(self.better, self.worse)
 
     @property
@@ -98,7 +98,7 @@ class Comparison:
 
 
 MOST_LEFT_OUT = 0.1
-"""The share of tasks that a headline may be without."""
+"""The largest share of tasks that a confirmed result may leave out."""
 
 
 def left_out(row: Confirmation) -> list[str]:
@@ -110,7 +110,7 @@ def left_out(row: Confirmation) -> list[str]:
 
 
 def sides_of(row: Confirmation) -> tuple[TaskRewards, TaskRewards]:
-    """The trials of baseline and best. One that tau2 itself cannot evaluate counts 0, if its task is not left out."""
+    """The trials of baseline and best. One that tau2 itself could not score counts 0, if its task is not left out."""
     out = set(left_out(row))
     looks = [look for look in row.looks if look.task_id not in out]
     before, after = (_rewards(looks, side) for side in (Side.INCUMBENT, Side.CANDIDATE))

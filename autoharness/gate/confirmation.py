@@ -1,8 +1,8 @@
-"""`python report.py --confirm`: the headline. Baseline against best, on trials that no verdict has looked at.
+"""`python report.py --confirm`: confirms the result, baseline against best, on trials that no verdict used.
 
-Where `confirm_split` is set its tasks are no part of any verdict; else they are those of gate_split. Either way the
-trials have numbers that nothing else uses. It is done once for each best version: asked again, it prints what was
-found.
+If `confirm_split` is set, its tasks are part of no verdict; otherwise the tasks are those of gate_split. Either way
+the trials have numbers that nothing else uses. Each best version is confirmed once: after that, the command prints
+what was found.
 """
 
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ from autoharness.vault.ledger_rows import RULES, Confirmation, Side, Version, re
 from autoharness.vault.store import Store
 
 _FIRST_NUMBER = 100_000
-"""Of its trials: far beyond those of any gate, and of any run by hand."""
+"""The number of its first trials: far beyond those of any gate, and of any run by hand."""
 
 
 def confirm(experiment: Experiment, store: Store) -> int:
-    """Exit code 0, or 2 where infrastructure kept trials from being evaluated. Raises UserError, Interrupted."""
+    """Exit code 0, or 2 if infrastructure kept trials from being evaluated. Raises UserError, Interrupted."""
     best = _best(Ledger(store, BenchmarkRunner.of(experiment).measure().id))
     runner = BenchmarkRunner.of(experiment, agent_file=store.agent_file(best.row.agent))
     with runner.open(*Ledger(store).agents) as bench:
@@ -57,7 +57,7 @@ def _found(ledger: Ledger, best: Version, split: str) -> Confirmation | None:
 
 
 def _run(bench: Bench, ledger: Ledger, best: Version, split: str) -> Confirmation | None:
-    """Both sides' trials, interleaved. None where some have no reward."""
+    """Run both sides' trials, interleaved. None if some have no reward."""
     baseline, tasks = ledger.versions[0].row.agent, bench.measure.confirm_tasks
     bench.measure.check_splits()
     code_digest.check(bench.store, bench.accepted)
@@ -118,7 +118,7 @@ def _if_void_passed(row: Confirmation, side: Side, rewards: TaskRewards) -> str:
 
 
 def _warnings(row: Confirmation) -> list[str]:
-    """What a person ought to know of the trials before believing the headline."""
+    """What a reader should know about the trials before trusting the confirmed result."""
     lines = []
     for side, name in ((Side.INCUMBENT, "baseline"), (Side.CANDIDATE, "best")):
         looks = [look for look in row.looks if look.side == side]

@@ -3,9 +3,9 @@
     1  the leak scan: does the edit carry answers?                       costs nothing
     2  the regression suite: does it break what earlier edits fixed?     train tasks
     3  the holdout: is it better than the incumbent?                     a policy decides, trial by trial
-    4  where it is: its score, and the train tasks it fixed are promoted into the suite
+    4  if it is: its score, and the train tasks it fixed are promoted into the suite
 
-The first that says no ends it. Nothing that was run before is run again.
+The first step that says no ends the gate. Nothing that was run before is run again.
 """
 
 from dataclasses import replace
@@ -37,7 +37,7 @@ from autoharness.vault.workspace import export_ledger
 def judge(bench: Bench) -> Gate:
     """The verdict on the bench's agent file against the best version, as a new row of the ledger.
 
-    Raises UserError where there is nothing to judge, Interrupted, and RunLimitReached.
+    Raises UserError if there is nothing to judge, Interrupted, and RunLimitReached.
     """
     store = bench.store
     ledger = Ledger(store, bench.measure.id)
@@ -54,7 +54,7 @@ def judge(bench: Bench) -> Gate:
 
 
 def _check_candidate(bench: Bench, ledger: Ledger) -> None:
-    """Raises UserError where there is nothing to compare with, or nothing that differs."""
+    """Raises UserError if there is nothing to compare with, or nothing that differs."""
     if not ledger.versions:
         raise UserError(f"no baseline for {bench.measure.words} as it is configured now: python prepare.py")
     same = [version.name for version in ledger.versions if version.row.agent == bench.agent]
@@ -65,7 +65,7 @@ def _check_candidate(bench: Bench, ledger: Ledger) -> None:
 
 
 def _decide(bench: Bench, ledger: Ledger, gate: Gate) -> Gate:
-    """The story of one gate. Each step adds what it found out."""
+    """The steps of one gate. Each one adds to the row what it found."""
     leaks = bench.leaks(gate.incumbent)
     if leaks:
         return replace(gate, verdict=Verdict.REJECTED, leaks=len(leaks), reasons=leaks)
@@ -115,7 +115,7 @@ def _find_fault(bench: Bench, gate: Gate, looks: list[Look]) -> Gate:
 
 
 def _ask_suite(bench: Bench, ledger: Ledger, gate: Gate) -> tuple[Gate, SuiteVerdict]:
-    """Before a veto the incumbent is asked about the same tasks: one that it fails too is no regression."""
+    """Before a veto the incumbent is run on the failed tasks: one that it fails too is no regression."""
     records = ledger.suite
     if not records:
         return gate, SuiteVerdict(True, "the regression suite is empty")
@@ -148,7 +148,7 @@ def _check_incumbent(bench: Bench, ledger: Ledger, gate: Gate) -> Run:
 
 
 def _check_number(ledger: Ledger, gate: Gate) -> int:
-    """One that no other candidate's check had; asked again it is the same check."""
+    """A number that no other candidate's check had; the same candidate gets the same number again."""
     checks = [
         (one.agent, look.number) for one in ledger.gates for look in one.suite_looks if look.side == Side.INCUMBENT
     ]
@@ -211,7 +211,7 @@ def _spent(answer: Answer) -> str:
 
 
 def _remarks(looks: list[Look], tries: Tries) -> list[str]:
-    """What a person ought to know of both sides before believing a verdict."""
+    """What a reader should know about both sides before trusting a verdict."""
     lines = [str(tries)] if tries.candidate or tries.incumbent else []
     ours, theirs = ([one for one in looks if one.side == side] for side in (Side.CANDIDATE, Side.INCUMBENT))
     if any(look.addressed for look in looks):

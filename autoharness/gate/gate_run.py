@@ -1,4 +1,4 @@
-"""One question to the holdout: candidate against incumbent, trial by trial, until the policy has seen enough."""
+"""One gate run: candidate against incumbent on held-out tasks, trial by trial, until the policy has seen enough."""
 
 import time
 from collections.abc import Collection, Mapping
@@ -22,14 +22,14 @@ _BY_CHANCE = 0.01
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of one question."""
+    """The result of one gate run."""
 
     decision: Decision
     looks: list[Look]
     simulations: int
-    """That were looked at, of both sides."""
+    """The simulations of both sides that the decision rests on."""
     new: int
-    """Those among them that were run for this question."""
+    """Those of them that were run for this gate run."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Score:
 
 
 def policy_of(gate: Gate) -> Policy:
-    """The policy that decides, or decided, this gate; its looks do not matter."""
+    """The policy that decides, or decided, this gate; the evidence in its row does not matter."""
     settings = Experiment(**gate.experiment)
     if settings.gate == RATCHET:
         return Ratchet(gate.tasks, FIRST_TRIAL, settings.trials, gate.best_held_out, gate.rules)
@@ -52,7 +52,7 @@ def policy_of(gate: Gate) -> Policy:
 
 
 def opened(bench: Bench, ledger: Ledger, incumbent: Version) -> Gate:
-    """The row of this gate as far as it is known before anything is run."""
+    """The gate's row, as far as it is known before anything is run."""
     gate = Gate(
         measure=bench.measure.id,
         measured=bench.measure.words,
@@ -71,7 +71,7 @@ def opened(bench: Bench, ledger: Ledger, incumbent: Version) -> Gate:
         rules=RULES,
     )
     same = ledger.same_question(gate)
-    # asked again it has the same answer: nobody gets another one by asking once more
+    # the same gate run again has the same answer: repeating it cannot give another one
     return replace(gate, questions=same.questions, bought=same.bought) if same else gate
 
 
@@ -84,11 +84,11 @@ def run_trials(bench: Bench, trials: list[Trial], command: str, enough: Enough |
 
 
 def ask(bench: Bench, gate: Gate) -> Answer:
-    """Run what the policy asks for, in its order, until it has seen enough.
+    """Run the trials that the policy asks for, in its order, until it has seen enough.
 
-    It looks at the trials in that order alone, however they come in: what was in flight beyond the last one that was
-    needed is kept, and is no part of the answer. So the answer does not depend on which trial was faster, nor on
-    whether a gate was killed and asked again.
+    The policy takes the trials in that order alone, however they come in. Trials in flight beyond the last needed one
+    are kept, and are no part of the answer. So the answer does not depend on which trial was faster, nor on whether a
+    gate was killed and run again.
     """
     policy = policy_of(gate)
     requests = {trial_of(bench, gate, request): request for request in policy.requests}
@@ -126,7 +126,7 @@ def score(bench: Bench, first_number: int, other: Rewards) -> Score:
 
 
 def unfinished(looks: Collection[Look]) -> int:
-    """Tasks with a trial that infrastructure lost. What tau2 itself cannot evaluate is not tried again."""
+    """How many tasks have a trial that infrastructure lost. What tau2 could not score is not tried again."""
     return len({look.task_id for look in looks if look.reward is None and not look.void})
 
 
@@ -139,7 +139,7 @@ class Fault:
 
     @property
     def is_the_candidates(self) -> bool:
-        """The incumbent's went through at the same time, and the candidate's were lost again."""
+        """The incumbent's trials went through at the same time, and the candidate's were lost again."""
         return self._is_of(Side.CANDIDATE)
 
     @property
@@ -165,7 +165,7 @@ class Fault:
 def fault(bench: Bench, other: str, lost: Collection[Trial]) -> Fault:
     """Try a few of one side's lost trials again, with fresh ones of the other agent file in the same tasks.
 
-    Without this, one edit that a provider does not take would have every command wait for an outage that is none.
+    Without this, an edit that a provider rejects would make every command wait for an outage that does not exist.
     """
     some, fresh = list(lost)[:_TRIED_AGAIN], max(FIRST_BY_THE_CLOCK, int(time.time()))
     others = [bench.measure.trial(mine.task_id, fresh, other) for mine in some]
@@ -177,7 +177,7 @@ def fault(bench: Bench, other: str, lost: Collection[Trial]) -> Fault:
 
 
 def is_void(outcome: Outcome) -> bool:
-    """Whether tau2 itself cannot evaluate it."""
+    """Whether tau2 itself could not score it."""
     return outcome.status == Status.ENVIRONMENT_ERROR
 
 
@@ -187,7 +187,7 @@ def trial_of(bench: Bench, gate: Gate, request: Request) -> Trial:
 
 
 def looks_of(bench: Bench, outcomes: Collection[Outcome], candidate: str) -> list[Look]:
-    """What a row says of the trials it rests on."""
+    """The evidence: what a row says of the trials it rests on."""
     looks = []
     for outcome in outcomes:
         trial = outcome.trial
@@ -215,7 +215,7 @@ class Tries:
 
     @property
     def are_the_candidates(self) -> bool:
-        """Clearly more of the candidate's: then it may have brought them on itself, to be tried again."""
+        """Clearly more of the candidate's: then it may have caused the failures itself, to be tried again."""
         sides = self.candidate, self.of_candidate, self.incumbent, self.of_incumbent
         return self.candidate > 0 and more_often(*sides) < _BY_CHANCE
 

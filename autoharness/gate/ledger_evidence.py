@@ -1,13 +1,13 @@
-"""What else shows what stood in the ledger: git's commits, the log of the holdout, trials, what the vault counts.
+"""Compares the ledger with other evidence: git commits, the holdout log, trials, and the vault's own counts.
 
 Rows that are cut off leave no gap in the chain of the others. But the commit of each accepted edit names its row and
-the vault; each row says how often single results had been shown; the vault counts in another place the lines that it
-writes; and there are no iterations and no gates without a baseline in the ledger.
+the vault; each row says how often single results had been shown; the vault counts its written lines in
+another place; and there are no iterations and no gates without a baseline in the ledger.
 
-If something merely cannot be seen from here, that is a remark and no finding: another clone lacks the commits, a
+If something merely cannot be seen from here, that is a remark, not a finding: another clone lacks the commits, a
 folder need not be a git repository, and a baseline that was killed leaves trials and no row.
 
-What it does not protect against: somebody who can write the vault and the repository, and makes all of it fit.
+It does not protect against a person who can write the vault and the repository, and makes all of it fit.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ _BEFORE_A_BASELINE = {"prepare.py", "benchmark.py", "python"}
 
 @dataclass(frozen=True)
 class Remark:
-    """What is not to be seen here, and no finding."""
+    """Something that cannot be checked here. It is not a finding."""
 
     text: str
 
@@ -55,7 +55,7 @@ def compare(store: Store, rows: Sequence[Row]) -> Iterator[str | Remark]:
 
 
 def _counted(store: Store, rows: Sequence[Row]) -> Iterator[str]:
-    """Against the number of lines that were ever written."""
+    """Compare with the number of lines that were ever written."""
     there = {LEDGER: len(store.read_lines(LEDGER)), HOLDOUT: len(store.read_lines(HOLDOUT))}
     for name, lines in there.items():
         if lines < (written := store.lines_written(name)):
@@ -90,7 +90,7 @@ def _log(store: Store, rows: Sequence[Row]) -> Iterator[str]:
 
 
 def _without_a_ledger(store: Store) -> Iterator[str | Remark]:
-    """What there is that needs one."""
+    """Findings and remarks on what exists although the ledger is empty."""
     gates = [entry for entry in store.holdout_log() if entry.get("command") not in _BEFORE_A_BASELINE]
     if gates:
         yield f"{LEDGER}: it is empty, and {HOLDOUT} has {len(gates)} runs of commands that need a baseline"
@@ -170,7 +170,7 @@ class _Commits:
                 yield Remark(f"{what} is not in this repository: another clone, or its history was rewritten")
 
     def _unknown(self, commit: str) -> str:
-        """Why its agent file cannot be looked at; "" if it can."""
+        """Why its agent file cannot be read; "" if it can."""
         try:
             self._agent(commit)
         except UserError:
@@ -190,7 +190,7 @@ class _Commits:
         return ""
 
     def _is_ours(self, commit: str, vault: str) -> bool:
-        """Where it does not name the vault: whether this vault ran its agent file, and not as a first one."""
+        """If the commit does not name the vault: whether this vault ran its agent file, and not as a baseline."""
         if vault:
             return vault == self._store.id
         agent = self._agent(commit)

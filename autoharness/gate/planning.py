@@ -1,4 +1,4 @@
-"""What the gate can tell apart: measured (`--null`), and worked out before anything is spent (`--plan`)."""
+"""Which gains the gate can find: measured (`--null`), or calculated before anything is spent (`--plan`)."""
 
 import math
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from autoharness.vault.store import Store
 
 _GAINS = (0.0, 0.03, 0.05, 0.08, 0.10, 0.15)
 _FEW_TASKS = 10
-"""Tasks with several trials from which the noise is measured; with fewer it is bounded by the mean."""
+"""How many tasks need several trials for the noise to be measured; with fewer it is bounded by the mean."""
 
 
 def null(experiment: Experiment, store: Store) -> int:
@@ -61,19 +61,19 @@ def _null_lines(version: Version, halves: list[Rewards], differences: list[float
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is known of the incumbent's trials before a question is asked."""
+    """What is known of the incumbent's trials before a gate run."""
 
     differing: float
-    """The share of pairs that differ, of an edit that changes little."""
+    """The share of pairs that differ, for an edit that changes little."""
     tasks_measured: int
-    """Tasks with several trials that it comes from; 0 where it is bounded by the mean reward."""
+    """How many tasks with several trials it comes from; 0 if it is bounded by the mean reward."""
     cost_usd: float
-    """Of one simulation."""
+    """The cost of one simulation."""
     uncosted_calls: int
 
 
 def plan(experiment: Experiment, store: Store) -> int:
-    """Print what one question can find, with which probability, for how much."""
+    """Print what one gate run can find, with which probability, and at which cost."""
     if experiment.gate == RATCHET:
         raise UserError("gate: the ratchet takes every trial of every task; --plan is for gate: sequential")
     measure = BenchmarkRunner.of(experiment).measure()
@@ -86,7 +86,7 @@ def plan(experiment: Experiment, store: Store) -> int:
 
 
 def forecast(outcomes: Mapping[str, list[Outcome]]) -> Forecast:
-    """From the incumbent's evaluated trials in each held-out task. Raises UserError where there are none."""
+    """From the incumbent's evaluated trials in each held-out task. Raises UserError if there are none."""
     rewards = {task_id: [one.reward for one in some if one.reward is not None] for task_id, some in outcomes.items()}
     everything = [reward for some in rewards.values() for reward in some]
     if not everything:

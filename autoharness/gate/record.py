@@ -1,4 +1,4 @@
-"""Makes a version of what a gate accepted: the commit of agent/agent.py, and the row of the ledger that names it."""
+"""Records an accepted edit as a version: the commit of agent/agent.py, and the ledger row that names it."""
 
 import hashlib
 from dataclasses import replace
@@ -15,9 +15,9 @@ from autoharness.vault.workspace import export_ledger
 
 
 def record(ledger: Ledger, store: Store, agent: str, iteration: int) -> Version:
-    """Make a version of the agent file (SHA-256) that a gate accepted and that lies in the checkout: commit and row.
+    """Make a version of the agent file (SHA-256) that a gate accepted and that is in the checkout: commit and row.
 
-    Where that was done before, only the export may be missing: a kill came between. Raises UserError.
+    If that was done before, only the export may be missing, after a kill. Raises UserError.
     """
     accepted = code_digest.check(store, ledger.evaluator) if ledger.versions else ""
     if not ledger.is_recorded(agent):
@@ -37,7 +37,7 @@ def _message(gate: Gate, iteration: int, store: Store) -> str:
 
 
 def _commit(message: str, agent: str) -> str:
-    """Commit agent/agent.py alone, as it lies there; the commit that has it already if nothing is left to commit.
+    """Commit agent/agent.py alone, as it is. Returns the commit that already has it if nothing is left to commit.
 
     Raises UserError if it is not the file with this SHA-256, or git cannot commit it.
     """
@@ -48,6 +48,6 @@ def _commit(message: str, agent: str) -> str:
 
 
 def check_repository() -> None:
-    """Raises UserError where an accepted edit could not be committed: better now than after a night."""
+    """Raises UserError if an accepted edit could not be committed: better now than after a night."""
     read_plain(AGENT_FILE)
     Repository().check()

@@ -1,8 +1,8 @@
-"""The regression suite: train tasks that an earlier edit fixed, and which of their failures are news.
+"""The regression suite: train tasks that an earlier edit fixed, and when their failures veto an edit.
 
 A task comes in after it passed every one of `PROMOTION_TRIALS` trials, and keeps a record of its own from then on.
 An agent that did not change fails such a task now and then, so one failure proves nothing: the suite vetoes an edit
-only where its failures are more than the records explain. A task that fails under an unchanged agent is quarantined.
+only if its failures are more than the records explain. A task that fails under an unchanged agent is quarantined.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from autoharness.vault.ledger_rows import SuiteRecord
 
 PROMOTION_TRIALS = 3
 LEVEL = 0.05
-"""An edit that breaks nothing is vetoed no more often than this, where the records are right."""
+"""An edit that breaks nothing is vetoed no more often than this, if the records are right."""
 
 _ROUNDING = 1e-9
 
@@ -22,7 +22,7 @@ _ROUNDING = 1e-9
 @dataclass(frozen=True)
 class SuiteVerdict:
     holds: bool | None
-    """None where results are missing that could change it."""
+    """None if missing results could change it."""
     reason: str
 
 
@@ -41,7 +41,7 @@ def floor(results: Rewards, threshold: float) -> SuiteVerdict:
 def veto(results: Rewards, records: Mapping[str, SuiteRecord]) -> SuiteVerdict:
     """A one-sided exact test of the number of failures against the tasks' own failure rates.
 
-    A lost trial may yet be a pass or a failure; where that matters, the answer is open.
+    A lost trial may yet be a pass or a failure; if that matters, the answer is open.
     """
     if not results:
         return SuiteVerdict(True, "the regression suite is empty")
@@ -57,9 +57,9 @@ def veto(results: Rewards, records: Mapping[str, SuiteRecord]) -> SuiteVerdict:
 
 
 def veto_after_checks(results: Rewards, checks: Rewards, records: Mapping[str, SuiteRecord]) -> SuiteVerdict:
-    """`checks`: one more trial each of the unchanged incumbent. What it fails too leaves the test: that flakes.
+    """`checks`: one more trial each of the unchanged incumbent. What it fails too is flaky and leaves the test.
 
-    A check that was lost may be either.
+    A check that was lost may be a pass or a failure.
     """
     found = [_after_checks(results, _completed(checks, reward), records) for reward in (0.0, 1.0)]
     return found[0] if found[0].holds == found[1].holds else _open(checks)

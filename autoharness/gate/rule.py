@@ -1,4 +1,4 @@
-"""The gate's rule: which trials it asks for, and what it makes of their rewards.
+"""The gate's rule: which trials it asks for, and what it decides from their rewards.
 
 A policy says which trials it may need, in the order in which it wants them, and after each one whether it has seen
 enough. `Sequential` is the default. `Ratchet` is the usual rule: the held-out mean is at least the best ever
@@ -21,14 +21,14 @@ from autoharness.vault.ledger_rows import RULES, VOID, Request, Seen, Side, Verd
 _ROUNDING = 1e-9
 """Sums of the same numbers in another order differ by less."""
 _FEW_LOST, _MOST_LOST = 3, 0.2
-"""Lost trials that a question may have whatever its size, and the share of its trials."""
+"""How many lost trials a gate run may have whatever its size, and which share of its trials."""
 
 
 @dataclass(frozen=True)
 class Decision:
     verdict: Verdict
     reasons: list[str]
-    """One line for each thing that was looked at."""
+    """One line for each thing that was checked."""
 
 
 class Policy(Protocol):
@@ -39,10 +39,10 @@ class Policy(Protocol):
         """None while it depends on trials that were not run yet."""
 
     def follow(self) -> "Following":
-        """The same, told of one reward after another."""
+        """The same decision, from one reward after another."""
 
     next_number: int
-    """Of the candidate's first trial that can have no part in the verdict."""
+    """The number of the candidate's first trial that can have no part in the verdict."""
 
     def differences(self, seen: Seen) -> list[float]:
         """Candidate minus incumbent, in each pair that the verdict rests on."""
@@ -73,13 +73,13 @@ class Sequential:
     """Candidate against incumbent, pair by pair, until no outcome that is still unknown could change the verdict.
 
     A pair is one trial of the candidate and the mean of the incumbent's trials of the same task: all those that
-    earlier questions have bought, and always one more than the candidate has, so that no single lucky one decides.
+    earlier gate runs have bought, and always one more than the candidate has, so that no single lucky one decides.
     Those that promoted it were lucky, and do not count.
 
-    An outcome that infrastructure kept from us is unknown as well: both verdicts must agree about it, or there is
-    none. A trial that tau2 itself cannot evaluate counts 0, on either side. So an agent cannot gain by voiding the
-    trials that it fails, nor can an incumbent that does so keep a better edit out. If both sides are void, they are
-    equal.
+    An outcome that infrastructure lost is unknown as well: whatever it was, the verdict must be the same, otherwise
+    there is none. A trial that tau2 itself cannot score counts 0, on either side. So an agent cannot gain by
+    preventing a score of the trials that it fails, nor can an incumbent that does so keep a better edit out. If tau2
+    can score neither side, they are equal.
     """
 
     def __init__(
@@ -92,8 +92,8 @@ class Sequential:
         bought: Mapping[str, int] = MappingProxyType({}),
         rules: int = RULES,
     ) -> None:
-        """`first_number`: the incumbent's first trial that had no part in promoting it. `questions`: those since
-        then. `order`: seeds the order of the tasks. `bought`: how many of the incumbent's trials there are by task.
+        """`first_number`: the incumbent's first trial that had no part in promoting it. `questions`: gate
+        runs since then. `order`: seeds the order of the tasks. `bought`: how many trials the incumbent has, by task.
         """
         self._void = 0.0 if rules else None
         self.bar = bar(questions)
@@ -146,7 +146,7 @@ class Sequential:
         return at_worst - (sum(rewards) + unknown) / trials, at_best - sum(rewards) / trials
 
     def _settled(self, seen: Seen, pairs: int) -> list[float]:
-        """`pairs`: where the walk ended. What was in flight then is no part of it."""
+        """`pairs`: after how many the test ended. What was in flight then is no part of it."""
         return [low for low, high in islice(self._differences(seen), pairs) if low == high]
 
     def _reasons(self, seen: Seen, pairs: int) -> list[str]:
@@ -166,7 +166,7 @@ class Sequential:
         return self._void if reward == VOID else reward
 
     def _void_lines(self, seen: Seen) -> list[str]:
-        """What became of the trials that tau2 itself cannot evaluate."""
+        """How trials count that tau2 itself could not score."""
         void = [one.side for one, reward in seen.items() if reward == VOID]
         if not void:
             return []
@@ -174,7 +174,7 @@ class Sequential:
         return [f"{len(void)} trials count 0, tau2 itself cannot evaluate them: {sides}"]
 
     def _power(self, known: list[float]) -> str:
-        """What this question could tell apart."""
+        """Which gain this gate run could find."""
         differing = max(0.05, mean(abs(difference) for difference in known) or 0.0)
         gain = detectable_gain(self.bar, len(self._pairs), differing)
         neutral, _ = operating_point(self.bar, len(self._pairs), differing, 0.0)
@@ -184,16 +184,16 @@ class Sequential:
 
 
 class _Walking(Following):
-    """Goes on from the last pair that was complete, instead of from the first one: it is asked after each trial.
+    """Continues from the last complete pair instead of from the first one, since it is asked after each trial.
 
-    The requests come pair by pair, so that what is known of a pair whose trials are all there stays.
+    The requests come pair by pair, so a pair whose trials are all there does not change any more.
     """
 
     def __init__(self, policy: Sequential) -> None:
         self._sequential = policy
         self._worst, self._best = Walk(policy.bar), Walk(policy.bar)
         self._complete = 0
-        """So many pairs are, and were walked."""
+        """How many pairs are complete and were taken."""
         places = {request: place for place, request in enumerate(policy.requests)}
         pairs = zip(policy._pairs, policy._compared, strict=True)
         self._needed = [1 + max(places[one] for one in (pair, *some)) for pair, some in pairs]
@@ -216,7 +216,7 @@ class _Walking(Following):
 
 
 def _too_many_lost(seen: Seen) -> bool:
-    """Whether so much infrastructure failed that going on would only pay for more of it."""
+    """Whether infrastructure failed so often that going on would only pay for more failures."""
     lost = sum(reward is None for reward in seen.values())
     return lost > max(_FEW_LOST, _MOST_LOST * len(seen))
 
@@ -224,7 +224,7 @@ def _too_many_lost(seen: Seen) -> bool:
 class Ratchet:
     """Held-out mean >= the best recorded one.
 
-    A trial that tau2 itself cannot evaluate counts 0, and so does a task of the best version that has no reward; a
+    A trial that tau2 itself cannot score counts 0, and so does a task of the best version that has no reward; a
     task that has none on either side is left out. A trial that infrastructure lost leaves the verdict open.
     """
 

@@ -1,17 +1,16 @@
-"""The default policy's test: a walk over pairs of trials that ends as soon as it has seen enough.
+"""The default policy's sequential test: it takes pairs of trials and ends as soon as it has seen enough.
 
-Each pair is one trial of the candidate and what the incumbent reaches in the same task. The walk adds up the
-differences, in tasks: it stands at +4 where the candidate is four tasks ahead.
+Each pair is one trial of the candidate and what the incumbent reaches in the same task. The test adds up the
+differences, in tasks: the sum is +4 if the candidate is four tasks ahead.
 
-     bar  ------------------------------------------  accepted
-          start 0   ... walks up and down ...   /
+     bar  ------------------------------------------  accepted: the acceptance threshold
+          start 0   ... moves up and down ...   /
     -ROOM ....................................../      rejected: below a line that rises by SLOPE with every pair
 
 The two lines close in, so that an edit that changes nothing does not cost for ever: a triangular test (Anderson,
 Annals of Mathematical Statistics 31 (1960), 165-197; Whitehead, The Design and Analysis of Sequential Clinical
-Trials, 2nd ed. 1997). The bar rises with the questions that were asked since the last edit was accepted: who asks
-often enough is right once by luck. The constants were chosen in the first world of perf/gate_quality.py
-(docs/gate.md).
+Trials, 2nd ed. 1997). The acceptance threshold rises with the gate runs since the last accepted edit: enough gate
+runs accept an edit by luck. The constants were chosen in the first world of perf/gate_quality.py (docs/gate.md).
 """
 
 import math
@@ -19,34 +18,34 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 START = 5.0
-"""The bar, in tasks, of the first question to a new incumbent."""
+"""The acceptance threshold, in tasks, of the first gate run against a new incumbent."""
 RISE = 0.5
-"""What the bar rises by with each doubling of the questions."""
+"""How much the acceptance threshold rises, in tasks, with each doubling of the gate runs."""
 ROOM = 3.0
 """How many tasks a candidate may fall behind at the start."""
 SLOPE = 0.03
 """What a candidate has to gain with each pair, in tasks: half of the gain that is worth finding."""
 AT_THE_END = 0.5
-"""The part of the bar that is enough where no further trial may be bought."""
+"""The part of the acceptance threshold that is enough once no further trial may be bought."""
 
 _ROUNDING = 1e-9
 _POWER = 0.8
 
 
 def bar(questions: int) -> float:
-    """How far ahead a candidate must be. `questions`: those since the last acceptance, this one not counted."""
+    """How far ahead, in tasks, a candidate must be. `questions`: earlier gate runs since the last acceptance."""
     return START + RISE * math.log2(1 + questions)
 
 
 @dataclass
 class Walk:
-    """A walk as far as it was taken."""
+    """The test so far: how many tasks the candidate is ahead, after how many pairs."""
 
     bar: float
     ahead: float = 0.0
     pairs: int = 0
     accepted: bool | None = None
-    """None as long as it has met neither line; from then on it stands."""
+    """None as long as neither line is met; after that it does not change."""
 
     def take(self, difference: float) -> None:
         """One more pair."""
@@ -60,7 +59,7 @@ class Walk:
             self.accepted = False
 
     def end(self, differences: Iterable[float]) -> bool:
-        """Whether it ends in acceptance. `differences`: those of all pairs that are left."""
+        """Whether the test ends in acceptance. `differences`: those of all pairs that are left."""
         left = iter(differences)
         while self.accepted is None and (difference := next(left, None)) is not None:
             self.take(difference)
@@ -68,7 +67,7 @@ class Walk:
 
 
 def walk(differences: Iterable[float], bar: float) -> tuple[bool, int]:
-    """Whether the walk ends in acceptance, and after how many pairs. `differences`: all pairs that may be bought."""
+    """Whether the test ends in acceptance, and after how many pairs. `differences`: all pairs that may be bought."""
     taken = Walk(bar)
     return taken.end(differences), taken.pairs
 
@@ -77,7 +76,7 @@ def operating_point(bar: float, pairs: int, differing: float, gain: float) -> tu
     """The exact probability that an edit is accepted, and the expected number of pairs until the verdict.
 
     `differing`: the share of pairs whose two rewards differ; `gain`: the edit's, in [-differing, differing]. The
-    walk is followed state by state (rewards of 0 and 1, one trial of the incumbent for each of the candidate's).
+    test is followed state by state (rewards of 0 and 1, one trial of the incumbent for each of the candidate's).
     """
     up, down = (differing + gain) / 2, (differing - gain) / 2
     where, accepted, expected = {0: 1.0}, 0.0, 0.0
@@ -94,7 +93,7 @@ def operating_point(bar: float, pairs: int, differing: float, gain: float) -> tu
 
 
 def detectable_gain(bar: float, pairs: int, differing: float) -> float | None:
-    """The gain that is accepted four times in five; None where even the largest possible one is not."""
+    """The gain that is accepted four times in five; None if even the largest possible one is not."""
     low, high = 0.0, differing
     if operating_point(bar, pairs, differing, high)[0] < _POWER:
         return None

@@ -1,6 +1,6 @@
-"""`python report.py --verify`: whether every verdict follows from the trials in the vault.
+"""`python report.py --verify`: checks that every verdict follows from the trials in the vault.
 
-A row that somebody made up may hold any value in any place: whatever is wrong with it is a finding.
+A forged row may hold any value in any place: anything that is wrong with it is a finding.
 """
 
 import hashlib
@@ -37,11 +37,11 @@ from autoharness.vault.store import Store
 
 
 def verify(store: Store) -> int:
-    """Exit code 0 if everything fits, else 1. What could not be compared is said on standard error."""
+    """Exit code 0 if everything fits, otherwise 1. What could not be compared is printed on standard error."""
     try:
         ledger = Ledger(store)
         rows, findings = ledger.all_rows, []
-    except UserError as error:  # it is damaged: what it has up to there is compared with what else there is
+    except UserError as error:  # it is damaged: its rows up to there are compared with the other evidence
         rows, findings = list(_rows_before_damage(store)), [str(error)]
     else:
         for row in rows:
@@ -123,7 +123,7 @@ def _agents(row: Row, store: Store) -> Iterator[str]:
 
 
 def _evaluator(row: Row, accepted: str, store: Store) -> Iterator[str]:
-    """It is the one that was accepted last, or the row says what changed."""
+    """The code digest is the one that was accepted last, or the row says what changed."""
     try:
         changed = code_digest.changes(store, accepted, row.evaluator)
     except UserError as error:
@@ -135,7 +135,7 @@ def _evaluator(row: Row, accepted: str, store: Store) -> Iterator[str]:
 
 
 def _trial(look: Look, row: Row, store: Store) -> Iterator[str]:
-    """The file is the one that was looked at, and says what the row says."""
+    """The file is the one that the verdict used, and says what the row says."""
     if look.void and look.reward is not None:
         yield f"a reward of task {look.task_id} in a trial that is void"
     if not look.key:
@@ -190,7 +190,7 @@ def _suite(row: Measured) -> Iterator[str]:
 
 
 def _suite_tasks(gate: Gate, records: Mapping[str, SuiteRecord]) -> Iterator[str]:
-    """Each task of the suite was run; and what the candidate failed was asked of the incumbent before a veto."""
+    """Each task of the suite was run; before a veto, the incumbent was run on those that the candidate failed."""
     if gate.suite.keys() != (set() if gate.leaks else records.keys()):
         yield "the tasks of its suite are not those of the ledger"
         return
@@ -201,7 +201,7 @@ def _suite_tasks(gate: Gate, records: Mapping[str, SuiteRecord]) -> Iterator[str
 
 
 def _question(gate: Gate, before: Ledger) -> Iterator[str]:
-    """It was put to the incumbent of its time, as often as had been asked."""
+    """The gate ran against the best version of its time, and counts the gate runs before it."""
     best = before.best.row
     compared = (gate.incumbent, gate.incumbent_first_trial, gate.best, gate.best_held_out)
     if compared != (best.agent, best.first_trial, best.val_score, best.held_out):
@@ -242,7 +242,7 @@ def _score_trials(gate: Gate) -> Iterator[str]:
 
 
 def _expected(gate: Gate, ledger: Ledger) -> str:
-    """A score that could not be completed leaves open what the holdout accepted."""
+    """The verdict that follows. An accepted edit may also be undecided, if its score could not be completed."""
     if gate.leaks:
         return Verdict.REJECTED
     suite = _suite_verdict(gate, ledger)

@@ -1,4 +1,4 @@
-"""The starter of agent hosts, and what each host runs after the fork. Spawned by `starter.py`, never imported.
+"""The process that forks agent hosts, and what each host runs then. Spawned by `starter.py`, never imported.
 
     python -P -s -B child.py DESCRIPTOR
 
@@ -6,14 +6,14 @@ The starter, over packets:
 In:  {"base_url", "apart", "sandbox": None or what `sandbox.Library` takes}     first of all
      a HostSetup, with two descriptors: channel and output          {"look": pid}   {"bury": pid}
 Out: {"error": why there will be no host} or {}                     first of all
-     {"code", "peak_mb"} or {}: how the process that was looked at has ended
+     {"code", "peak_mb"} or {}: how the process that was asked about has ended
 
 A host, over its channel:
 In:  {"id", "call": "start" | "next", ...}                     {"chat", "response" | "refused" | "aborted"}
 Out: {"pid", "layers": what confines this process}     first of all
      {"id", "result" | "error"}                                {"chat", "request"}
 
-The agent's code runs on a thread of its own, so that the LLM's answers can come in meanwhile.
+The agent's code runs on its own thread, so that the LLM's answers can come in meanwhile.
 """
 
 import ctypes
@@ -66,7 +66,7 @@ _LONGEST_PACKET = 65536
 _PR_SET_PDEATHSIG = 1
 _LIBRARY = ctypes.CDLL(None)
 _STARTER = os.getpid()
-"""Before the fork."""
+"""Process id of the starter, from before the fork."""
 
 
 class Starter:
@@ -78,7 +78,7 @@ class Starter:
         self._library: sandbox.Library | None = None
 
     def serve(self) -> None:
-        """Returns in the starter at the end, in no host ever."""
+        """Returns at the end in the starter, never in a host."""
         packet = self._control.recv(_LONGEST_PACKET)
         if not packet:
             return
@@ -106,7 +106,7 @@ class Starter:
                 self._start(request, descriptors)
 
     def _start(self, setup: Message, descriptors: list[int]) -> None:
-        """The worker sees that the channel is closed if there is no host."""
+        """Fork a host. If there is none, the worker sees that the channel is closed."""
         try:
             for package in setup["packages"]:
                 with suppress(Exception):  # the agent file finds out for itself
@@ -150,11 +150,11 @@ def _be_on_its_own(setup: Message, output: int, apart: bool) -> None:
     os.setsid()
     if sys.platform == "linux":
         _LIBRARY.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != _STARTER:  # it died just before
+        if os.getppid() != _STARTER:  # the starter died just before
             os._exit(1)
         with suppress(OSError):
             score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-            os.write(score, b"1000")  # rather this process than its worker
+            os.write(score, b"1000")  # the kernel ends this process before its worker
             os.close(score)
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -221,7 +221,7 @@ def _to_wire(message: Any, turn: int) -> Message:
         raise TypeError(f"generate_next_message must return an AssistantMessage, not {_kind(message)}")
     calls = message.tool_calls or []
     for number, call in enumerate(calls):
-        call.id = call.id or f"call_{turn}_{number}"  # the same in every run, so that a repeated trial costs nothing
+        call.id = call.id or f"call_{turn}_{number}"  # the same in every run: so a repeated trial costs nothing
     wire = [{"id": call.id, "name": call.name, "arguments": call.arguments} for call in calls]
     return {"content": message.content, "tool_calls": wire}
 
@@ -249,7 +249,7 @@ def _answer(channel: Channel, host: Host, call: Message) -> None:
 
 
 def _used_up(error: BaseException) -> str:
-    """What there is no more of; "" for another error."""
+    """What has run out, files or memory; "" for another error."""
     if isinstance(error, OSError) and error.errno == errno.EMFILE:
         return "files"
     return "memory" if isinstance(error, MemoryError) else ""
@@ -266,7 +266,7 @@ def _describe(error: BaseException) -> Message:
 
 
 def _serve_base_url(gateway: Gateway, sandbox_setup: Message | None, confine: Any) -> sandbox.Layers:
-    """The server has to listen before this process is confined, and may answer only then."""
+    """The server has to listen before this process is confined, and may answer only after that."""
     from autoharness.host import openai_server  # most agents need none
 
     layers = {"network": sandbox.own_network(sandbox_setup)} if sandbox_setup else {}

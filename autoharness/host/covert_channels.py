@@ -1,15 +1,16 @@
-"""Takes away what reading leaves behind, so that one program cannot tell another what it read.
+"""Closes covert channels between agent hosts and coding agents: removes the traces that reading files leaves.
 
 Agent hosts and coding agents read the same libraries. An agent host hears held-out conversations; a coding agent
-writes what comes next. Between the two stand three traces of reading:
+writes what comes next. Reading leaves three traces that could pass from one to the other:
 
-- times of access, which everybody may ask for. The kernel renews one once a day (`relatime`), or after a change: what
-  was read just now tells nothing for a day. Links have them too, wherever they lie: following one is reading it.
-- what of a file is in memory: that is read faster. So all of it is read again before a coding agent starts.
-- which names were looked up, whether there is such a file or not: that is faster the second time, for everybody. Only
-  root can have the kernel forget it.
+- access times, which everybody may ask for. The kernel renews one once a day (`relatime`), or after a change: a file
+  that was read just now tells nothing for a day. Links have them too, wherever they are: following one is reading it.
+- which parts of a file are in memory: those are read faster. So the whole file is read again before a coding agent
+  starts.
+- which names were looked up, whether or not there is such a file: that is faster the second time, for everybody. Only
+  root can make the kernel forget it.
 
-What it does not take away: what is measured while an agent host is alive; the times of links in `/proc` of processes
+What it does not remove: what is measured while an agent host is alive; the times of links in `/proc` of processes
 that began since; whether the folder of a file that hosts cannot read is in memory; and what `settle` returns.
 """
 
@@ -27,17 +28,17 @@ from autoharness.host.sandbox import library_rules
 _SECOND_NS = 10**9
 _HOUR_NS = 3600 * _SECOND_NS
 _KEPT_FOR_NS = 24 * _HOUR_NS
-"""How long the kernel leaves a time of access as it is (`relatime`)."""
+"""How long the kernel leaves an access time unchanged (`relatime`)."""
 _LEAST_LEFT_NS = 6 * _HOUR_NS
-"""... and how much of that has to be left, for what runs until the next call."""
+"""... and how much of that must be left, for what runs until the next call."""
 _LINKS_BELOW = ("/bin", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/opt", "/sbin", "/sys", "/usr")
 _LINKS_IN = ("/", "/run", "/var")
 _LINKS_OF_A_PROCESS = ("cwd", "exe", "root")
 _TICK_S = 0.02
-"""The kernel's clock for times of files is no finer than that."""
+"""The kernel's clock for file times is no finer than this."""
 _DROP_CACHES = Path("/proc/sys/vm/drop_caches")
 _NAMES = b"2\n"
-"""The kernel's word for those, and for what else it knows of files that nobody uses; not for what is in them."""
+"""Makes the kernel drop cached names, and what else it knows of unused files; not their contents."""
 _BUFFERS = [bytearray(1 << 18)]
 
 STRICT = "access times below {} change with every read: an agent host can leave a bit in each file: mount it relatime"
@@ -48,9 +49,9 @@ AGING = "some system files get a new access time within hours, since others own 
 def settle(private: Iterable[str], listed: Iterable[str] = (), written: Iterable[str] = ()) -> list[str]:
     """Read all that agent hosts can read, and follow the links that they could; returns what stays open, in lines.
 
-    `private`: what no agent host may read. `listed`: further folders that a coding agent can list; `written`: those
-    that it can write, and that stay. Call it before agent hosts run, and again before a coding agent starts. A time
-    of access that the kernel would renew soon is set, if this account may do that.
+    `private`: what no agent host may read. `listed`: further folders that a coding agent can list; `written`: folders
+    that it can write, and that stay. Call it before agent hosts run, and again before a coding agent starts. It sets
+    an access time that the kernel would renew soon, if this account may do that.
     """
     forgotten, now_ns = _forget_names(), time.time_ns()
     aging, samples = False, {}
@@ -59,7 +60,7 @@ def settle(private: Iterable[str], listed: Iterable[str] = (), written: Iterable
             before = os.lstat(path)
             _read(path, before.st_mode)
             aging |= not _stands_still(path, before, os.lstat(path), now_ns)
-        except OSError:  # it is gone, or not for this account, nor for an agent host
+        except OSError:  # it is gone, or neither this account nor an agent host may read it
             continue
         if stat.S_ISREG(before.st_mode):
             samples[before.st_dev] = path
@@ -78,14 +79,14 @@ def _forget_names() -> bool:
 
 
 def _stands_still(path: str, before: os.stat_result, after: os.stat_result, now_ns: int) -> bool:
-    """Whether the time of access stays as it is from here on. If it would not, it is set, so that it does."""
+    """Whether the access time stays unchanged from here on. If it would change, it is set, so that it stays."""
     changed_ns = max(after.st_mtime_ns, after.st_ctime_ns)
     if after.st_atime_ns > changed_ns and now_ns - after.st_atime_ns < _KEPT_FOR_NS - _LEAST_LEFT_NS:
         return True
     was_due = before.st_atime_ns <= changed_ns or now_ns - before.st_atime_ns >= _KEPT_FOR_NS
     if was_due and before.st_atime_ns == after.st_atime_ns:
-        return True  # it has none that changes (`noatime`)
-    ahead_ns = max(now_ns, after.st_mtime_ns) + _SECOND_NS  # it has to lie after the change that this is
+        return True  # its access time never changes (`noatime`)
+    ahead_ns = max(now_ns, after.st_mtime_ns) + _SECOND_NS  # it must lie after this change
     try:
         os.utime(path, ns=(ahead_ns, after.st_mtime_ns), follow_symlinks=False)
     except OSError:
@@ -119,7 +120,7 @@ def _readable(private: Iterable[str]) -> Iterator[str]:
 
 
 def _topmost(paths: Iterable[str]) -> Iterator[str]:
-    """Those that lie below no other."""
+    """The paths that lie below no other path."""
     last = "\0"
     for path in sorted(set(paths), key=lambda path: path.split("/")):
         if not path.startswith(last + "/"):
@@ -136,13 +137,13 @@ def _below(folder: str) -> Iterator["os.DirEntry[str]"]:
                     yield entry
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
-        except OSError:  # it is a file, or not for this account
+        except OSError:  # it is a file, or this account may not read it
             continue
 
 
 @functools.cache
 def _links(listed: tuple[str, ...]) -> list[str]:
-    """The links that the system has in its folders, and those below `listed`: looked for once."""
+    """The links in the system's folders and those below `listed`; searched for once."""
     beside = [entry.path for folder in _LINKS_IN for entry in _listed(folder) if entry.is_symlink()]
     folders = {os.path.realpath(path) for path in (*_LINKS_BELOW, *listed)} - {"/proc"}
     return [*_links_below(folders), *beside]
@@ -153,7 +154,7 @@ def _links_below(folders: Iterable[str]) -> Iterator[str]:
 
 
 def _links_in_proc() -> Iterator[str]:
-    """Of the processes that are there, their threads too."""
+    """The links of all processes and their threads."""
     processes = [entry.path for entry in _listed("/proc") if entry.name.isdecimal()]
     threads = [entry.path for process in processes for entry in _listed(f"{process}/task")]
     for folder in processes + threads:
@@ -170,7 +171,7 @@ def _listed(folder: str) -> list["os.DirEntry[str]"]:
 
 
 def _changes(path: str) -> bool:
-    """Whether one more read changes the time of access."""
+    """Whether one more read changes the access time."""
     time.sleep(_TICK_S)
     before = os.lstat(path)
     _read(path, before.st_mode)

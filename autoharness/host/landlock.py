@@ -1,10 +1,10 @@
-"""Landlock (Linux 5.13+): which files a process may use, which TCP ports, and whom it may signal. Child side.
+"""Landlock (Linux 5.13+): limits the files and TCP ports a process may use, and whom it may signal. Child side.
 
-It only adds: a path is out of reach unless a rule is on it or above it. Source: the Linux kernel's
+Rules only allow: a path is out of reach unless a rule is on it or above it. Source: the Linux kernel's
 Documentation/userspace-api/landlock.rst.
 
 What it does not cover: asking for a file's existence, size and times; changing its mode, owner, times or attributes;
-every kind of socket but TCP; before ABI 3 (Linux 6.2) emptying a file. `seccomp` is for those, but for the first.
+every kind of socket except TCP; before ABI 3 (Linux 6.2) emptying a file. `seccomp` covers all but the first.
 """
 
 import ctypes
@@ -35,17 +35,17 @@ RUN = READ | _EXECUTE
 LIST = _READ_FOLDER
 WRITE = READ | _WRITE_FILE | _MAKE_FILE | _MAKE_FOLDER | _REMOVE_FILE | _REMOVE_FOLDER | _TRUNCATE
 OWN = _ALL_OF_ABI_1 | _REFER | _TRUNCATE | _IOCTL_DEVICE
-"""Whatever may be done with files."""
+"""Everything that can be done with files."""
 _FOR_A_FILE = _EXECUTE | _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEVICE
 
 TRUNCATION_SINCE, TCP_SINCE, SCOPES_SINCE = 3, 4, 6
 ANY_PORT = 0
-"""For a server: one that the kernel picks."""
+"""For a server: a port that the kernel picks."""
 
 
 def abi() -> int:
-    """The kernel's version of Landlock; 0 where it has none."""
-    if sys.platform != "linux":  # the number is another call's
+    """The kernel's version of Landlock; 0 if it has none."""
+    if sys.platform != "linux":  # there the number means another call
         return 0
     found: int = _library().syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint(_ASK_VERSION))
     return max(found, 0)
@@ -71,7 +71,7 @@ def restrict(
 def prepare(
     rules: Iterable[tuple[Path, int]], ports: Iterable[int] | None, version: int, server_ports: Iterable[int] = ()
 ) -> int:
-    """A descriptor for `apply`, of what `restrict` takes. `ports`: None leaves TCP as it is. Raises LayerMissing."""
+    """A descriptor for `apply`, from the arguments of `restrict`. `ports`: None leaves TCP. Raises LayerMissing."""
     if version < 1:
         raise LayerMissing("the kernel has no Landlock")
     handled = _ALL_OF_ABI_1

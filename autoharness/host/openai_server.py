@@ -1,9 +1,9 @@
-"""The gateway as an HTTP server on 127.0.0.1, for agents whose framework brings an OpenAI client. Child side.
+"""An OpenAI-compatible HTTP server on 127.0.0.1, for agents whose framework brings an OpenAI client. Child side.
 
     POST /v1/chat/completions      Authorization: Bearer TOKEN
 
-It runs in the agent host itself and passes each request on through the host's channel, so that it can do no more than
-`generate` can. The token keeps other processes of this machine out.
+It runs in the agent host itself and passes each request on to the gateway through the host's channel, so it can do no
+more than `generate` can. The token keeps other processes of this machine out.
 """
 
 import hmac
@@ -22,7 +22,7 @@ Complete = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Server(ThreadingHTTPServer):
-    """Listens as soon as it is made; answers from `serve` on."""
+    """Listens as soon as it is made; answers after `serve` was called."""
 
     complete: Complete
 

@@ -1,4 +1,4 @@
-"""The agent hosts of one worker: one for each simulation, all confined and watched alike."""
+"""The pool of agent hosts of one worker: one host for each simulation, all confined and watched alike."""
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ from autoharness.host.watchdog import Watchdog
 
 
 class Hosts:
-    """Starts a host for each simulation, and watches it while it is there. Any thread may call its methods."""
+    """Starts a host for each simulation, and watches it while it runs. Any thread may call its methods."""
 
     def __init__(
         self,
@@ -37,12 +37,12 @@ class Hosts:
         return self._closed.is_set()
 
     def use(self, agents: Mapping[str, AgentFile]) -> None:
-        """These from now on."""
+        """Run these agent files from now on."""
         self._agents = agents
 
     @contextmanager
     def host(self, agent: str) -> Iterator[Host]:
-        """A fresh one. Raises HostFailed."""
+        """A new host for this agent file (SHA-256). Raises HostFailed."""
         host = self._start(self._agents[agent])
         with self._lock:
             self._open.add(host)
@@ -99,12 +99,12 @@ class Hosts:
 
 
 def confinement_of(experiment: Experiment, folder: Path, private: Iterable[str]) -> Confinement:
-    """For the hosts of an experiment. `folder`: where they get theirs. `private`: what they must not read."""
+    """The confinement of an experiment's hosts. `folder`: for their folders. `private`: what they must not read."""
     memory_mb, base_url = experiment.agent_memory_mb, experiment.agent_base_url
     return Confinement(experiment.isolation_mode, folder, tuple(private), memory_mb, base_url)
 
 
 def agent_files(sources: Mapping[str, str], experiment: Experiment) -> dict[str, AgentFile]:
-    """By SHA-256."""
+    """Agent files by SHA-256."""
     model, effort = experiment.agent_model, experiment.reasoning_effort
     return {sha256: AgentFile(source, model, effort) for sha256, source in sources.items()}

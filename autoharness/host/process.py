@@ -4,9 +4,9 @@ What it gets: a private copy of the one agent file, the tools as schemas, the po
 unfolds; in its environment AGENT_MODEL, AGENT_REASONING_EFFORT and nothing else of ours. It asks for chat completions
 over the descriptor that it inherits.
 
-Before it reads the agent's code the child confines itself (`sandbox`) and says which layers are in force. From here
-it is watched (`watchdog`): what it cannot be kept from using up, it is ended for. Nobody else is in it, so its end is
-the agent's own failure, unless somebody else killed it.
+Before it reads the agent's code the child confines itself (`sandbox`) and says which layers are in force. This side
+watches it (`watchdog`), and ends it if it uses up what the kernel does not limit. Only one simulation runs in it, so
+its end is the agent's own failure, unless somebody else killed it.
 """
 
 import itertools
@@ -48,7 +48,7 @@ _LONGEST_LINE_BYTES = 8 * 1024 * 1024
 _MOST_MESSAGE_BYTES = 64 * 1024 * 1024
 """What one message of the host may take of this process's memory."""
 _LONGEST_SEND_S = 5
-"""For a host that does not read what it is sent."""
+"""Time limit of a send, for a host that does not read what it is sent."""
 _LONGEST_START_S = 60.0
 _LONGEST_EXIT_S = 0.2
 _MOST_INNOCENT_MB = 256
@@ -69,16 +69,16 @@ _WARM_PACKAGES: dict[str, tuple[str, ...]] = {
     "langchain_core": ("langchain_core.tracers.stdout", "langchain_core.tracers.run_collector", "anyio.streams.tls"),
     "langchain_openai": ("langchain_openai.chat_models.base", *_OPENAI),
 }
-"""Packages of the agent templates that take long to import, and what they import when they are first used."""
+"""Packages of the agent templates that take long to import, and what they import at their first use."""
 _IMPORT = re.compile(r"^[ \t]*(?:import|from)[ \t]+([A-Za-z_][A-Za-z_0-9.]*)", re.MULTILINE)
 
 Complete = Callable[[Message], Message]
-"""Answers one chat completion request of the agent. Raises AgentError to refuse it, else InfrastructureError."""
+"""Answers one chat completion request of the agent. Raises AgentError to refuse it, otherwise InfrastructureError."""
 
 
 @dataclass(frozen=True)
 class AgentFile:
-    """The file under optimisation, as the run found it when it began."""
+    """The agent file as the run found it when it began."""
 
     source: str
     model: str
@@ -95,7 +95,7 @@ class Host:
     """One agent host process. One thread calls it; any thread may end it."""
 
     def __init__(self, starter: HostStarter, agent: AgentFile, turn_timeout_s: float) -> None:
-        """Raises HostFailed if the process does not come up, UserError for a disk that is full."""
+        """Raises HostFailed if the process does not come up, UserError if the disk is full."""
         self._turn_timeout_s = turn_timeout_s
         self._numbers = itertools.count()
         self._requests = 0
@@ -136,7 +136,7 @@ class Host:
         self._channel = Channel(ours, _LONGEST_LINE_BYTES, _MOST_MESSAGE_BYTES)
 
     def _first_message(self) -> Message:
-        """The child has confined itself, before it reads the agent's code."""
+        """Wait for the child to confine itself, before it reads the agent's code. Raises HostFailed."""
         try:
             first = self._channel.receive(_LONGEST_START_S)
         except (ChannelError, TimeoutError):
@@ -152,7 +152,7 @@ class Host:
         """Have the agent's code run `call` ("start" or "next"); returns its result.
 
         Raises AgentError with what the code raised, HostDied if the process ends or the code hangs, HostKilled if
-        somebody else ended it, and InfrastructureError as raised by `complete`: then the LLM was out of reach,
+        somebody else ended it, and InfrastructureError if `complete` raised it: then the LLM was out of reach,
         whatever the agent made of it.
         """
         number, failure = next(self._numbers), _Failure()
@@ -173,14 +173,14 @@ class Host:
 
     @property
     def own_code_s(self) -> float:
-        """The time that the agent's own code has used so far; it stands still while the LLM is asked."""
+        """The time that the agent's own code has used so far; waiting for the LLM does not count."""
         since = self._at_work_since
         return self._own_code_s + (time.monotonic() - since if since is not None else 0.0)
 
     def look(self) -> None:
         """End it if it uses too much of something. Called every few moments, while it is open."""
         complaint = self._watchdog.complaint(self.own_code_s, self._requests)
-        if complaint and not self._process.wait(_LONGEST_EXIT_S):  # one that just ends shows odd things
+        if complaint and not self._process.wait(_LONGEST_EXIT_S):  # a process that is just ending shows odd values
             self._end(f"the agent's code {complaint}")
 
     @property
@@ -188,7 +188,7 @@ class Host:
         return not self._death
 
     def close(self) -> None:
-        """End the process and all that it started, and remove its folder."""
+        """End the process and everything that it started, and remove its folder."""
         self._end("closed")
         self._tidy_up()
 
@@ -214,7 +214,7 @@ class Host:
             raise AgentError(str(error)) from None
 
     def _receive(self) -> Message:
-        """The host's next message. Its time is that of the agent's own code."""
+        """The host's next message. The time until it comes is the agent's own code's."""
         left_s = self._turn_timeout_s - (self._own_code_s - self._turn_begun_s)
         self._at_work_since = time.monotonic()
         try:
@@ -253,7 +253,7 @@ class Host:
             raise self._how_it_died()
 
     def _how_it_died(self) -> HostDied | HostKilled:
-        """What ends in it by SIGKILL was killed by somebody else: the filter lets it send itself none."""
+        """An end by SIGKILL is somebody else's doing: the filter does not let a host send that to itself."""
         if self._killed and self._killed.peak_mb <= _MOST_INNOCENT_MB:
             return HostKilled(self._death)
         return HostDied(self._death, self._hung)
@@ -272,7 +272,7 @@ class Host:
         return f"the agent host ended ({how})" + "".join(f": {line[:300]}" for line in self._last_words())
 
     def _last_words(self) -> list[str]:
-        """What the agent's code prints goes nowhere; its end explains a death."""
+        """The last line that the agent's code printed: nobody else sees its output, and it explains a death."""
         with suppress(OSError):
             begin = max(0, os.fstat(self._output).st_size - _OUTPUT_TAIL_CHARS)
             last = os.pread(self._output, _OUTPUT_TAIL_CHARS, begin)
@@ -289,7 +289,7 @@ class Host:
 
 
 def _memory_file() -> int:
-    """A descriptor of a file without a name, on no disk. Its size has the limit of any file of the host's."""
+    """A descriptor of a file without a name, on no disk. Its size is limited like any file of the host."""
     if sys.platform == "linux":
         return os.memfd_create("output")
     descriptor, name = tempfile.mkstemp()

@@ -1,4 +1,4 @@
-"""What an agent host says that the agent answered, checked: it comes from code that nobody trusts."""
+"""Validates an agent's reply as its host reports it: it comes from untrusted code."""
 
 from typing import Any
 
@@ -8,14 +8,14 @@ from autoharness.core.strict_json import check_depth, dumps
 
 _LONGEST_REPLY_BYTES = 100_000  # a whole conversation has to fit into one message to the door
 _MOST_TOOL_CALLS = 100
-"""In one message. tau2 works on each call in the worker."""
-_DEEPEST_ARGUMENTS = 50  # far deeper ones break tau2's copying, which would look like tau2's own failure
+"""In one message. tau2 runs each call in the worker."""
+_DEEPEST_ARGUMENTS = 50  # much deeper ones break tau2's copying, which would look like tau2's own failure
 
 
 def checked_reply(reply: Any) -> Message:
     """The answer as {"content": str | None, "tool_calls": [{"id", "name", "arguments"}]}.
 
-    Raises AgentError if it is no valid message.
+    Raises AgentError if it is not a valid message.
     """
     if not isinstance(reply, dict) or not isinstance(reply.get("tool_calls"), list):
         raise AgentError("the agent returned what is no message")

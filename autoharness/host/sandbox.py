@@ -1,17 +1,17 @@
-"""Confines the process that runs the agent under optimisation, before a line of that agent is read. Child side.
+"""The sandbox: confines the process that runs the agent file, before it reads a line of that file. Child side.
 
 Layers, each in force or not (docs/isolation.md):
 
     files           Landlock: reads Python and its libraries, its copy of the agent file; writes its scratch folder
-    tcp             Landlock ABI 4: where the host serves a base URL, no other port
-    network         where it serves one, a network of its own, in which there is nothing else
+    tcp             Landlock ABI 4: if the host serves a base URL, no other port
+    network         if it serves one, a network of its own, in which there is nothing else
     signals         Landlock ABI 6: to itself alone
     calls           seccomp: no sockets, no processes, nothing that changes what belongs to others or what all share
-    privileges      no capabilities, and none to be had
+    privileges      no capabilities, and no way to get any
     limits          memory, open files, size of a file, processor time
 
-What it does not protect: whether a file exists, its size and its times; what lies in the Python installation
-besides tau2 and auto-harness; how long something takes, since processor, disk and the kernel's caches are shared.
+What it does not protect: whether a file exists, its size and its times; the rest of the Python installation besides
+tau2 and auto-harness; how long something takes, since processor, disk and the kernel's caches are shared.
 """
 
 import ctypes
@@ -33,13 +33,13 @@ from autoharness.core.errors import LayerMissing
 from autoharness.host import landlock, seccomp
 
 Layers = dict[str, str]
-"""For each layer "" where it is in force, else why not, in a few words."""
+"""For each layer "" if it is in force, otherwise why not, in a few words."""
 
 _MEGABYTE = 1024 * 1024
 _MOST_CPU_S = 4 * 3600
-"""A backstop, for a host that its worker cannot end any more."""
+"""A last limit, for a host that its worker cannot end any more."""
 _MOST_OPEN_FILES = 1024
-"""An event loop has three, and each simulation that waits for its LLM may have a loop of its own."""
+"""An event loop has three, and each simulation that waits for its LLM may have its own loop."""
 _LARGEST_FILE_MB = 16
 _NICENESS = 5
 
@@ -53,9 +53,9 @@ _LOADED_LATER = (
 """Locales, OpenSSL's providers."""
 _TIME_ZONES = ("/etc/localtime", "/usr/share/zoneinfo")
 _CERTIFICATES = ("/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/usr/share/ca-certificates", "/etc/pki/ca-trust")
-"""Those of the authorities: HTTP clients load them even where nobody uses TLS."""
+"""Certificates of the authorities: HTTP clients load them even if nobody uses TLS."""
 _MIME_TYPES = ("/etc/mime.types",)
-"""HTTP clients guess by it; Python's `mimetypes` raises where it is there and cannot be read."""
+"""HTTP clients guess types by it; Python's `mimetypes` raises if it exists and cannot be read."""
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
@@ -76,11 +76,11 @@ NOT_ENFORCED = {
 
 
 class Library:
-    """What every host may read: Python, its packages, and what it has loaded of this package. Found once for all."""
+    """What every host may read: Python, its packages, and loaded modules of this package. Found once for all."""
 
     def __init__(self, setup: dict[str, Any]) -> None:
-        """`setup`: {"folder": where hosts have theirs, "private": paths that no rule may reach, "memory_mb",
-        "landlock_abi", "seccomp": what of the kernel's to use, for tests}."""
+        """`setup`: {"folder": for the hosts' folders, "private": paths that no rule may reach, "memory_mb",
+        "landlock_abi", "seccomp": what to use of the kernel, for tests}."""
         self.setup = setup
         self.version = min(landlock.abi(), setup["landlock_abi"])
         self._missing, self._prepared = "", -1
@@ -96,10 +96,10 @@ class Library:
             self._missing = str(missing)
 
     def restrict(self, agent: str, scratch: str, ports: list[int]) -> None:
-        """To the library, the agent file to read, and one host's scratch to write. Raises LayerMissing.
+        """Confine to reading the library and the agent file, and writing one host's scratch. Raises LayerMissing.
 
-        In two steps, both in force: the long list of what may be read is the same for all hosts, and takes as long to
-        make as ten of them to start.
+        It takes two steps, both in force: the long list of what may be read is the same for all hosts, and making it
+        takes as long as starting ten of them.
         """
         if self._missing:
             raise LayerMissing(self._missing)
@@ -109,9 +109,9 @@ class Library:
         landlock.restrict([*self._roots, *own], ports, self.version)
 
     def check(self) -> None:
-        """Raises OSError where this account cannot read Python itself without its privileges.
+        """Raises OSError if this account cannot read Python itself without its privileges.
 
-        Better now than when the agent's code imports something, and is held to have failed.
+        Otherwise an import would fail later in the agent's code, and count as the agent's failure.
         """
         for path in self._needed:
             os.close(os.open(path, os.O_RDONLY))
@@ -120,7 +120,7 @@ class Library:
 def confine(library: Library, agent: str, scratch: str, port: int | None = None) -> Layers:
     """Confine this process for good, as far as the kernel can. Call it while there is one thread.
 
-    `agent`, `scratch`: the host's folders. `port`: the one that stays open.
+    `agent`, `scratch`: the host's folders. `port`: the port that stays open.
     """
     setup, version, ports = library.setup, library.version, [port] if port else []
     layers = {"limits": _tried(lambda: limit(setup["memory_mb"])), "privileges": _tried(drop_privileges)}
@@ -135,7 +135,7 @@ def confine(library: Library, agent: str, scratch: str, port: int | None = None)
 
 
 def own_network(setup: dict[str, Any]) -> str:
-    """Move this process to a network that has nothing but its own 127.0.0.1; "" or why that cannot be had."""
+    """Move this process to a network with only its own 127.0.0.1; returns "", or why that is not possible."""
 
     def move() -> None:
         if sys.platform != "linux":
@@ -143,7 +143,7 @@ def own_network(setup: dict[str, Any]) -> str:
         if not setup["seccomp"]:
             raise LayerMissing("left out")
         library = ctypes.CDLL(None, use_errno=True)
-        # whoever is not privileged here is so in a user namespace of its own
+        # a process without privileges here has them in a user namespace of its own
         if library.unshare(_CLONE_NEWNET) and library.unshare(_CLONE_NEWUSER | _CLONE_NEWNET):
             raise LayerMissing(f"the kernel gives none ({os.strerror(ctypes.get_errno())})")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
@@ -211,14 +211,14 @@ def _rules(setup: dict[str, Any]) -> Iterator[tuple[Path, int]]:
 
 
 def _roots(setup: dict[str, Any]) -> Iterator[tuple[Path, int]]:
-    """A short list that lets too much pass, but for the folders of other hosts."""
+    """A short list that allows too much, but not the folders of other hosts."""
     others = Path(setup["folder"]).resolve()
     above = set(others.parents)
     system = (Path(folder).resolve() for folder in _SYSTEM_LIBRARIES)
     for path in {*_libraries(), *system, *(path for path, _ in _files())}:
         if path in above:
             yield from readable(path, {others}, above)
-        else:  # as far up as they do not lie beneath it
+        else:  # the highest folder that they do not lie beneath
             yield next(one for one in (*reversed(path.parents), path) if one not in above), landlock.READ
     yield Path(os.devnull), landlock.WRITE
 
@@ -243,7 +243,7 @@ def library_rules(private: Iterable[str]) -> Iterator[tuple[Path, int]]:
 
 
 def _libraries() -> set[Path]:
-    """Where Python and its packages lie. Other folders on sys.path are left out: the checkout may be one."""
+    """The folders of Python and its packages. Other folders on sys.path are left out: the checkout may be one."""
     own = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     prefix = f"{sys.base_prefix}/lib"
     if prefix not in _SYSTEM_LIBRARIES:
@@ -253,9 +253,9 @@ def _libraries() -> set[Path]:
 
 
 def _shared_objects() -> Iterable[str]:
-    """The system's, file by file, as the dynamic linker's cache names them; without a cache their folders.
+    """The system's libraries, file by file, as the dynamic linker's cache names them; without a cache their folders.
 
-    The folders hold much else, and each file there that a host can read is one more by which it could leave a trace.
+    The folders hold much else, and a host could leave a trace by each file there that it can read.
     """
     try:
         names = re.findall(rb"(/[^\0]+\.so[^\0]*)\0", Path(_LINKER_CACHE).read_bytes())
@@ -265,7 +265,7 @@ def _shared_objects() -> Iterable[str]:
 
 
 def _other_packages(libraries: set[Path]) -> set[Path]:
-    """Folders of packages that this Python does not import from, and tau2 in those that it does."""
+    """Package folders that this Python does not import from, and tau2 in those that it does."""
     folders = {
         folder
         for path in libraries
@@ -279,9 +279,9 @@ def _other_packages(libraries: set[Path]) -> set[Path]:
 def readable(
     path: Path, private: set[Path], above: set[Path], rights: int = landlock.READ
 ) -> Iterator[tuple[Path, int]]:
-    """Rules for all beneath `path` but what is private. Landlock cannot take away: hence entry by entry.
+    """Rules for all beneath `path` except what is private, entry by entry: Landlock has no rule that forbids.
 
-    `above`: every folder that something private lies in. `rights`: to what is not private.
+    `above`: every folder that something private lies in. `rights`: the rights to what is not private.
     """
     if path in private:
         return
@@ -291,5 +291,5 @@ def readable(
     yield path, landlock.LIST  # an import lists the folder
     with os.scandir(path) as entries:
         for entry in entries:
-            if not entry.is_symlink():  # its target has a rule of its own, or is meant to have none
+            if not entry.is_symlink():  # its target has its own rule, or must have none
                 yield from readable(Path(entry.path), private, above, rights)

@@ -1,13 +1,13 @@
 """A filter of system calls (seccomp, Linux 3.5+) for what Landlock lets through. Child side.
 
-What is refused, and to whom, stands in `system_calls`; what the arguments of the others must be, here. `EPERM` is the
-answer; `ENOSYS` if a C library then takes an older way; success, without doing anything, for advice to the kernel and
-for locks, which libraries ask for and an agent host, alone in its folder, has no use for.
+`system_calls` lists which calls are refused, and to whom; this module says what the arguments of the others must be.
+A refused call gets `EPERM`; `ENOSYS` if a C library then takes an older way. Advice to the kernel and locks succeed
+without doing anything: libraries ask for them, and an agent host, alone in its folder, does not need them.
 
-To agent hosts: processes, sockets, signals to others, changing what belongs to a file, looking at and limiting other
-processes, IPC, keyrings, io_uring, mounts, tracing; and what the kernel keeps for everybody and lets a process read
-back or change by it: what of a file is in memory, locks, leases, free memory and disk.
-To the programs of a coding agent, which are of all kinds: what none of them needs of this.
+Refused to agent hosts: processes, sockets, signals to others, changing what belongs to a file, looking at and
+limiting other processes, IPC, keyrings, io_uring, mounts, tracing; and what the kernel shares among all and a process
+could read back or change: which parts of a file are in memory, locks, leases, free memory and disk.
+Refused to the programs of a coding agent, which are of all kinds: the part of this that none of them needs.
 
 What it does not do: it sees numbers, not what pointers lead to. So it cannot tell one path or address from another.
 Nor does it see what takes no call of its own: how long something takes, reading, looking up a name.
@@ -41,7 +41,7 @@ class Check(NamedTuple):
     mask: int = _WORD
     """The bits that count."""
     upper: bool = False
-    """Of the argument's upper half; else of its lower one."""
+    """Whether the argument's upper half is checked; otherwise its lower half."""
     idle: Sequence[int] = ()
     """For these the call succeeds and does nothing."""
     error: int = errno.EPERM
@@ -50,22 +50,22 @@ class Check(NamedTuple):
 
 _NEVER = [Check(0, [])]
 _ITSELF = [Check(0, [0])]
-"""A process is named by its number, and a filter that a fork inherits cannot know it; 0 is whoever calls."""
+"""A process is named by its number, and a filter that a fork inherits cannot know it; 0 is the calling process."""
 
 _CLONE_THREAD, _CLONE_FILES = 0x10000, 0x400
 _CLONE_NAMESPACES = 0x7E020000
 _CLOSE_RANGE_CLOEXEC = 4
 _PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1
 _SIGNALS = [number for number in range(65) if number not in (signal.SIGKILL, signal.SIGSTOP)]
-"""Those that an agent host may send itself: a death by SIGKILL is never its own doing."""
+"""Signals that an agent host may send to itself: a death by SIGKILL is never its own doing."""
 _CLOCKS = range(12)
 """The clocks of the machine and of this process. Another number stands for another process's."""
 _PRCTL_READS = [3, 16, 23, 39]
-"""Whether it may be dumped, its name, a capability, no_new_privs. Not to set what it dies of, or its name, which all
-processes see."""
+"""Reads whether it may be dumped, its name, a capability, no_new_privs. It may not set what it dies of, or its name,
+which all processes see."""
 _OPEN_MODES = [os.O_RDONLY, os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_TRUNC, os.O_RDWR | os.O_TRUNC]
-"""Not to truncate what is opened for reading: Landlock sees truncation from ABI 3 on. And not the fourth mode, for
-which Landlock asks no right: its descriptor would do for a lease or for a file's flags."""
+"""No truncation of a file that is opened for reading: Landlock sees truncation from ABI 3 on. Not the fourth mode,
+for which Landlock asks no right: its descriptor would be enough for a lease or for a file's flags."""
 _FCNTL_COMMANDS = [0, 1, 2, 3, 4, 1030, 1032]
 """Descriptors and their flags, the size of a pipe. Not F_SETOWN and F_SETSIG, by which the kernel signals others; not
 leases and hints, which others see on the same file."""
@@ -75,8 +75,8 @@ _IOCTLS = [0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451]
 F_SETOWN, and not the flags of files, which may be set without a right to write."""
 _ADVICE = [0, 4, 8, 9, 10, 11, 15, 16, 17, 18, 19, 24, 102, 103]
 """What concerns this process's own memory and files: give back, free, punch a hole, copy at a fork or not, no huge
-pages, dump or not, wipe at a fork or not, guard pages. Not to drop, fetch or join the pages of a file that others
-read, and not to share equal pages."""
+pages, dump or not, wipe at a fork or not, guard pages. Not: drop, fetch or join the pages of a file that others
+read, or share equal pages."""
 _RWF_NOWAIT, _RWF_DONTCACHE = 0x8, 0x80
 _SOCKET_TYPE = 0xF
 _MSG_FASTOPEN = 0x20000000
@@ -84,7 +84,7 @@ _IPPROTO_TCP, _IPPROTO_UDP = 6, 17
 _AF_NETLINK = 16
 
 _ANY_PID = 0x7FFFFFFE
-"""Stands for the number of a process. Nothing else in a filter is that, nor is any process."""
+"""Stands for the number of a process. Nothing else in a filter has this value, and no process has it."""
 
 _ALLOW, _REFUSE, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
 _LOAD, _AND, _RETURN = 0x20, 0x54, 0x06
@@ -105,7 +105,7 @@ def install(tcp: bool) -> None:
 
 @functools.cache
 def for_any_host(tcp: bool) -> bytes:
-    """The filter of an agent host whose number is not known yet: made once, by the process that starts them."""
+    """The filter of an agent host whose number is not known yet; the process that starts hosts makes it once."""
     return filter_program(_machine(), system_calls.HOST, host_checks(_ANY_PID, tcp))
 
 
@@ -129,7 +129,7 @@ def host_checks(pid: int, tcp: bool) -> dict[str, list[Check]]:
         "close_range": [Check(2, [0, _CLOSE_RANGE_CLOEXEC])],
         "kill": [Check(0, [pid]), Check(1, _SIGNALS)],
         "tgkill": [Check(0, [pid]), Check(2, _SIGNALS)],
-        # limits are read and not set: who goes over one of its own is killed by the kernel
+        # limits are read and not set: the kernel kills a process that goes over a limit of its own
         "prlimit64": [*_ITSELF, Check(2, [0]), Check(2, [0], upper=True)],
         "getpriority": [Check(0, [_PRIO_PROCESS]), Check(1, [0, pid])],
         "getpgid": of_itself,
@@ -144,7 +144,7 @@ def host_checks(pid: int, tcp: bool) -> dict[str, list[Check]]:
         "openat": [Check(2, _OPEN_MODES, os.O_ACCMODE | os.O_TRUNC)],
         "fcntl": [Check(1, _FCNTL_COMMANDS, idle=_FCNTL_LOCKS)],
         "ioctl": [Check(1, _IOCTLS)],
-        "fallocate": [Check(1, [0])],  # else it may reserve more than the limit on a file's size
+        "fallocate": [Check(1, [0])],  # otherwise it could reserve more than the limit on a file's size
         "preadv2": [Check(5, [0])],
         "pwritev2": [Check(5, [0])],
         "madvise": [Check(2, _ADVICE, error=0)],
@@ -155,14 +155,14 @@ def host_checks(pid: int, tcp: bool) -> dict[str, list[Check]]:
         "accept": [] if tcp else _NEVER,  # the server listens already
         "accept4": [] if tcp else _NEVER,
         "sendto": [Check(3, [0], _MSG_FASTOPEN)],  # connects without `connect`
-        # without TCP not at all: descriptors on their way in a message count as nobody's files
+        # without TCP not at all: descriptors on their way in a message count for no process
         "sendmsg": [Check(2, [0], _MSG_FASTOPEN)] if tcp else _NEVER,
         "sendmmsg": [Check(3, [0], _MSG_FASTOPEN)] if tcp else _NEVER,
     }
 
 
 def program_checks(truncation: bool, network: bool) -> dict[str, list[Check]]:
-    """... and in the programs of a coding agent."""
+    """What the arguments of these calls must be in the programs of a coding agent."""
     stream, datagram, raw, packets = 1, 2, 3, 5  # looking up a name asks for addresses by a raw netlink socket
     families = [int(socket.AF_INET), int(socket.AF_INET6), _AF_NETLINK] if network else []
     protocols = [0, _IPPROTO_TCP, _IPPROTO_UDP]  # Landlock's rules for TCP do not hold for MPTCP and SCTP

@@ -1,6 +1,6 @@
-"""Starts agent hosts. One process of each worker has imported what every host needs, and forks them.
+"""Starts agent hosts. One process of each worker (the starter) has imported what every host needs, and forks them.
 
-So each simulation has a host of its own for a few milliseconds. The starter runs no line of an agent file: a host
+So a host for each simulation costs only a few milliseconds. The starter runs no line of an agent file: a host
 confines itself after the fork, before it reads one. Hosts end with the starter, and the starter with its worker, also
 if that is killed.
 """
@@ -33,19 +33,19 @@ class Confinement:
     """How agent hosts are kept apart from everything else."""
 
     mode: str
-    """"sandbox": confined by the kernel. "process": a process of its own that is watched. "none": not even that, and
+    """"sandbox": confined by the kernel. "process": a separate process that is watched. "none": not even watched, and
     it has this process's environment."""
     folder: Path
-    """Each host gets a folder of its own in it while it lives."""
+    """Each host gets its own folder in it while it lives."""
     private: tuple[str, ...] = ()
-    """Folders that no rule may let it read, wherever they lie."""
+    """Folders that no rule may let it read, wherever they are."""
     memory_mb: int = 2048
     base_url: bool = False
-    """Whether the host serves one, for agents that need it. Otherwise there is no TCP at all."""
+    """Whether the host serves a base URL, for agents that need it. Otherwise there is no TCP at all."""
     landlock_abi: int = 99
-    """The newest version of Landlock to use: tests have older kernels by it."""
+    """The newest version of Landlock to use: with it tests imitate older kernels."""
     seccomp: bool = True
-    """Whether to use the filter of system calls, and a network of its own: tests have kernels without them."""
+    """Whether to use the filter of system calls, and a network of its own: tests imitate kernels without them."""
 
     @property
     def apart(self) -> bool:
@@ -57,12 +57,12 @@ class HostSetup:
     """What one host starts with."""
 
     scratch: str
-    """Its folder, which is its home, too."""
+    """Its folder, which is also its home."""
     agent: str
     """The folder of the agent file."""
     environment: dict[str, str]
     packages: list[str]
-    """Installed ones that are worth being imported once for all hosts."""
+    """Installed packages that are worth importing once for all hosts."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class HostProcess:
         self._lock = threading.Lock()
 
     def kill(self) -> None:
-        """End it, and all that is in its session. Its number stays its own until the starter has buried it."""
+        """End it, and all that is in its session. Its number stays reserved until the starter has reaped it."""
         with self._lock:
             if self._ended is None and not self._killed:
                 self._killed = True
@@ -96,7 +96,7 @@ class HostProcess:
                 self.starter.tell({"bury": self.pid})
 
     def wait(self, timeout_s: float = _LONGEST_END_S) -> Ended | None:
-        """How it ended by itself; None if it did not, or if nobody can tell any more."""
+        """How it ended by itself; None if it did not, or if that is no longer known."""
         until = time.monotonic() + timeout_s
         while self._ended is None and not self._killed and self.starter.alive and time.monotonic() < until:
             with self._lock:
@@ -107,7 +107,7 @@ class HostProcess:
 
 
 class HostStarter:
-    """Forks hosts, and tells how they ended. Its methods may be called from many threads."""
+    """Forks hosts, and reports how they ended. Its methods may be called from many threads."""
 
     def __init__(self, confinement: Confinement) -> None:
         """Raises HostFailed if the process does not come up."""
@@ -147,14 +147,14 @@ class HostStarter:
             return str(self._agents[source])
 
     def _hide_age(self, agent: Path) -> None:
-        """A host that starts finds its surroundings new.
+        """Set the times of the folders around a starting host to now.
 
-        Otherwise it could see when the command began, the vault was made, or another part of us last needed a
-        temporary folder, and so how far a night has come.
+        Otherwise it could see when the command began, when the vault was made, or when another part of us last needed
+        a temporary folder, and so how far a night has come.
         """
         above = (self.confinement.folder, *self.confinement.folder.parents)[:4]
         temporary: list[Path] = []
-        with suppress(OSError):  # none that can be written
+        with suppress(OSError):  # there is none that can be written
             temporary.append(Path(tempfile.gettempdir()))
         for path in (agent / "agent.py", agent, agent.parent, *above, *temporary):
             with suppress(OSError):  # that one is somebody else's
@@ -180,7 +180,7 @@ class HostStarter:
         return self._process.poll() is None
 
     def start(self, setup: "HostSetup", channel: int, output: int) -> None:
-        """Fork a host with these two descriptors. It says its pid first of all, or closes the channel.
+        """Fork a host with these two descriptors. Its first message has its pid, or it closes the channel.
 
         Raises OSError.
         """
@@ -214,7 +214,7 @@ class HostStarter:
 
 
 def _environment() -> dict[str, str]:
-    """What the starter is given, and each host after it: no key, and nothing that tells one run from another."""
+    """The environment of the starter and of each host: no key, and nothing that tells one run from another."""
     kept = {name: os.environ[name] for name in ("LANG", "LC_ALL", "TZ") if name in os.environ}
     return kept | {
         "PATH": os.defpath,

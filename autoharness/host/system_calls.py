@@ -1,6 +1,6 @@
 """The system calls that are refused to agent hosts and to the programs of coding agents: one table.
 
-Whatever stands in no line is open to both, as long as it is not younger than `YOUNGEST`.
+A call that is in no line is open to both, as long as it is not younger than `YOUNGEST`.
 """
 
 TABLE = """
@@ -78,15 +78,15 @@ no   no         iopl 172 -                ioperm 173 -              settimeofday
 no   yes        adjtimex 159 171          clock_adjtime 305 266
 """
 """yes: open. no: refused. args: refused unless its arguments are as `seccomp` says. idle: succeeds, and does nothing.
-none: as if the kernel had no such call: its arguments lie behind a pointer, and C libraries know an older call whose
+none: as if the kernel had no such call: its arguments are behind a pointer, and C libraries know an older call whose
 arguments a filter can see."""
 
 YOUNGEST = 450
-"""The last number that the table was made with. What came after it does not exist: `cachestat`, which tells what of a
-file is in memory, is the first."""
+"""The last number that the table was made with. Later calls are refused as if they did not exist: the first is
+`cachestat`, which tells which parts of a file are in memory."""
 
 HOST, PROGRAMS = 0, 1
-"""For whom."""
+"""The columns of the table: agent hosts, programs of a coding agent."""
 COLUMNS = {"x86_64": 0, "aarch64": 1}
 
 

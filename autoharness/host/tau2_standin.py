@@ -1,7 +1,7 @@
-"""A thin `tau2` for agent files written against tau2 itself: its names, over `agent_api`.
+"""A small stand-in for `tau2`, for agent files that import tau2 itself: tau2's names, over `agent_api`.
 
-Only what an agent file imports is here, under the module names of both flavours. The real tau2, its data and its
-evaluator are not in the agent host's reach.
+It has only what an agent file imports, under the module names of both flavours. The real tau2, its data and its
+evaluator are out of the agent host's reach.
 """
 
 import sys
@@ -13,7 +13,7 @@ from autoharness import agent_api
 
 
 class LLMAgent:
-    """The base class of tau2's LLM agents, as far as an agent of one's own needs it."""
+    """The base class of tau2's LLM agents, as far as your own agent needs it."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ _MODULES: dict[str, dict[str, Any]] = {
 
 
 def install() -> None:
-    """Put the stand-in where `import tau2` finds it first; what it lacks is an ImportError that says so."""
+    """Put the stand-in where `import tau2` finds it first; a missing name is an ImportError that says so."""
     for name, contents in _MODULES.items():
         module = ModuleType(name, __doc__)
         module.__path__ = []  # a package without files: the real tau2's submodules are not looked for

@@ -1,7 +1,7 @@
-"""Watches one agent host from outside, for what the kernel does not bound: threads, processor time, memory, disk.
+"""Watches one agent host from outside, for what the kernel does not limit: threads, processor time, memory, disk.
 
-It reads Linux's /proc; elsewhere it sees nothing and never complains. What a host can do between two looks stays:
-a burst of a quarter of a second.
+It reads Linux's /proc; elsewhere it sees nothing and never complains. It does not see what a host does between two
+checks: a burst of a quarter of a second.
 """
 
 import os
@@ -17,14 +17,14 @@ _MOST_THREADS = 1000
 _MOST_DISK_MB = 256
 _MOST_ENTRIES = 10_000
 _MOST_HIDDEN_FILES = 16
-"""Deleted and closed, but mapped: their size shows nowhere. The sandbox limits each to 16 MB."""
+"""Files that are deleted and closed, but mapped: their size shows nowhere. The sandbox limits each to 16 MB."""
 _FREE_CPU_S = 10.0
 _CPU_S_FOR_A_REQUEST = 0.1
-"""Messages are taken apart while the agent's own clock stands still: some 2 ms for each."""
+"""Parsing a message takes some 2 ms, and does not count as the agent's own time."""
 
 
 class Watchdog:
-    """Looks at the process `pid`, which may write `scratch`."""
+    """Checks the process `pid`, which may write `scratch`."""
 
     INTERVAL_S = 0.25
 
@@ -38,13 +38,13 @@ class Watchdog:
     def complaint(self, own_code_s: float, requests: int) -> str:
         """What the process uses too much of, in words; "" if nothing.
 
-        `own_code_s`: how long the agent's code was at work so far, over all calls. `requests`: calls and chat
+        `own_code_s`: how long the agent's code has run so far, over all calls. `requests`: calls and chat
         completions so far.
         """
         try:
             fields = (self._process / "stat").read_text().rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
-            return ""  # it has ended, or this is no Linux
+            return ""  # it has ended, or this is not Linux
         cpu_s, threads = sum(map(int, fields[11:15])) / _CLOCK_TICKS, int(fields[17])
         memory_mb = int(fields[21]) * _PAGE_BYTES / _MEGABYTE
         allowed_cpu_s = _FREE_CPU_S + _CPU_S_FOR_A_REQUEST * requests + own_code_s * (os.cpu_count() or 1)
@@ -107,7 +107,7 @@ def _used(scratch: Path, descriptors: Path) -> str:
 
 
 def _bytes_of(entry: os.DirEntry[str]) -> int:
-    """Of the disk; none where it was removed or renamed meanwhile: what lies beside it is still to be counted."""
+    """Bytes on the disk; 0 if it was removed or renamed meanwhile: what lies beside it must still be counted."""
     try:
         return entry.stat(follow_symlinks=False).st_blocks * _BLOCK_BYTES
     except FileNotFoundError:

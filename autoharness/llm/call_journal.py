@@ -1,17 +1,17 @@
-"""What one simulation has said and been answered so far: a further try goes on from there, and is no second draw.
+"""Journal of one simulation's LLM calls and answers: a further try continues from there, and is not a second draw.
 
     VAULT/unfinished/NAME.jsonl    {"journal": version, "begun_ns"}  {"failed": why}  {"forget": role}
                                    {"reported": true}
-                                   {"paid": role, "usage"}: what a call cost, be it of use or not
-                                   {"made": digest, "turn"}: a request that the agent made, be it answered or not
+                                   {"paid": role, "usage"}: what a call cost, useful or not
+                                   {"made": digest, "turn"}: a request that the agent made, answered or not
                                    {"role", "asked": digest, "turn", "answer"}: what an LLM was asked, and said
                                    {"role", "asked": digest, "turn", "refused": why it was not asked or did not say}
                                    {"turn", "heard": digest, "said": the agent's message}
 
-The file is there until the simulation has a reward, so a try may be made by another worker, by another command, or
-after a kill. An answer that was paid for is not asked for again: before anything is asked, there is room on the disk
-to keep what comes. In a further try the agent hears what it heard, and has to say what it said: if it departs that is
-its own failure, and its first words cannot be taken back.
+The file exists until the simulation has a reward, so a try may be made by another worker, by another command, or
+after a kill. An answer that was paid for is not asked for again: before each request, room on the disk is reserved
+for what comes. In a further try the agent hears what it heard, and has to say what it said: a difference is its own
+failure, and its first words cannot be taken back.
 """
 
 import ctypes
@@ -31,11 +31,11 @@ from autoharness.core.outcomes import Usage, known_fields
 
 _VERSION = 1
 _LONGEST_END_S = 10.0
-"""A worker ends within that time after its command."""
+"""A worker ends within this time after its command."""
 _ROOM_BYTES = 64 * 1024
-"""For what comes of one request: an answer, what it cost, and what the agent says then."""
+"""Room for the result of one request: an answer, what it cost, and what the agent says then."""
 _KEEP_SIZE = 1
-"""fallocate(2): room beyond the end of the file, which is as long as before."""
+"""fallocate(2): room beyond the end of the file; the file's length stays."""
 AGENT = "agent"
 
 Json = dict[str, Any]
@@ -43,13 +43,13 @@ Json = dict[str, Any]
 
 @dataclass
 class Answer:
-    """What came of one request."""
+    """The result of one request."""
 
     role: str
     asked: str
-    """A digest of it."""
+    """A digest of the request."""
     turn: int
-    """The agent's, in which it was made."""
+    """The agent's turn in which it was made."""
     answer: Json
     refused: str = ""
     """Why there is no answer."""
@@ -61,11 +61,11 @@ class Journal:
     """What one trial's agent asked and heard. One thread at a time uses it."""
 
     def __init__(self, file: Path | None = None) -> None:
-        """`file`: None if it is not to outlive this process."""
+        """`file`: None if the journal need not outlive this process."""
         self._file = file
         self._descriptor = -1
         self._room_until = 0
-        """Up to where the file has its room on the disk."""
+        """Up to where the file has room reserved on the disk."""
         self._answers: list[Answer] = []
         self._made: dict[int, list[str]] = {}
         """The agent's requests by turn, in the order in which they were made."""
@@ -74,13 +74,13 @@ class Journal:
         self._said: dict[int, tuple[str, Json]] = {}
         """By turn: a digest of what the agent heard, and its message."""
         self.unreported: list[tuple[str, Usage]] = []
-        """The usage of calls that no outcome has told of, since the process was killed that made them, by role."""
+        """By role: usage of calls that no outcome has reported, since the process that made them was killed."""
         self.failures = 0
-        """How often infrastructure failed a try or a call, so that it had to be made again. A kill does not count."""
+        """How often infrastructure failed a try or a call, so that it was repeated. A kill does not count."""
         self.turn = 0
         """The agent's turn in this try, from 0."""
         self.may_hear_otherwise = False
-        """Whether the conversation is had anew by our own doing: then what tools answer may be something else."""
+        """Whether we ourselves repeat the conversation: then tools may answer something else."""
         self.begun_ns = time.time_ns()
         """When the first try began."""
         if file:
@@ -95,18 +95,18 @@ class Journal:
         self._write({"paid": role, "usage": vars(usage)})
 
     def note_reported(self) -> None:
-        """An outcome tells what was paid so far."""
+        """An outcome reports what was paid so far."""
         self._write({"reported": True})
 
     def rewind(self) -> None:
-        """To its beginning: what was answered before is at hand."""
+        """Go back to the beginning: earlier answers can be recalled."""
         self.turn = self._place = 0
         for answer in self._answers:
             answer.used = False
 
     def make(self, asked: str) -> str:
-        """Notes a request of the agent, before it is answered or not. Returns the one that had its place in an
-        earlier try: a date in the agent's prompt may have changed since then."""
+        """Note a request of the agent, before its answer. Returns the request that had its place in an earlier try: a
+        date in the agent's prompt may have changed since then."""
         made = self._made.setdefault(self.turn, [])
         place, self._place = self._place, self._place + 1
         if place < len(made):
@@ -116,10 +116,10 @@ class Journal:
         return asked
 
     def recall(self, role: str, asked: str, instead_of: str = "") -> Answer | None:
-        """What came of this request in an earlier try; None if it was not made then.
+        """The result of this request in an earlier try; None if it was not made then.
 
-        `instead_of`: another request, whose answer the agent gets if it never asked this one. Raises UserError if
-        there is no room on the disk for the answer that is to be asked for.
+        `instead_of`: another request, whose answer the agent gets if it never made this one. Raises UserError if the
+        disk has no room for a new answer.
         """
         at_hand = [one for one in self._answers if one.role == role and not one.used]
         if role == AGENT:
@@ -146,7 +146,7 @@ class Journal:
         self._write({"role": role, "asked": asked, "turn": self.turn, "refused": why})
 
     def forget(self, role: str) -> None:
-        """Its answers were of no use."""
+        """Drop its answers: they were of no use."""
         self._answers = [one for one in self._answers if one.role != role]
         self._write({"forget": role})
 
@@ -158,7 +158,7 @@ class Journal:
         return self._said.get(self.turn)
 
     def forget_words(self) -> None:
-        """Those from this turn on."""
+        """Drop what the agent heard and said from this turn on."""
         self._said = {turn: said for turn, said in self._said.items() if turn < self.turn}
 
     def note_said(self, heard: str, message: Json) -> None:
@@ -166,7 +166,7 @@ class Journal:
         self._write({"turn": self.turn, "heard": heard, "said": message})
 
     def close(self) -> None:
-        """The file stays, without the room that it did not need."""
+        """Keep the file, without the room that it did not need."""
         if self._descriptor >= 0:
             with suppress(OSError):
                 os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size)
@@ -185,12 +185,12 @@ class Journal:
         if lines == [b""]:
             try:
                 self._append({"journal": _VERSION, "begun_ns": self.begun_ns})
-            except OSError:  # whoever makes room tries again
+            except OSError:  # `_make_room` tries again
                 self.close()
                 raise
 
     def _wait(self) -> None:
-        """Nobody else is at this trial (`trial_claims`), but the worker of a command that was killed just now."""
+        """Wait for the worker of a just killed command: nobody else works on the trial (`trial_claims`)."""
         until = time.monotonic() + _LONGEST_END_S
         while time.monotonic() < until:
             with suppress(BlockingIOError):
@@ -221,7 +221,7 @@ class Journal:
             self._answers = [one for one in self._answers if one.role != entry["forget"]]
 
     def _write(self, entry: Json) -> None:
-        """What cannot be kept is known in this process all the same."""
+        """If an entry cannot be written, this process still knows it."""
         if self._descriptor >= 0:
             with suppress(OSError):
                 self._append(entry)
@@ -248,8 +248,8 @@ class Journal:
 
 @functools.cache
 def _allocate() -> Callable[[int, int, int], None]:
-    """Takes room on the disk. Where the system or the disk knows no such thing, as some that are reached by network,
-    it takes none: a full disk loses what is asked for just then."""
+    """A function that reserves room on the disk. If the system or the disk does not support that, as some network
+    disks do not, it reserves none: then a full disk loses the answer that is being asked for."""
     fallocate = getattr(ctypes.CDLL(None, use_errno=True), "fallocate", None)
 
     def allocate(descriptor: int, begin: int, length: int) -> None:

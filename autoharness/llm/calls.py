@@ -1,12 +1,12 @@
-"""One call of one role's LLM: answered from memory or paid for, retried, metered, and counted against the budget.
+"""LLM calls of one trial: answered from memory or paid for, retried, metered, and counted against the budget.
 
 `Calls` belongs to one trial of one task. It remembers the answers, so that a trial that has to be tried again does
 not pay for the same call twice (`call_journal`).
 
-A call that infrastructure fails is tried again where it stands: the simulation waits, and goes on from there. It is
-not started over, since a second try of the same conversation would be a second draw.
+A call that infrastructure fails is retried in place: the simulation waits, and continues from there. It is not
+started over, since a second try of the same conversation would be a second draw.
 
-What is asked, and whose fault a failure is, `gateway` decides.
+`gateway` decides what is asked, and whose fault a failure is.
 """
 
 import json
@@ -33,7 +33,7 @@ AGENT, USER, JUDGE = "agent", "user", "judge"
 
 _LONGEST_PAUSE_S = 60.0
 ABOUT_THE_ACCOUNT = frozenset({401, 402, 403, 429})
-"""Such a fault comes whatever was asked."""
+"""HTTP status codes of faults that do not depend on the request."""
 REFUSED = frozenset(range(400, 500)) - ABOUT_THE_ACCOUNT - {TIMED_OUT}
 
 
@@ -45,19 +45,19 @@ class Limits:
     max_cost_usd: float | None
     retries: int
     max_tokens: int | None = None
-    """Of prompts and completions together."""
+    """Prompt and completion tokens together."""
     counted_in_tokens: frozenset[str] = frozenset()
-    """Roles whose tokens some limit counts, of the simulation or of the run: it has to be known how many they are."""
+    """Roles whose tokens some limit counts, of the simulation or of the run: their number has to be known."""
     counted_in_usd: frozenset[str] = frozenset()
     """Likewise: their calls have to have a known price."""
     patience: int = 0
     """How often a call that failed with all its retries is tried again, after a longer wait."""
     lost_s: float = math.inf
-    """How long the simulation may take in all for calls that fail, and for the pauses before their next tries."""
+    """How long failed calls and the pauses after them may take in one simulation, in all."""
 
 
 class Refused(AgentError):
-    """What came of a request of the agent's, for a further try to repeat."""
+    """The agent's request was refused; a further try repeats that."""
 
 
 class Calls:
@@ -72,10 +72,10 @@ class Calls:
         journal: Journal | None,
         breakers: Mapping[str, Breaker] | None,
     ) -> None:
-        """`answers`: of earlier runs; those of this trial stand there under keys that begin with `trial`.
+        """`answers`: of earlier runs; this trial's have keys that begin with `trial`.
 
-        `journal`: what was answered in earlier tries. `breakers`: by role; without them a model that is down fails
-        each call by itself.
+        `journal`: what was answered in earlier tries. `breakers`: by role; without them each call to a model that is
+        down fails by itself.
         """
         self._kept = answers
         self._trial = trial
@@ -85,18 +85,18 @@ class Calls:
         self.pristine: Callable[[], Request] | None = None
         """Makes the request that the untouched template would send now, with the experiment's arguments."""
         self._lost_s = 0.0
-        """For calls that failed, and for the pauses after them."""
+        """Seconds that failed calls and the pauses after them took."""
         self._usage: dict[str, Usage] = {}
         self.journal = journal or Journal()
         for role, usage in self.journal.unreported:
             self._usage[role] = self._usage.get(role, Usage()) + usage
         self._charged = sum((usage_of(one, 0) for one in self.journal.answers_of(AGENT)), Usage())
-        """What the agent's answers cost when they were paid for, be it in an earlier run: its budget counts them."""
+        """What the agent's answers cost when they were paid for, even in an earlier run: its budget counts them."""
         self._asked: Counter[str] = Counter()
         """How often each was asked in this try."""
         self._agent_calls = 0
         self.uncounted: dict[str, str] = {}
-        """By role: "tokens" or "price", where a limit counts what a response did not tell."""
+        """By role: "tokens" or "price", if a limit counts it and a response did not tell it."""
         self.waits: list[str] = []
         """Why calls had to be waited for and tried again."""
         self._lock = threading.Lock()
@@ -115,29 +115,29 @@ class Calls:
             self._agent_calls = 0
 
     def forget(self, role: str) -> None:
-        """Its answers were of no use: it is asked again."""
+        """Drop the role's answers, which were of no use: it is asked again."""
         with self._lock:
             self.journal.forget(role)
 
     def spend_one(self) -> None:
-        """Of the agent. Raises AgentError where it has spent them all."""
+        """Count one LLM call of the agent. Raises AgentError if it has spent them all."""
         with self._lock:
             if self._agent_calls >= self._limits.max_llm_calls:
                 raise AgentError(f"budget of the simulation spent: {self._limits.max_llm_calls} LLM calls")
             self._agent_calls += 1
 
     def note_made(self, request: Request) -> str:
-        """A request of the agent; see `Journal.make`."""
+        """Note a request of the agent; see `Journal.make`."""
         with self._lock:
             return self.journal.make(exact_digest(request))
 
     def note_refusal(self, request: Request, why: str) -> None:
-        """Of the agent: a further try repeats it."""
+        """Note that a request of the agent was refused: a further try repeats that."""
         with self._lock:
             self.journal.note_refusal(AGENT, exact_digest(request), why)
 
     def patiently(self, role: str, ask: Callable[[], Response]) -> Response:
-        """Raises what `ask` raises in the end. After all this patience, another try of this run is worth nothing."""
+        """Retry `ask`, and raise what it raises in the end. After that another try in this run is worth nothing."""
         for attempt in range(self._limits.patience + 1):
             try:
                 return ask()
@@ -161,10 +161,10 @@ class Calls:
         self._lost_s += pause_s
 
     def ask(self, role: str, request: Request, budget: bool = False, instead_of: str = "") -> Response:
-        """Answer from memory what an earlier try has asked.
+        """Answer a request; from memory if an earlier try has asked it.
 
-        `budget`: whether the simulation's budget bounds it. Raises AgentError where that is spent. `instead_of`: what
-        `note_made` says of the request. Raises ProviderFault where the model is there, and does not answer this.
+        `budget`: whether the simulation's budget limits it. Raises AgentError if that is spent. `instead_of`: what
+        `note_made` returned for the request. Raises ProviderFault if the model is up but does not answer this.
         """
         asked = exact_digest(request)
         key = f"{role} {asked}"
@@ -188,7 +188,7 @@ class Calls:
         return response
 
     def _kept_or_paid(self, role: str, request: Request, key: str) -> Response:
-        """An answer of an earlier run, or a new one, which is kept. A judge's is not: it may be of no use."""
+        """An answer of an earlier run, or a new one, which is kept. A judge's is not kept: it may be of no use."""
         kept = self._kept if role != JUDGE else None
         response = kept.find(key) if kept else None
         if response is None:
@@ -201,7 +201,7 @@ class Calls:
         return response
 
     def _check_budget(self) -> None:
-        """Raises AgentError where nothing more may be paid for. What is in memory is free."""
+        """Raises AgentError if nothing more may be paid for. Answers in memory are free."""
         spent, limits = self._charged, self._limits
         if limits.max_tokens is not None and spent.tokens >= limits.max_tokens:
             raise Refused(f"budget of the simulation spent: {spent.tokens} tokens")
@@ -209,10 +209,10 @@ class Calls:
             raise Refused(f"budget of the simulation spent: {spent.cost_usd:.4f} USD")
 
     def _retrying(self, role: str, request: Request) -> Response:
-        """Raises ProviderFault where the model is there, and this request is not answered."""
+        """Raises ProviderFault if the model is up but does not answer this request."""
         attempt = 0
         while True:
-            self._wait_for(role)  # that is no time that this simulation loses
+            self._wait_for(role)  # this time does not count as lost
             began = time.monotonic()
             try:
                 return self._call(role, request)
@@ -225,7 +225,7 @@ class Calls:
                     attempt = 0
                     continue
                 if role in self._breakers and failed.status_code in ABOUT_THE_ACCOUNT and not failed.alone:
-                    failed.alone = True  # a greeting was answered: it is about this request, or was a moment's
+                    failed.alone = True  # a greeting was answered: the fault is this request's, or is over
                     if not attempt:
                         attempt = 1
                         continue
@@ -236,13 +236,13 @@ class Calls:
             attempt += 1
 
     def _was_down(self, role: str, request: Request, fault: ProviderFault, since: float) -> bool:
-        """Whether the model took no request at all, and does again by now. A refusal is looked into elsewhere."""
+        """Whether the model answered no request at all, and does again by now. Refusals are handled elsewhere."""
         if fault.context_overflow or fault.alone or fault.status_code in REFUSED:
             return False
         return self.is_back(role, request, since)
 
     def is_back(self, role: str, request: Request, since: float) -> bool:
-        """After a call that was begun at `since` has failed: whether the model was down, and answers again by now."""
+        """For a call that began at `since` and failed: whether the model was down, and answers again by now."""
         if role not in self._breakers:
             return False
         return self._breakers[role].outlast(since, partial(self._probe, role, request))
@@ -257,7 +257,7 @@ class Calls:
         return None
 
     def _wait_for(self, role: str) -> None:
-        """As long as its model is down."""
+        """Wait as long as the role's model is down."""
         if role in self._breakers:
             self._breakers[role].wait()
 
@@ -269,7 +269,7 @@ class Calls:
         return response
 
     def _paid(self, role: str, request: Request, is_its_own: bool = True) -> tuple[Response, dict[str, Any], Usage]:
-        """The answer, its message and what it cost, be it of use or not. Raises ProviderFault.
+        """The answer, its message and what it cost, useful or not. Raises ProviderFault.
 
         `is_its_own`: whether the simulation's budget counts it.
         """
@@ -290,7 +290,7 @@ class Calls:
             self._charged += charged
 
     def _check_counted(self, role: str, paid: Usage) -> None:
-        """Raises ProviderFault where a limit counts what this response does not tell: it could not be kept."""
+        """Raises ProviderFault if a limit counts what this response does not tell: the limit could not be kept."""
         if not paid.uncosted_calls:
             return
         if not paid.tokens and role in self._limits.counted_in_tokens | self._limits.counted_in_usd:
@@ -303,17 +303,17 @@ class Calls:
             raise fault
 
     def takes(self, role: str, request: Request) -> bool:
-        """Whether a provider that failed on another request answers this one, at once."""
+        """Whether a provider that failed on another request answers this one at once."""
         self._wait_for(role)
         try:
-            self._call(role, request)  # asked now: what it answered earlier says nothing
+            self._call(role, request)  # asked now: an earlier answer proves nothing
         except ProviderFault:
             return False
         return True
 
 
 def _message_of(response: Response) -> dict[str, Any]:
-    """The first choice's message. Raises ProviderFault where the body is no chat completion."""
+    """The first choice's message. Raises ProviderFault if the body is not a chat completion."""
     try:
         message: dict[str, Any] = response["choices"][0]["message"]
         strict_json.dumps(message)
@@ -326,7 +326,7 @@ def _message_of(response: Response) -> dict[str, Any]:
 
 
 def _is_over_soon(fault: ProviderFault) -> bool:
-    """Whether the next try may well be answered. A time-out has taken long, and of a refusal there is no end."""
+    """Whether the next try may well be answered. A time-out has taken long, and a refusal does not end."""
     return fault.retryable and fault.status_code != TIMED_OUT
 
 

@@ -1,9 +1,9 @@
-"""A circuit breaker: where a model does not answer at all, one call in all asks it, and the others wait.
+"""A circuit breaker: if a model does not answer at all, a single call probes it, and the others wait.
 
 After a call has failed, the model is asked something harmless, with the arguments of the experiment and no word of
-the agent's. If it answers that, the failure was the request's own, or is over. If it does not, it is down: no words
-of an agent's bring that about. Then the simulations of this worker stand still, at no cost, until it answers again;
-the door is told, begins nothing new, and decides for how long.
+the agent's. If it answers that, the failure was the request's own, or is over. If it does not, it is down: an agent's
+words cannot cause that. Then the simulations of this worker wait, at no cost, until it answers again; the door is
+told, begins nothing new, and decides how long to wait.
 """
 
 import threading
@@ -15,12 +15,12 @@ from autoharness.llm.providers import ProviderFault
 _FIRST_PAUSE_S = 1.0
 _LONGEST_PAUSE_S = 30.0
 _FOR_GOOD = 3
-"""So many refusals in a row that no waiting mends, such as of a key, are no accident."""
+"""This many refusals in a row that waiting cannot fix, such as of a key, are no accident."""
 
 Probe = Callable[[], ProviderFault | None]
-"""Asks the model something harmless. What came of it, where that is no answer."""
+"""Asks the model something harmless. Returns the fault, or None if it answered."""
 Tell = Callable[[str, bool], None]
-"""Told why a model is down, and whether no waiting mends that; "" once it answers again."""
+"""Told why a model is down, and whether waiting cannot fix that; "" once it answers again."""
 
 
 def _asked(probe: Probe) -> ProviderFault | None:
@@ -31,7 +31,7 @@ def _asked(probe: Probe) -> ProviderFault | None:
 
 
 class Breaker:
-    """Stands before the model of one role. Its methods may be called from many threads."""
+    """The circuit breaker of one role's model. Its methods may be called from many threads."""
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
@@ -41,7 +41,7 @@ class Breaker:
         self._answered = 0.0
 
     def wait(self) -> None:
-        """Until the model is not known to be down."""
+        """Wait until the model is not known to be down."""
         with self._changed:
             self._changed.wait_for(lambda: not self._down)
 
@@ -49,9 +49,9 @@ class Breaker:
         self._answered = time.monotonic()
 
     def outlast(self, since: float, probe: Probe) -> bool:
-        """After a call that was begun at `since` has failed: whether the model was down, and answers again by now.
+        """For a call that began at `since` and failed: whether the model was down, and answers again by now.
 
-        False where it is there, so that the failure is the request's own.
+        False if the model is up, so that the failure is the request's own.
         """
         with self._changed:
             before = self._outages

@@ -1,13 +1,14 @@
-"""The lean path to OpenAI-compatible endpoints: what litellm sends and reads, without what it does around that.
+"""A fast path to OpenAI-compatible endpoints: sends and reads what litellm does, without litellm's overhead.
 
-Of a call's processor time litellm and the OpenAI client take most, to look through messages and tools that are fine.
-So litellm makes the first call of each kind (the same model, the same arguments but for messages and seed, messages
-of the same shapes) and is looked at from below, in the HTTP client. If those two went out as they were given, further
-calls of that kind are put together from what it sent, and their answers are read as its own functions read them.
+litellm and the OpenAI client take most of a call's processor time, to check messages and tools that are fine. So
+litellm makes the first call of each kind (the same model, the same arguments except messages and seed, messages of
+the same shapes), and our HTTP client records it. If litellm sent messages and seed as they were given, further calls
+of that kind are made from what it sent, and their answers are read as its own functions read them.
 
-litellm stays the judge. What is no plain answer (another status, a body that does not parse, a broken connection) is
-handed to it as if its own client had got it, so that errors are read in one place. One answer in a hundred is handed
-to it too, with nothing sent again: a kind whose request or answer comes out otherwise is litellm's from then on.
+litellm stays the reference. Anything but a plain answer (another status, a body that does not parse, a broken
+connection) is handed to it as if its own client had got it, so that errors are read in one place. So is one answer in
+a hundred, with nothing sent again: if a kind's request or answer comes out differently, litellm makes its calls from
+then on.
 """
 
 import json
@@ -25,7 +26,7 @@ Json = dict[str, Any]
 Whole = Callable[[Json], Json]
 """Answers a request through litellm. Raises what litellm raises."""
 Read = Callable[[Json], Json]
-"""Reads the body of a completion as litellm does. Raises anything where that is no completion."""
+"""Reads the body of a completion as litellm does. Raises anything if that is not a completion."""
 
 _MOST_KINDS = 500
 _CHECKED_EVERY = 100
@@ -36,7 +37,7 @@ _OF_ONE_CALL = ("messages", "seed")
 
 @dataclass
 class Exchange:
-    """One HTTP request and what came of it."""
+    """One HTTP request and its result."""
 
     request: httpx.Request | None = None
     response: httpx.Response | None = None
@@ -44,7 +45,7 @@ class Exchange:
 
 
 class Client(httpx.Client):
-    """What litellm's OpenAI clients send through: it can be looked at, and be told what came back."""
+    """The HTTP client of litellm's OpenAI clients: it can record an exchange, and replay one."""
 
     def __init__(self, **settings: Any) -> None:
         unlimited = httpx.Limits(max_connections=None, max_keepalive_connections=None)
@@ -53,13 +54,13 @@ class Client(httpx.Client):
 
     @contextmanager
     def recorded(self) -> Iterator[Exchange]:
-        """The last request that this thread sends in here, and its response."""
+        """The last request that this thread sends in the block, and its response."""
         with self._exchange(Exchange(), replay=False) as exchange:
             yield exchange
 
     @contextmanager
     def replayed(self, came: Exchange) -> Iterator[Exchange]:
-        """Nothing is sent in here: a request gets what came of another one. Notes the request."""
+        """Nothing is sent in the block: a request gets the result of another one. Notes the request."""
         with self._exchange(Exchange(None, came.response, came.error), replay=True) as exchange:
             yield exchange
 
@@ -99,9 +100,9 @@ class _Kind:
     headers: dict[str, str]
     extensions: Any
     arguments: Json
-    """Of the body: all but what belongs to one call."""
+    """The fields of the body, except those of one call."""
     shapes: set[str] = field(default_factory=set)
-    """Of messages that litellm sent as they were given."""
+    """Shapes of messages that litellm sent as they were given."""
     calls: int = 0
 
 
@@ -109,14 +110,14 @@ _UNKNOWN = _Kind(httpx.URL(), {}, {}, {})
 
 
 class Lean:
-    """The lean path for one model. May be called from many threads."""
+    """The fast path for one model. May be called from many threads."""
 
     def __init__(self, client: Client, whole: Whole, read: Read) -> None:
         self._client = client
         self._whole = whole
         self._read = read
         self._kinds: dict[str, _Kind | None] = {}
-        """None: litellm's for good."""
+        """By kind; None: only litellm makes its calls from now on."""
 
     def __call__(self, request: Json) -> Json:
         """Raises what litellm raises."""
@@ -160,7 +161,7 @@ class Lean:
 
     def _keep(self, name: str, kind: _Kind | None) -> None:
         if len(self._kinds) >= _MOST_KINDS:
-            self._kinds.clear()  # an agent that asks otherwise each time
+            self._kinds.clear()  # an agent that asks differently each time
         self._kinds[name] = kind
 
     def _send(self, kind: _Kind, own: Json) -> Exchange:
@@ -172,7 +173,7 @@ class Lean:
             return Exchange(request, error=error)
 
     def _answer(self, came: Exchange) -> Json | None:
-        """None where it is no plain answer."""
+        """None if it is not a plain answer."""
         if came.response is None or came.response.status_code != 200:
             return None
         body = _parsed(came.response.content)
@@ -184,7 +185,7 @@ class Lean:
             return None
 
     def _check(self, name: str, request: Json, came: Exchange, answer: Json | None) -> Json:
-        """What litellm makes of it. Raises what it raises."""
+        """How litellm reads the response. Raises what it raises."""
         with self._client.replayed(came) as exchange:
             whole = self._whole(request)
         sent = exchange.request
@@ -201,12 +202,12 @@ def _of_all(request: Json) -> Json:
 
 
 def _headers(request: httpx.Request) -> dict[str, str]:
-    """But for what belongs to one request alone."""
+    """Without headers that belong to one request alone."""
     return {name: value for name, value in request.headers.items() if name not in ("content-length", "cookie")}
 
 
 def _fields(request: httpx.Request) -> list[str]:
-    """What is in the body: each field with all that is in it in order, the fields themselves in any."""
+    """The fields of the body: the contents of each in order, the fields themselves in any order."""
     return sorted(f"{key}: {_text(value)}" for key, value in (_parsed(request.content) or {}).items())
 
 
@@ -215,7 +216,7 @@ def _text(value: Any) -> str:
 
 
 def _without_empty(messages: list[Json]) -> list[Json]:
-    """As litellm sends them: without fields that are null."""
+    """The messages as litellm sends them: without fields that are null."""
     return [{key: value for key, value in message.items() if value is not None} for message in messages]
 
 

@@ -1,8 +1,8 @@
-"""The LLM gateway: every chat completion of a simulation passes here, whoever asks for it.
+"""The LLM gateway: every chat completion of a simulation passes here, for agent, user simulator and judge.
 
 Requests and answers have the form of OpenAI's chat completions. A `Session` belongs to one trial of one task. It pins
-the agent's model, reasoning effort and seed, and decides whose fault it is where a provider does not answer. What one
-call takes - memory, retries, the meter, the simulation's budget - stands in `calls`.
+the agent's model, reasoning effort and seed, and decides whose fault it is if a provider does not answer. `calls` has
+what one call needs: memory, retries, the meter, the simulation's budget.
 """
 
 import threading
@@ -44,7 +44,7 @@ class Session:
         seed: int | None = None,
         breakers: Mapping[str, Breaker] | None = None,
     ) -> None:
-        """`answers`, `trial`, `journal`, `breakers`: see `Calls`. `seed`: for the agent's requests that have none."""
+        """`answers`, `trial`, `journal`, `breakers`: see `Calls`. `seed`: for agent requests that have none."""
         self._calls = Calls(models, limits, answers, trial, journal, breakers)
         self._agent_model = agent_model
         self._effort = effort
@@ -53,7 +53,7 @@ class Session:
         self.uncounted = self._calls.uncounted
         self.waits = self._calls.waits
         self._agents_turn = threading.Lock()
-        """One call of the agent at a time: or it could void a trial that goes wrong by flooding its own provider."""
+        """One call of the agent at a time: otherwise it could void a failing trial by flooding its own provider."""
 
     @property
     def usage(self) -> dict[str, Usage]:
@@ -64,15 +64,15 @@ class Session:
         self._calls.begin_try()
 
     def forget_judge(self) -> None:
-        """The judge's answers were of no use: it is asked again."""
+        """Drop the judge's answers, which were of no use: it is asked again."""
         self._calls.forget(JUDGE)
 
     def complete(self, role: str, request: Request) -> Response:
-        """Answer the user simulator, the judge, or a control. Raises InfrastructureError of the role's kind.
+        """Answer the user simulator, the judge, or a baseline agent. Raises InfrastructureError of the role's kind.
 
-        What a control asks is what an untouched agent asks, by definition.
-        Raises AgentError where it is the agent's words that the provider does not take: too long, or refused in a
-        request that passes with other words in their place. Or an agent could void the tasks that it fails.
+        By definition a baseline agent asks what an untouched agent asks.
+        Raises AgentError if the provider does not accept the agent's words: too long, or refused in a request that
+        passes with other words in their place. Otherwise an agent could void the tasks that it fails.
         """
         if role == AGENT:
             return self.complete_for_agent(request, lambda: self._checked(request))
@@ -84,7 +84,7 @@ class Session:
         except ProviderFault as fault:
             if not fault.alone and (role != USER or fault.status_code not in REFUSED):
                 raise self._blamed(role, request, fault) from fault
-        try:  # it may be over by now: a limit that others passed, a refusal of a moment's
+        try:  # it may be over by now: a limit that others passed, a short refusal
             return self._calls.ask(role, request)
         except ProviderFault as fault:
             raise self._blamed(role, request, fault) from fault
@@ -96,9 +96,9 @@ class Session:
         return self._infrastructure(role, request, fault)
 
     def complete_for_agent(self, request: Request, pristine: Callable[[], Request]) -> Response:
-        """Answer the agent. Raises AgentError where the request is at fault, else ProviderError.
+        """Answer the agent. Raises AgentError if the request is at fault, otherwise ProviderError.
 
-        `pristine` makes the request that the untouched template would send now: where the provider takes that one
+        `pristine` makes the request that the untouched template would send now: if the provider accepts that one
         but refuses the agent's (a 4xx), or fails on it again and again, the fault is the agent's.
         """
         request = self._checked(request)
@@ -124,12 +124,12 @@ class Session:
             return self._once_more(request, pristine, instead_of)
 
     def _is_about(self, request: Request, pristine: Request, fault: ProviderFault) -> bool:
-        """Whether the provider, which failed on the agent's request, takes the pristine one.
+        """Whether the provider, which failed on the agent's request, accepts the pristine one.
 
-        Or that one without what the agent itself said earlier, if it refuses both: the word may stand in a tool call.
+        If it refuses both: whether it accepts that one without what the agent said earlier, even in tool calls.
         """
         pristine = self._with_arguments(pristine)
-        if fault.status_code in ABOUT_THE_ACCOUNT and not fault.alone:  # else it may be this request's own
+        if fault.status_code in ABOUT_THE_ACCOUNT and not fault.alone:  # otherwise it may be this request's own
             return False
         if fault.status_code not in REFUSED and not fault.retryable and not fault.alone:
             return False
@@ -138,10 +138,10 @@ class Session:
         return fault.status_code in REFUSED and self._calls.takes(AGENT, without_own_words(pristine))
 
     def _once_more(self, request: Request, pristine: Callable[[], Request], instead_of: str) -> Response:
-        """After a failure, although the provider took another request.
+        """Try again after a failure, although the provider accepted another request.
 
-        It may be over by now: a proxy says 404 for a moment, too. Or an agent voids the trials that go wrong, by
-        requests that break a client library or take for ever.
+        The failure may be over by now: even a proxy says 404 for a moment. If it is not, the agent is at fault:
+        otherwise it could void failing trials by requests that break a client library or take for ever.
         """
         try:
             with self._agents_turn:
@@ -155,7 +155,7 @@ class Session:
             raise Refused(f"{why}: {fault}") from fault
 
     def _checked(self, request: Request) -> Request:
-        """The request with the experiment's model and effort. Raises AgentError where it asks for something else."""
+        """The request with the experiment's model and effort. Raises AgentError if it asks for something else."""
         problem = problem_of(request)
         if problem:
             raise AgentError(problem)
@@ -169,18 +169,18 @@ class Session:
         return self._with_arguments(checked)
 
     def _with_arguments(self, request: Request) -> Request:
-        """With those of the experiment that the agent does not choose."""
+        """The request with the arguments that the experiment, not the agent, chooses."""
         return self._with_seed(request) | ({"reasoning_effort": self._effort} if self._effort else {})
 
     def _with_seed(self, request: Request) -> Request:
-        """With the trial's seed, which no agent is told: it would say which trial this is."""
+        """The request with the trial's seed. No agent is told it: it would tell which trial this is."""
         if self._seed is None or "seed" in request:
             return request
-        last = ("tools", "tool_choice")  # where it stood when agents passed it on: kept answers go by the order
+        last = ("tools", "tool_choice")  # its place when agents passed it on: cached answers depend on the order
         before = {key: value for key, value in request.items() if key not in last}
         return before | {"seed": self._seed} | {key: request[key] for key in last if key in request}
 
     def _infrastructure(self, role: str, request: Request, fault: ProviderFault) -> InfrastructureError:
-        """What fails whatever is asked is known by now, but for refusals: those are looked into here."""
+        """The role's error. It is known by now whether the model was down, but for refusals: those are checked."""
         is_back = fault.status_code in REFUSED and self._calls.is_back(role, request, time.monotonic())
         return _ERRORS[role](str(fault), retryable=fault.retryable or is_back)

@@ -1,4 +1,4 @@
-"""Which models are down, as the workers of a run tell of them; and for how long a run waits for them."""
+"""Outages of models: which are down, as the workers of a run report, and how long the run waits for them."""
 
 import time
 from collections.abc import Hashable, Mapping
@@ -24,9 +24,9 @@ class Outages:
         return bool(self._down)
 
     def take(self, worker: Hashable, message: Mapping[str, Any]) -> str:
-        """{"down": model, "why", "for_good": whether no waiting mends it} or {"up": model}, of a worker.
+        """Take a worker's {"down": model, "why", "for_good": whether waiting cannot fix it} or {"up": model}.
 
-        What is to be said of it; "" for no news. Raises Outage where it is for good.
+        Returns what to tell the user; "" for no news. Raises Outage if it is for good.
         """
         if "up" in message:
             self.forget(worker, message["up"])
@@ -41,18 +41,18 @@ class Outages:
         return f"{model} answers nothing: {why}. No simulation is begun; it is asked again {most}" if news else ""
 
     def forget(self, worker: Hashable, model: str | None = None) -> None:
-        """What this worker said; None: of whatever model."""
+        """Forget what this worker said about a model; None: about all models."""
         self._down = {
             place: why for place, why in self._down.items() if place[0] != worker or model not in (None, place[1])
         }
 
     @property
     def is_over(self) -> bool:
-        """Whether a model was waited for long enough."""
+        """Whether the run has waited long enough for a model."""
         return bool(self._down) and time.monotonic() - self._since >= self._longest_s
 
     def check(self) -> None:
-        """Forgets all, for the next run. Raises Outage where a model was waited for long enough."""
+        """Forget all, for the next run. Raises Outage if the run has waited long enough for a model."""
         down, is_over = self._down, self.is_over
         self._down = {}
         if is_over:

@@ -1,4 +1,4 @@
-"""Requests that no word of the agent's stands in, to find out whether it is those that a provider does not take."""
+"""Requests without the agent's words, to find out whether a provider refuses because of those words."""
 
 from contextlib import suppress
 from typing import Any
@@ -11,7 +11,7 @@ Request = dict[str, Any]
 
 
 def hello(request: Request) -> Request:
-    """One with the same arguments and tools that says nothing but a greeting."""
+    """A request with the same arguments and tools that says nothing but a greeting."""
     return {**request, "messages": [{"role": "user", "content": "Hello."}]}
 
 
@@ -24,7 +24,7 @@ def with_harmless_words(request: Request) -> Request:
 
 
 def without_own_words(request: Request) -> Request:
-    """The agent's request, with something else for what it said earlier, also where a tool or the user repeats it."""
+    """The agent's request, with something else for what it said earlier, also if a tool or the user repeats it."""
     own = sorted({text for one in request["messages"] for text in _said_in(one)}, key=len, reverse=True)
     messages = []
     for message in request["messages"]:
@@ -43,7 +43,7 @@ def without_own_words(request: Request) -> Request:
 
 
 def _said_in(message: dict[str, Any]) -> list[str]:
-    """The texts of an assistant's message that are long enough to be found again."""
+    """The texts of an assistant message that are long enough to be found again."""
     if message["role"] != "assistant":
         return []
     texts = [message.get("content") or ""]

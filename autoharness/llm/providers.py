@@ -1,7 +1,7 @@
-"""Models that are asked through litellm: any provider that it knows.
+"""LLM providers: calls models through litellm, of any provider that litellm knows.
 
 Requests and answers have the form of OpenAI's chat completions. A call has a time-out, passes the throttle of its
-model, takes the lean path where there is one, and ends with a completion or a ProviderFault.
+model, takes the fast path if there is one, and ends with a completion or a ProviderFault.
 """
 
 import itertools
@@ -32,17 +32,17 @@ _NO_CREDIT = re.compile(
     re.IGNORECASE,
 )
 _SOON = re.compile(r"(?:retry|try again) (?:in|after)|retry_?delay|per[ _](?:second|minute)", re.IGNORECASE)
-"""In what a provider says with 429: that the account has nothing left; and that it is a rate limit after all."""
+"""In the text of a 429: that the account has no credit left; and that it is a rate limit after all."""
 _OPENAI = "openai"
-"""litellm's provider that sends the name behind the slash, whatever it is, to an address of one's own."""
+"""litellm's provider that sends the name behind the slash, whatever it is, to the user's own server."""
 _MORE_TRIES = 8
-"""Than `retries`, of a call that meets the rate limit while others pass."""
+"""How many more tries than `retries` a call has that meets the rate limit while others pass."""
 _PATIENCE_S = 24.0
-"""For each of the `retries`: a call that meets the rate limit is not given up earlier."""
+"""Per retry of `retries`: a call that meets the rate limit is not given up earlier."""
 
 
 class ProviderFault(Exception):
-    """A model did not answer with a completion. `status_code` is HTTP's, 0 where there was no answer at all."""
+    """A model did not answer with a completion. `status_code` is HTTP's, 0 if there was no answer at all."""
 
     def __init__(self, message: str, status_code: int = 0, context_overflow: bool = False) -> None:
         super().__init__(scrubbed(message))  # agents and traces see it
@@ -52,24 +52,24 @@ class ProviderFault(Exception):
         """How long the provider asks to wait before the next try."""
         self.retryable = status_code not in _NOT_WORTH_A_RETRY
         self.waited = False
-        """Whether it was waited for and tried again as often as may be."""
+        """Whether the call has already waited and been retried as often as allowed."""
         self.alone = False
         """Whether other calls passed the limit meanwhile."""
 
 
 class Model(Protocol):
-    """Something that answers chat completion requests: a provider through litellm, or a model of our own."""
+    """Something that answers chat completion requests: a provider through litellm, or a built-in model."""
 
     def __call__(self, request: Request) -> Response:
-        """Raises ProviderFault. A response may carry `cost_usd`: None where the price is unknown."""
+        """Raises ProviderFault. A response may carry `cost_usd`: None if the price is unknown."""
 
 
 class LiteLLM:
     """A provider's model, through litellm."""
 
     def __init__(self, model: str, timeout_s: float, endpoint: Endpoint | None = None) -> None:
-        """`endpoint`: the server to ask; None: that of the model's provider, as litellm knows it."""
-        import litellm  # seconds of import: only where a provider is really asked
+        """`endpoint`: the server to call; None: the server of the model's provider, as litellm knows it."""
+        import litellm  # takes seconds: imported only if a provider is really called
 
         from autoharness.llm.fast_path import Lean
 
@@ -83,10 +83,10 @@ class LiteLLM:
         self._complete = Lean(_http_client(), self._completion, self._read)
 
     def __call__(self, request: Request) -> Response:
-        """The client bounds the wait for each byte alone: a server that drips would hold a call for ever.
+        """The client limits the wait for each byte only: a server that sends slowly would hold a call for ever.
 
-        So it is made on a thread of its own, and given up after the time-out. What an abandoned call costs is lost
-        to the meter; its thread ends with its connection.
+        So the call is made on its own thread, and given up after the time-out. The cost of an abandoned call is not
+        counted; its thread ends with its connection.
         """
         answer: Future[Response] = Future()
         threading.Thread(target=self._ask, args=(request, answer), daemon=True).start()
@@ -135,7 +135,7 @@ class LiteLLM:
 
     def _fault(self, error: Exception) -> ProviderFault:
         code = getattr(error, "status_code", 0)
-        # a request that is beyond the account's tokens for a minute never passes: no rate limit that is over soon
+        # a request beyond the account's tokens per minute never passes: this is not a rate limit that is over soon
         too_large = code == 429 and "too large" in str(error).lower()
         overflow = too_large or isinstance(error, self._litellm.ContextWindowExceededError)
         fault = ProviderFault(_one_line(error), code if isinstance(code, int) else 0, overflow)
@@ -152,14 +152,14 @@ def _says_no_credit(text: str) -> bool:
 def _response_of(response: Any, cost_usd: float | None) -> Response:
     """litellm's response as a chat completion, with what it cost."""
     answer: Response = response.model_dump(exclude_none=True)
-    # litellm takes a provider that does not say what it used for a free one
+    # litellm takes a provider that does not report its usage for a free one
     answer["cost_usd"] = cost_usd if usage_of(answer, 0).tokens else None
     return answer
 
 
 @cache
 def _http_client() -> Any:
-    """What every OpenAI client of litellm's in this process sends through."""
+    """The HTTP client of every OpenAI client of litellm in this process."""
     import litellm
     from litellm.llms.custom_httpx.http_handler import get_ssl_configuration
 
@@ -170,10 +170,10 @@ def _http_client() -> Any:
 
 
 class Throttled:
-    """A model behind a throttle: rate limits are waited for here, by all calls together.
+    """A model behind a throttle: all calls wait together for rate limits here.
 
     A call that meets the limit again and again while others pass has a problem of its own, such as a prompt beyond
-    the account's tokens for a minute: it waits by itself, and not for ever. Or an agent could have all others wait.
+    the account's tokens per minute: it waits alone, and not for ever. Otherwise an agent could make all others wait.
     """
 
     def __init__(self, model: Model, throttle: Throttle, retries: int) -> None:
@@ -198,7 +198,7 @@ class Throttled:
                 else:
                     self._throttle.has_answered()
                     return answer
-            fruitless += answered == self._throttle.answered  # else the provider is there, and busy
+            fruitless += answered == self._throttle.answered  # otherwise the provider is up, and busy
             spent = fruitless > self._retries or tries > self._retries + _MORE_TRIES
             if spent and time.monotonic() - started >= self._retries * _PATIENCE_S:
                 break
@@ -209,10 +209,10 @@ class Throttled:
 
 
 class Providers:
-    """The models that this process asks through litellm, each behind its throttle."""
+    """The models that this process calls through litellm, each behind its throttle."""
 
     def __init__(self, on_limit: Callable[[str, float], None] = lambda model, pause_s: None) -> None:
-        """`on_limit`: told of each model whose rate limit is met, with its server, and of the pause in seconds."""
+        """`on_limit`: called with each model whose rate limit is met, with its server, and the pause in seconds."""
         self._on_limit = on_limit
         self._models: dict[str, tuple[Model, Throttle]] = {}
         self._lock = threading.Lock()
@@ -234,7 +234,7 @@ class Providers:
 
 
 def missing_keys(model: str) -> str:
-    """What of a provider's settings is not in the environment, by litellm's own check; empty where nothing is."""
+    """A provider's settings that are missing in the environment, by litellm's own check; empty if none is."""
     import litellm
 
     litellm.suppress_debug_info = True
@@ -247,7 +247,7 @@ def missing_keys(model: str) -> str:
 
 
 def set_prices(prices: Mapping[str, Mapping[str, float]]) -> None:
-    """Prices that litellm is to know: by model {"input", "output"}, in USD for a million tokens."""
+    """Tell litellm prices: by model {"input", "output"}, in USD for a million tokens."""
     if not prices:
         return
     import litellm
@@ -258,7 +258,7 @@ def set_prices(prices: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def has_price(model: str) -> bool:
-    """Whether litellm knows what a token of it costs, be it asked by that name or on a server of one's own."""
+    """Whether litellm knows what a token of it costs, by that name or on the user's own server."""
     import litellm
 
     for name in (model, f"{_OPENAI}/{model}"):
@@ -283,7 +283,7 @@ def usage_of(response: Response, latency_s: float) -> Usage:
 
 
 def _retry_after_s(error: Exception) -> float:
-    """The seconds of a Retry-After header; 0 where there is none, or a date instead."""
+    """The seconds of a Retry-After header; 0 if there is none, or a date instead."""
     headers = getattr(error, "litellm_response_headers", None) or {}
     try:
         return float(headers.get("retry-after", 0))

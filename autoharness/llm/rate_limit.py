@@ -1,8 +1,8 @@
-"""How many calls of one model may be in flight, found out from its provider's rate limit.
+"""Rate limiting: discovers from a provider's rate limit how many calls of one model may be in flight.
 
-Every call of a worker process passes here. When the provider says "too many", all calls wait for as long as it asks,
-and half as many are in flight from then on; each answer lets a little more through again. So a limit is met once by
-all together, and not by each call again and again. What one worker meets, the others are told.
+Every call of a worker process passes here. When the provider says "too many", all calls wait as long as it asks, and
+half as many are in flight from then on; each answer lets a little more through again. So all calls together meet a
+limit once, not each call again and again. If one worker meets a limit, the others are told.
 """
 
 import random
@@ -16,7 +16,7 @@ _LONGEST_PAUSE_S = 60.0
 
 
 def pause_after(pauses: int, retry_after_s: float) -> float:
-    """In seconds: as long as the provider asks, else longer with each of the `pauses` before; a minute at most."""
+    """In seconds: as long as the provider asks, otherwise longer after each of the `pauses`; a minute at most."""
     pause_s: float = _FIRST_PAUSE_S * random.uniform(0.5, 1) * 2.0 ** min(pauses, 10)
     return min(max(pause_s, retry_after_s), _LONGEST_PAUSE_S)
 
@@ -25,21 +25,21 @@ class Throttle:
     """Lets calls of one model pass. Its methods may be called from many threads."""
 
     def __init__(self, on_limit: Callable[[float], None] = lambda pause_s: None) -> None:
-        """`on_limit`: told of each pause that begins here, in seconds."""
+        """`on_limit`: called with each pause that begins here, in seconds."""
         self._on_limit = on_limit
         self._changed = threading.Condition()
         self._in_flight = 0
         self._most: float | None = None
-        """In flight at once; None until a limit was met."""
+        """The most calls in flight at once; None until a limit was met."""
         self._resume = 0.0
         self._slowed = 0.0
-        """When the last pause began: calls that were begun before it met the same limit."""
+        """When the last pause began: calls that began before it met the same limit."""
         self._pauses_in_a_row = 0
         self.answered = 0
 
     @contextmanager
     def slot(self) -> Iterator[float]:
-        """Waits for its turn. Gives the time at which it came."""
+        """Wait for a turn; yields the time at which it came."""
         with self._changed:
             while (wait_s := self._wait_s()) != 0:
                 self._changed.wait(wait_s)
@@ -60,7 +60,7 @@ class Throttle:
             self._changed.notify_all()
 
     def was_limited(self, begun: float, retry_after_s: float) -> None:
-        """A call that came to its turn at `begun` was told that there are too many."""
+        """A call whose turn came at `begun` was told that there are too many."""
         with self._changed:
             if begun < self._slowed:
                 return

@@ -1,12 +1,12 @@
-"""`replay/FILE` as a model: the messages of a tau2 results file, said again.
+"""The model `replay/FILE`: says the messages of a recorded tau2 results file again.
 
 FILE is a results file of either flavour: one JSON file, or (tau2-bench 1.0.x) a folder with `results.json` and
 `simulations/`. It scores a published conversation again, tests a changed tau2, and costs nothing.
 
-A recording has an answer only as long as the conversation goes as recorded. What reaches a role since its last
+A recording has an answer only as long as the conversation goes as recorded. What a role has heard since its last
 message - the other side's words, the tools' results - is compared with the recording; at the first difference the
 model fails and says where, since an answer to something else would make up a score. With `replay_tolerance` a tool
-that failed then and fails now may word its error otherwise, as another version of a library does.
+that failed then and fails now may word its error differently, as another version of a library does.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from autoharness.llm.calls import AGENT, JUDGE
 from autoharness.llm.providers import ProviderFault, Request, Response
 
 _ERROR = "Error"
-"""How tau2 begins what a failed call answers."""
+"""How tau2 begins the answer of a failed call."""
 
 Json = dict[str, Any]
 
@@ -40,7 +40,7 @@ class Replay:
     """One role of one recorded conversation."""
 
     def __init__(self, path: Path, task_id: str, trial: int, role: str, tolerant: bool = False) -> None:
-        """`role` is "agent", "user" or "judge". Raises UserError where the file is no results file."""
+        """`role` is "agent", "user" or "judge". Raises UserError if the file is not a results file."""
         self._tolerant = tolerant
         self._role = role
         self._speaker = "assistant" if role == AGENT else "user"
@@ -61,7 +61,7 @@ class Replay:
         return _completion(self._recorded[turn])
 
     def _compare(self, place: str, heard: list[Json], before: list[Json]) -> None:
-        """Whether what this role has heard since its last message is what it had heard in the recording."""
+        """Raises LeftTheRecording if this role has heard, since its last message, something else than recorded."""
         expected = [message for message in _since_last(self._speaker, before) if _reaches(message, self._speaker)]
         if len(heard) != len(expected):
             raise LeftTheRecording(f"{place}: {len(expected)} messages came before it, now {len(heard)}")
@@ -102,7 +102,7 @@ def _canonical(text: Any) -> Any:
 
 
 def _difference(now: Json, recorded: Json) -> str:
-    """Both texts from shortly before the place where they part."""
+    """Both texts from shortly before the place where they differ."""
     texts = [str(message.get("content")) for message in (recorded, now)]
     alike = next(
         (i for i, pair in enumerate(zip(*texts, strict=False)) if len(set(pair)) > 1), len(min(texts, key=len))
@@ -126,7 +126,7 @@ def _completion(message: Json) -> Response:
 
 
 def checksum(path: Path) -> str:
-    """SHA-256 over the recording: a replay of another recording is another trial. Raises UserError."""
+    """SHA-256 of the recording: a replay of another recording is another trial. Raises UserError."""
     files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
     try:
         digests = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]

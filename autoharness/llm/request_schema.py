@@ -1,7 +1,7 @@
-"""What an agent may ask its LLM for: text, tools as schemas, and arguments that are the same with every provider.
+"""Schema of an agent's LLM requests: text, tools as schemas, and arguments that are the same with every provider.
 
-What is not in the table is refused, so that no request reaches another model or endpoint, the internet through a
-tool of the provider's own, or an argument of litellm's. It does not judge the words: those are the harness.
+Everything that is not in the table is refused, so that no request reaches another model or endpoint, the internet
+through a provider's own tool, or an argument of litellm. The words are not judged: those are the harness.
 """
 
 from typing import Any
@@ -58,12 +58,12 @@ _ARGUMENTS: dict[str, tuple[Any, str]] = {
     ),
     "top_p": (_NUMBER, "a number"),
 }
-"""For each argument its shape, see `_fits`, and the shape in words. A client library trips over a wrong type in ways
-that look like an outage."""
+"""For each argument its shape, see `_fits`, and the shape in words. A wrong type breaks a client library in ways that
+look like an outage."""
 
 
 def problem_of(request: Any) -> str:
-    """What is wrong with a request of the agent's, in one line; empty where nothing is."""
+    """What is wrong with a request of the agent, in one line; empty if nothing is."""
     if not isinstance(request, dict) or not request.get("messages"):
         return "a chat completion request needs messages"
     for name, value in request.items():
@@ -96,7 +96,7 @@ def _fits(value: Any, shape: Any) -> bool:
 
 
 def _culprit(value: Any, shape: Any) -> Any:
-    """Of a list the first element that is not as it should be."""
+    """The value, or the first wrong element of a list."""
     if isinstance(shape, list) and isinstance(value, list):
         return next(one for one in value if not _fits(one, shape[0]))
     return value

@@ -1,7 +1,7 @@
-"""Seeds of one's own for agent, user simulator and judge (`seeds: per_role`), all from the experiment's root seed.
+"""Separate seeds for agent, user simulator and judge (`seeds: per_role`), all from the experiment's root seed.
 
-tau2 draws one seed for each trial number, and agent and user simulator of every task are asked with that one. Here
-each (task, trial number, role) has its own, by a digest: it stays what it is whatever else is run beside it.
+tau2 draws one seed for each trial number, and uses it for agent and user simulator of every task. Here each (task,
+trial number, role) has its own, by a digest: it does not depend on what else is run.
 """
 
 import hashlib
@@ -21,14 +21,14 @@ def role_seed(root: int, task_id: str, trial: int, role: str) -> int:
 
 
 class Seeded:
-    """A model that is asked with a role's own seed wherever it would be asked with the trial's.
+    """A model that gets a role's own seed in place of the trial's.
 
-    User simulator and judge are; a seed among the judge's arguments stays, one among the user simulator's tau2 itself
-    replaces by the trial's. An agent may leave it out, or choose another: that is part of a harness.
+    User simulator and judge get it; a seed among the judge's arguments stays, and tau2 itself replaces one among the
+    user simulator's by the trial's. An agent may leave it out, or choose another: that is part of a harness.
     """
 
     def __init__(self, model: Model, trial_seed: int, seed: int, always: bool) -> None:
-        """`always`: also where a request has no seed."""
+        """`always`: also if a request has no seed."""
         self._model = model
         self._trial_seed = trial_seed
         self._seed = seed

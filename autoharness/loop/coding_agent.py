@@ -1,17 +1,17 @@
 """Runs a coding agent headless, for one edit: confined, bounded in time, ended with all that it started.
 
 What it can reach (Landlock): the worktree to read, its folders `agent` and `workspace` to write, a scratch folder as
-its home, the system's programs and libraries without tau2, and where it has no key its own log-in. Not the checkout,
+its home, the system's programs and libraries without tau2, and its own log-in if it has no key. Not the checkout,
 the vault, the task data, or anything else of this account. Each limit of that is a line of `not_enforced`.
 
 What it does not protect:
 - The network is open: a coding agent has to reach its model. It could fetch what is published of a benchmark, or send
   away what it reads. The leak scan looks at what comes back in an edit. Before Linux 6.7 all services of this machine
   answer it by TCP, on newer kernels those at the ports of its provider; by UDP all do.
-- What an agent host can do to the machine as a whole (its counters, its caches) it can see, if it looks for that.
-- The key that it is given is its own to use: what it spends beside what it says is seen by the provider alone.
-- Modes, times and attributes of files that belong to this account can be changed wherever they lie; contents cannot.
-- Memory, processor and the number of processes are not bounded, but by its time limit.
+- It can see what an agent host does to the machine as a whole (its counters, its caches), if it checks for that.
+- It can use the key that it is given as it likes: only the provider sees what it spends beyond what it reports.
+- It can change modes, times and attributes of this account's files wherever they are; contents it cannot change.
+- Memory, processor and the number of processes are bounded only by its time limit.
 - Without Landlock (another system, an older kernel) it can read and write what this account can.
 """
 
@@ -42,7 +42,7 @@ _CHILD = Path(__file__).resolve().with_name("coding_agent_child.py")
 _KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TZ", "TERM", "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE")
 _MOST_TRANSCRIPT_BYTES, _LONGEST_LINE_BYTES = 20_000_000, 1_000_000
 _LONGEST_END_S, _LONGEST_ECHO_S = 120.0, 2.0
-"""Until the agent and all that it started are gone; until what was printed last has come."""
+"""How long to wait until the agent and all that it started are gone; until its last output has come."""
 
 PROMPT = (
     "Read PROGRAM.md and workspace/diagnosis.md in this folder, and do what PROGRAM.md says: one edit of "
@@ -55,20 +55,20 @@ class Ran:
     """How one run of a coding agent ended."""
 
     exit_code: int | None
-    """None where it was ended."""
+    """None if it was ended."""
     timed_out: bool
     left_behind: int | None
-    """Processes that were still there after it, and were ended. None: what was to end them was killed itself."""
+    """Processes that it left running, and that were ended. None: what should end them was killed itself."""
     seconds: float
     cost_usd: float | None
-    """None where it does not say."""
+    """None if it does not say."""
     tokens: int
     last_words: str
 
     too_long: bool = False
-    """It was ended since it printed too much."""
+    """It was ended because it printed too much."""
     silent: bool = False
-    """It is one that says what it used, and it used nothing."""
+    """It reports what it uses, and it used nothing."""
 
     @property
     def failed(self) -> bool:
@@ -82,7 +82,7 @@ class Coder:
     """A coding agent as this machine can run it."""
 
     def __init__(self, agent: CodingAgent, experiment: Experiment, private: Iterable[str] = ()) -> None:
-        """`private`: where the benchmark lies, beside tau2's places. Raises UserError if it is not installed."""
+        """`private`: the benchmark's folders, besides tau2's. Raises UserError if it is not installed."""
         self.agent = agent
         self._experiment, self._private = experiment, tuple(private)
         self._reach = Reach(agent, experiment, self._private)
@@ -90,12 +90,12 @@ class Coder:
 
     @property
     def not_enforced(self) -> list[str]:
-        """In lines: what its confinement leaves open on this machine."""
+        """What its confinement leaves open on this machine, in lines."""
         return [f"{self.agent.name}: {line}" for line in (*self._reach.not_enforced(self._given()), *self._traces)]
 
     def settle_traces(self) -> None:
         """Take away what reading leaves behind (`covert_channels`): before agent hosts run, and before an edit."""
-        if self.agent.uses_network and landlock.abi():  # not for what is no model, or may read the vault itself
+        if self.agent.uses_network and landlock.abi():  # not if it is no model, or may read the vault itself
             self._traces = settle(self._private, map(str, self._reach.roots), map(str, self._reach.log_in))
 
     def edit(self, worktree: Worktree, transcript: Path, iteration: int) -> Ran:
@@ -149,7 +149,7 @@ class Coder:
         return Used(*tokens, cost_usd if sound else None) if min(tokens) >= 0 else Used()
 
     def _cost_usd(self, used: Used) -> float | None:
-        """What it says; else by the price of its model, where that is in the configuration."""
+        """The cost that it reports; otherwise by the price of its model, if the configuration has that."""
         price = self._experiment.prices.get(self._experiment.coding_model or "")
         if used.cost_usd is not None or not price or not used.tokens:
             return used.cost_usd
@@ -163,7 +163,7 @@ class Coder:
         return {**self._given(), **own, **self.agent.settings(self._experiment, worktree.scratch), **log_in}
 
     def _given(self) -> dict[str, str]:
-        """Of our own environment."""
+        """The variables of this environment that it is given."""
         return {
             name: value
             for name, value in os.environ.items()
@@ -173,7 +173,7 @@ class Coder:
 
 @dataclass(frozen=True)
 class _Supervised:
-    """What came of `coding_agent_child`."""
+    """The result of `coding_agent_child`."""
 
     report: dict[str, Any]
     """Empty if it was killed itself."""
@@ -207,7 +207,7 @@ def _supervised(setup: dict[str, Any], timeout_s: float, transcript: Path) -> _S
         while not (output.ended.wait(0.1) or output.too_long or timed_out):
             timed_out = time.monotonic() > deadline
             if process.poll() is not None and not output.ended.wait(_LONGEST_ECHO_S):
-                break  # somebody killed it, and what it was to end may live on
+                break  # it was killed, and what it should end may live on
     finally:
         _end(process)
         output.ended.wait(5)
@@ -233,7 +233,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 class _Output:
     """What the agent prints goes to the transcript, line by line, without keys.
 
-    All of it is read, whatever becomes of the transcript: otherwise the agent would wait for ever on a full disk.
+    All of it is read, whether or not it can be written: otherwise the agent would wait for ever on a full disk.
     """
 
     def __init__(self, process: "subprocess.Popen[bytes]", transcript: Path) -> None:
@@ -242,7 +242,7 @@ class _Output:
         self._unwritten = b""
         self._bytes = 0
         self.ended = threading.Event()
-        """When it printed the last, and everything that could print is gone."""
+        """Set when its last output has come, and everything that could print is gone."""
         threading.Thread(target=self._read, daemon=True).start()
 
     @property

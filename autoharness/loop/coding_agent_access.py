@@ -1,4 +1,4 @@
-"""What a coding agent can reach on this machine: files, TCP ports, and what of it no kernel closes."""
+"""What a coding agent can reach on this machine: files, TCP ports, and what its confinement leaves open."""
 
 import os
 import re
@@ -47,23 +47,23 @@ _PROXY_WITHOUT_SCHEME = re.compile(rf"(?:[^\s/@]*@)?{_HOST}{_PORT}/?")
 
 
 class Reach:
-    """Of one coding agent in one experiment."""
+    """What one coding agent can reach in one experiment."""
 
     def __init__(self, agent: CodingAgent, experiment: Experiment, private: Iterable[str] = ()) -> None:
-        """`private`: where the benchmark lies, beside tau2's places. Raises UserError if it is not installed."""
+        """`private`: the benchmark's folders, besides tau2's. Raises UserError if it is not installed."""
         self._agent, self._experiment = agent, experiment
         self._benchmark = {Path(path).resolve() for path in private}
         self.program = _found(agent)
 
     @property
     def log_in(self) -> list[Path]:
-        """What is open to it of the user's home: nothing if it is given a key."""
+        """The folders of the user's home that are open to it: none if it is given a key."""
         own = home()
         return [own / name for name in self._agent.log_in] if own and not self._agent.key_names else []
 
     @property
     def roots(self) -> list[Path]:
-        """The folders that it can read and list, but for what is private in them."""
+        """The folders that it can read and list, except what is private in them."""
         return sorted(
             {Path(path).resolve() for path in (*_SYSTEM, *_python(), *_around(self.program)) if Path(path).exists()}
         )
@@ -95,7 +95,7 @@ class Reach:
         return sorted({*_ALWAYS, *(port for port in ports if 0 < port < 1 << 16)})
 
     def not_enforced(self, environment: Mapping[str, str]) -> Iterator[str]:
-        """In lines: what its confinement leaves open here."""
+        """What its confinement leaves open here, in lines."""
         version = landlock.abi()
         yield "it can change modes and times of this account's files, not what is in them"
         if not version:
@@ -114,7 +114,7 @@ class Reach:
             yield "it takes no limit of turns; coding_agent_timeout_s bounds it"
 
     def _services(self, version: int, environment: Mapping[str, str]) -> Iterator[str]:
-        """Those of this machine and of its network that answer it."""
+        """The services of this machine and of its network that answer it."""
         if version < landlock.TCP_SINCE:
             kernel = f"Landlock ABI {version}" if version else "no Landlock"
             yield f"it can talk to services of this machine by TCP: databases, notebooks, Ray ({kernel})"
@@ -125,7 +125,7 @@ class Reach:
 
 
 def _port(scheme: str, port: str) -> int:
-    """0 for an address whose port nobody knows."""
+    """0 for an address whose port is unknown."""
     return int(port) if port else _PORTS.get(scheme.lower().replace("socks5h", "socks5"), 0)
 
 
@@ -164,7 +164,7 @@ def _links(file: Path) -> list[Path]:
 
 
 def _installation(file: Path) -> str:
-    """What belongs together with a program: all of node_modules, or the environment whose `bin` it lies in."""
+    """What belongs to a program: all of node_modules, or the environment whose `bin` it lies in."""
     parts = file.parts
     if "node_modules" in parts:
         return str(Path(*parts[: parts.index("node_modules") + 1]))
@@ -183,6 +183,6 @@ def _private() -> tuple[Path, ...]:
 
 
 def _tau2_in(roots: Iterable[Path]) -> set[Path]:
-    """Wherever tau2 or its data lies among these: in another Python, in a tool's own environment, in a clone."""
+    """Every place of tau2 or its data in these folders: another Python, a tool's own environment, a clone."""
     walks = (os.walk(root) for root in roots if root not in _NO_DISK)
     return {Path(folder, "tau2").resolve() for walk in walks for folder, inside, _ in walk if "tau2" in inside}

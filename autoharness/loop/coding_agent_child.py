@@ -4,7 +4,7 @@
 
 In, on stdin:   {"command", "folder", "environment", "prompt": a file or "", "rules" and "ports": what
                 `landlock.restrict` takes, "landlock_abi": its version to use, "network": whether the agent has one}
-                stdin stays open as long as the agent may run: where it closes, whoever started this is gone
+                stdin stays open as long as the agent may run: if it closes, the process that started this is gone
 Out, on the descriptor:  {"unconfined": why it was not started}, or
                 {"exit_code", "left_behind": how many processes}
 
@@ -76,7 +76,7 @@ def _first_line() -> bytes:
 def _confine(setup: dict[str, Any], report: int) -> None:
     """Runs in the agent's process, before its program. If the kernel has no Landlock, the door has said so.
 
-    Without capabilities: root's would let it read the environment of other processes, keys and all.
+    Capabilities are dropped: root's would let it read the environment of other processes, keys included.
     """
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -100,10 +100,10 @@ def _end_with_stdin(agent: "subprocess.Popen[bytes]") -> None:
 
 
 def _end_the_rest() -> int:
-    """How many processes the agent left behind. They are gone then, and all that these had started.
+    """End what the agent left running, and all that these processes started. Returns how many it left.
 
-    Orphans come to us, so nothing is left when we have no child. A list of processes does not show that: one that
-    forks and ends all the time stands in none.
+    Orphans become children of this process, so nothing is left when it has no child. A list of processes does not
+    show that: a process that forks and ends all the time is in no list.
     """
     until = time.monotonic() + _GRACE_S
     while _bury() and time.monotonic() < until:
@@ -119,7 +119,7 @@ def _end_the_rest() -> int:
 
 
 def _bury() -> bool:
-    """Take leave of the children that are dead; whether others are left."""
+    """Reap the children that are dead. Returns whether others are left."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
@@ -129,13 +129,13 @@ def _bury() -> bool:
 
 
 def _children() -> set[int]:
-    """Ours, as the kernel lists them."""
+    """This process's children, as the kernel lists them."""
     lists = [path.read_text() for path in Path("/proc/self/task").glob("*/children")]
     return {int(pid) for text in lists for pid in text.split()}
 
 
 def _descendants() -> set[int]:
-    """The living ones, as far as a look at all processes shows them."""
+    """The living descendants, as far as a list of all processes shows them."""
     parents = {pid: parent for pid, parent, state in _processes() if state not in "ZX"}
     found: set[int] = set()
     fresh = {os.getpid()}

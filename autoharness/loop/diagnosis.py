@@ -1,6 +1,6 @@
-"""What the coding agent is told: the train failures, grouped by what went wrong, and what was tried before.
+"""Writes the coding agent's diagnosis: train failures grouped by what went wrong, and what was tried before.
 
-Everything in it comes from train tasks and from what the loop knows; of the holdout it has the gate's words alone.
+Everything in it comes from train tasks and from what the loop knows; of the holdout it has only the gate's reasons.
 """
 
 import re
@@ -41,7 +41,7 @@ def what_went_wrong(outcome: Outcome) -> str:
 
 
 def _kind_of(detail: str) -> str:
-    """Of an agent's error: without the line that raised it, and without what it says of this one case."""
+    """The kind of an agent's error: without the line that raised it, and without the details of this one case."""
     what = re.sub(r"^\S+\.py:\d+: ", "", detail).split(":")[0][:80]
     return what if " " in what else what.rpartition(".")[2]
 

@@ -1,4 +1,4 @@
-"""`workspace/learnings.md`: a section for every iteration, from what the loop knows, and what the coding agent wrote.
+"""Writes `workspace/learnings.md`: a section for every iteration, with the loop's facts and the coding agent's note.
 
 A section is written once. What a person writes in the file stays.
 """
@@ -18,7 +18,7 @@ FILE = WORKSPACE / "learnings.md"
 _SECTION = "\n## Iteration "
 _RECENT_BYTES = 32_000
 _WRITTEN_SINCE_BYTES = 4_000
-"""What a person may have added to a section before it is looked for once more, after a kill."""
+"""What a person may have added to a section before it is searched for again, after a kill."""
 _MOST_DIFF_LINES, _MOST_NOTE_CHARS, _LONGEST_LINE_CHARS = 120, 4000, 300
 
 
@@ -32,7 +32,7 @@ def write_section(iteration: Iteration, gate: Gate | None, diff: str, spent: Spe
 
 
 def _missing(end: str, text: str) -> str:
-    """What is to be added to a file that ends so; "" where it has this section, which a kill may have cut short."""
+    """What to add to a file with this end; "" if it has the section. A kill may have cut the section short."""
     heading = text[: text.index("\n") + 1]
     if f"\n{heading}" in end:
         begun = end[end.rindex(f"\n{heading}") + 1 :]
@@ -41,7 +41,7 @@ def _missing(end: str, text: str) -> str:
 
 
 def recent(file: Path = FILE) -> str:
-    """For the coding agent, whose diagnosis has more iterations in short: the sections that come last."""
+    """The last sections, for the coding agent; its diagnosis has more iterations in short."""
     try:
         end = read_end(file, _RECENT_BYTES, file.parent.parent)
     except FileNotFoundError:
@@ -53,7 +53,7 @@ def recent(file: Path = FILE) -> str:
 
 
 def section(iteration: Iteration, gate: Gate | None, diff: str, spent: Spent) -> str:
-    """`gate`: None where the holdout was not asked. `diff`: what the edit changed."""
+    """`gate`: None if there was no gate run. `diff`: what the edit changed."""
     edit = iteration.edit
     added, removed = (sum(line.startswith(sign) for line in diff.splitlines()[2:]) for sign in "+-")
     lines = [_heading(iteration), ""]

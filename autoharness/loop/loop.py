@@ -78,7 +78,7 @@ class Loop:
         self._budget = LoopBudget(self._experiment, store, self._known_outcomes(), self._stop_rules.why_stop_now)
 
     def run(self) -> str:
-        """Iterations until something says stop; returns what. Raises Outage, UserError, Interrupted."""
+        """Run iterations until there is a reason to stop; returns it. Raises Outage, UserError, Interrupted."""
         try:
             while not (reason := self._stop_rules.why_stop()):
                 self.iterate(self._open_or_new())
@@ -102,7 +102,7 @@ class Loop:
         self.learn(iteration)
 
     def run_train(self, iteration: Iteration) -> Iteration:
-        """The version that is kept, on every train task: only what is missing."""
+        """Run the kept version on every train task: only what is missing."""
         if not iteration.before:
             self._enter(iteration, Phase.TRAIN)
             outcomes = self._train_outcomes(iteration.incumbent)
@@ -128,7 +128,7 @@ class Loop:
         return iteration
 
     def check(self, iteration: Iteration) -> Iteration:
-        """What can be said against the edit without running anything."""
+        """Check the edit as far as that is possible without running anything."""
         assert iteration.edit
         if iteration.end or self._known_gate(iteration):
             return iteration
@@ -143,7 +143,7 @@ class Loop:
         return iteration
 
     def screen(self, iteration: Iteration, bench: Bench) -> Iteration:
-        """Leaks, a smoke test, and the failures that it is to fix: before it costs a question to the holdout."""
+        """Check for leaks, run a smoke test and the failures that it is to fix, before it costs a gate run."""
         assert iteration.edit
         if self._known_gate(iteration):
             return iteration
@@ -163,7 +163,7 @@ class Loop:
         return self._save(iteration, **found)
 
     def gate(self, iteration: Iteration, bench: Bench) -> Iteration:
-        """The verdict. Where infrastructure keeps one from being given, the loop waits, and asks again."""
+        """The verdict. If infrastructure prevents one, the loop waits and runs the gate again."""
         if iteration.end:
             return iteration
         self._enter(iteration, Phase.GATE)
@@ -191,7 +191,7 @@ class Loop:
         return self._save(iteration, commit=version.commit, after=after)
 
     def learn(self, iteration: Iteration) -> None:
-        """Write down what came of it, for the coding agent's next turn and for the morning."""
+        """Write down the result, for the coding agent's next turn and for the user."""
         note_phase(self._store, iteration.number, Phase.LEARN)
         gates = [gate for gate in self._ledger().gates if gate.number == iteration.gate]
         write_section(
@@ -229,12 +229,12 @@ class Loop:
         return {"coding_agent": self._coder.agent.name, "not_enforced": self._coder.not_enforced}
 
     def _goes_on(self, iteration: Iteration) -> bool:
-        """Whether the version that it starts from is still the one that is kept, or its own edit is, by any hand."""
+        """Whether the kept version is still the one that it starts from, or its own edit, by whatever command."""
         own = iteration.edit.agent if iteration.edit else iteration.incumbent
         return self._ledger().best.row.agent in (iteration.incumbent, own)
 
     def _check_checkout(self, iteration: Iteration, *expected: str) -> None:
-        """Raises UserError where the user's branch or agent file is not what the loop goes on from."""
+        """Raises UserError if the user's branch or agent file is not what the loop goes on from."""
         branch = Repository().branch
         if branch != iteration.branch:
             raise UserError(
@@ -247,7 +247,7 @@ class Loop:
             )
 
     def _train_outcomes(self, agent: str) -> list[Outcome]:
-        """Of one version's train trials; what the coding agent reads of them is laid out anew."""
+        """The outcomes of one version's train trials. Also writes anew what the coding agent reads of them."""
         trials = self._measure.trials(self._measure.train, agent)
         if any(self._store.find(self._measure.key(trial)) is None for trial in trials):
             with self._bench(agent) as bench:
@@ -263,7 +263,7 @@ class Loop:
 
     @contextmanager
     def _bench(self, agent: str, *others: str) -> Iterator[Bench]:
-        """For one agent file, and for others beside it: not for all that were ever kept, each is read and sent."""
+        """A bench for one agent file and a few others, not for all that were ever kept: each is read and sent."""
         runner = BenchmarkRunner.of(self._experiment, self._store.agent_file(agent), self._budget, self._progress)
         with runner.open(*others, workers=self._workers) as bench:
             yield bench
@@ -273,7 +273,7 @@ class Loop:
         return bench.stored(bench.agent, self._measure.train)
 
     def _known_gate(self, iteration: Iteration) -> Gate | None:
-        """The gate's verdict on this edit against this incumbent, where it was given; not that of an earlier
+        """The gate's verdict on this edit against this incumbent, if there is one; not that of an earlier
         iteration with the same edit."""
         assert iteration.edit
         question = (iteration.edit.agent, iteration.incumbent)
@@ -286,7 +286,7 @@ class Loop:
         return Ledger(self._store, self._measure.id)
 
     def _known_outcomes(self) -> Iterator[Outcome]:
-        """The simulations of the kept versions, in train and held-out tasks: what one can cost."""
+        """The simulations of the kept versions, in train and held-out tasks: they show what one can cost."""
         train, held_out = self._measure.train, self._measure.gate_tasks
         for version in self._ledger().versions:
             for task_ids, first in ((train, 0), (held_out, version.row.first_trial)):

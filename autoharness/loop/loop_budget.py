@@ -1,7 +1,7 @@
 """What the loop may still spend: max_usd over all its commands, and the limits max_run_* over this one.
 
-A simulation is begun only where the dearest one so far still fits under `max_usd`, for each that is in flight and for
-this one; likewise an edit with its `coding_agent_usd`.
+A simulation begins only if the cost of the dearest one so far still fits under `max_usd`, for each one in flight and
+for this one; likewise an edit with its `coding_agent_usd`.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,14 +18,14 @@ _ROUNDING = 1e-9
 
 
 class LoopBudget(RunBudget):
-    """The limits max_run_* over the whole command, max_usd over all of them, and whatever else asks it to stop."""
+    """The limits max_run_* over the whole command, max_usd over all commands, and any other reason to stop."""
 
     def __init__(
         self, experiment: Experiment, store: Store, known: Iterable[Outcome], stop_reason: Callable[[], str]
     ) -> None:
         """`known`: simulations that were run before. `stop_reason`: why to begin nothing more, or "".
 
-        Raises UserError where lines of the file cannot be read and max_usd counts them.
+        Raises UserError if lines of the file cannot be read and max_usd counts them.
         """
         super().__init__(experiment)
         self._store = store
@@ -38,7 +38,7 @@ class LoopBudget(RunBudget):
         self._total = before.total
         costs = [cost for outcome in known if (cost := cost_of(outcome, experiment)) is not None]
         self._dearest_usd = max([*costs, *before.simulations_usd], default=None)
-        """None where no simulation says what one costs: then there is one at a time."""
+        """None if no simulation says what one costs: then there is one at a time."""
         self._stop_reason = stop_reason
         self.iteration = 0
 
@@ -64,7 +64,7 @@ class LoopBudget(RunBudget):
         return stop or (self._limit_line() if self._over(self._dearest_usd or 0.0) else "")
 
     def check_edit(self) -> str:
-        """Why no edit may be begun; "" where it may."""
+        """Why no edit may begin; "" if one may."""
         stop = super().reached or self._stop_reason()
         return stop or (self._limit_line() if self._over(self._experiment.coding_agent_usd or 0.0) else "")
 

@@ -1,4 +1,4 @@
-"""What the loop does where infrastructure fails: it waits, tries again, and in the end gives up."""
+"""What the loop does if infrastructure fails: it waits, tries again, and in the end gives up."""
 
 import sys
 import tempfile
@@ -15,13 +15,13 @@ from autoharness.gate.gate_run import COMMAND, fault, is_void, run_trials
 from autoharness.vault.store import Store
 
 PATIENCE_S = (60.0, 300.0, 900.0, 1800.0)
-"""How long the loop waits where infrastructure fails, before it tries again, and after the last one gives up."""
+"""How long the loop waits before each new try if infrastructure fails. After the last one it gives up."""
 _MANY_LOST = 0.2
-"""The share of trials that infrastructure may take before the loop waits for it."""
+"""The share of trials that infrastructure may lose before the loop waits for it."""
 
 
 class Patience:
-    """Each step of the loop begins with the whole of it."""
+    """Waits and tries again. Each step of the loop begins with all waits."""
 
     def __init__(self, store: Store, waits_s: Sequence[float], why_stop_now: Callable[[], str]) -> None:
         """`why_stop_now`: why not to wait any longer; "" as long as nothing says so."""
@@ -32,9 +32,9 @@ class Patience:
         return iter(self._waits_s)
 
     def wait(self, waits: Iterator[float], why: str) -> None:
-        """Raises Outage where the loop has waited long enough, RunLimitReached where it is to stop.
+        """Raises Outage if the loop has waited long enough, RunLimitReached if it is to stop.
 
-        And UserError if a disk is full: no patience makes room there.
+        Raises UserError if a disk is full: waiting does not help there.
         """
         if full := full_of((self._store.vault, Path(), Path(tempfile.gettempdir()))):
             raise UserError(full)
@@ -49,7 +49,7 @@ class Patience:
             time.sleep(min(1.0, left_s))
 
     def run_trials(self, bench: Bench, trials: list[Trial], incumbent: str) -> tuple[list[Outcome], str]:
-        """Run trials. If infrastructure takes many of them, find out whether that is the edit's own doing.
+        """Run trials. If infrastructure loses many of them, find out whether that is the edit's own doing.
 
         Returns the outcomes, and why the edit is refused, if so. Otherwise waits and runs those again. Raises Outage.
         """

@@ -1,8 +1,8 @@
-"""PROGRAM.md: what a coding agent has to know, and all that it has.
+"""Composes PROGRAM.md: everything that a coding agent is told.
 
-It is composed from templates: the loop that a coding agent runs by itself, or the one edit that `optimize.py` asks
-for; and what holds for both, for this benchmark. Its commands stand in the form in which prepare was started: plain,
-from a virtual environment, or through docker compose.
+It is composed from templates: one for the loop that a coding agent runs by itself, or one for the single edit that
+`optimize.py` asks for; and those for both and for this benchmark. Its commands have the form in which prepare was
+started: plain, from a virtual environment, or through docker compose.
 """
 
 import inspect
@@ -23,21 +23,21 @@ _PYTHON, _ABOUT = "{python}", "{about}"
 
 
 def compose(about: str = "") -> None:
-    """Write PROGRAM.md where it is not up to date. Raises UserError."""
+    """Write PROGRAM.md if it is not up to date. Raises UserError."""
     text = composed(python_command(), about=about)
     if not PROGRAM_FILE.exists() or PROGRAM_FILE.read_text(encoding="utf-8") != text:
         write_text(PROGRAM_FILE, text)
 
 
 def for_one_edit(about: str = "") -> str:
-    """What a coding agent is told that `optimize.py` drives. Raises UserError."""
+    """What `optimize.py` tells the coding agent that it drives. Raises UserError."""
     return composed(python_command(), _EDIT, about)
 
 
 def composed(python: str, first: str = _LOOP, about: str = "") -> str:
     """The text, with commands that start with `python`. Raises UserError.
 
-    `about`: what a benchmark of one's own says of itself; tau2-bench where that is empty.
+    `about`: what your own benchmark says of itself; if empty, the text is for tau2-bench.
     """
     benchmark = _read(_OWN).replace(_ABOUT, inspect.cleandoc(about)) if about else _read(_TAU2)
     parts = [_read(first), _read(_GOOD_EDITS), benchmark, _read(_AGENT_FILE)]
@@ -52,7 +52,7 @@ def _read(name: str) -> str:
 
 
 def python_command() -> str:
-    """How a person starts our Python here."""
+    """The command that starts this Python here."""
     named = os.environ.get(COMMAND_VARIABLE)
     if named:
         return named

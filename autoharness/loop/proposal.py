@@ -1,6 +1,6 @@
 """Asks the coding agent for an edit: what it is told, and what is taken from it.
 
-From here on what it left is bytes and text: nothing that it wrote is run outside an agent host.
+What it leaves is bytes and text from here on: nothing that it wrote is run outside an agent host.
 """
 
 import json
@@ -31,7 +31,7 @@ _MOST_NAMED = 5
 
 
 def lay_out(measure: Measure, store: Store, outcomes: Sequence[Outcome], folder: Path) -> None:
-    """What a coding agent reads of the train tasks, and of what was kept."""
+    """Write what a coding agent reads about the train tasks and the kept versions."""
     export_domain(measure.facts["policy"], measure.facts["tools"], folder)
     export_traces(list(outcomes), folder=folder)
     export_ledger(Ledger(store), folder)
@@ -46,7 +46,7 @@ class Proposer:
 
     @contextmanager
     def proposed(self, iteration: Iteration) -> Iterator[tuple[Edit, Ran]]:
-        """One run of the coding agent. Its worktree is there until what it left was dealt with. Raises UserError."""
+        """One run of the coding agent. Its worktree exists until what it left was handled. Raises UserError."""
         incumbent = self._store.agent_source(iteration.incumbent)
         with self._worktree(iteration, incumbent) as worktree:
             self._furnish(worktree, iteration)
@@ -66,7 +66,7 @@ class Proposer:
             worktree.remove()
 
     def _furnish(self, worktree: Worktree, iteration: Iteration) -> None:
-        """All that the coding agent sees beside the agent file: train tasks and what was learned."""
+        """Write all that the coding agent sees besides the agent file: train tasks and what was learned."""
         folder = worktree.root / WORKSPACE
         outcomes = [
             found
@@ -83,7 +83,7 @@ class Proposer:
         write_text(self._iterations.folder(iteration.number) / "prompt.md", f"{PROMPT}\n\n---\n\n{page}")
 
     def _read_edit(self, worktree: Worktree, ran: Ran, incumbent: str) -> Edit:
-        """What it left. From here on it is bytes and text: nothing that it wrote is run outside an agent host."""
+        """The edit that it left. From here on it is bytes and text: none of it is run outside an agent host."""
         agent, problem = "", ""
         try:
             source = worktree.agent_source()
@@ -110,7 +110,7 @@ class Proposer:
         )
 
     def _prediction(self, worktree: Worktree) -> tuple[list[str], list[str], list[str]]:
-        """Train tasks that it names, by id or by their trace's folder; and what is wrong with the file."""
+        """The train tasks that it names, by id or by trace folder; and what is wrong with the file."""
         text, train = worktree.text(PREDICTION), self._measure.train
         if not text:
             return [], [], ["it made no prediction"]
@@ -135,7 +135,7 @@ def _is_text(source: bytes) -> bool:
 
 
 def _remarks(ran: Ran, touched: list[str]) -> list[str]:
-    """What a reader ought to know of the coding agent's run."""
+    """What a reader should know about the coding agent's run."""
     remarks = []
     if ran.timed_out:
         remarks.append(f"the coding agent was ended after {ran.seconds:.0f} s (coding_agent_timeout_s)")

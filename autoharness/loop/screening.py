@@ -1,12 +1,12 @@
-"""What an edit has to pass before it may cost a question to the holdout, from the cheapest to the dearest.
+"""Checks that an edit must pass before it may cost a gate run, from the cheapest to the dearest.
 
-    problem_of   it is text, Python, another one than before, without a key, and does what an agent file does
+    problem_of   it is text, Python, changed, without a key, and does what an agent file does
     its leaks    `leak_scan`: no record of the benchmark is in it
-    smoke        conversations run to an end in it, in train tasks that the incumbent passes
+    smoke        conversations with it run to an end, in train tasks that the incumbent passes
     claims       it does not lose against the incumbent in the failures that it is to fix
 
 `problem_of` reads the program as text (`source_text`, `forbidden_uses`): what it refuses could be written so that it
-is not seen. It is no protection, the agent host's confinement is; it says at once, and for nothing, what would fail
+is not found. It is no protection; the agent host's confinement is. It says at once, and at no cost, what would fail
 or be noticed there.
 """
 
@@ -21,21 +21,21 @@ from autoharness.engine.trial_runner import Bench
 
 SMOKE_TASKS = 2
 MOST_CLAIMS = 8
-"""Of the tasks that an edit is to fix, so many are looked at."""
+"""How many of the tasks that an edit is to fix are run."""
 
 
 @dataclass(frozen=True)
 class Screened:
-    """What came of the trials."""
+    """The result of the trials."""
 
     refusal: str
-    """Why it is refused; "" where it goes on to the gate."""
+    """Why it is refused; "" if it goes on to the gate."""
     rewards: Rewards
-    """Of the tasks that it is to fix."""
+    """The rewards of the tasks that it is to fix."""
 
 
 def problem_of(source: bytes, incumbent: str) -> str:
-    """Why there is nothing to run; "" if there is. Raises SetupError if no file can be looked at."""
+    """Why there is nothing to run; "" if there is. Raises SetupError if no file can be checked."""
     if has_key(source):
         return "the file has a key in it"
     try:
@@ -52,13 +52,13 @@ def has_key(source: bytes) -> bool:
 
 
 def smoke_trials(bench: Bench, before: Rewards) -> list[Trial]:
-    """In train tasks that the incumbent passes; in others where it passes none."""
+    """Trials in train tasks that the incumbent passes; in others if it passes none."""
     tasks = sorted(bench.measure.train, key=lambda task_id: not passed(before.get(task_id)))
     return [bench.measure.trial(task_id, 0, bench.agent) for task_id in tasks[:SMOKE_TASKS]]
 
 
 def smoke_refusal(outcomes: Sequence[Outcome]) -> str:
-    """Where every conversation ended by the agent's own error, the file does not work."""
+    """If the agent's own error ended every conversation, the file does not work."""
     broken = [one for one in outcomes if one.status in (Status.AGENT_ERROR, Status.TIMED_OUT)]
     evaluated = [one for one in outcomes if one.status in EVALUATED]
     if not broken or len(broken) < len(evaluated):
@@ -67,20 +67,20 @@ def smoke_refusal(outcomes: Sequence[Outcome]) -> str:
 
 
 def claimed(fixes: Sequence[str], before: Rewards) -> list[str]:
-    """Of the tasks that an edit is to fix, those that can be looked at: the incumbent failed them."""
+    """The tasks that an edit is to fix and that can be checked: the incumbent failed them."""
     failed = [task_id for task_id in fixes if before.get(task_id) is not None and not passed(before[task_id])]
     return list(dict.fromkeys(failed))[:MOST_CLAIMS]
 
 
 def claim_trials(bench: Bench, incumbent: str, tasks: Sequence[str]) -> list[Trial]:
-    """The edit in the trials that the incumbent failed, and both sides in one more: failures are flukes, too."""
+    """The edit in the trials that the incumbent failed, and both sides in one more: a failure may be chance, too."""
     fresh = bench.experiment.trials
     sides = [(0, bench.agent), (fresh, bench.agent), (fresh, incumbent)]
     return [bench.measure.trial(task_id, number, agent) for number, agent in sides for task_id in tasks]
 
 
 def claims(outcomes: Sequence[Outcome], candidate: str) -> Screened:
-    """An edit that loses in the very tasks it is to fix is refused. What infrastructure took counts for neither."""
+    """Refuse an edit that loses in the very tasks it is to fix. What infrastructure lost counts for neither side."""
     first = [one for one in outcomes if one.trial.agent == candidate and one.trial.number == 0]
     rewards = settled_rewards(first)
     ours, theirs = (_rewards(outcomes, candidate, mine) for mine in (True, False))
@@ -93,6 +93,6 @@ def claims(outcomes: Sequence[Outcome], candidate: str) -> Screened:
 
 
 def _rewards(outcomes: Sequence[Outcome], candidate: str, mine: bool) -> Mapping[str, float]:
-    """Of the trials that both sides have."""
+    """The rewards of the trials that both sides have."""
     some = [one for one in outcomes if one.trial.number and (one.trial.agent == candidate) == mine]
     return {one.trial.task_id: one.reward for one in some if one.reward is not None}

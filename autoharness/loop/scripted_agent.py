@@ -4,8 +4,8 @@
 
 It is started as every coding agent is, confined like one, and reads and writes the same files. What it writes comes
 from a bank of edits (`examples/edits.py`): a file with a list BANK of objects that have `name`, `why` and
-`apply(source) -> source`, which raises ValueError where the edit has no place. The seed shuffles the bank; each
-iteration takes the next edit that has one.
+`apply(source) -> source`, which raises ValueError if the edit does not apply. The seed shuffles the bank;
+each iteration takes the next edit that applies.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Where the loop is: what it notes at every step, and what `optimize.py --status` prints of it, from any terminal."""
+"""The loop's status: what it notes at every step, and what `optimize.py --status` prints, from any terminal."""
 
 import json
 import os
@@ -19,12 +19,12 @@ from autoharness.vault.store import Store, now
 
 _FILE, _LIMITS = "loop.json", "limits.json"
 LOOP_LOCK = "loop.lock"
-"""What the loop holds as long as it runs, beside the lock that every command takes."""
+"""The lock that the loop holds as long as it runs, besides the lock that every command takes."""
 _NEWEST = 5
 
 
 class Phase(StrEnum):
-    """What an iteration is at, in this order; as `loop.json` stores it."""
+    """The phases of an iteration, in this order, as `loop.json` stores them."""
 
     STARTING = "starting"
     TRAIN = "train"
@@ -37,18 +37,18 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True)
 class Note:
-    """What the loop noted last; all empty where it was never started."""
+    """What the loop noted last; all empty if it was never started."""
 
     iteration: int = 0
     phase: str = ""
     since: str = ""
     worktree: str = ""
     ended: str = ""
-    """Why it ended; empty while it runs, and where it was killed."""
+    """Why it ended; empty while it runs, and if it was killed."""
     pid: int = 0
 
     def words(self, running: bool) -> str:
-        """`running`: whether the loop is."""
+        """`running`: whether the loop runs."""
         if not self.since:
             return "was never started here"
         if self.ended:
@@ -59,7 +59,7 @@ class Note:
 
 
 def note_phase(store: Store, iteration: int, phase: Phase, worktree: str = "") -> None:
-    """`worktree`: the folder that is to be removed where a kill keeps the loop from doing it."""
+    """`worktree`: the folder to remove if a kill keeps the loop from doing it."""
     note = {"pid": os.getpid(), "iteration": iteration, "phase": phase, "since": now(), "worktree": worktree}
     write_json(store.folder / _FILE, note)
 
@@ -69,7 +69,7 @@ def note_end(store: Store, reason: str) -> None:
 
 
 def note_limits(store: Store, limits: Mapping[str, float | None]) -> None:
-    """What the loop may spend, by setting, for whoever watches."""
+    """Note what the loop may spend, by setting, for the dashboard and the live page."""
     write_json(store.folder / _LIMITS, {name: most for name, most in limits.items() if most is not None})
 
 
@@ -82,7 +82,7 @@ def noted_limits(store: Store) -> dict[str, float]:
 
 
 def clean_up(store: Store) -> None:
-    """Make up for what a killed loop could not do: count its last simulation, and remove its worktree."""
+    """Do what a killed loop could not do: count its last simulation, and remove its worktree."""
     Iterations(store).set_aside_damaged()
     note = noted(store)
     if note.iteration:  # it did not note its end
@@ -94,7 +94,7 @@ def clean_up(store: Store) -> None:
 
 
 def status_lines(store: Store) -> list[str]:
-    """For a person, and for grep."""
+    """The status in lines, for a person and for grep."""
     ledger = Ledger(store)
     iterations = Iterations(store).all(ledger.measure)
     finished = [one for one in iterations if one.finished]
@@ -112,7 +112,7 @@ def status_lines(store: Store) -> list[str]:
 
 
 def not_enforced_lines(iterations: list[Iteration]) -> list[str]:
-    """What the coding agent's confinement left open: it stands beside every result."""
+    """What the coding agent's confinement left open: printed with every result."""
     lines = dict.fromkeys(line for one in iterations for line in one.not_enforced)
     return [f"not_enforced: {line}" for line in lines]
 

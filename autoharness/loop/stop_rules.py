@@ -1,6 +1,6 @@
 """When the loop ends: a person asks for it, or max_iterations, max_hours or max_without_gain is reached.
 
-What the loop may spend stands in `loop_budget`.
+`loop_budget` has what the loop may spend.
 """
 
 import time
@@ -14,11 +14,11 @@ class WorkClock:
     """How long the loop has worked, in all its commands together."""
 
     def __init__(self, before_s: float) -> None:
-        """`before_s`: what earlier commands have worked."""
+        """`before_s`: how long earlier commands have worked."""
         self._worked_s, self._since = before_s, time.monotonic()
 
     def lap_s(self) -> float:
-        """The seconds since it was asked last, or since it was started."""
+        """The seconds since the last call, or since the start."""
         elapsed_s, self._since = time.monotonic() - self._since, time.monotonic()
         self._worked_s += elapsed_s
         return elapsed_s
@@ -39,7 +39,7 @@ class StopRules:
         self._stop_reason = stop_reason
 
     def why_stop(self) -> str:
-        """Before an iteration is begun, or gone on with."""
+        """Asked before an iteration begins or goes on."""
         settings = self._measure.experiment
         finished = [one for one in self._iterations.all(self._measure.id) if one.finished]
         if reason := self.why_stop_now():
@@ -53,7 +53,7 @@ class StopRules:
         return ""
 
     def why_stop_now(self) -> str:
-        """What also ends an iteration half-way: what was finished is kept."""
+        """Reasons that also end an iteration half-way; what was finished is kept."""
         hours, most = self._clock.hours, self._measure.experiment.max_hours
         if reason := self._stop_reason():
             return reason

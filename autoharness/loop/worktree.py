@@ -1,12 +1,12 @@
-"""Where the coding agent works: a git worktree of its own, with what it may see, in a folder that is thrown away.
+"""The git worktree that the coding agent works in: it has what the agent may see, in a temporary folder.
 
     worktree/  agent/             from the user's commit, with the incumbent's agent.py     it may write here
                autoharness/agent_api.py  PROGRAM.md
                workspace/         train traces, diagnosis, learnings: copies                and here
     scratch/                      its HOME and its temporary files
 
-Once the coding agent was in it, nothing of ours runs git there: a planted `.git` could name programs to run. What is
-taken from it is the bytes of agent.py and the texts of two files, nothing else.
+Once the coding agent was in it, auto-harness runs no git there: a planted `.git` could name programs to run. It takes
+only the bytes of agent.py and the texts of two files.
 """
 
 import hashlib
@@ -43,23 +43,23 @@ class Worktree:
 
     @classmethod
     def begin(cls) -> "Worktree":
-        """A folder for one; whoever makes it removes it, also where it was not filled."""
+        """Make a folder for one. The caller removes it, even if it was not filled."""
         return cls(Path(tempfile.mkdtemp(prefix=PREFIX)))
 
     def fill(self, agent_source: str) -> None:
-        """With the agent folder of the checkout's HEAD, and this agent file in it. Raises UserError."""
+        """Fill it with the agent folder of the checkout's HEAD, and with this agent file. Raises UserError."""
         self.scratch.mkdir()
         Repository().add_worktree(self.root, str(AGENT_FILE.parent))
         write_text(self.root / AGENT_FILE, agent_source, self.root)
         write_text(self.root / "autoharness" / "agent_api.py", _API.read_text(encoding="utf-8"), self.root)
 
     def remember(self) -> None:
-        """What is here now is what the coding agent finds."""
+        """Remember the present files: those that the coding agent finds."""
         self._before = _contents(self.root)
 
     @property
     def touched(self) -> list[str]:
-        """The files that are not the coding agent's, and differ: "workspace/suite.json (changed)"."""
+        """Changed files that are not the coding agent's, such as "workspace/suite.json (changed)"."""
         now, before = _contents(self.root), self._before
         kinds = {
             name: "new" if name not in before else "missing" if name not in now else "changed"
@@ -69,11 +69,11 @@ class Worktree:
         return [f"{one_line(name, _LONGEST_NAME)} ({kind})" for name, kind in kinds.items()]
 
     def agent_source(self) -> bytes:
-        """Raises UserError for what is no plain file, OSError where there is none."""
+        """Raises UserError if it is not a plain file, OSError if there is none."""
         return read_plain(self.root / AGENT_FILE, root=self.root)
 
     def text(self, name: Path) -> str:
-        """A file that the coding agent wrote, or may have; "" where there is none that can be read."""
+        """The text of a file that the coding agent may have written; "" if none can be read."""
         try:
             content = read_plain(self.root / name, root=self.root)
             return printable(content.decode(errors="replace")[:_LARGEST_TEXT])
@@ -81,16 +81,16 @@ class Worktree:
             return ""
 
     def remove(self) -> None:
-        """Not by `git worktree remove`, which runs git in it, nor by `prune`, which forgets the user's worktrees too
-        where their folders cannot be seen, as from a container."""
+        """Remove it. `git worktree remove` would run git in it; `prune` would forget the user's own worktrees too if
+        their folders cannot be seen, as from a container."""
         remove_tree(self.folder)
         if entry := Repository().worktree_entry(self.root):
             remove_tree(entry)
 
 
 def _contents(root: Path) -> Contents:
-    """A digest of every file, and of what is none. Folders are walked one by one: whoever made them may have nested
-    them deeper than a recursion goes, or filled them."""
+    """A digest of every file, and of what is not a plain file. Folders are read one by one: the coding agent may have
+    nested them deeper than a recursion goes, or filled them."""
     found: Contents = {}
     folders, left_bytes = [root], _MOST_COMPARED_BYTES
     while folders:
@@ -106,13 +106,13 @@ def _contents(root: Path) -> Contents:
                 left_bytes -= status.st_size if content else 0
                 content = content or str(status.st_size)
                 found[str(path.relative_to(root))] = f"{status.st_mode:o} {content}"
-            except OSError:  # its path is too long, or it was closed to us
+            except OSError:  # its path is too long, or it cannot be read
                 continue
     return found
 
 
 def _digest(path: Path, most_bytes: int) -> str:
-    """SHA-256 of a plain file; "" for what is none, or too large."""
+    """SHA-256 of a plain file; "" if it is not a plain file, or too large."""
     try:
         return hashlib.sha256(read_plain(path, most_bytes)).hexdigest()
     except UserError:

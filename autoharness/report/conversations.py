@@ -1,7 +1,7 @@
-"""The conversations of train tasks, as the page's viewer takes them.
+"""Prepares the conversations of train tasks for the page's viewer.
 
-A task's trials are one list of JSON objects. In a page that opens from disk it is compressed: what hundreds of
-conversations about one task say is much the same. The viewer makes text of them, never markup.
+A task's trials are one list of JSON objects. In a page that opens from disk it is compressed: hundreds of
+conversations about one task are much alike. The viewer makes text of them, never markup.
 """
 
 import base64
@@ -16,13 +16,13 @@ from autoharness.report.failed_checks import remarks
 from autoharness.report.visible_trials import Kept
 
 MOST_BYTES = 100_000_000
-"""Of trials' files that a page from disk carries; `report.py --serve` shows all."""
+"""How much of trials' files a page from disk carries; `report.py --serve` shows all."""
 
 Json = dict[str, Any]
 
 
 def chosen(trials: Sequence[Kept], first: Sequence[str], most_bytes: int) -> list[Kept]:
-    """Those that a page can carry. `first`: agent files, the ones that matter most first."""
+    """The trials that a page can carry. `first`: agent files, the ones that matter most first."""
     rank = {agent: place for place, agent in enumerate(first)}
     found, size = [], 0
     for kept in sorted(trials, key=lambda one: rank.get(one.outcome.trial.agent, len(rank))):
@@ -51,7 +51,7 @@ def listed(trials: Sequence[Kept], names: Mapping[str, str]) -> list[Json]:
 
 
 def _read(kept: Kept, name: str) -> Json:
-    """What cannot be shown says so in its place: the others can."""
+    """A conversation that cannot be shown says so in its place: the others can be shown."""
     try:
         return _shown(kept.read(), name, kept.wrong)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -89,7 +89,7 @@ def _shown(outcome: Outcome, name: str, wrong: str) -> Json:
 
 
 def _turn(number: int, message: Json, results: Mapping[Any, Json], beside: Sequence[str]) -> Json:
-    """A message, with what each of its tool calls gave."""
+    """A message, with the result of each of its tool calls."""
     calls = []
     for call in message.get("tool_calls") or []:
         result = results.get(call.get("id"), {})

@@ -1,6 +1,6 @@
-"""What the edits of a measure and their simulations cost, by role.
+"""Costs of the edits of one settings identity, and of their simulations, by role.
 
-Sums over single held-out simulations that somebody ran by hand are left out: what such a run adds to a sum would tell
+Single held-out simulations that were run by hand are left out of the sums: what such a run adds to a sum would tell
 how it went.
 """
 
@@ -31,11 +31,11 @@ class Costs:
     usage: dict[str, Usage]
     """By role, of all simulations that are counted here."""
     outside_usd: float
-    """Of simulations that the loop did not pay for: prepare's, and those that somebody ran by hand."""
+    """The cost of simulations that the loop did not pay for: prepare's, and those that were run by hand."""
     loop_usd: float
-    """What the loop spent on this measure; simulations that infrastructure failed are in it."""
+    """What the loop spent under these settings, with simulations that infrastructure failed."""
     others_usd: float
-    """... and under other settings."""
+    """What the loop spent under other settings."""
 
     @property
     def total_usd(self) -> float:
@@ -43,7 +43,7 @@ class Costs:
 
     @classmethod
     def of(cls, overview: Overview, trials: Sequence[Kept], tasks: Sequence[str], store: Store) -> "Costs":
-        """`tasks`: those whose single results anybody may see."""
+        """`tasks`: those whose single results may be shown."""
         shown, decided = set(tasks), _decided(overview)
         trials = [one for one in trials if one.outcome.trial.task_id in shown or one.name in decided]
         usage = {role: Usage() for role in ROLES}

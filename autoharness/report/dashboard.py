@@ -1,4 +1,4 @@
-"""The same facts in a terminal: the kept version's score, the last verdicts with their reasons, cost, what runs.
+"""The dashboard in a terminal: the kept version's score, the last verdicts with their reasons, cost, what runs.
 
 On a terminal it is a panel under the lines that scroll by; elsewhere there are only lines.
 """
@@ -29,9 +29,9 @@ _COLOURS = {"accepted": "green", "rejected": "red"}
 
 @contextmanager
 def dashboard(store: Store, stream: TextIO | None = None) -> Iterator[Progress]:
-    """Shows the panel on standard error while the block runs, where that is a terminal.
+    """Shows the panel on standard error while the block runs, if that is a terminal.
 
-    Gives what runs in it are to report their progress to.
+    Yields the object to which runs in the block report their progress.
     """
     stream = stream or sys.stderr
     if not stream.isatty():
@@ -110,7 +110,7 @@ class Panel:
         """None before the baseline."""
 
     def show(self, width: int) -> Any:
-        """Something that rich can print. What goes wrong with it stops nobody's run."""
+        """Something that rich can print. If it fails, no run is stopped."""
         from rich.panel import Panel as Box
         from rich.text import Text
 
@@ -198,7 +198,7 @@ def _line(name: str, value: str) -> Any:
 
 
 def _text(text: str, style: str = "", why: str = "") -> Any:
-    """As it stands: what comes from a coding agent or a model must not be read as rich's markup."""
+    """Plain text: what comes from a coding agent or a model must not be read as rich's markup."""
     from rich.text import Text
 
     found = Text(one_line(text, 200), style=style, overflow="ellipsis", no_wrap=True)

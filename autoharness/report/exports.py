@@ -1,16 +1,16 @@
-"""`python report.py --export KIND`: the trials of the newest measure, for other programs.
+"""`python report.py --export KIND`: exports the trials of the newest settings identity for other programs.
 
     csv          one line for each simulation
     jsonl        one line for each simulation, with everything: key, outcome, conversation
     xlsx         a ranking of the kept versions, the simulations, and every turn
-    tau2         a results file of tau2's own, of one version
-    results.yml  as NVIDIA's NeMo Evaluator writes it, of one version: means alone
+    tau2         tau2's own results file, of one version
+    results.yml  as NVIDIA's NeMo Evaluator writes it, of one version: means only
 
-Train tasks alone, and of held-out splits what every report shows: means and counts. With --reveal-held-out a file
-has held-out tasks too. That is counted before anything is written, so that every later verdict and headline says so,
-and the file must not lie in the checkout, where a coding agent reads.
+A file has train tasks, and of held-out splits what every report shows: means and counts. With --reveal-held-out it
+has held-out tasks too. That is counted before anything is written, so that every later verdict and report says so,
+and the file must not be in the checkout, where a coding agent reads.
 
-It does not protect the file that it wrote: whoever can read that knows what it holds.
+It does not protect the file that it wrote: anyone who can read the file knows what it holds.
 """
 
 import json
@@ -45,7 +45,7 @@ NAMES = {
     "csv": "export.csv",
     "jsonl": "export.jsonl",
 }
-"""The kinds of file, and what each is called where nobody names it."""
+"""The kinds of file, and the default name of each."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Wanted:
     kind: str
     output: Path | None = None
     version: str | None = None
-    """A kept version; None for all that was tried, in a file of one version for the best one."""
+    """A kept version; None for all that was tried, or for the best one if the file has one version."""
     reveal: bool = False
 
 
@@ -117,7 +117,7 @@ def _write_rows(kind: str, path: Path, simulations: list[Simulation], store: Sto
 
 @contextmanager
 def _scratch_beside(path: Path) -> Iterator[None]:
-    """Where openpyxl puts its parts first: what a kill leaves of them lies no more open than the file itself."""
+    """The folder where openpyxl puts its parts first: after a kill they are no more exposed than the file itself."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as scratch:
         before, tempfile.tempdir = tempfile.tempdir, scratch
@@ -135,10 +135,10 @@ def _lines(simulations: list[Simulation]) -> Iterator[bytes]:
 
 
 def ranking(store: Store) -> list[Row]:
-    """The kept versions of every measure, the newest measure first; in each the best one, then from the newest on.
+    """The kept versions of every settings identity, the newest first; in each the best one, then from the newest on.
 
-    Each was found better than the one before, by more trials than its score has: a lucky one's may be higher. Of
-    held-out splits it has means and counts alone.
+    Each was found better than the one before, by more trials than its score has: a lucky one's score may be higher.
+    Of held-out splits it has means and counts alone.
     """
     trials, rows = Trials(store), []
     for measure in dict.fromkeys(row.measure for row in reversed(Ledger(store).all_rows)):
@@ -188,6 +188,6 @@ def _powers(version: Version) -> Row:
 
 
 def _aligned(rows: list[Row]) -> list[Row]:
-    """All with the same columns, in the order of the one that has most."""
+    """All rows with the same columns, in the order of the row that has most."""
     columns = max((list(row) for row in rows), key=len, default=[])
     return [{name: row.get(name) for name in columns} for row in rows]

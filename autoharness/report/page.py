@@ -1,7 +1,7 @@
 """The report as a page: one HTML file that needs no network, or the live page of `report.py --serve`.
 
-Whatever it shows was escaped by the template, or is made into text by the page's script; the page's own policy
-forbids any other script. Conversations of held-out tasks are in it only where a person revealed them.
+The template escapes everything that it shows, or the page's script makes it into text; the page's own policy forbids
+any other script. Conversations of held-out tasks are in it only if a person revealed them.
 """
 
 import base64
@@ -42,14 +42,14 @@ class View:
     store: Store
     overview: Overview
     trials: Sequence[Kept]
-    """Of the measure: all of them. Of those of other tasks than `tasks` only totals are shown."""
+    """All trials of the settings identity. Of tasks that are not in `tasks` only totals are shown."""
     train: Sequence[str]
     held_out: Sequence[str]
     """Those that a person has revealed."""
 
     @classmethod
     def of(cls, store: Store, trials: Trials, reveal: bool) -> "View":
-        """`trials`: kept by whoever looks again. `reveal`: held-out tasks too. Raises UserError."""
+        """`trials`: kept by a caller that reads again. `reveal`: held-out tasks too. Raises UserError."""
         overview = Overview.of(store)
         found = trials.of(overview.ledger)
         others = dict.fromkeys(kept.outcome.trial.task_id for kept in found if reveal)
@@ -58,7 +58,7 @@ class View:
 
     @property
     def tasks(self) -> list[str]:
-        """Whose single results and conversations are shown."""
+        """The tasks whose single results and conversations are shown."""
         return [*self.train, *self.held_out]
 
     @cached_property
@@ -73,7 +73,7 @@ class View:
         return TaskMap(self.overview, self.trials, self.train, self.held_out)
 
     def conversations_of(self, task: str) -> list[Json]:
-        """Of one task, named by its slug; see `conversations.listed`."""
+        """The conversations of one task, named by its slug; see `conversations.listed`."""
         mine = [kept for kept in self.shown if slug(kept.outcome.trial.task_id) == task]
         return conversations.listed(mine, self.overview.names)
 
@@ -81,7 +81,7 @@ class View:
 def page(view: View, live: Now | None = None, version: str = "") -> str:
     """The whole page. `live`: for one that follows the loop; it carries no conversations, it asks for them.
 
-    `version` names what it was made from.
+    `version` names the state that it was made from.
     """
     script = _web("report.js")
     frame = {
@@ -111,7 +111,7 @@ def _headline(view: View) -> Json:
     row, confirmation, experiment = overview.baseline.row, overview.confirmation, Experiment(**overview.settings)
     costs = Costs.of(overview, view.trials, view.tasks, view.store)
     return {
-        "user_model": experiment.model_of("user") if experiment.on_tau2 else "",  # who knows whether it is asked
+        "user_model": experiment.model_of("user") if experiment.on_tau2 else "",  # other benchmarks may not ask it
         "simulated": SIMULATED if row.simulated else "",
         "ratchet": overview.settings.get("gate") == RATCHET,
         "baseline": score_of(overview.baseline),
@@ -198,7 +198,7 @@ def _template(name: str) -> Any:
 
 
 def _when(text: str) -> str:
-    """With times such as "2026-11-26 01:40 UTC" in it."""
+    """The text with its times as "2026-11-26 01:40 UTC"."""
     return re.sub(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d\+00:00", r"\1 \2 UTC", text)
 
 
@@ -207,7 +207,7 @@ def _web(name: str) -> str:
 
 
 def _policy(script: str) -> str:
-    """What the page may do: run this one script, and ask the server that it came from."""
+    """The content security policy: the page may run this one script, and ask the server that it came from."""
     sha256 = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
         f"default-src 'none'; script-src 'sha256-{sha256}'; style-src 'unsafe-inline'; img-src data:; "

@@ -1,6 +1,6 @@
 """The report's plots: SVG from matplotlib, in colours that the page's style sheet decides (light, dark, paper).
 
-Each mark has a title, which a browser shows under the pointer, and leads to what it stands for.
+Each mark has a title, which a browser shows under the pointer, and links to what it stands for.
 """
 
 import io
@@ -29,11 +29,11 @@ _WIDTH, _HEIGHT = 9.0, 3.0
 """Inches of 72 points."""
 _MOST_SERIES, _MOST_LABELS, _MANY = 8, 24, 60
 _RAIL = -5
-"""Below the scores: where the marks of attempts lie that were not kept."""
+"""Below the scores: where the marks of attempts are that were not kept."""
 
 
 def scores(overview: Overview) -> str:
-    """The score of the version that is kept, after each attempt; every attempt with what became of it."""
+    """The kept version's score after each attempt, and every attempt with its result."""
     attempts = overview.attempts
     with _figure("scores", "edit", "held-out score, %", _labels(attempts)) as (axes, marks, done):
         kept = [(0, overview.baseline.name, "version-0", score_of(overview.baseline))]
@@ -57,7 +57,7 @@ def scores(overview: Overview) -> str:
 
 
 def questions(overview: Overview) -> str:
-    """For each question to the holdout: candidate minus incumbent, with its interval. Empty where there was none."""
+    """For each gate run: candidate minus incumbent, with its interval. Empty if there was none."""
     asked = [(place, one) for place, one in enumerate(overview.attempts, 1) if one.differences]
     if not asked:
         return ""
@@ -75,20 +75,20 @@ def questions(overview: Overview) -> str:
 
 
 def failures(names: Sequence[str], groups: Mapping[str, Sequence[int]]) -> str:
-    """Stacked bars: for each kept version, how many train tasks fail in which group. Empty where none failed."""
+    """Stacked bars: for each kept version, how many train tasks fail in which group. Empty if none failed."""
     series = {what: [float(count) for count in counts] for what, counts in _largest(groups).items()}
     return _stacked("failures", names, series, "train tasks", "{:.0f} train tasks") if groups else ""
 
 
 def costs(attempts: Sequence[Attempt]) -> str:
-    """Stacked bars: what each iteration cost, by role. Empty where nothing was spent."""
+    """Stacked bars: what each iteration cost, by role. Empty if nothing was spent."""
     spent = [one for one in attempts if one.spent.total]
     series = {role: [one.spent.usd.get(role, 0.0) for one in spent] for role in ROLES}
     return _stacked("costs", [one.short for one in spent], series, "US dollars", "${:.4f}") if spent else ""
 
 
 def seconds(attempts: Sequence[Attempt]) -> str:
-    """Stacked bars: how long each iteration took. Empty where no loop ran."""
+    """Stacked bars: how long each iteration took. Empty if no loop ran."""
     timed = [one for one in attempts if one.iteration]
     edits = [one.iteration.edit.seconds if one.iteration and one.iteration.edit else 0.0 for one in timed]
     rest = [max(0.0, one.iteration.seconds - edit) for one, edit in zip(timed, edits, strict=True) if one.iteration]
@@ -104,7 +104,7 @@ def _labels(attempts: Sequence[Attempt]) -> list[str]:
 
 
 def _largest(groups: Mapping[str, Sequence[int]]) -> dict[str, Sequence[int]]:
-    """As many as there are colours for; the small ones together."""
+    """As many groups as there are colours; the small ones together."""
     names = list(groups)
     if len(names) <= _MOST_SERIES:
         return dict(groups)
@@ -184,7 +184,7 @@ def _figure(
 
 
 def _finished(plot: str, svg: str, titles: Mapping[str, str]) -> str:
-    """With titles and the page's colours, and as a part of a page."""
+    """The SVG with titles and the page's colours, as a part of a page."""
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _LINK)
     root = ElementTree.fromstring(svg)

@@ -1,7 +1,7 @@
-"""`python report.py --serve`: the report as a page that follows the loop, on this machine alone.
+"""`python report.py --serve`: serves the report as a page that follows the loop, on this machine alone.
 
 Everything comes from the vault, so either side may be started again: the page goes on by itself. Its address holds a
-token of the vault's own, or any process of this machine, a coding agent's too, could read it.
+token of the vault's own: otherwise any process of this machine, a coding agent's too, could read it.
 
 A connection that asks for nothing is closed after a short time, and earlier if there are many, the oldest first.
 What this does not protect against: a flood of connections keeps this process busy.
@@ -27,7 +27,7 @@ from autoharness.vault.store import Store
 
 _HOST = "127.0.0.1"
 _LONGEST_SILENCE_S = 10
-"""For who connects and says nothing."""
+"""For a client that connects and sends nothing."""
 _LONGEST_PAUSE_S = 60
 """For a browser that reads nothing of an answer."""
 _MOST_SILENT = 64
@@ -44,7 +44,7 @@ class Server:
     """Use as a context manager; `serve` answers until it is left or the process is interrupted."""
 
     def __init__(self, store: Store, port: int, reveal: bool) -> None:
-        """`port`: 0 for any that is free. `reveal`: held-out tasks too. Raises UserError where the port is taken."""
+        """`port`: 0 for any that is free. `reveal`: held-out tasks too. Raises UserError if the port is taken."""
         self._pages = _Pages(store, reveal)
         token = digest(["report.py --serve", reveal, store.secret()])[:32]
         try:
@@ -100,7 +100,7 @@ class _Threads(ThreadingHTTPServer):
 
 
 class _Pages:
-    """What is served. What the vault holds is read again, and the page made anew, where it has changed."""
+    """What is served. If the vault has changed, it is read again and the page is made anew."""
 
     def __init__(self, store: Store, reveal: bool) -> None:
         self._store, self._reveal = store, Reveal("report.py --serve", store) if reveal else None
@@ -108,7 +108,7 @@ class _Pages:
         self._reading, self._making = threading.Lock(), threading.Lock()
         self._read: tuple[str, View] | None = None
         self._made: tuple[str, str] = ("", "")
-        """Each with the name of the state that it is of."""
+        """Each with the name of the state that it shows."""
 
     def whole(self) -> str:
         with self._making:
@@ -124,13 +124,13 @@ class _Pages:
         return self._view()[1].conversations_of(name)
 
     def _view(self) -> tuple[str, View]:
-        """The vault as it is now. Raises UserError where there is no baseline yet."""
+        """The vault as it is now. Raises UserError if there is no baseline yet."""
         with self._reading:
             while self._read is None or self._read[0] != made_of(self._store):
                 version = made_of(self._store)  # before it is read: what changes meanwhile is read again
                 view = View.of(self._store, self._trials, self._reveal is not None)
                 if self._reveal and self._reveal.count(view.held_out, view.overview.ledger):
-                    continue  # which has changed it
+                    continue  # counting has changed it
                 self._read = (version, view)
                 break
             assert self._read

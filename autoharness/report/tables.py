@@ -1,6 +1,6 @@
-"""Tables of simulations: the cells of an export, and how a spreadsheet gets them unharmed.
+"""Tables of simulations: the cells of an export, made safe for a spreadsheet.
 
-Texts come from the agent and from models: none may reach a spreadsheet as a formula, or as what XML cannot hold.
+Texts come from the agent and from models: none may reach a spreadsheet as a formula, or with what XML cannot hold.
 Numbers stay numbers.
 """
 
@@ -108,7 +108,7 @@ def harmless(cell: Cell) -> Cell:
 
 
 def harmless_within(cell: Cell) -> Cell:
-    """... nor any part of it, where a program takes another sign for the end of a cell than a comma."""
+    """Like `harmless`, for every part of a text: some programs end a cell at another sign than a comma."""
     return _BEGINS_WITHIN.sub(r"\1'\2", cell) if isinstance(cell, str) else cell
 
 
@@ -132,13 +132,13 @@ def write_csv(file: BinaryIO, rows: Iterator[Row]) -> None:
 
 
 def check_openpyxl() -> None:
-    """Raises UserError where it is missing."""
+    """Raises UserError if it is missing."""
     if importlib.util.find_spec("openpyxl") is None:
         raise UserError("openpyxl is not installed: pip install openpyxl")
 
 
 def write_workbook(file: BinaryIO, ranking: Sequence[Row], simulations: Iterable[Simulation]) -> None:
-    """The sheets "summary", "runs" and "turns". Raises UserError where Excel holds fewer rows."""
+    """The sheets "summary", "runs" and "turns". Raises UserError if Excel holds fewer rows."""
     from openpyxl import Workbook
 
     book = Workbook(write_only=True)
@@ -175,7 +175,7 @@ class _Sheet:
         self._sheet.append([fitting(harmless(cell)) for cell in row.values()])
 
     def end(self) -> None:
-        """To be called after a failure too: or openpyxl complains of files that it left half written."""
+        """Call it after a failure too: otherwise openpyxl complains of files that it left half written."""
         self._sheet.auto_filter.ref = f"A1:{_letter(len(self._columns) or 1)}{self._rows}"
         self._sheet.close()
 
@@ -204,7 +204,7 @@ def _letter(column: int) -> str:
 
 
 def _seconds_between(before: Json, message: Json) -> float | None:
-    """From the message before it to this one, where both say when they were made."""
+    """From the message before it to this one, if both say when they were made."""
     try:
         earlier, later = (datetime.fromisoformat(one["timestamp"]) for one in (before, message))
         return round((later - earlier).total_seconds(), 3)

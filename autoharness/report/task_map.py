@@ -2,7 +2,7 @@
 
 A version's result in a task is its mean reward over the trials that make a score (numbers below `trials`), which all
 versions have alike: further trials were bought because something had failed, and would make a version look worse.
-They only tell what flakes. A change is the difference of these results against the version that the edit was compared
+They only show flaky tasks. A change is the difference of these results against the version that the edit was compared
 with: single trials are noisy, and an edit that changes nothing changes some of them.
 """
 
@@ -41,35 +41,35 @@ class Cell:
     flaky: bool = False
     """Whether trials of this agent file came out both ways, further trials included."""
     change: int = 0
-    """1 where it went better than with the version that it was compared with, -1 where worse."""
+    """1 if it went better than with the version that it was compared with, -1 if worse."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What an edit was to do, and did. Tasks count that were run with it and with its incumbent."""
+    """What an edit was to do, and did. Only tasks count that were run with it and with its incumbent."""
 
     attempt: Attempt
     named: int
     run: int
-    """Of the named ones."""
+    """How many of the named ones were run."""
     fixed: int
     besides: int
-    """Better without being named."""
+    """Tasks that got better without being named."""
     broken: int
     foreseen: int
-    """Of the broken ones."""
+    """How many of the broken ones it had named."""
 
 
 class TaskMap:
-    """Of the train tasks, or whichever a page shows."""
+    """The results of the train tasks, or of those that a page shows."""
 
     def __init__(
         self, overview: Overview, trials: Sequence[Kept], tasks: Sequence[str], held_out: Collection[str] = ()
     ) -> None:
-        """`trials`: of the measure, whatever their task. `tasks`: train tasks.
+        """`trials`: all of the settings identity, whatever their task. `tasks`: train tasks.
 
-        `held_out`: tasks that a person has revealed: they have rows, and nothing else is made of them. A gate's
-        trials have other numbers, so that all of them count there.
+        `held_out`: tasks that a person has revealed. They have rows, and nothing else is made of them. A gate's
+        trials have other numbers, so all of them count there.
         """
         self._overview, self.tasks, self._held_out = overview, tasks, set(held_out)
         self._rewards: dict[tuple[str, str], dict[int, float]] = {}
@@ -82,16 +82,16 @@ class TaskMap:
         self._lost = _lost(overview)
 
     def row(self, task_id: str) -> list[Cell]:
-        """Of the baseline, then of each attempt."""
+        """The cells of the baseline, then of each attempt."""
         baseline = self._cell(self._overview.baseline.row.agent, task_id)
         return [baseline, *(self._changed(attempt, task_id) for attempt in self._overview.attempts)]
 
     def now(self, task_id: str) -> Cell:
-        """With the best version."""
+        """The cell with the best version."""
         return self._cell(self._overview.best.row.agent, task_id)
 
     def wrong(self, task_id: str) -> list[str]:
-        """What ever went wrong in it."""
+        """Everything that ever went wrong in it."""
         agents = self._overview.names
         return sorted({what for agent in agents for what in self._wrong.get((agent, task_id), {}).values() if what})
 
@@ -103,7 +103,7 @@ class TaskMap:
 
     @cached_property
     def predictions(self) -> list[Prediction]:
-        """Of the edits that were run on train tasks."""
+        """The predictions of the edits that were run on train tasks."""
         return [found for one in self._overview.attempts if (found := self._prediction(one))]
 
     @cached_property
@@ -118,7 +118,7 @@ class TaskMap:
 
     @cached_property
     def complete(self) -> list[str]:
-        """The agent files of kept versions that were run on the train tasks, but for what infrastructure took."""
+        """The agent files of kept versions that were run on the train tasks, except what infrastructure lost."""
         agents = [version.row.agent for version in self._overview.ledger.versions]
         enough = (1 - _MOST_LOST) * len(self.tasks)
         return [
@@ -129,7 +129,7 @@ class TaskMap:
     def groups(self) -> dict[str, list[int]]:
         """For each group of failures, the largest first: how many tasks fail in it, with each of `complete`.
 
-        Of the tasks that all of these were run on; by the first trial that failed.
+        Counted over the tasks that all of these were run on, by the first trial that failed.
         """
         shared = [task for task in self.tasks if all(self._reward(one, task) is not None for one in self.complete)]
         counts = [
@@ -156,7 +156,7 @@ class TaskMap:
         return Cell(cell.state, cell.reward, cell.flaky, change)
 
     def _pair(self, attempt: Attempt, task_id: str) -> tuple[float, float] | None:
-        """The rewards of incumbent and edit, over the trials of a score that both have; None where there are none."""
+        """The rewards of incumbent and edit, over the trials of a score that both have; None if there are none."""
         if attempt.end == REPEATED:  # its trials are an earlier attempt's
             return None
         before, after = (dict(self._scored(agent, task_id)) for agent in (attempt.incumbent, attempt.agent))
@@ -191,7 +191,7 @@ class TaskMap:
 
 
 def _lost(overview: Overview) -> set[tuple[str, str]]:
-    """Agent files and tasks of which infrastructure took a trial, by the newest that was said of them."""
+    """Agent files and tasks that lost a trial to infrastructure, by the newest record of each."""
     said: dict[tuple[str, str], float | None] = {}
     for version in overview.ledger.versions:
         said |= {(version.row.agent, task_id): reward for task_id, reward in version.row.train.items()}

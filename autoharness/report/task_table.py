@@ -42,7 +42,7 @@ def columns(overview: Overview) -> Iterator[Json]:
 
 
 def row(task_id: str, found: TaskMap) -> Json:
-    """Of one task: its cells, and what the page's filters ask of it."""
+    """The row of one task: its cells, and what the page's filters need."""
     from markupsafe import Markup
 
     cells, present = found.row(task_id), found.now(task_id)

@@ -1,10 +1,10 @@
-"""A results file of tau2's own, of one version of the agent: what `tau2 view` reads and `tau2 submit` checks.
+"""Writes tau2's own results file for one version of the agent: `tau2 view` reads it and `tau2 submit` checks it.
 
-Each task has as many trials as the experiment asks for, or tau2 would not take the file: the first ones by number; of
-a held-out task the first ones of the version's score, which had no part in promoting it.
+Each task has as many trials as the experiment asks for, otherwise tau2 would not take the file: the first ones by
+number; of a held-out task the first ones of the version's score, which had no part in promoting it.
 
 A trial that broke off through the agent's own fault (`agent_error`, `timed_out`) was never evaluated by tau2. It
-stands there as tau2 ends one: terminated by `agent_error`, reward 0; what we know of it is in its reward_info.
+is written as tau2 ends one: terminated by `agent_error`, reward 0; its reward_info has what auto-harness knows.
 """
 
 import json
@@ -39,7 +39,7 @@ def chosen(version: Version, trials: Iterable[Kept]) -> list[Kept]:
 
 
 def results_of(version: Version, trials: list[Kept]) -> Json:
-    """tau2's `Results` as JSON. Raises UserError where the trials are of another tau2 than the installed one."""
+    """tau2's `Results` as JSON. Raises UserError if the trials are of another tau2 than the installed one."""
     experiment = Experiment(**version.row.experiment)
     published = _published(experiment, trials)
     return {
@@ -118,7 +118,7 @@ def _broke_off(outcome: Outcome) -> bool:
 
 
 def _broken_off(outcome: Outcome) -> Json:
-    """What tau2's own evaluator says of a conversation that ended so, and what we know beside that."""
+    """What tau2's own evaluator says of a conversation that ended so, and what auto-harness knows besides."""
     note = f"Simulation terminated prematurely. Termination reason: {_AGENT_ERROR}"
     ours = {"status": outcome.status, "detail": outcome.detail}
     return {"reward": 0.0, "reward_basis": None, "info": {"note": note, "auto_harness": ours}}

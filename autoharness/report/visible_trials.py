@@ -1,6 +1,6 @@
-"""The trials in the vault that belong to one measure, and those of them that anybody may see.
+"""Reads the vault's trials of one settings identity, and tells which of them may be shown.
 
-A trial's file never changes once it is there, so each is read once: a live page looks again every second.
+A trial's file never changes once it is there, so each is read once: a live page reads again every second.
 """
 
 import json
@@ -17,7 +17,7 @@ from autoharness.vault.ledger_rows import Measured
 from autoharness.vault.store import Store
 
 _OF_ONE_TRIAL = ("agent", "task", "trial", "seed")
-"""What a trial's key has beside what its measure fixes."""
+"""What a trial's key has besides what the settings fix."""
 
 Json = dict[str, Any]
 
@@ -30,16 +30,16 @@ class Kept:
     name: str
     """The digest of its key."""
     size: int
-    """Of its file, in bytes."""
+    """The size of its file, in bytes."""
     measured: str
-    """A digest of all that its outcome depends on, but for agent file, task, trial and seed."""
+    """A digest of all that its outcome depends on, except agent file, task, trial and seed."""
     outcome: Outcome
     """Without conversation, checks and database difference: `read` has them."""
     wrong: str
-    """What went wrong, in words; empty where nothing did."""
+    """What went wrong, in words; empty if nothing did."""
 
     def read(self) -> Outcome:
-        """The whole outcome. Raises OSError where somebody took the file away."""
+        """The whole outcome. Raises OSError if the file was removed."""
         return Outcome.from_json(json.loads(self.path.read_text(encoding="utf-8"))["outcome"])
 
 
@@ -52,7 +52,7 @@ class Trials:
         """By the name of its file; None for one that cannot be read."""
 
     def of(self, ledger: Ledger) -> list[Kept]:
-        """Those of the ledger's measure, of whatever agent file and task; by task, trial and agent file."""
+        """Those of the ledger's settings identity, of any agent file and task; by task, trial and agent file."""
         paths = {path.name: path for path in self._store.trial_files()}
         for name in paths.keys() - self._known.keys():
             self._known[name] = _read(paths[name])
@@ -61,7 +61,7 @@ class Trials:
         return sorted(mine, key=_place)
 
     def _measured(self, ledger: Ledger) -> str:
-        """What the trials of this measure have in common; every row with a score names some."""
+        """The digest that the trials of these settings have in common; every row with a score names some trials."""
         looks = [look for row in ledger.rows if isinstance(row, Measured) for look in row.score_looks]
         files = (self._store.trial_file(look.key).name for look in looks)
         return next((kept.measured for name in files if (kept := self._known.get(name))), "")
@@ -73,9 +73,9 @@ def _place(kept: Kept) -> tuple[tuple[int, int, str], int, str]:
 
 
 def train_tasks(ledger: Ledger, iterations: Iterable[Iteration]) -> list[str]:
-    """The tasks whose conversations anybody may see: those that versions and iterations were run on as train tasks.
+    """The tasks whose conversations may be shown: those that versions and iterations were run on as train tasks.
 
-    Not one that any gate or confirmation of the domain ever decided on, whatever the settings are by now.
+    No task that any gate or confirmation of the domain ever decided on, whatever the settings are now.
     """
     seen = {task_id for row in ledger.rows if isinstance(row, Measured) for task_id in row.train}
     seen |= {task_id for one in iterations for task_id in [*one.before, *one.seen]}

@@ -1,4 +1,4 @@
-"""What is going on, in words: for the live page, and for a terminal."""
+"""The present state of the loop and its runs, in words, for the live page and the terminal."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,9 @@ class Now:
     loop: str
     """Such as "iteration 7, gate since 2026-11-26T01:40:36+00:00"."""
     running: bool
-    """Whether the loop is."""
+    """Whether the loop runs."""
     spent: str
-    """In all, by role, and against the cap where there is one."""
+    """In all, by role, and against the cap if there is one."""
     limits: str
     rate_limits: list[str]
     runs: list[Going]
@@ -44,8 +44,8 @@ class Now:
 
 
 def made_of(store: Store) -> str:
-    """Names the state of what was decided: it changes with every step of the loop and every run, not
-    with every simulation."""
+    """A name for the present state of the vault: it changes with every step of the loop and every run, not with
+    every simulation."""
     files = [store.folder / name for name in ("ledger.jsonl", "holdout.jsonl")]
     files += sorted((store.folder / "iterations").glob("*/iteration.json"))
     stamps = [_stamp(file) for file in files]

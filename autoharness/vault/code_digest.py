@@ -1,17 +1,17 @@
-"""The evaluator: the code that runs, judges and decides. A verdict is given only by the one that was accepted.
+"""The code digest: SHA-256 of the code that runs, scores and decides. Only code that was accepted gives a verdict.
 
-Its manifest has the SHA-256 of each file of this package, of what lies in the checkout's root and could be imported,
-of the templates, of tau2's code (one digest), and of what Python runs by itself as it starts. Of `.env` it has a
-digest without the secrets: an address there decides who answers for a model. `prepare.py` accepts a changed
-evaluator, and every headline says so from then on.
+The manifest has the SHA-256 of each file of this package, of each importable file in the checkout's root, of the
+templates, of tau2's code (one digest), and of what Python runs by itself as it starts. It has a digest of `.env`
+without the secrets: an address there decides who answers for a model. `prepare.py` accepts changed code, and every
+printed score says so from then on.
 
-What it does not hold against:
-- Code that checks itself: whoever edits this file, a door or `autoharness/__init__.py` (or puts a compiled module in
-  its place) decides what they find. git still shows it. Coding agents that `optimize.py`
-  starts are confined, and cannot.
-- A change that is taken back before anybody looks. Whoever runs simulations looks before the first, and before what
-  came of each is kept; the gate once more after the last.
-- The Python installation and its packages other than tau2: they are trusted, and not looked at.
+What it does not protect against:
+- Code that checks itself: anyone who edits this file, a door or `autoharness/__init__.py` (or puts a compiled module
+  in its place) decides what the check finds. git still shows it. Coding agents that `optimize.py` starts are
+  confined, and cannot do it.
+- A change that is taken back before the next check. A run checks before its first simulation, and before it keeps
+  each outcome; the gate checks once more after the last.
+- The Python installation and its packages other than tau2: they are trusted, and not checked.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ _NO_FILE = "no regular file"
 
 
 def manifest() -> Manifest:
-    """SHA-256 by name, of the evaluator as it is now; the checkout is the working folder."""
+    """SHA-256 by name, of the code as it is now; the checkout is the working folder."""
     files = {**_package(), **_root(), **_started()}
     settings = _settings()
     return {
@@ -48,7 +48,7 @@ def manifest() -> Manifest:
 
 
 def keep(store: Store) -> str:
-    """Keeps the evaluator's manifest in the vault, and returns its digest."""
+    """Keep the code's manifest in the vault, and return its digest."""
     now = manifest()
     path = _path(store, digest(now))
     if not path.exists():
@@ -57,7 +57,7 @@ def keep(store: Store) -> str:
 
 
 def check(store: Store, accepted: str) -> str:
-    """The digest of the evaluator. Raises UserError where it is not the one with the digest `accepted`."""
+    """The code digest. Raises UserError if it is not `accepted`."""
     now = manifest()
     if digest(now) != accepted:
         raise UserError(
@@ -68,7 +68,7 @@ def check(store: Store, accepted: str) -> str:
 
 
 def changes(store: Store, before: str, after: str) -> list[str]:
-    """A line for each name that differs between two kept manifests. Raises UserError where one is not there."""
+    """A line for each name that differs between two kept manifests. Raises UserError if one is not there."""
     return _differences(store, before, _kept(store, after))
 
 
@@ -90,7 +90,7 @@ def _differences(store: Store, accepted: str, now: Manifest) -> list[str]:
 
 
 def _kept(store: Store, name: str) -> Manifest:
-    """Raises UserError where the kept manifest is gone or is not what it was."""
+    """Raises UserError if the kept manifest is gone or has changed."""
     try:
         kept: Manifest = json.loads(_path(store, name).read_text(encoding="utf-8"))
         if digest(kept) == name:
@@ -133,7 +133,7 @@ def _tau2() -> Iterator[tuple[str, Path]]:
 
 
 def _settings() -> dict[str, str | None]:
-    """What `.env` says beside the secrets."""
+    """The settings in `.env`, without the secrets."""
     from dotenv import dotenv_values
 
     settings = dotenv_values(".env", interpolate=False)
@@ -145,7 +145,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _sha256(path: Path) -> str:
-    """Reads it again only where its `stamp` has changed: this is asked after every single simulation."""
+    """Reads a file again only if its `stamp` has changed: this runs after every single simulation."""
     try:
         return _digests.of(path)
     except OSError:
@@ -155,7 +155,7 @@ def _sha256(path: Path) -> str:
 
 
 def _read_sha256(path: Path) -> str:
-    """What is no regular file is not read: a pipe would keep us waiting for ever."""
+    """Reads only regular files: a pipe would keep us waiting for ever."""
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else _NO_FILE
 
 

@@ -1,12 +1,12 @@
-"""The iterations of the loop, each in a folder of the vault: what was tried, and what came of it.
+"""The iterations of the loop, each in a folder of the vault: the edit, its results and its verdict.
 
-    iterations/0007/iteration.json   as far as it is; written beside and renamed at every step
+    iterations/0007/iteration.json   its state so far; written beside and renamed at every step
                     agent.py         the edit
                     edit.diff        against the incumbent
                     prompt.md        what the coding agent was told: diagnosis.md
                     transcript.txt   what it printed, run by run
 
-An iteration goes on from its last step after a kill. The verdicts stand in the ledger; this names them.
+After a kill an iteration continues from its last step. The verdicts are in the ledger; an iteration names its row.
 """
 
 import difflib
@@ -25,22 +25,22 @@ from autoharness.vault.store import Store
 
 ACCEPTED, REJECTED, UNDECIDED = "accepted", "rejected", "undecided"
 REFUSED, REPEATED, NO_EDIT, OVERTAKEN = "refused", "repeated", "no edit", "overtaken"
-"""Ends of an iteration beside the gate's verdicts: nothing was asked of the holdout. OVERTAKEN is that where somebody
-made another version by hand meanwhile."""
+"""Ends of an iteration without a gate run on held-out tasks. OVERTAKEN: somebody made another version by hand
+meanwhile."""
 
 _MOST_REJECTIONS = 2
 _TYPES: dict[Any, Any] = {str: str, int: int, float: int | float, list[str]: list, Rewards: dict}
-"""What JSON may have where a field is of these types."""
+"""The JSON types that a field of each type may have."""
 
 
 @dataclass(frozen=True)
 class Edit:
-    """What one run of the coding agent came to."""
+    """The result of one run of the coding agent."""
 
     agent: str = ""
-    """SHA-256 of the agent file that it left; empty where it left none that can be read."""
+    """SHA-256 of the agent file that it left; empty if it left none that can be read."""
     problem: str = ""
-    """Why there is nothing to judge; empty where there is."""
+    """Why there is no edit to judge; empty if there is one."""
     note: str = ""
     """What the coding agent wrote about it."""
     fixes: list[str] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Edit:
     breaks: list[str] = field(default_factory=list)
     """... and that it might break."""
     remarks: list[str] = field(default_factory=list)
-    """What a reader ought to know: files it should not have touched, processes it left, a time limit."""
+    """What a reader should know: files it should not have touched, processes it left, a time limit."""
     seconds: float = 0.0
     cost_usd: float | None = None
     tokens: int = 0
@@ -63,7 +63,7 @@ class Iteration:
     incumbent: str
     """SHA-256 of the version that it starts from."""
     branch: str
-    """The user's, where an accepted edit is committed; empty for a detached HEAD."""
+    """The user's branch, to which an accepted edit is committed; empty for a detached HEAD."""
     coding_agent: str
     not_enforced: list[str] = field(default_factory=list)
     """What the confinement of the coding agent leaves open."""
@@ -80,13 +80,13 @@ class Iteration:
     reasons: list[str] = field(default_factory=list)
     commit: str = ""
     seconds: float = 0.0
-    """Of work, without what a kill took."""
+    """Time of work, without time that a kill lost."""
     started: str = ""
     finished: str = ""
 
     @property
     def idea(self) -> str:
-        """In the coding agent's words: the first line of its note."""
+        """The first line of the coding agent's note."""
         return (self.edit.note.strip().splitlines() or [""])[0] if self.edit else ""
 
     @property
@@ -105,7 +105,7 @@ class Iteration:
 
     @property
     def hits(self) -> tuple[int, int]:
-        """Of the tasks that it was to fix and was run on: how many it fixed, and how many they are."""
+        """How many tasks it fixed, of how many that it was to fix and was run on."""
         looked_at = [task_id for task_id in (self.edit.fixes if self.edit else []) if task_id in self.seen]
         fixed, _ = self.reward_changes
         return sum(task_id in fixed for task_id in looked_at), len(looked_at)
@@ -121,16 +121,16 @@ class Iterations:
         return self._store.folder / "iterations" / f"{number:04}"
 
     def all(self, measure: str | None = None) -> list[Iteration]:
-        """Oldest first; of one measure, or of every."""
+        """Oldest first; of one settings identity (`measure`), or of all."""
         folder = self._store.folder / "iterations"
         names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
         found = [_known(folder / name / "iteration.json") for name in names]
         return [one for one in found if one and measure in (None, one.measure)]
 
     def set_aside_damaged(self) -> None:
-        """For the loop, which writes them: a file that cannot be read is kept, and its number is not used again."""
+        """Set damaged files aside; their numbers are not used again. For the loop, which writes the files."""
         for path in sorted((self._store.folder / "iterations").glob("*/iteration.json")):
-            path.read_bytes()  # raises where it cannot be read at all: that is no damage
+            path.read_bytes()  # raises if it cannot be read at all: that is no damage
             if _read(path) is None:
                 path.rename(path.with_suffix(".damaged"))
 
@@ -139,19 +139,19 @@ class Iterations:
         return iteration
 
     def show_edit(self, iteration: Iteration) -> None:
-        """For whoever reads the folder: the agent file and its diff."""
+        """Write the agent file and its diff, for anyone who reads the folder."""
         if iteration.edit and iteration.edit.agent:
             write_text(self.folder(iteration.number) / "agent.py", self._store.agent_source(iteration.edit.agent))
             write_text(self.folder(iteration.number) / "edit.diff", self.diff(iteration))
 
     def diff(self, iteration: Iteration) -> str:
-        """What it changed; empty where there was no edit."""
+        """The edit as a diff; empty if there was no edit."""
         if not iteration.edit or not iteration.edit.agent:
             return ""
         return diff(*(self._store.agent_source(agent) for agent in (iteration.incumbent, iteration.edit.agent)))
 
     def repeats(self, iteration: Iteration, agent: str) -> str:
-        """Why this edit is no new idea; "" where it is one."""
+        """Why this edit is not a new idea; "" if it is one."""
         earlier = [
             one
             for one in self.all(iteration.measure)
@@ -172,16 +172,16 @@ class Iterations:
         return ""
 
     def _form(self, before: str, after: str) -> str:
-        """Of the edit that makes one agent file (SHA-256) of another."""
+        """`form_of` the edit from one agent file (SHA-256) to another."""
         if (before, after) not in _forms:
             _forms[before, after] = form_of(diff(*(self._store.agent_source(agent) for agent in (before, after))))
         return _forms[before, after]
 
 
 def next_iteration(store: Store, ledger: Ledger) -> int:
-    """The number of the iteration that comes next, by the loop or by hand."""
+    """The number of the next iteration, by the loop or by hand."""
     versions = [version.iteration for version in ledger.versions]
-    # a folder alone is none: a kill or a full disk left nothing in it
+    # an empty folder does not count: a kill or a full disk left nothing in it
     files = [file for file in (store.folder / "iterations").glob("*/[!.]*") if file.parent.name.isdecimal()]
     folders = [int(file.parent.name) for file in files]
     return 1 + max([0, *versions, *folders])
@@ -202,7 +202,7 @@ def form_of(unified_diff: str) -> str:
 
 
 def _read(path: Path) -> Iteration | None:
-    """None for what is damaged. A field of a later version is left out."""
+    """None if it is damaged. A field that only a later version knows is left out."""
     try:
         given: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         edit = given.get("edit")
@@ -215,7 +215,7 @@ def _read(path: Path) -> Iteration | None:
 
 
 def _known(path: Path) -> Iteration | None:
-    """As `_read`; read again where it has changed."""
+    """As `_read`; read again if it has changed."""
     with suppress(FileNotFoundError, NotADirectoryError):  # it was set aside, or has not begun
         return _files.of(path)
     return None
@@ -223,7 +223,7 @@ def _known(path: Path) -> Iteration | None:
 
 _files = Remembered(_read)
 _forms: dict[tuple[str, str], str] = {}
-"""What a file of a SHA-256 is, it stays."""
+"""By the SHA-256 of both agent files: such a file never changes."""
 
 
 def _is_sound(one: Iteration | Edit) -> bool:

@@ -1,4 +1,4 @@
-"""The ledger: what was measured and decided, in order. `workspace/` shows what is made from it."""
+"""The ledger: every baseline, gate run, record and confirmation, in order. `workspace/` is exported from it."""
 
 import itertools
 from collections.abc import Iterator
@@ -24,10 +24,10 @@ from autoharness.vault.store import Store
 
 
 class Ledger:
-    """All rows of the vault's ledger with one measure."""
+    """All rows of the vault's ledger with one settings identity (`measure`)."""
 
     def __init__(self, store: Store, measure: str | None = None) -> None:
-        """`measure`: None stands for that of the newest row. Raises UserError for a line that does not fit."""
+        """`measure`: None means the newest row's. Raises UserError for a line that does not fit."""
         self._store = store
         self.all_rows = read(store)
         self.measure = measure if measure is not None else (self.all_rows[-1].measure if self.all_rows else "")
@@ -54,24 +54,24 @@ class Ledger:
 
     @property
     def all_versions(self) -> list[Version]:
-        """The kept versions of every measure, in the order in which each measure was first used."""
+        """The kept versions of every settings identity, in the order in which each was first used."""
         measures = dict.fromkeys(row.measure for row in self.all_rows)
         by_measure = [[row for row in self.all_rows if row.measure == measure] for measure in measures]
         return [version for rows in by_measure for version in _versions(rows)]
 
     @property
     def agents(self) -> set[str]:
-        """The agent files (SHA-256) of the kept versions of every measure."""
+        """The agent files (SHA-256) of the kept versions of every settings identity."""
         return {version.row.agent for version in self.all_versions}
 
     @property
     def evaluator(self) -> str:
-        """SHA-256 of the manifest that was accepted last; empty where a ledger from before has none."""
+        """The code digest that was accepted last; empty if the ledger is older and has none."""
         return next((row.evaluator for row in reversed(self.rows) if row.evaluator), "")
 
     @property
     def evaluator_lines(self) -> list[str]:
-        """For headlines: a line where the evaluator is not the baseline's."""
+        """For printed scores: a line if the code is not the baseline's any more."""
         times = sum(isinstance(row, Evaluator) for row in self.rows)
         return [f"evaluator: changed since the baseline, {times} times; prepare.py accepted it"] if times else []
 
@@ -81,23 +81,23 @@ class Ledger:
 
     @property
     def questions(self) -> int:
-        """How many the holdout was asked; one that infrastructure left open and that was asked again is one."""
+        """How many gate runs on held-out tasks; one that infrastructure left undecided and its rerun count as one."""
         return len({(gate.incumbent, gate.agent) for gate in self.gates if gate.asked})
 
     def questions_about(self, incumbent: str, candidate: str) -> int:
-        """How many other candidates the holdout was asked about, against this incumbent."""
+        """How many other candidates had a gate run on held-out tasks, against this incumbent."""
         asked = {gate.agent for gate in self.gates if gate.asked and gate.incumbent == incumbent}
         return len(asked - {candidate})
 
     def same_question(self, gate: Gate) -> Gate | None:
-        """The row where the holdout was first asked about this candidate and this incumbent."""
+        """The row of the first gate run of this candidate against this incumbent on held-out tasks."""
         question = (gate.agent, gate.incumbent)
         return next((one for one in self.gates if one.asked and (one.agent, one.incumbent) == question), None)
 
     def bought(self, incumbent: Version) -> dict[str, int]:
-        """By held-out task: how many of its trials were looked at, from the first without a part in promoting it on.
+        """By held-out task: how many of the incumbent's trials verdicts have used, counted from its `first_trial`.
 
-        From the rows, not from the vault: a gate that was killed must not change what its next run compares with.
+        Taken from the rows, not from the vault: a killed gate must not change what its next run compares with.
         """
         looks = list(incumbent.row.score_looks)
         for gate in self.gates:
@@ -111,13 +111,13 @@ class Ledger:
         return counts
 
     def is_recorded(self, agent: str) -> bool:
-        """Whether the newest version is this agent file, by a record and not as the baseline."""
+        """Whether the newest version is this agent file and was recorded, not the baseline."""
         return len(self.versions) > 1 and self.versions[-1].row.agent == agent
 
     @property
     def best(self) -> Version:
-        """The newest version, since each was found better than the one before; under the ratchet that with the best
-        score, the newest of equal ones."""
+        """The newest version, since each was found better than the one before. Under the ratchet: the version with
+        the best score, the newest of equal ones."""
         if self.versions[-1].row.experiment.get("gate") != RATCHET:
             return self.versions[-1]
         return max(self.versions, key=lambda version: (version.row.val_score or 0.0, version.iteration))
@@ -159,7 +159,7 @@ class Ledger:
         raise UserError(f"no version {name!r}: there is baseline, best, and {known}")
 
     def pending(self, agent: str) -> Gate:
-        """The gate that accepted this agent file and is not recorded yet. Raises UserError where there is none."""
+        """The gate that accepted this agent file and is not recorded yet. Raises UserError if there is none."""
         last_record = max((n for n, row in enumerate(self.rows) if isinstance(row, Record)), default=-1)
         gates = [row for row in self.rows[last_record + 1 :] if isinstance(row, Gate) and row.agent == agent]
         if not gates:
@@ -180,13 +180,13 @@ def _suite_results(row: Measured, kept: bool) -> Iterator[tuple[str, float]]:
 
 
 def _flaked(row: Measured) -> list[str]:
-    """The suite tasks that the incumbent failed, unchanged as it was."""
+    """The suite tasks that the unchanged incumbent failed."""
     checks = row.suite_checks if isinstance(row, Gate) else {}
     return [task_id for task_id, reward in checks.items() if reward is not None and not passed(reward)]
 
 
 def _versions(rows: list[Row]) -> list[Version]:
-    """Those of one measure."""
+    """The versions in rows of one settings identity."""
     gates = {row.number: row for row in rows if isinstance(row, Gate)}
     versions: list[Version] = []
     for row in rows:

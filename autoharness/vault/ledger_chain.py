@@ -1,8 +1,8 @@
-"""The ledger's file in the vault: a chain of rows, one JSON line each.
+"""The ledger's file in the vault: a hash chain of rows, one JSON line each.
 
 A line ends with its own SHA-256, which the next line repeats; it names the agent file, the settings, the task ids,
-and the SHA-256 of every trial it rests on. What was changed by hand is found. It does not protect against somebody
-who can write the vault and makes the whole chain anew; each commit names its line, and lies in git.
+and the SHA-256 of every trial it rests on. So a change by hand is found. It does not protect against anyone who can
+write the vault and makes the whole chain anew; each commit names its line, and is in git.
 """
 
 import json
@@ -22,7 +22,7 @@ from autoharness.vault.store import Store, now
 FILE = "ledger.jsonl"
 _HEAD = "ledger.head.json"
 _FIRST = "0" * 64
-"""What stands in the first line for the line before it."""
+"""Stands in the first line for the SHA-256 of the line before."""
 _LOOKS = frozenset({"looks", "score_looks", "suite_looks", "fault_looks"})
 _KINDS: dict[str, type[Row]] = {kind.__name__: kind for kind in (Baseline, Gate, Record, Confirmation, Evaluator)}
 
@@ -35,7 +35,7 @@ class LaterVersion(UserError):
 
 
 def _is_of_later_version(line: str) -> bool:
-    """Whether a row is whole, and has what no row of this version has."""
+    """Whether a row is intact, but has fields that this version does not know."""
     try:
         given = json.loads(line)
         if given.pop("sha256") != digest(given):
@@ -50,7 +50,7 @@ def _is_of_later_version(line: str) -> bool:
 
 @dataclass
 class _Chain:
-    """The rows of a file, as far as they were read; each follows from the one before."""
+    """The rows of a file that were read so far; each follows from the one before."""
 
     path: Path
     rows: list[Row] = field(default_factory=list)
@@ -85,7 +85,7 @@ def read(store: Store) -> list[Row]:
 
 
 def append(store: Store, row: AnyRow, rows: Sequence[Row]) -> AnyRow:
-    """The row as it stands in the file now, behind `rows`, which are all there are."""
+    """Append a row behind `rows`, which are all there are; returns the row as it is in the file now."""
     row = replace(row, number=len(rows), time=now())
     line = {"kind": type(row).__name__, "previous": rows[-1].sha256 if rows else _FIRST, **asdict(row)}
     del line["sha256"]
@@ -96,7 +96,7 @@ def append(store: Store, row: AnyRow, rows: Sequence[Row]) -> AnyRow:
 
 
 def _note_head(store: Store, rows: Sequence[Row]) -> None:
-    """How long the ledger is stands in a file of its own: rows cut from its end leave a chain that is whole."""
+    """Keep the ledger's length in another file: rows cut from the ledger's end leave a chain that is whole."""
     write_json(store.folder / _HEAD, {"rows": len(rows)})
 
 
@@ -108,7 +108,7 @@ def _head(store: Store) -> int:
 
 
 def mend(store: Store) -> list[str]:
-    """Keeps a damaged ledger aside and goes on from the rows before the damage; says so. Raises LaterVersion."""
+    """Set a damaged ledger aside and keep the rows before the damage; returns lines about it. Raises LaterVersion."""
     try:
         read(store)
     except LaterVersion:

@@ -1,13 +1,13 @@
-"""The rows of the ledger, and the words that they are written in.
+"""The types of the ledger's rows, and of their fields.
 
     Baseline   the first version: its train and held-out rewards
-    Gate       one question: candidate against incumbent, every trial that was looked at, the verdict
+    Gate       one gate run: candidate against incumbent, every trial that was used, the verdict
     Record     that the candidate of a gate is a version now, and its commit
-    Confirmation  baseline against best on trials that no verdict had looked at
-    Evaluator  that prepare accepted a changed evaluator
+    Confirmation  baseline against best on trials that no verdict had used
+    Evaluator  that prepare accepted changed code
 
-Their class names are stored, as `kind`. Scores compare only within one *measure*: domain, data, models, arguments,
-limits, seeds, gate. A row says which.
+Their class names are stored, as `kind`. Scores compare only within one settings identity (`measure`): domain, data,
+models, arguments, limits, seeds, gate. Each row has its own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,25 +33,25 @@ class Side(StrEnum):
 
 @dataclass(frozen=True)
 class Request:
-    """One trial that a policy may need."""
+    """One trial that the gate's rule may need."""
 
     side: Side
     task_id: str
     number: int
-    """Of the trial: both sides' trials with the same number have the same seed."""
+    """The trial's number: both sides' trials with the same number have the same seed."""
 
 
 VOID = -1.0
-"""Stands for the reward of a trial that tau2 itself cannot evaluate."""
+"""The reward of a trial that tau2 itself cannot evaluate (a void trial)."""
 RULES = 1
-"""The version of what becomes of such a trial. 0: its task leaves both sides. 1: it counts 0, on either side."""
+"""Version of the rule for void trials. 0: the task leaves both sides. 1: the trial counts 0, on either side."""
 Seen = Mapping[Request, float | None]
-"""The rewards so far, or VOID; None where infrastructure failed; what was not run is not in it."""
+"""The rewards so far, or VOID; None if infrastructure failed; trials that were not run are left out."""
 
 
 @dataclass(frozen=True)
 class SuiteRecord:
-    """How a task of the suite went under the versions that were kept, since it came in."""
+    """Passes and trials of a suite task under the versions that were kept, since it came in."""
 
     passed: int = 0
     trials: int = 0
@@ -62,7 +62,7 @@ class SuiteRecord:
     @property
     def failure_rate(self) -> float:
         """Half a failure and half a success are added (Jeffreys' prior; Brown, Cai and DasGupta, Statistical
-        Science 16 (2001), 101-133): three passes of three do not say that it never fails."""
+        Science 16 (2001), 101-133): three passes of three do not mean that it never fails."""
         return (self.trials - self.passed + 0.5) / (self.trials + 1)
 
 
@@ -75,26 +75,26 @@ class Look:
     number: int
     reward: float | None
     key: str = ""
-    """Its name in the vault; empty where infrastructure failed, so that nothing was kept."""
+    """Its name in the vault; empty if infrastructure failed, so that nothing was kept."""
     sha256: str = ""
     """SHA-256 of the trial's file in the vault."""
     void: bool = False
     """Whether tau2 itself cannot evaluate it."""
     tries: int = 1
-    """One, and one more for each time that infrastructure failed it or a call of it."""
+    """1, plus 1 for each time that infrastructure failed the trial or one of its calls."""
     addressed: bool = False
     """Whether the agent's words were meant for the user simulator or the judge, and not for the customer."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """What every line has."""
+    """The fields of every row."""
 
     measure: str
     agent: str
     """SHA-256 of the agent file."""
     measured: str = ""
-    """The measure in words."""
+    """The settings identity in words."""
     experiment: Json = field(default_factory=dict)
     """The settings."""
     tasks: list[str] = field(default_factory=list)
@@ -107,33 +107,33 @@ class Row:
     runs_by_hand: int = 0
     """How often held-out tasks had been run by other commands than prepare's, the gate's and the confirmation."""
     evaluator: str = ""
-    """SHA-256 of the manifest of the evaluator that made it; see `code_digest`."""
+    """Digest of the code that made it; see `code_digest`."""
     rules: int = 0
-    """The version of the rules for trials that tau2 itself cannot evaluate; see `ledger_rows.RULES`."""
+    """The version of the rule for trials that tau2 itself cannot evaluate; see `ledger_rows.RULES`."""
     number: int = -1
     """Its place in the ledger, from 0."""
     time: str = ""
     sha256: str = ""
-    """Of all of the above, and of the line before."""
+    """SHA-256 of all of the above, and of the line before."""
 
 
 @dataclass(frozen=True)
 class Measured(Row):
-    """A row with the score of a version, or of one that could become one."""
+    """A row with the score of a version or of a candidate."""
 
     held_out: Rewards = field(default_factory=dict)
-    """Of its score: trials over the whole split."""
+    """The rewards of its score: trials over the whole split."""
     train: Rewards = field(default_factory=dict)
-    """Of those train tasks that this agent file was run on before this row."""
+    """Rewards of the train tasks that this agent file was run on before this row."""
     val_score: float | None = None
     score_looks: list[Look] = field(default_factory=list)
     """The trials of its score."""
     first_trial: int = 0
-    """The number of its first trial that had no part in promoting it: its score, and its evidence in later gates."""
+    """Number of its first trial that did not promote it: its score and its evidence in later gates begin there."""
     suite: Rewards = field(default_factory=dict)
     suite_looks: list[Look] = field(default_factory=list)
     promoted: list[str] = field(default_factory=list)
-    """Train tasks that come into the suite with it."""
+    """Train tasks that it adds to the suite."""
     promotion_trials: int = 1
     """How many trials each of them passed."""
 
@@ -151,37 +151,37 @@ class Gate(Measured):
     """SHA-256 of the agent file it is compared with."""
     incumbent_first_trial: int = 0
     questions: int = 0
-    """How many the holdout had been asked about this incumbent before."""
+    """How many gate runs there had been against this incumbent before."""
     order: str = ""
-    """What seeds the order of its tasks: nobody who edits can know it."""
+    """The seed of the order of its tasks: nobody who edits can know it."""
     bought: dict[str, int] = field(default_factory=dict)
     """By held-out task: how many trials of the incumbent there were before."""
     leaks: int = 0
-    """What the edit carries of the benchmark's records."""
+    """How many leaks of the benchmark's records the edit carries."""
     asked: bool = True
-    """Whether the holdout was asked at all: the leak scan and the suite come first."""
+    """Whether held-out tasks were run at all: the leak scan and the suite come first."""
     answered: str = ""
-    """The holdout's verdict."""
+    """The verdict of the held-out tasks."""
     best: float | None = None
     """The score it is compared with."""
     best_held_out: Rewards = field(default_factory=dict)
     suite_checks: Rewards = field(default_factory=dict)
     """The incumbent's results in those suite tasks that the candidate failed."""
     fault_looks: list[Look] = field(default_factory=list)
-    """Trials of both sides that say whose fault it is that some were lost."""
+    """Trials of both sides that show whose fault it is that some were lost."""
     incumbent_fault: bool = False
-    """Whether it is the incumbent's: then those that it lost count 0."""
+    """Whether that is the incumbent's fault: then the trials that it lost count 0."""
 
     @property
     def seen(self) -> Seen:
-        """The looks, as a policy takes them."""
+        """`looks` in the form that the gate's rule takes."""
         return {
             Request(Side(look.side), look.task_id, look.number): VOID if look.void else self.counted(look)
             for look in self.looks
         }
 
     def counted(self, look: Look) -> float | None:
-        """What a trial counts that tau2 could evaluate."""
+        """What a trial counts if tau2 could evaluate it."""
         is_its_fault = self.incumbent_fault and look.side == Side.INCUMBENT
         return VOID if look.reward is None and is_its_fault else look.reward
 
@@ -192,7 +192,7 @@ class Record(Row):
     """The number of its gate."""
     commit: str = ""
     iteration: int = 0
-    """The one that it came from: those in between were not kept."""
+    """The iteration that it came from: those in between were not kept."""
 
 
 @dataclass(frozen=True)
@@ -205,10 +205,10 @@ class Confirmation(Row):
 
 @dataclass(frozen=True)
 class Evaluator(Row):
-    """Another evaluator from here on. `agent` is the newest version."""
+    """The code has changed from here on. `agent` is the newest version."""
 
     changed: list[str] = field(default_factory=list)
-    """The names in its manifest that differ."""
+    """The names in the code's manifest that differ."""
 
 
 @dataclass(frozen=True)
@@ -226,14 +226,15 @@ class Version:
 
 
 def settled_looks(looks: Iterable[Look], void: float | None = None) -> Rewards:
-    """Each task's mean reward; None if any of its trials has none. `void`: what a void trial counts."""
+    """Each task's mean reward; None if any of its trials has none. `void`: the reward of a void trial."""
     return settled((look.task_id, void if look.void else look.reward) for look in looks)
 
 
 def scored_looks(looks: Sequence[Look], other: Rewards, rules: int = RULES) -> Rewards:
     """Each task's mean reward for a score: a void trial counts 0, unless the task is void on the other side too.
 
-    `other`: the rewards of the version that it is compared with; without one, a task that is all void is left out.
+    `other`: the rewards of the version that it is compared with; if there are none, a task with only void trials is
+    left out.
     """
     if not rules:
         return settled_looks(looks)
@@ -244,6 +245,6 @@ def scored_looks(looks: Sequence[Look], other: Rewards, rules: int = RULES) -> R
 
 
 def reveal_lines(*rows: Row) -> list[str]:
-    """For a person: how often single held-out results had been shown; none where they never were."""
+    """For a person: how often single held-out results had been shown; none if they never were."""
     times = max(row.reveals for row in rows)
     return [f"revealed: single held-out results were shown {times} times before"] if times else []

@@ -1,12 +1,12 @@
-"""Where a vault keeps its files: in one folder whose name nobody can guess who cannot list the vault.
+"""The location of a vault's files: one folder with a random name, which nobody can guess without listing the vault.
 
-Landlock hides what a file holds. It does not hide whether there is one, how long it is and when it was written: all
-of that would tell an agent's code what its simulation is for, and a coding agent which held-out tasks crashed. So
-everything lies below `inner-X`, and X is random. Only the folders of agent hosts lie beside it, since a host sees the
-path of its own; their times tell nothing (`starter`).
+Landlock hides what a file holds. It does not hide whether the file exists, how long it is and when it was written:
+that would tell an agent's code what its simulation is for, and a coding agent which held-out tasks crashed. So
+everything is below `inner-X`, and X is random. Only the folders of agent hosts are beside it, since a host sees its
+own path; their times tell nothing (`starter`).
 
-`format` holds the version of all that is stored. From format 1 on, a checkout that is older than a vault leaves it
-alone, and says so.
+`format` holds the version of all that is stored. From format 1 on, a checkout that is older than a vault does not
+touch it, and says so.
 
 A vault of an older version has everything in its root. It is moved when the vault is opened, one entry after the
 other: a kill leaves the rest for the next time.
@@ -24,7 +24,7 @@ from autoharness.core.locks import is_locked, locked
 VAULT_VARIABLE = "AUTOHARNESS_VAULT"
 HOSTS = "hosts"
 FORMAT = 1
-"""To be raised with whatever an older version would misread. A new field that may be missing needs no new number."""
+"""Raise it with each change that an older version would misread. A new field that may be missing needs no raise."""
 _PREFIX, _FORMAT_FILE = "inner-", "format"
 OLDER = (
     *("trials", "agents", "runs", "evaluators", "iterations", "llm-cache", "revealed"),
@@ -34,7 +34,7 @@ OLDER = (
 """What an older version kept in the root."""
 _LOCKS = ("lock", "loop.lock")
 _ASIDE = "*.damaged-*"
-"""What it set aside there."""
+"""What an older version set aside there."""
 
 
 def home() -> Path | None:
@@ -47,7 +47,7 @@ def home() -> Path | None:
 
 
 def expanded(name: str) -> Path:
-    """A folder, with the home of its account for `~`. Raises UserError if there is none."""
+    """A folder, with `~` replaced by the home of its account. Raises UserError if there is none."""
     if name.startswith("~") and home() is None:
         raise UserError(
             f"this account has no home folder to keep a vault in: set HOME, or {VAULT_VARIABLE}, to an absolute path"
@@ -59,7 +59,7 @@ def expanded(name: str) -> Path:
 
 
 def inner_folder(vault: Path) -> Path:
-    """Makes it if there is none, and moves what an older version has left.
+    """The inner folder. Makes it if there is none, and moves what an older version has left.
 
     Raises OSError, and UserError if a later version has written there.
     """
@@ -84,7 +84,7 @@ def inner_folder(vault: Path) -> Path:
 
 
 def _format(inner: Path) -> int:
-    """0 where nobody has written one."""
+    """0 if none was written."""
     try:
         return int((inner / _FORMAT_FILE).read_text())
     except FileNotFoundError:
@@ -104,7 +104,7 @@ def _left_by_older(vault: Path) -> list[Path]:
 
 
 def _move(path: Path, target: Path) -> None:
-    """Renames a file or a folder, or what is in it. If both are there both stay, under different names."""
+    """Rename a file or a folder, or what is in it. If both exist, both stay, under different names."""
     if path.is_dir() and target.is_dir():
         for inside in path.iterdir():
             _move(inside, target / inside.name)

@@ -1,10 +1,10 @@
-"""What the loop spends, in US dollars, by whom.
+"""The loop's costs, in US dollars, by role and by iteration.
 
 Every simulation and every run of the coding agent is a line of `spending.jsonl` in the vault, written right after its
-outcome is kept; where a kill came between, the next start makes up for it (`settle`).
+outcome is kept; if a kill came between, the next start makes up for it (`settle`).
 
-What no meter sees: calls that were given up after llm_timeout_s, workers that died, a coding agent that was killed
-with us. And a simulation may be dearer than any before it: max_simulation_cost_usd bounds the agent's part.
+What is not counted: calls that were given up after llm_timeout_s, workers that died, a coding agent that was killed
+with us. And a simulation may cost more than any before it: max_simulation_cost_usd limits the agent's part.
 """
 
 import json
@@ -26,16 +26,16 @@ CODER = "coding agent"
 ROLES = (CODER, *outcomes.ROLES)
 _BEGUN_WITH = "spending.begun-with"
 _NAME_CHARS = 16
-"""So much of a trial's name tells it from others."""
+"""This much of a trial's name tells it from others."""
 
 
 @dataclass
 class Spent:
-    """US dollars by role, and how much of it is no more than what was reserved for it."""
+    """US dollars by role, and how much of it is assumed: only a reserved amount is known."""
 
     usd: dict[str, float] = field(default_factory=lambda: dict.fromkeys(ROLES, 0.0))
     simulations_usd: list[float] = field(default_factory=list)
-    """Of each simulation."""
+    """The cost of each simulation."""
     assumed_usd: float = 0.0
 
     def take(self, entry: Mapping[str, Any]) -> None:
@@ -116,13 +116,13 @@ def counted_trials(store: Store, iterations: Collection[int]) -> set[str]:
 
 
 def trial_name(trial: Trial) -> str:
-    """As lines of the file name it."""
+    """The trial's name in the lines of the file."""
     return json.dumps([trial.task_id, trial.number, trial.agent])
 
 
 def cost_of(outcome: Outcome, experiment: Experiment) -> float | None:
-    """What a simulation cost, by the prices of the configuration where it was run before they stood there. None where
-    that cannot be known."""
+    """What a simulation cost in US dollars. If it ran before the configuration had prices, they are applied now. None
+    if that cannot be known."""
     total = outcome.cost_usd
     for role, usage in outcome.usage.items():
         price = experiment.prices.get(experiment.model_of(role))
@@ -135,7 +135,7 @@ def cost_of(outcome: Outcome, experiment: Experiment) -> float | None:
 
 
 def settle(store: Store, iteration: int) -> None:
-    """After a kill: count what was kept since the loop began, and not counted yet.
+    """After a kill: count trials that were kept since the loop began and are not counted yet.
 
     What somebody ran by hand meanwhile looks the same, and counts too.
     """
@@ -145,20 +145,20 @@ def settle(store: Store, iteration: int) -> None:
             try:
                 outcome = Outcome.from_json(json.loads(path.read_text(encoding="utf-8"))["outcome"])
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                continue  # damaged: whoever asks for it sets it aside, and says so
+                continue  # damaged: the next reader sets it aside, and says so
             entry = entry_of(outcome)
             if json.dumps(entry["trial"]) not in counted:
                 store.append_line(FILE, {"time": now(), "iteration": iteration, **entry})
 
 
 def note_begin(store: Store) -> None:
-    """Which trials there are as the loop begins: by their times alone, a clock that was set back would hide some."""
+    """Note the trials that exist as the loop begins. File times are not enough: a clock set back would hide some."""
     names = [path.stem[:_NAME_CHARS] for path in store.trial_files()]
     write_text(store.folder / _BEGUN_WITH, "".join(f"{name}\n" for name in names))
 
 
 def _new_since_begin(store: Store) -> Callable[[Path], bool]:
-    """Whether a trial was kept since then. If an earlier version began it: since the last line was written."""
+    """A test whether a trial was kept since then. If an earlier version began it: since the last line was written."""
     try:
         known = set((store.folder / _BEGUN_WITH).read_text().split())
     except FileNotFoundError:

@@ -1,22 +1,22 @@
-"""The vault: every trial that was run, what each run consisted of, and every question that was asked of the holdout.
+"""The vault: keeps every trial, the record of every run, and the log of every run over held-out tasks.
 
-    hosts/X/             folders of the agent hosts of a command that is at work
+    hosts/X/             folders of the agent hosts of a running command
     inner-X/             all else, in a folder whose name cannot be guessed (`location`):
         trials/KEY.json         one evaluated simulation; KEY is the digest of all that its outcome depends on
-        unfinished/KEY.jsonl    what was said so far in one that has no reward yet (`call_journal`)
-        claims                  locks on those that are run just now (`trial_claims`)
+        unfinished/KEY.jsonl    the conversation so far of one that has no reward yet (`call_journal`)
+        claims                  locks on trials that are running (`trial_claims`)
         runs/TIME-PID-X/        run-001.json ... (resolved settings, versions, outcomes by task), worker logs
                                 environment.json (the system and every package)
         agents/SHA256.py        the agent files that were run
-        evaluators/SHA256.json  the code that measured and decided (`code_digest`)
-        ledger.jsonl            what was measured and decided (`ledger`)
+        evaluators/SHA256.json  manifests of the code that scored and decided (`code_digest`)
+        ledger.jsonl            what was scored and decided (`ledger`)
         holdout.jsonl           one line for each run over held-out tasks
         ledger.jsonl.lines holdout.jsonl.lines   how many lines were written to these
         data.json               the checksums of the task data, as prepare found it
         iterations/ loop.json limits.json spending.jsonl llm-cache/
         secret                  a random text, and secret.sha256
         trial-seeds             whether the seeds of held-out trials are drawn from the secret
-        left-out.json           values of settings that keys of older trials do not name (identity)
+        left-out.json           values of settings that keys of older trials do not name (`trial_keys`)
 
 It lies outside the checkout, mode 0700: held-out conversations must not lie where a coding agent works. A trial is
 written beside and renamed, so a kill loses at most what was in flight; a file that does not parse counts as missing
@@ -53,10 +53,10 @@ from autoharness.vault.trial_claims import Claims
 LEDGER, HEAD, HOLDOUT = "ledger.jsonl", "ledger.head.json", "holdout.jsonl"
 
 _COUNTED = (LEDGER, HOLDOUT)
-"""Files of lines whose lines are counted in another file, too."""
+"""Files of lines whose number of lines is also kept in another file."""
 _RUN_TIME = "%Y%m%dT%H%M%S.%f"
 _LONGEST_LOOK_S = 1.0
-"""Whoever asks whether it is locked holds the lock for an instant."""
+"""A process that asks whether it is locked holds the lock for an instant."""
 
 Json = dict[str, Any]
 
@@ -107,7 +107,7 @@ class Store:
             return None
 
     def keep(self, key: Json, outcome: Outcome) -> Outcome:
-        """What is stored then: an outcome that is there already stays, since a verdict may rest on it."""
+        """Store an outcome; returns what is stored. An existing outcome stays, since a verdict may rest on it."""
         if known := self.find(key):
             return known
         try:
@@ -117,17 +117,17 @@ class Store:
         return outcome
 
     def claims(self) -> Claims:
-        """For a run, which is to pay for no trial that another one is at."""
+        """Claims of one run, so that it pays for no trial that another run is working on."""
         return Claims(self.folder / "claims")
 
     def unfinished(self, key: Json) -> Path:
-        """What was said so far in a trial that has no reward yet: see `call_journal`."""
+        """The file of the conversation so far, for a trial that has no reward yet: see `call_journal`."""
         return self.folder / "unfinished" / f"{digest(key)}.jsonl"
 
     def trial_seeds(self) -> str:
         """The secret that seeds of held-out trials are drawn from.
 
-        "" for a vault of an earlier version, whose trials have tau2's public seeds: they stay what they are.
+        "" for a vault of an earlier version, whose trials have tau2's public seeds: those are kept.
         """
         marker = self.folder / "trial-seeds"
         if not marker.exists():
@@ -152,7 +152,7 @@ class Store:
     # -- agent files and runs
 
     def keep_agent(self, source: bytes) -> str:
-        """Keeps an agent file under its SHA-256, which it returns."""
+        """Keep an agent file under its SHA-256, and return that."""
         sha256 = hashlib.sha256(source).hexdigest()
         if not self.agent_file(sha256).exists():
             write_bytes(self.agent_file(sha256), source)
@@ -162,7 +162,7 @@ class Store:
         return self.folder / "agents" / f"{sha256}.py"
 
     def agent_source(self, sha256: str) -> str:
-        """The text of a kept agent file. Raises UserError where it is gone or is not that file any more."""
+        """The text of a kept agent file. Raises UserError if it is gone or is not that file any more."""
         try:
             source = self.agent_file(sha256).read_bytes()
         except OSError as error:
@@ -172,7 +172,7 @@ class Store:
         return source.decode()
 
     def new_run(self) -> Path:
-        """A fresh folder for one run. The newest has the last name, also after the clock was set back."""
+        """A new folder for one run. The newest has the last name, even after the clock was set back."""
         begun = datetime.now(UTC)
         with suppress(ValueError):  # there is none yet, or its name is not one of ours
             newest = max(path.name for path in (self.folder / "runs").iterdir()).partition("-")[0]
@@ -182,7 +182,7 @@ class Store:
         return run
 
     def runs(self, newest: int | None = None) -> Iterator[Json]:
-        """What is written of every run, or of the newest so many, oldest first."""
+        """The record of every run, or of the `newest` ones, oldest first."""
         names = sorted((path.name for path in (self.folder / "runs").iterdir()), reverse=True)
         folders = (self.folder / "runs" / name for name in names)
         paths = (path for folder in folders for path in sorted(folder.glob("run-*.json"), reverse=True))
@@ -195,9 +195,9 @@ class Store:
                 yield run
 
     def hosts_folder(self) -> Path:
-        """Where this process puts the folders of its agent hosts; the same each time.
+        """The folder for the folders of this process's agent hosts; the same each time.
 
-        Its name says nothing of when it was made. This process holds a lock on it until it ends, and what killed
+        Its name does not tell when it was made. This process holds a lock on it until it ends, and what killed
         processes have left is removed here. An agent host sees this folder's path, and so how many folders lie
         beside its own.
         """
@@ -218,7 +218,7 @@ class Store:
         self.append_line(HOLDOUT, {"time": now(), **entry})
 
     def append_line(self, name: str, value: Json) -> None:
-        """Append one JSON line to a file of the vault, in place of one that a kill cut short."""
+        """Append one JSON line to a file of the vault; it replaces a last line that a kill cut short."""
         path = self.folder / name
         with json_lines.alone(path) as file:
             before = json_lines.count(path) if name in _COUNTED else 0
@@ -227,11 +227,11 @@ class Store:
                 self._note_lines(name, 1 + max(before, self.lines_written(name)))
 
     def read_lines(self, name: str) -> list[str]:
-        """The whole lines of a file of the vault; the last one is whole too where only its end is missing."""
+        """The whole lines of a file of the vault; the last one counts as whole if only its line end is missing."""
         return json_lines.read(self.folder / name)
 
     def replace_lines(self, name: str, lines: list[str]) -> Path:
-        """Keep a copy of a file of the vault, and leave these lines in it; returns where the copy is."""
+        """Copy a file of the vault aside, and replace its lines by these; returns the copy's path."""
         path, aside = self.folder / name, self.folder / f"{name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}"
         if aside.exists():  # the clock was set back
             aside = aside.with_name(f"{aside.name}-{secrets.token_hex(4)}")
@@ -242,7 +242,7 @@ class Store:
         return aside
 
     def lines_written(self, name: str) -> int:
-        """How many lines the ledger or the log of the holdout had, wherever they are now; 0 if nobody counted."""
+        """How many lines the ledger or the held-out log had, even if they are gone now; 0 if nobody counted."""
         try:
             return int((self.folder / f"{name}.lines").read_text())
         except (OSError, ValueError):
@@ -264,7 +264,7 @@ class Store:
         entries = _holdout.of(self.folder / HOLDOUT)
         return [entry for entry in entries if domain in (None, entry.get("domain"))]
 
-    # -- what no other vault has
+    # -- secret and id of this vault
 
     def secret(self) -> str:
         """A random text of this vault."""
@@ -278,7 +278,7 @@ class Store:
         return self._secret
 
     def _check_secret(self, file: Path) -> None:
-        """Raises UserError where it is another one than before: seeds are drawn from it, and so trials go by it."""
+        """Raises UserError if the secret has changed: seeds are drawn from it, and so trials depend on it."""
         noted, found = file.with_name("secret.sha256"), hashlib.sha256(self._secret.encode()).hexdigest()
         if not noted.exists():
             with suppress(OSError):  # read-only
@@ -295,7 +295,7 @@ class Store:
 
     @property
     def id(self) -> str:
-        """Tells this vault from others, in the message of a commit. It does not give the secret away."""
+        """Identifies this vault in the message of a commit. It does not give the secret away."""
         return digest(["vault", self.secret()])[:16]
 
     # -- locks
@@ -304,7 +304,7 @@ class Store:
     def lock(self, name: str = "lock") -> Iterator[None]:
         """One writer of the ledger at a time. The kernel unlocks it when the process ends, however that happens.
 
-        `name`: another lock than that. Raises UserError where somebody holds it.
+        `name`: the lock's name. Raises UserError if somebody holds it.
         """
         with (self.folder / name).open("a") as file:
             until = time.monotonic() + _LONGEST_LOOK_S
@@ -327,7 +327,7 @@ class Store:
 
 
 def default_vault() -> Path:
-    """`$AUTOHARNESS_VAULT`, else a folder of this checkout's own under the user's state folder."""
+    """`$AUTOHARNESS_VAULT`, otherwise a folder for this checkout under the user's state folder."""
     named, checkout = os.environ.get(VAULT_VARIABLE), Path.cwd().resolve()
     if named:
         vault = expanded(named)

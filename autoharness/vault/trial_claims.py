@@ -1,7 +1,7 @@
-"""Which trials the commands on this machine are at, so that no two of them pay for the same one.
+"""Claims on running trials, so that no two commands on this machine pay for the same trial.
 
-A claim is a lock on one byte of a file of the vault, at a place that the trial's key gives. The kernel takes it back
-when its process ends, however that happens. Where the file system knows no such locks, nobody is kept from anything.
+A claim is a lock on one byte of a file of the vault, at a place that the trial's key gives. The kernel releases it
+when its process ends, however that happens. If the file system has no such locks, every claim succeeds.
 """
 
 import fcntl
@@ -9,11 +9,11 @@ import os
 from pathlib import Path
 
 _descriptors: dict[Path, int] = {}
-"""By file. Opened once and never closed: closing any descriptor of a file gives back all locks of the process."""
+"""By file. Opened once and never closed: closing any descriptor of a file releases all locks of the process."""
 
 
 class Claims:
-    """Those of one run. Use as a context manager: leaving it gives back what was not given back before."""
+    """The claims of one run. Use as a context manager: leaving it releases what was not released before."""
 
     def __init__(self, file: Path) -> None:
         if file not in _descriptors:
@@ -29,7 +29,7 @@ class Claims:
             self.release(name)
 
     def take(self, name: str) -> bool:
-        """Whether the trial of this name, a digest in hexadecimal, is ours now. It is not while another has it."""
+        """Whether the trial with this name, a hexadecimal digest, is ours now; False while another process has it."""
         try:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(name))
         except (BlockingIOError, PermissionError):

@@ -1,4 +1,4 @@
-"""`workspace/`: what the coding agent reads. An export; nothing in it decides anything.
+"""Exports `workspace/`, the files that the coding agent reads; nothing in it decides anything.
 
     domain/policy.md tools.json              what the agent is given
     train_results.json                       {"split", "timestamp", "results": {task_id: reward}}, and what changed
@@ -8,8 +8,8 @@
     traces/latest/TASK/ traces/baseline/TASK/  trace.json  result.json  trace.md
 
 Only train tasks come here. `latest` is the newest run of each task, `baseline` the one that
-prepare made. A coding agent may have written here: no link is followed below the folder, nor the folder itself where
-it is one (`files`).
+prepare made. A coding agent may have written here: no link is followed below the folder, nor if the folder itself is
+one (`files`).
 """
 
 import json
@@ -29,7 +29,7 @@ from autoharness.vault.store import now
 WORKSPACE = Path("workspace")
 _MOST_CHARS = 1500
 _LOG = re.compile(r" \(log: [^)]*\)")
-"""Where a worker that died has its log: names in the vault are not told here (`names`)."""
+"""The log's path of a worker that died: names in the vault are not shown here (`location`)."""
 
 Json = dict[str, Any]
 
@@ -42,7 +42,7 @@ RESULT_COLUMNS = [
 
 @dataclass(frozen=True)
 class Changes:
-    """How train tasks went, against the last version that was kept."""
+    """Train tasks that were fixed or broken, against the last version that was kept."""
 
     compared_with: str
     fixed: list[str]
@@ -98,7 +98,7 @@ def export_ledger(ledger: Ledger, folder: Path = WORKSPACE) -> None:
 
 
 def set_aside_edited(ledger: Ledger, folder: Path = WORKSPACE) -> list[str]:
-    """Keeps each export aside that does not say what the ledger says, and makes it anew; a line for each."""
+    """Set aside each export that differs from the ledger, and write it again; returns a line for each."""
     edited = []
     for name, text in _exports(ledger).items():
         path = folder / name
@@ -110,7 +110,7 @@ def set_aside_edited(ledger: Ledger, folder: Path = WORKSPACE) -> list[str]:
 
 
 def _says(path: Path, text: str, root: Path) -> bool:
-    """Whether the file says this, or is not there; what is no plain file says nothing."""
+    """Whether the file has this text, or is missing; False if it is not a plain file."""
     try:
         return read_plain(path, MOST_TEXT_BYTES, root) == text.encode()
     except FileNotFoundError:
@@ -134,7 +134,7 @@ def _exports(ledger: Ledger) -> dict[str, str]:
 
 
 def begin_learnings(folder: Path = WORKSPACE) -> None:
-    """The coding agent's log; once it is there it is the coding agent's alone."""
+    """Create the coding agent's log; once it exists, only the coding agent writes it."""
     if not (folder / "learnings.md").is_symlink() and not (folder / "learnings.md").exists():
         begun = "# Learnings\n\nWhat was tried, what came of it, and what to try next.\n"
         write_text(folder / "learnings.md", begun, folder.parent)
@@ -204,7 +204,7 @@ def _checks(info: Json) -> list[str]:
         lines.append(f"- {_met(check['met'])} {assertion['env_type']}: {call} is {assertion['assert_value']}")
     for check in info.get("nl_assertions") or []:
         lines.append(f"- {_met(check['met'])} {check['nl_assertion']} ({check['justification']})")
-    for check in info.get("checks") or []:  # of a benchmark of one's own
+    for check in info.get("checks") or []:  # of the user's own benchmark
         lines.append(f"- {_met(check['met'])} {check['what']}" + (f" ({check['why']})" if check["why"] else ""))
     return lines
 

@@ -1,4 +1,4 @@
-"""What an edit of an agent file adds, as lines, tokens, texts and syntax tree."""
+"""The additions of an edit to an agent file, as lines, tokens, texts and syntax tree."""
 
 import ast
 import io
@@ -24,7 +24,7 @@ class Added:
 
     @cached_property
     def tree(self) -> ast.Module:
-        """Empty if it is no Python."""
+        """Empty if it is not Python."""
         try:
             return parsed(self.after)
         except (SyntaxError, ValueError):
@@ -32,7 +32,7 @@ class Added:
 
     @cached_property
     def lines(self) -> dict[int, str]:
-        """By number."""
+        """The added lines, by number."""
         return literals.added_lines(self.before, self.after)
 
     @cached_property
@@ -41,7 +41,7 @@ class Added:
 
     @cached_property
     def tokens(self) -> list[tokenize.TokenInfo]:
-        """As far as it is Python."""
+        """Tokens, up to where it stops being Python."""
         found = []
         try:
             for token in tokenize.generate_tokens(io.StringIO(self.after).readline):
@@ -52,7 +52,7 @@ class Added:
 
     @cached_property
     def texts(self) -> dict[int, str]:
-        """What literals and comments have in each new line, as it is written."""
+        """The text of literals and comments in each new line, as it is written."""
         found: dict[int, str] = {}
         for token in self.tokens:
             if token.type in _TEXT_TOKENS:
@@ -63,7 +63,7 @@ class Added:
 
     @cached_property
     def is_english(self) -> bool:
-        """Whether the policy and the tools are. If not, plain words cannot be told from others."""
+        """Whether the policy and the tools are in English. If not, plain words cannot be told from others."""
         return 2 * sum(map(is_plain, self.given)) >= len(self.given)
 
     def is_odd(self, word: str) -> bool:

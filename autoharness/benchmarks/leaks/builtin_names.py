@@ -1,7 +1,7 @@
-"""Finds where a program means a builtin by its name, and not something of its own that has the same name.
+"""Finds where a program reads a builtin by its name, and not a name of its own that is spelled the same.
 
-A function's own names are never the builtin. Those of a module or a class are, until they surely have a value: Python
-takes the builtin for `exec` behind `if False: exec = 1`.
+A function's own names are never the builtin. A module's or a class's names are, until they surely have a value: after
+`if False: exec = 1` Python takes the builtin for `exec`.
 """
 
 import ast
@@ -22,12 +22,12 @@ class _Scope:
 
     own: Names = _NO_NAMES
     visible: Names = _NO_NAMES
-    """To the functions that are defined here: not those of a class."""
+    """Names visible to the functions that are defined here: not those of a class."""
     of_module: Names = _NO_NAMES
     kind: type[ast.AST] = ast.Module
 
     def having(self, names: Names) -> "_Scope":
-        """Behind the statement that gives these a value."""
+        """The scope after the statement that gives these a value."""
         visible = self.visible if self.kind is ast.ClassDef else self.visible | names
         of_module = self.of_module | names if self.kind is ast.Module else self.of_module
         return replace(self, own=self.own | names, visible=visible, of_module=of_module)
@@ -36,7 +36,7 @@ class _Scope:
 def builtin_loads(tree: ast.Module, names: Collection[str]) -> Iterator[ast.Name]:
     """Every place that reads one of these builtins. The program may be nested deeply."""
     deleted, caught = _taken_away(tree)
-    wanted = frozenset(names) - deleted  # one that is taken away again is the builtin again
+    wanted = frozenset(names) - deleted  # a deleted name is the builtin again
     stack: list[tuple[ast.AST, _Scope]] = [(tree, _Scope())]
     while stack:
         node, scope = stack.pop()
@@ -48,7 +48,7 @@ def builtin_loads(tree: ast.Module, names: Collection[str]) -> Iterator[ast.Name
 
 
 def _taken_away(tree: ast.Module) -> tuple[Names, Names]:
-    """What is deleted, and what a handler deletes at its end."""
+    """Names that are deleted, and names that an exception handler deletes at its end."""
     nodes = list(ast.walk(tree))
     deleted = frozenset(node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del))
     return deleted, frozenset(node.name for node in nodes if isinstance(node, ast.ExceptHandler) and node.name)
@@ -80,7 +80,7 @@ def _scope_of_body(node: ast.AST, scope: _Scope, names: Names) -> _Scope:
 
 
 def _bound_for_body(node: ast.AST, names: Names) -> Names:
-    """What a loop, `with`, handler or case gives a value before its body runs."""
+    """Names that a loop, `with`, handler or case gives a value before its body runs."""
     if isinstance(node, ast.For | ast.AsyncFor):
         return _stores(node.target, names)
     if isinstance(node, ast.With | ast.AsyncWith):
@@ -91,7 +91,7 @@ def _bound_for_body(node: ast.AST, names: Names) -> Names:
 
 
 def _of_comprehension(node: ast.AST, scope: _Scope, names: Names) -> Iterator[tuple[ast.AST, _Scope]]:
-    """What it goes through first is read outside of it."""
+    """Its first iterable is read outside of it."""
     first = node.generators[0].iter  # type: ignore[attr-defined]
     own = scope.visible | _stores_of([one.target for one in node.generators], names)  # type: ignore[attr-defined]
     inner = replace(scope, own=own, visible=own, kind=ast.FunctionDef)
@@ -102,7 +102,7 @@ def _of_comprehension(node: ast.AST, scope: _Scope, names: Names) -> Iterator[tu
 
 
 def _surely_bound(statement: ast.stmt, names: Names) -> Names:
-    """What has a value behind a statement, whatever happened in it."""
+    """Names that have a value after a statement, whatever happened in it."""
     if isinstance(statement, _DEFINITIONS):
         return names & {statement.name}
     if isinstance(statement, ast.Assign):
@@ -126,7 +126,7 @@ def _locals(node: ast.AST, names: Names) -> Names:
 
 
 def _declared(node: ast.AST) -> Names:
-    """Global or nonlocal: not of this function or class."""
+    """Names declared global or nonlocal: not of this function or class."""
     found = (one for one in _own_nodes(node) if isinstance(one, ast.Global | ast.Nonlocal))
     return frozenset(name for one in found for name in one.names)
 
@@ -136,7 +136,7 @@ def _stores_of(nodes: Collection[ast.AST], names: Names) -> Names:
 
 
 def _stores(node: ast.AST, names: Names) -> Names:
-    """Those of these names that are given to something, in the scope of the node."""
+    """Those of these names that are bound in the scope of the node."""
     found = set[str]()
     for one in [node, *_own_nodes(node)] if not isinstance(node, _DEFINITIONS) else [node]:
         if isinstance(one, _DEFINITIONS):
@@ -153,7 +153,7 @@ def _stores(node: ast.AST, names: Names) -> Names:
 
 
 def _own_nodes(node: ast.AST) -> Iterator[ast.AST]:
-    """What is in a node, but not in its functions and classes; nor a comprehension's own names."""
+    """The nodes inside a node, without its functions and classes, and without a comprehension's own names."""
     stack = list(ast.iter_child_nodes(node))
     while stack:
         one = stack.pop()

@@ -1,11 +1,11 @@
-"""What a text, bytes or numbers say once they are decoded, by what Python's library has for it, several times over.
+"""Decodes texts, bytes and numbers by what Python's library offers, in several layers, to find hidden text.
 
 Reversed, rot13 (texts, not packed bytes); base 16, 32, 64 and 85, uuencode; zlib, gzip, bz2 and lzma; escapes of
 Python, JSON, HTML, URLs and mail; UTF-7, UTF-16, UTF-32, punycode and EBCDIC; numbers as characters or bytes, in a
-list or in a row. It takes no layer to read bytes as text, or text as bytes. It ends after a bounded amount of text,
+list or in a row. Reading bytes as text, or text as bytes, is not a layer. It stops after a limited amount of text,
 whatever it is given: a few bytes may unpack to a lot.
 
-It does not find what a program has to work out: a key, a sum, every second character, an alphabet of its own.
+It does not find what a program has to compute: a key, a sum, every second character, an alphabet of its own.
 """
 
 import base64
@@ -26,7 +26,7 @@ from urllib.parse import unquote_to_bytes
 
 DEEPEST = 4
 MOST_CHARS = 2_000_000
-"""Decoded of one file; each piece costs `_OVERHEAD` more, for the time it takes."""
+"""Limit of decoded text for one file; each piece costs `_OVERHEAD` more, for the time it takes."""
 _OVERHEAD = 50
 _MOST_UNPACKED = 500_000
 _SHORTEST = 5
@@ -39,14 +39,14 @@ _NUMBERS = re.compile(rf"[\s,:;|/.\-\[(]*(?:{_NUMBER}[\s,:;|/.-]+){{3,}}{_NUMBER
 _DIGITS = re.compile(r"[0-9]{12,20000}")
 _QUOTED = re.compile(r"""[bB]?(["'])(.*)\1""", re.DOTALL)
 _ENDS_OF_PACKED = (b"\x78", b"\x8b\x1f", b"hZB", b"\0ZXz7\xfd", b"\0\0\x5d")
-"""How zlib, gzip, bz2 and lzma begin, from behind."""
+"""How zlib, gzip, bz2 and lzma data begin, reversed."""
 _RAW_LZMA = [{"id": lzma.FILTER_LZMA2}]
 
 Value = str | bytes
 
 
 class Decoder:
-    """Decodes the values of one file, until it has made so many characters."""
+    """Decodes the values of one file, until it has made `MOST_CHARS` characters."""
 
     def __init__(self) -> None:
         self._left = MOST_CHARS
@@ -70,13 +70,13 @@ class Decoder:
             seen.update(layer)
 
     def readings_of_numbers(self, numbers: Sequence[int]) -> Iterator[str]:
-        """What numbers may stand for: characters, bytes, or one number's bytes after the other's."""
+        """The texts that numbers may stand for: characters, bytes, or the bytes of each number in a row."""
         for value in _of_numbers(numbers):
             yield from self.readings(value)
 
 
 def _told(value: Value) -> Value:
-    """As text, if it is any."""
+    """The value as text, if it is text."""
     with suppress(UnicodeDecodeError):
         text = value if isinstance(value, str) else value.decode()
         return text if all(char.isprintable() or char.isspace() for char in text) else value
@@ -84,7 +84,7 @@ def _told(value: Value) -> Value:
 
 
 def _decoded(value: Value) -> Iterator[Value]:
-    """Bytes that are no text are turned around only if they end as packed ones begin: most of them are nothing."""
+    """One layer. Bytes that are not text are reversed only if they end as packed data begins: most mean nothing."""
     if isinstance(value, str) or value.endswith(_ENDS_OF_PACKED):
         yield value[::-1]
     if isinstance(value, str):
@@ -114,12 +114,12 @@ def _numbers_in(text: str) -> Iterator[Value]:
 
 
 def _number(text: str, base: int) -> int:
-    """In this base, unless it says another one."""
+    """The number in this base, unless its prefix says another one."""
     return int(text, 0 if text[:2].lower() in ("0x", "0o", "0b") and base != 16 else base)
 
 
 def _digits(text: str) -> Iterator[Value]:
-    """Without anything between the numbers: all of one length, or one long number."""
+    """Numbers without anything between them: all of one length, or one long number."""
     for size, base in ((3, 10), (3, 8), (8, 2), (2, 10)):
         with suppress(ValueError):
             yield from _of_numbers([int(text[at : at + size], base) for at in range(0, len(text), size)])
@@ -139,7 +139,7 @@ def _of_numbers(numbers: Sequence[int]) -> Iterator[Value]:
 
 
 def _packed(text: str, alphabet: str, shortest: int = 8) -> str:
-    """The text without white space, if all of it is of an alphabet; otherwise ""."""
+    """The text without white space, if all of it is in the alphabet; otherwise ""."""
     packed = "".join(text.split())
     return packed if len(packed) >= shortest and re.fullmatch(f"[{alphabet}]+", packed) else ""
 
@@ -185,7 +185,7 @@ def _escapes(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """What stands in quotation marks: the text of a text."""
+    """The text inside quotation marks."""
     found = _QUOTED.fullmatch(text.strip())
     return found[2] if found else ""
 
@@ -216,7 +216,7 @@ def _unpacked(window: int) -> Callable[[bytes], bytes]:
     def unpacked(value: bytes) -> bytes:
         packed = zlib.decompressobj(window)
         found = packed.decompress(value, _MOST_UNPACKED)
-        return found if window > 0 or packed.eof else b""  # without a beginning, anything may be the start of some
+        return found if window > 0 or packed.eof else b""  # without a header, any bytes may look like a beginning
 
     return unpacked
 

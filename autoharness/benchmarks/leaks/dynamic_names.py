@@ -1,8 +1,8 @@
-"""What a program gives to `getattr` and the like for a name, where it is a text that something else has made.
+"""Dynamic names: which texts a program passes as a name to `getattr` and the like, if it does not write them there.
 
-One step is followed: a variable, a field or an element of a list is all that the file gives it anywhere. A name that
-is worked out of constants alone, or of the names of everything that an object has, might as well be written; one of a
-parameter or a message may be any.
+A variable, a field or an element of a list may be everything that the file assigns to it anywhere. A name that is
+computed from constants alone, or from the names of everything that an object has, could be written directly; a name
+from a parameter or a message may be any.
 """
 
 import ast
@@ -32,7 +32,7 @@ class TextNames:
                 self._elements_of[_identifier(node.target)].append(node.iter)
 
     def of(self, name: ast.expr) -> Iterator[tuple[ast.expr, bool]]:
-        """(expression, whether it stands there itself) of each text that a name may be, as far as it is known."""
+        """(expression, whether it is the argument itself) of each text that a name may be, as far as it is known."""
         for found in self._texts(name, _MOST_STEPS):
             yield found, found is name
 
@@ -71,7 +71,7 @@ class TextNames:
 
 
 def is_worked_out(text: ast.expr) -> bool:
-    """Whether it is made of constants alone, or lists what an object has."""
+    """Whether it is computed from constants alone, or lists what an object has."""
     if isinstance(text, ast.Constant):
         return False
     nodes = list(ast.walk(text))
@@ -80,14 +80,14 @@ def is_worked_out(text: ast.expr) -> bool:
 
 
 def beginning(text: ast.expr) -> str:
-    """What a sum of texts or an f-string begins with."""
+    """The text that a sum of texts or an f-string begins with."""
     while isinstance(text, ast.BinOp | ast.JoinedStr):
         text = text.left if isinstance(text, ast.BinOp) else (text.values or [ast.Constant("")])[0]
     return text.value if isinstance(text, ast.Constant) and isinstance(text.value, str) else ""
 
 
 def _lists_all(node: ast.AST) -> bool:
-    """`dir(x)`, unless it is the object's own code that asks."""
+    """Whether it has `dir(x)`, unless the object's own code asks."""
     for one in ast.walk(node):
         if isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id == "dir":
             asked = one.args[0] if one.args else None

@@ -1,8 +1,8 @@
-"""What an agent file uses that has no place in it: by the name of a module or builtin, and by how it is used.
+"""Finds forbidden uses in an agent file: modules, builtins and attributes that it must not use.
 
-It reads the program as text, so whatever it refuses could be written so that it is not seen. It is no protection,
-the agent host's confinement is. It says at once, and for nothing, what would fail there, or keep a reader from seeing
-what the file does.
+It reads the program as text, so everything that it refuses could be written in a way that it does not see. It is no
+protection; the agent host's confinement is. It says at once, and at no cost, what would fail there, or keep a reader
+from seeing what the file does.
 """
 
 import ast
@@ -28,7 +28,7 @@ DECODES = "decodes data"
 ELSEWHERE = "imports what agent files do not need"
 
 NOBODYS = frozenset({CODE, INTERPRETER, OWN_FILE, DECODES, ELSEWHERE, FILES, SYSTEM})
-"""Kinds that no edit needs, by whatever hand: they keep a reader from seeing what the file does; and a file's times
+"""Kinds that no edit needs, whoever wrote it: they keep a reader from seeing what the file does; and a file's times
 tell an agent where it is."""
 INSTEAD = {
     FILES: "write the text into agent.py, and keep what is learned in HarnessState",
@@ -64,7 +64,7 @@ _PARTLY = {
     "traceback": (OWN_FILE, "format_exc print_exc format_exception print_exception format_exception_only"),
     "urllib": (NETWORK, "parse"),
 }
-"""Modules that are fine as far as these of their names go."""
+"""Modules of which only these names are fine."""
 _NOT_OF = {
     "asyncio": (PROCESSES, "create_subprocess_exec create_subprocess_shell subprocess"),
     "concurrent": (PROCESSES, "process interpreters"),
@@ -75,14 +75,14 @@ _NOT_OF = {
     "typing": (CODE, "get_type_hints ForwardRef evaluate_forward_ref"),
     "unicodedata": (DECODES, "lookup"),
 }
-"""Modules that are fine but for these of their names."""
+"""Modules that are fine except these names."""
 _PACKAGES = frozenset(
     """
     tau2 openai agents agent_framework langgraph langchain langchain_core langchain_openai pydantic typing_extensions
     numpy pandas
     """.split()  # noqa: SIM905
 )
-"""Of others than Python: those of the templates, and their neighbours."""
+"""Packages outside Python's library: those of the templates, and related ones."""
 _OURS, _API = "autoharness", "autoharness.agent_api"
 _BUILTINS = {
     **dict.fromkeys(("exec", "eval", "compile", "__import__"), CODE),
@@ -110,10 +110,10 @@ _IN_TEXT = re.compile(
     r"__(?:base|bases|builtins|closure|code|func|getattribute|globals|import|loader|mro|reduce|reduce_ex"
     r"|self|spec|subclasses|wrapped)__"
 )
-"""What `str.format` and `getattr` find by a text."""
+"""Names that `str.format` and `getattr` find by a text."""
 _COMMON_WORDS = {"array", "code", "profile", "signal", "struct", "trace"}
 _MODULES_OF_OTHERS = frozenset({*_KIND_OF_MODULE, *_PARTLY}) - _COMMON_WORDS
-"""Names by which modules and packages have them."""
+"""Names under which other modules and packages hold these modules."""
 _MOST_PROBLEMS = 3
 _PLAIN_CODECS = {"utf-8", "utf8", "utf_8", "ascii", "us-ascii", "latin-1", "latin1", "iso-8859-1"}
 
@@ -130,7 +130,7 @@ class Use(NamedTuple):
 
 
 def uses(tree: ast.Module) -> Iterator[Use]:
-    """What has no place in an agent file. A name that the file gives to something of its own is fine."""
+    """Forbidden uses in an agent file. A name that the file gives to something of its own is fine."""
     for node, kind, what in _found(tree):
         yield Use(getattr(node, "lineno", 0), kind, f"{kind} ({what})")
 
@@ -181,7 +181,7 @@ def _of_node(node: ast.AST, called: dict[int, ast.Call]) -> Iterator[Found]:
 
 
 def _joined(node: ast.AST) -> str:
-    """A text, or a sum of them."""
+    """The value of a text, or of a sum of texts."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         parts = [node.right]
         left: ast.expr = node.left
@@ -196,7 +196,7 @@ def _joined(node: ast.AST) -> str:
 
 
 def _of_type(annotation: ast.expr) -> Iterator[Found]:
-    """A text that stands for a type may be run: it is code as well."""
+    """A text in the place of a type may be run: it is code as well."""
     for node in ast.walk(annotation):
         if isinstance(node, ast.Constant) and "(" in str(node.value):
             with suppress(SyntaxError, ValueError):
@@ -218,7 +218,7 @@ def _of_import(node: ast.stmt, module: str, names: list[str]) -> Iterator[Found]
 
 
 def _of_taken(taken: Taken) -> Iterator[Found]:
-    """What is wrong with one name of a module that is fine otherwise."""
+    """What is wrong with one name of an otherwise fine module."""
     top, what = taken.module.partition(".")[0], f"{taken.module}.{taken.name}"
     kind, fine = _PARTLY.get(taken.module, ("", ""))
     unwanted, names = _NOT_OF.get(top, ("", ""))
@@ -244,13 +244,13 @@ def _of_attribute(node: ast.Attribute, called: dict[int, ast.Call]) -> Iterator[
 
 
 def _is_type(node: ast.expr) -> bool:
-    """Whether it is one of Python's own."""
+    """Whether it is one of Python's own types."""
     name = _name_of(node.func if isinstance(node, ast.Call) else node)
     return name == "type" or (isinstance(node, ast.Name) and isinstance(getattr(builtins, name, None), type))
 
 
 def _is_dict_of_one(call: ast.Call | None) -> bool:
-    """`vars(x)` is `x.__dict__`; without an argument it is all that there is."""
+    """`vars(x)` is only `x.__dict__`; without an argument it gives all names."""
     if call is None or len(call.args) != 1 or call.keywords:
         return False
     return not isinstance(call.args[0], ast.Starred) and not _is_type(call.args[0])
@@ -276,7 +276,7 @@ def _of_call(node: ast.Call, modules: Modules, texts: TextNames) -> Iterator[Fou
 
 
 def _of_codec(call: ast.Call, what: str, place: int) -> Iterator[Found]:
-    """Its codec is the argument at this place, or has a name."""
+    """The codec is the argument at this place, or a named one."""
     named = [one.value for one in call.keywords if one.arg in ("encoding", None)]
     for codec in [*call.args[place : place + 1], *named]:
         if not (isinstance(codec, ast.Constant) and str(codec.value).lower() in _PLAIN_CODECS):
@@ -286,7 +286,7 @@ def _of_codec(call: ast.Call, what: str, place: int) -> Iterator[Found]:
 def _of_getattr(
     call: str, owner: ast.expr, name: ast.expr, modules: Modules, texts: TextNames
 ) -> Iterator[tuple[str, str]]:
-    """A name that is put together, or looked for in a module, may be any; one that begins with `handle_` may not."""
+    """A computed name, or one that is looked up in a module, may be any; one that begins with `handle_` may not."""
     path = modules.path(owner)
     if path and not isinstance(name, ast.Constant):
         yield INTERPRETER, f"{call} of the module {path} with a name that is put together"
@@ -303,7 +303,7 @@ def _of_getattr(
 
 
 def _may_be_any(text: ast.expr, is_itself: bool) -> bool:
-    """Whether a text that is put together may be one of those that are refused."""
+    """Whether a computed text may be one of the refused names."""
     begins = beginning(text)
     if not begins and not is_itself:
         return False
@@ -311,7 +311,7 @@ def _may_be_any(text: ast.expr, is_itself: bool) -> bool:
 
 
 def problem_of(source: str, incumbent: str) -> str:
-    """Why an agent file is not even tried: at most three reasons; "" if it is. What the incumbent has is not news.
+    """Why an agent file is not even tried: at most three reasons; "" if it is. What the incumbent has does not count.
 
     Never raises.
     """

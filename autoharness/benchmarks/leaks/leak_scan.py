@@ -1,15 +1,15 @@
-"""What an edit of agent/agent.py gives away, or keeps from being seen: a reason to refuse it, with its line.
+"""The leak scan: refuses edits of agent/agent.py that carry benchmark records or hide what they do, line by line.
 
-Text against text, before any trial is paid for. Only what the edit adds counts, and nothing that the agent is given
-anyway (policy, tool schemas). Four questions are asked of it, each by a module that says what it does not find:
+It compares texts, before any trial is paid for. Only what the edit adds counts, and nothing that the agent is given
+anyway (policy, tool schemas). There are four checks, each in a module that says what it does not find:
 
-    plain_text   does Python read what a person and a diff read?
-    records      does it name records of the benchmark, in code, texts or comments, as they are or encoded?
-    uses         does it run, find or decode what nobody sees?
-    opaque       does it carry more than a reader can follow?
+    source_text     does Python read what a person and a diff read?
+    records         does it name records of the benchmark, in code, texts or comments, as they are or encoded?
+    forbidden_uses  does it run, find or decode what nobody sees?
+    opaque_data     does it carry more than a reader can follow?
 
-No answer shows that an agent is honest. What is told in plain English, within the bounds of
-`opaque_data`, is not found.
+No check shows that an agent is honest. Answers told in plain English, within the limits of `opaque_data`, are not
+found.
 """
 
 import ast
@@ -51,7 +51,7 @@ class Leak:
 def scan(before: str, after: str, secrets: Secrets, baseline: str | None = None) -> list[Leak]:
     """Why the edit from `before` to `after` is refused: at most 100 reasons, by line. Never raises.
 
-    `baseline`: what all edits together started from. A file that cannot be looked through is itself a reason.
+    `baseline`: the file that all edits together started from. A file that cannot be scanned is itself a reason.
     """
     lines = literals.lines(after)
     if after == before:
@@ -63,7 +63,7 @@ def scan(before: str, after: str, secrets: Secrets, baseline: str | None = None)
             found = _found(before, after, secrets, before if baseline is None else baseline)
         except (RecursionError, MemoryError):
             found = {(1, "begins a file that is nested too deep to look through: write it in smaller pieces")}
-        except Exception as error:  # a bug of ours: an edit that provokes one is not let through by it
+        except Exception as error:  # a bug of ours: an edit that provokes one must not pass by it
             found = {(1, f"begins a file that the scan cannot look through: {error!r:.200}")}
     return [_leak(lines, number, what) for number, what in sorted(found)[:_MOST_LEAKS]]
 
@@ -88,9 +88,9 @@ def _found(before: str, after: str, secrets: Secrets, baseline: str) -> set[Foun
 class _Source:
     text: str
     tree: ast.Module
-    """Empty if it is no Python."""
+    """Empty if it is not Python."""
     problem: str
-    """Why it is none."""
+    """Why it is not."""
     problem_line: int
 
     @classmethod
@@ -105,7 +105,7 @@ class _Source:
 
 
 def _told(old: _Source, new: _Source, secrets: Secrets) -> set[Found]:
-    """In the lines that are added, all together."""
+    """Numbers that tasks want told, in all added lines together."""
     known = set(literals.lines(old.text))
     added = [(number, line) for number, line in enumerate(literals.lines(new.text), 1) if line not in known]
     what = told("\n".join(line for _, line in added), secrets)
@@ -113,21 +113,21 @@ def _told(old: _Source, new: _Source, secrets: Secrets) -> set[Found]:
 
 
 def _odd(old: _Source, new: _Source) -> Iterator[Found]:
-    """What a reader and Python see differently, unless the very line was there before."""
+    """Places that a reader and Python read differently, unless the same line was there before."""
     lines, known = literals.lines(new.text), set(literals.lines(old.text))
     had = {what for _, what in oddities(old.text)}
     yield from (one for one in oddities(new.text) if one.what not in had or lines[one.line - 1] not in known)
 
 
 def _hiding(old: _Source, new: _Source) -> Iterator[Found]:
-    """What keeps a reader from seeing what the file does, unless the version before does the same."""
+    """Uses that keep a reader from seeing what the file does, unless the version before has the same."""
     known = {use.what for use in uses(old.tree)}
     hidden = (use for use in uses(new.tree) if use.kind in NOBODYS and use.what not in known)
     return ((use.line, f"{use.what}: {use.instead}") for use in hidden)
 
 
 def _records(old: _Source, new: _Source, secrets: Secrets) -> Iterator[Found]:
-    """What names a record in an added line, or nowhere in `old`, as where a deletion joins two halves."""
+    """Records that are named in an added line, or nowhere in `old`, such as when a deletion joins two halves."""
     decoder = Decoder()
     in_lines, in_literals = list(_in_lines(new, secrets)), list(_in_literals(new, secrets, decoder))
     if decoder.is_spent:
@@ -149,12 +149,12 @@ def _records(old: _Source, new: _Source, secrets: Secrets) -> Iterator[Found]:
 
 
 def _in_lines(source: _Source, secrets: Secrets) -> Iterator[tuple[Sequence[int], str, str]]:
-    """(lines, words, what) in the words of the file, whatever they stand in and wherever the lines break."""
+    """(lines, words, what) in the words of the file, in code or text, and across line breaks."""
     yield from _placed(enumerate(literals.lines(source.text), 1), secrets)
 
 
 def _in_literals(source: _Source, secrets: Secrets, decoder: Decoder) -> Iterator[tuple[Sequence[int], str, str]]:
-    """(lines, words, what) in the values that its literals have."""
+    """(lines, words, what) in the values of its literals."""
     yield from _placed(literals.constants(source.tree), secrets)
     for said in literals.texts(source.tree, decoder):
         words = literals.words(said.text)

@@ -1,7 +1,7 @@
-"""The words of a Python file, and the values that its literals have when it runs. Nothing is executed.
+"""The words of a Python file, and the values of its literals. Nothing is executed.
 
-Sums of literals, f-strings and collections are put together where they stand, and all of a file's constants one after
-the other; no variable is followed. What a value may stand for is `decoding`'s.
+Sums of literals, f-strings and collections are joined in place, and all of a file's constants one after the other; no
+variable is followed. `decoding` says what a value may stand for.
 """
 
 import ast
@@ -28,18 +28,18 @@ class Said(NamedTuple):
 
 
 def words(text: str) -> list[str]:
-    """Runs of letters and digits, in lower case; other writings of a letter or digit are that one."""
+    """Runs of letters and digits, in lower case; other forms of a letter or digit are normalised."""
     plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
     return re.findall("[a-z0-9]+", plain.casefold())
 
 
 def lines(source: str) -> list[str]:
-    """As Python counts them, which `str.splitlines` does not."""
+    """The lines as Python counts them, unlike `str.splitlines`."""
     return re.split("\r\n|\r|\n", source)
 
 
 def added_lines(before: str, after: str) -> dict[int, str]:
-    """The lines of `after`, by number, that `before` has not, or not so often: one that only moved is not new."""
+    """The lines of `after`, by number, that `before` lacks, or has less often: a line that only moved is not new."""
     left, found = Counter(line.strip() for line in lines(before)), {}
     for number, line in enumerate(lines(after), 1):
         left[line.strip()] -= 1
@@ -58,7 +58,7 @@ def texts(tree: ast.Module, decoder: Decoder) -> Iterator[Said]:
 
 
 def constants(tree: ast.Module) -> Iterator[tuple[int, str]]:
-    """(line, text) of each literal by itself, as they stand in the file."""
+    """(line, text) of each literal by itself, in the order of the file."""
     found = [node for node in ast.walk(tree) if isinstance(node, ast.Constant)]
     found.sort(key=lambda node: (node.lineno, node.col_offset))
     return ((node.lineno, text) for node in found if (text := _as_text(node.value)))
@@ -80,9 +80,9 @@ def _readings(node: ast.AST, inside: set[ast.AST], decoder: Decoder) -> Iterator
 
 
 def _pieces(node: ast.AST, inside: set[ast.AST]) -> Iterator[object]:
-    """The values that a literal, sum, f-string or collection puts together, in order.
+    """The values that a literal, sum, f-string or collection joins, in order.
 
-    `inside` takes the sums that are part of one, and collections in collections."""
+    Sums that are part of one, and collections in collections, are added to `inside`."""
     parts = _COLLECTIONS if isinstance(node, _COLLECTIONS) else _SUMS
     stack = _children(node) or [node]
     while stack:

@@ -1,8 +1,8 @@
-"""Where a program means a module by its names, and what it takes out of it.
+"""Finds the modules that a program uses, by any name, and the names that it takes out of them.
 
-Modules of Python's library hold others: `json.codecs` is codecs, `enum.bltns` is builtins. So a module of the library
-that an agent file may import is imported here as well, and is asked what its names are. Of other packages only the
-names are known. A module that a variable holds is not followed: to hand one on is reported.
+Modules of Python's library hold others: `json.codecs` is codecs, `enum.bltns` is builtins. So each module of the
+library that an agent file may import is imported here as well, to see what its names are. For other packages only the
+names are known. A module in a variable is not followed: using a module as a value is reported.
 """
 
 import ast
@@ -22,7 +22,7 @@ FINE = frozenset(
     warnings weakref xml zoneinfo
     """.split()  # noqa: SIM905
 )
-"""Of Python's library; of some of them not every name."""
+"""Modules of Python's library that are fine; of some of them not every name."""
 _OF_ITSELF = frozenset(("__name__", "__version__", "__doc__"))
 
 
@@ -40,7 +40,7 @@ class Taken(NamedTuple):
 
     @property
     def is_inside(self) -> bool:
-        """Whether it is another module, or what this one keeps to itself: random._os."""
+        """Whether it is another module, or a private name of this one: random._os."""
         if not is_of_library(self.module):
             return False
         is_private = self.name.startswith("_") and self.name not in _OF_ITSELF
@@ -56,7 +56,7 @@ class Modules:
         """Paths of modules, by the names that the program gives them."""
 
     def path(self, node: ast.AST | None) -> str:
-        """Of the module that an expression is: "json.decoder"; "" if it is none that is known."""
+        """The path of the module that an expression is, such as "json.decoder"; "" if it is not a known module."""
         if isinstance(node, ast.Name):
             return self.names.get(node.id, "")
         if isinstance(node, ast.Attribute) and (outer := self.path(node.value)):
@@ -87,7 +87,7 @@ class Modules:
                 yield node, path
 
     def _used_of(self, module: str) -> list[str]:
-        """What the program uses of all that a star may bring."""
+        """The names that the program uses of all that a star import may bring."""
         used = sorted({node.id for node in self._nodes if isinstance(node, ast.Name)})
         found = _module(module)
         return [name for name in used if hasattr(found, name)] if found else ["*"]
@@ -113,7 +113,7 @@ def _names(nodes: list[ast.AST]) -> Iterator[tuple[str, str]]:
 
 @cache
 def _module(path: str) -> ModuleType | None:
-    """A module of Python's library, if its own path leads to it."""
+    """A module of Python's library, if this is its own path."""
     parts = path.split(".")
     if parts[0] not in FINE or any(part.startswith("_") for part in parts[1:]):
         return None

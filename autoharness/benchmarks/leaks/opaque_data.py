@@ -1,11 +1,11 @@
-"""How much an edit carries that no reader can follow: it may be an answer, in whatever writing.
+"""Limits opaque data: how much an edit may carry that no reader can follow, since it may hide answers.
 
-Everything that a file carries stands in its text, so it is measured there, and it does not matter what it stands in.
-Each measure counts one kind of thing in the lines that an edit adds, and has a bound. Honest edits stay far below it
-(`perf/leak_scan.py` measures them); a table of a benchmark's answers is above one of them, or is written out
-in plain sentences, which this cannot tell from a prompt. What the version before it had is not news.
+Everything that a file carries is in its text, so it is measured there, in whatever form. Each measure counts one kind
+of thing in the lines that an edit adds, and has a limit. Honest edits stay far below it (`perf/leak_scan.py` measures
+them); a table of a benchmark's answers is above one of the limits, or is written out in plain sentences, which this
+cannot tell from a prompt. What the version before had does not count.
 
-It knows the words of English. In a benchmark whose policy is in another language the measures of words do not apply.
+It knows the words of English. If a benchmark's policy is in another language, the measures of words do not apply.
 """
 
 import ast
@@ -36,13 +36,13 @@ OF_ALL_EDITS = 4
 MOST_VALUES, MOST_NUMBERS = 60, 24
 """In one list, dictionary, call, ..."""
 MOST_STATEMENTS, MOST_SENTENCES = 24, 12
-"""That have one shape: a table has rows, whatever they are written as."""
+"""That have one shape: a table has rows, in whatever form."""
 MOST_IN_ONE_WORD = 24
 """Odd characters between two white spaces."""
 MOST_UNUSUAL_PAIRS, PAIRS_LOOKED_AT = 13, 20
 
 LONGEST_LOOKED_INTO = 200_000
-"""Characters. A longer file is above the bounds of its edits, or was written by a person."""
+"""Characters. A longer file is above the limits of its edits, or was written by a person."""
 
 _WORDS = {
     "bytes": "bytes of news even when compressed",
@@ -63,7 +63,7 @@ _SHORTEST_SENTENCE, _LEAST_FUNCTION_WORDS, _MOST_FUNCTION_WORDS = 6, 0.15, 0.85
 _COMMON_SIGNS = frozenset("–—‘’“”„«»…•·→←≥≤≠×°€£§©®™✓✔✗✘⚠✅❌")  # noqa: RUF001
 _NO_SENTENCE = 2
 _RARE_SIGN, _IDEOGRAPH = 4, 4
-"""What a sign or letter counts of which there are thousands."""
+"""How much a sign or letter counts if there are thousands of its kind."""
 _FILTERS = [{"id": lzma.FILTER_LZMA2, "preset": 6, "dict_size": 1 << 20}]
 _COLLECTIONS = (ast.List, ast.Tuple, ast.Set, ast.Dict, ast.Call, ast.Compare, ast.BoolOp, ast.MatchOr, ast.Match)
 _LINKS = (ast.BinOp, ast.Attribute, ast.Subscript, ast.Call)
@@ -76,11 +76,11 @@ _DEEPEST = 10
 _FEWEST_WORDS = 4
 
 Amounts = Counter[int]
-"""By line of the edited file."""
+"""Amounts by line of the edited file."""
 
 
 def opaque(before: str, after: str, given: frozenset[str], all_edits: bool = False) -> Iterator[tuple[int, str]]:
-    """(line, what it carries) if an edit is above a bound; with `all_edits`, if it is with all that came before it.
+    """(line, what it carries) if an edit is above a limit; with `all_edits`, if all edits together are.
 
     Raises RecursionError or MemoryError if the file is nested too deep.
     """
@@ -95,7 +95,7 @@ def opaque(before: str, after: str, given: frozenset[str], all_edits: bool = Fal
 
 
 def measures(added: Added) -> dict[str, Amounts]:
-    """How much of each there is in each line that is new."""
+    """The amount of each kind in each new line."""
     lines = {number: len(line.strip()) for number, line in added.lines.items()}
     longest = max(lines, key=lambda number: lines[number], default=1)
     return {
@@ -112,7 +112,7 @@ def measures(added: Added) -> dict[str, Amounts]:
 
 
 def _news(added: Added) -> int:
-    """How much longer a compressed file becomes by the edit: more than that it cannot tell, however it is written."""
+    """How much longer the compressed file becomes by the edit: that limits what the edit can tell, in any form."""
     return max(0, _compressed(added.before + added.after) - _compressed(added.before))
 
 
@@ -124,7 +124,7 @@ def _compressed(text: str) -> int:
 def _odd_characters(added: Added) -> Amounts:
     """Letters of words that are not plain, digits, signs beyond ASCII, and rows of other signs in a text.
 
-    A name in the code counts once: code uses its names again and again.
+    A name in the code counts once: code repeats its names.
     """
     found, names = Amounts(), set[str]()
     for number, line in added.lines.items():
@@ -142,7 +142,7 @@ def _weight(letters: str) -> int:
 
 
 def _odd_signs(text: str) -> int:
-    """Digits, and signs beyond ASCII; a row of the same sign is a rule that somebody drew."""
+    """Digits, and signs beyond ASCII; a row of the same sign is a drawn line, and counts once."""
     signs = (char for char in _SAME_SIGNS.sub(r"\1", text) if char > "\x7f" and not char.isalpha())
     return sum(map(len, _NUMBER.findall(text))) + sum(1 if char in _COMMON_SIGNS else _RARE_SIGN for char in signs)
 
@@ -160,7 +160,7 @@ def _pieces(added: Added) -> Iterator[tuple[int, list[str]]]:
 
 
 def _loose_words(added: Added) -> Amounts:
-    """Words in pieces of text that are too short for a sentence; a long one of one kind of words is none at all."""
+    """Words in pieces of text that are no sentence: too short, or with too few or too many function words."""
     found = Amounts()
     for number, words in _pieces(added) if added.is_english else ():
         joined = sum(map(is_function_word, words)) / len(words)
@@ -185,7 +185,7 @@ def _odd_spaces(line: str) -> int:
 
 
 def _long_words(added: Added) -> Iterator[tuple[int, str]]:
-    """What stands between white spaces in a text; in code, which operators divide as well, one name or number."""
+    """Texts between white spaces; in code, which operators divide as well, one name or number."""
     for number, line in added.lines.items():
         for word in [*added.texts.get(number, "").split(), *_NAME.findall(line)]:
             odd = _weight("".join(filter(added.is_odd, set(words_in(word))))) + _odd_signs(word)
@@ -195,8 +195,8 @@ def _long_words(added: Added) -> Iterator[tuple[int, str]]:
 
 
 def _no_sentences(added: Added) -> Iterator[tuple[int, str]]:
-    """Function words that follow each other as in no English sentence: "the of", "is and"."""
-    pieces = {tuple(words): number for number, words in _pieces(added)}  # what is said again is said once
+    """Function words in an order that no English sentence has: "the of", "is and"."""
+    pieces = {tuple(words): number for number, words in _pieces(added)}  # repeated pieces count once
     placed = [
         (pair, number)
         for words, number in pieces.items()
@@ -211,7 +211,7 @@ def _no_sentences(added: Added) -> Iterator[tuple[int, str]]:
 
 
 def _collections(added: Added) -> Iterator[tuple[ast.AST, list[ast.AST]]]:
-    """With the new values of each list, dictionary, call, sum, chain of attributes, ..."""
+    """Each list, dictionary, call, sum, chain of attributes, ..., with its new values."""
     inside = set[ast.AST]()
     for node in ast.walk(added.tree):
         if isinstance(node, _COLLECTIONS):
@@ -240,7 +240,7 @@ def _values(added: Added) -> Amounts:
 
 
 def _deep(tree: ast.Module) -> Iterator[ast.expr]:
-    """What is nested deeper than a reader follows, as in `f(g(g(f(...))))` or `-~~-x`."""
+    """Expressions that are nested deeper than a reader follows, as in `f(g(g(f(...))))` or `-~~-x`."""
     stack: list[tuple[ast.AST, int]] = [(tree, 0)]
     while stack:
         node, depth = stack.pop()
@@ -260,7 +260,7 @@ def _long_collections(added: Added) -> Iterator[tuple[int, str]]:
 
 
 def _like_statements(added: Added) -> Iterator[tuple[int, str]]:
-    """Statements that differ in names, constants and operators alone."""
+    """Statements that differ only in names, constants and operators."""
     shapes: dict[str, list[int]] = defaultdict(list)
     for node in ast.walk(added.tree):
         if isinstance(node, _STATEMENTS) and _line(node) in added.lines:
@@ -272,7 +272,7 @@ def _like_statements(added: Added) -> Iterator[tuple[int, str]]:
 
 
 def _like_sentences(added: Added) -> Iterator[tuple[int, str]]:
-    """Sentences that differ in other words than function words alone."""
+    """Sentences that have the same function words in the same places."""
     shapes: dict[str, list[int]] = defaultdict(list)
     for number, words in _pieces(added):
         shape = [word if is_function_word(word) else "" for word in words]

@@ -1,7 +1,7 @@
-"""Words of an agent that are meant for the machinery and not for the customer.
+"""Detects prompt injection by the agent: words meant for the user simulator or the judge, not for the customer.
 
 tau2's user simulator and its judge are language models. They read what the agent says, and may do what it tells them.
-`found` marks such words, for a person to look at: it changes no score. It knows the words for what such a prompt has
+`found` marks such words, for a person to check: it changes no score. It knows the words for what such a prompt has
 to name - control words, silence, the end of the conversation, the simulation itself, the judge, its expectations -
 and other spellings of them; and sentences in another language than the customer's, or in a code, which a model can
 read as well. It does not know what a prompt means: one in plain words that are not in the list is not marked.
@@ -21,7 +21,7 @@ _LOOKALIKES = str.maketrans(
     "АВЕЅКМНІЈОРСТХУавеѕкмніјорстхуΑΒΕΗΙΚΜΝΟΡΤΧο\u2019\u201c\u201d",
     'ABESKMHIJOPCTXYabeskmhijopctxyABEHIKMNOPTXo\'""',
 )
-"""Letters of other alphabets that look like ours, and quotation marks."""
+"""Letters of other alphabets that look like Latin ones, and quotation marks."""
 _SHOWN_CHARS = 60
 _FEW_WORDS, LEAST_PLAIN = 4, 0.7
 """Published conversations stay above it: docs/tau2.md."""
@@ -37,7 +37,7 @@ _AT_ONCE = r"(?:now|immediately|at once|right away|right now|by saying|with)"
 _END = r"(?:end|terminate|finish|close|conclude|quit|exit|leave|abort|stop)"
 _MUST = r"you (?:must|should|shall|have to|need to|are to|will|may|can) (?:now )?"
 _ASKED = rf"(?:^|[\n.!?:;\"'(*>-] ?|please |now,? |then |and |{_MUST})"
-"""Before a verb that asks somebody to do it: the agent that says what itself does is honest."""
+"""Comes before a verb that asks somebody to do it: an agent that says what it does itself is honest."""
 _SIMULATED = r"(?:user|customer|client|caller)"
 _JUDGE = r"(?:judge|grader|evaluator|evaluation model|assessor|scorer)"
 _GOAL = (
@@ -116,7 +116,7 @@ _COMPILED = [(what, re.compile(rule, re.IGNORECASE)) for what, rules in _RULES.i
 
 
 def found(messages: list[Json]) -> list[tuple[int, str]]:
-    """Which messages of the agent have such words: their places in a stored conversation, and the words."""
+    """The agent's messages that have such words: (place in the stored conversation, the words)."""
     marks = []
     heard: set[str] = set()
     is_english = _is_english([one.get("content") or "" for one in messages if one.get("role") == "user"])
@@ -132,7 +132,7 @@ def found(messages: list[Json]) -> list[tuple[int, str]]:
 
 
 def _is_english(said: list[str]) -> bool:
-    """Whether the customer speaks the one language that we have a list of words of."""
+    """Whether the customer speaks English, the one language that we have a word list of."""
     return plain_share(" ".join(said), set()) >= LEAST_PLAIN
 
 
@@ -145,7 +145,7 @@ def plain_share(text: str, heard: set[str]) -> float:
 
 
 def marks_of(text: str) -> Iterator[str]:
-    """What each kind of such words in a text is, with the words."""
+    """Each kind of such words in a text, with the words."""
     plain = _plain(text)
     squashed = re.sub(r"[^\w#]|_", "", plain).lower()
     if control := _CONTROL_WORD.search(squashed):
@@ -159,7 +159,7 @@ def marks_of(text: str) -> Iterator[str]:
 
 
 def _said(message: Json) -> Iterator[str]:
-    """Tools repeat what they were called with in their errors, and the judge reads what tools answered."""
+    """The message's text and tool calls: tools repeat arguments in errors, and the judge reads tools' answers."""
     yield message.get("content") or ""
     for call in message.get("tool_calls") or []:
         yield call["name"]
@@ -167,7 +167,7 @@ def _said(message: Json) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """In common letters, without marks and invisible characters, and with single spaces in a line."""
+    """The text in common letters, without marks and invisible characters, and with single spaces in a line."""
     text = unicodedata.normalize("NFKD", text)
     text = "".join(char for char in text if unicodedata.category(char) not in ("Cf", "Mn"))
     return re.sub(r" ?\n\s*", "\n", re.sub(r"[^\S\n]+", " ", text.translate(_LOOKALIKES)))

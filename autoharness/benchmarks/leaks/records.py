@@ -1,11 +1,11 @@
-"""The records of a benchmark, and where a text names one.
+"""Finds the benchmark's records (ids, names, addresses, task texts) that a text names.
 
-Found, in any case and with any separators: whole identifiers, in pieces that stand side by side ("W237" + "8156")
-too; first and last name within a few words of each other; eight words in a row of a task's texts. Names and postcodes
-alone are too ordinary to tell, but many of them are a list of customers.
+Found, in any case and with any separators: whole identifiers, also in adjacent pieces ("W237" + "8156"); first and
+last name within a few words of each other; eight words in a row of a task's texts. A single name or postcode is too
+ordinary to count, but many of them are a list of customers.
 
-Not found: cities, products and their options, prices, task ids that are plain numbers; a scenario retold, or cut into
-runs of seven words.
+Not found: cities, products and their options, prices, task ids that are plain numbers; a scenario in other words, or
+cut into runs of seven words.
 """
 
 import json
@@ -48,18 +48,18 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Secrets:
-    """What no edit may name; all of it in lower case."""
+    """The records that no edit may name; all in lower case."""
 
     identifiers: dict[str, str]
-    """What it is, by the identifier's letters and digits: {"w2378156": "the order id #W2378156"}."""
+    """A description by the identifier's letters and digits: {"w2378156": "the order id #W2378156"}."""
     names: frozenset[tuple[str, str]]
     """(first, last) and (last, first)."""
     phrases: frozenset[str]
     """Runs of eight words in a task's texts, without those that all tasks share."""
     postcodes: frozenset[str] = frozenset()
-    """And dates of birth."""
+    """Postcodes and dates of birth."""
     given: frozenset[str] = frozenset()
-    """The words of the policy and the tools: every agent is given them."""
+    """The words of the policy and the tools, which every agent is given."""
     facts: frozenset[str] = frozenset()
     """The numbers that tasks want told to the customer, of three digits and more, as tau2 looks for them."""
 
@@ -81,7 +81,7 @@ class Secrets:
         return every._without(literals.words(given))
 
     def _without(self, given: list[str]) -> "Secrets":
-        """Less what the agent is given anyway."""
+        """The secrets without what the agent is given anyway."""
         known = {match.what for match in _records_in(given, self)}
         names = {(given[match.start], given[match.stop - 1]) for match in _names_in(given, self)}
         return replace(
@@ -103,7 +103,7 @@ class Secrets:
 
     @cached_property
     def people(self) -> frozenset[str]:
-        """First and last names that are no ordinary words."""
+        """First and last names that are not ordinary words."""
         return frozenset(name for pair in self.names for name in pair if not is_plain(name))
 
 
@@ -124,7 +124,7 @@ def matches(words: list[str], secrets: Secrets) -> Iterator[Match]:
 
 
 def many(words: Iterable[str], secrets: Secrets) -> str:
-    """What words are that name many customers, each in a way that would be nothing by itself; "" if they do not."""
+    """A description if the words name many customers, each in a way that would not count by itself; otherwise ""."""
     given = set(words)
     people, codes = len(given & secrets.people), len(given & secrets.postcodes)
     if people > _MOST_PEOPLE:
@@ -133,7 +133,7 @@ def many(words: Iterable[str], secrets: Secrets) -> str:
 
 
 def told(text: str, secrets: Secrets) -> str:
-    """What a text is that names many of the numbers that tasks want told; "" if it does not."""
+    """A description if the text names many of the numbers that tasks want told; otherwise ""."""
     named = sorted(set(numbers_in(text)) & secrets.facts)
     return f"{len(named)} of the numbers that tasks want told, such as {named[0]}" if len(named) > _MOST_FACTS else ""
 
@@ -149,7 +149,7 @@ def _facts(tasks: list[Json]) -> frozenset[str]:
 
 
 def _records_in(words: list[str], secrets: Secrets) -> Iterator[Match]:
-    """The longest identifier that starts at a word; the search goes on behind it."""
+    """The longest identifier that starts at a word; the search continues after it."""
     start = 0
     while start < len(words):
         match = _record_at(words, start, secrets.identifiers)
@@ -171,7 +171,7 @@ def _record_at(words: list[str], start: int, identifiers: dict[str, str]) -> Mat
 
 
 def _is_rare(joined: str) -> bool:
-    """Whether neighbouring words do not spell it by chance, as short words or a table of numbers might."""
+    """Whether neighbouring words cannot spell it by chance, as short words or a table of numbers might."""
     return len(joined) >= 10 or not (joined.isdigit() or joined.isalpha())
 
 
@@ -184,7 +184,7 @@ def _names_in(words: list[str], secrets: Secrets) -> Iterator[Match]:
 
 
 def _identifiers(leaves: list[tuple[str, str]]) -> dict[str, str]:
-    """What each record is, by its letters and digits; a long number in it also stands alone."""
+    """Descriptions of records, by their letters and digits; a long number in one also counts by itself."""
     records = {
         "".join(literals.words(text)): f"the {_kind(key)} {text}"
         for key, text in reversed(leaves)  # the first mention, in the database, names it best
@@ -195,12 +195,12 @@ def _identifiers(leaves: list[tuple[str, str]]) -> dict[str, str]:
 
 
 def _kind(key: str) -> str:
-    """What the values under this key are; empty if they name no record."""
+    """The kind of the values under this key; empty if they name no record."""
     return _KINDS.get(key) or (key.removesuffix("s").replace("_", " ") if _ID_KEY.fullmatch(key) else "")
 
 
 def _names_record(key: str, text: str) -> bool:
-    """Whether it is the name of one record and no ordinary word or number: not task id 12, nor user_1."""
+    """Whether it names one record and is not an ordinary word or number: not task id 12, nor user_1."""
     letters_and_digits = "".join(literals.words(text))
     digits = sum(map(str.isdigit, letters_and_digits))
     if not _kind(key):
@@ -211,7 +211,7 @@ def _names_record(key: str, text: str) -> bool:
 
 
 def _phrases(tasks: list[Json]) -> Iterator[str]:
-    """What every task says in the same words tells none of them apart, and a prompt may well say it too."""
+    """Runs of words in tasks, without those that every task has: those identify none, and a prompt may have them."""
     tasks_with = Counter(
         run for task in tasks for run in {r for _, text in _leaves(task) for r in _runs(literals.words(text))}
     )

@@ -1,4 +1,4 @@
-"""Looks through one edit in a process of its own. Spawned by `scan_process.py`, never imported.
+"""Scans one edit in a separate process. Spawned by `scan_process.py`, never imported.
 
     python -I -B scan_child.py
 

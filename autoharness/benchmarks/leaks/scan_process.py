@@ -1,8 +1,8 @@
-"""Looks through an edit in a process of its own, without keys, and with little time and memory.
+"""Runs the leak scan of an edit in a separate process, without keys, and with little time and memory.
 
 A file that breaks Python's parser, or keeps the scan busy, ends that process, and the edit is refused for it; the
-loop goes on. If the scan breaks on the version that is kept as well, it is not the edit's fault: that is raised.
-It does not run what it reads, so that it is not confined further.
+loop continues. If the scan also breaks on the kept version, it is not the edit's fault: that is raised. It does not
+run what it reads, so it is not confined further.
 """
 
 import json
@@ -18,7 +18,7 @@ from autoharness.core.errors import SetupError
 
 _CHILD = Path(__file__).with_name("scan_child.py")
 _LONGEST_S = 300.0
-"""On a machine that is busy; of processor time it has a minute."""
+"""For a busy machine; of processor time the scan has a minute."""
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _BREAKS = "this file breaks the scan of edits ({}): write it more simply"
 
@@ -35,7 +35,7 @@ def scan(before: str, after: str, secrets: Secrets, baseline: str) -> list[Leak]
 
 
 def problem_of(source: str, incumbent: str) -> str:
-    """See `forbidden_uses.problem_of`. Raises SetupError if no file can be looked at."""
+    """See `forbidden_uses.problem_of`. Raises SetupError if no file can be scanned."""
     asked = {"source": source, "incumbent": incumbent}
     answer = _ask({"problem": asked}, {"problem": asked | {"source": incumbent}})
     return answer if isinstance(answer, str) else str(answer["problem"])

@@ -1,11 +1,11 @@
-"""Whether everybody reads the same in a source file: a person, a diff, this package's scans and Python.
+"""Checks that a person, a diff, this package's scans and Python all read the same text in a source file.
 
-Python goes by a coding cookie, takes `\\r` for the end of a line and a form feed for nothing, and takes letters of
-other alphabets for those that they look like; a browser turns text around at an invisible character; an editor shows
-none of them. So an agent file is UTF-8 without such characters, and its code is ASCII. Texts and comments may be in
-any language.
+Python obeys a coding cookie, takes `\\r` as the end of a line, ignores a form feed, and takes letters of other
+alphabets for those that they look like; a browser turns text around at an invisible character; an editor shows none
+of this. So an agent file must be UTF-8 without such characters, and its code ASCII. Texts and comments may be in any
+language.
 
-It says nothing about what stands there in plain sight.
+It does not judge what can be read in plain sight.
 """
 
 import ast
@@ -20,9 +20,9 @@ _COOKIE_LINES = 2
 _UTF_8 = {"utf-8", "utf8", "utf_8"}
 _EMOJI_STYLE, _EMOJI_JOINER, _KEYCAP = "\ufe0f", "\u200d", "\u20e3"
 _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\ufffc\U0001d159")
-"""Letters and symbols that look like nothing."""
+"""Letters and symbols that are invisible."""
 _NOT_CODE = "?"
-"""A character that stands in no Python code, but in any text or comment."""
+"""A character that is in no Python code, but may be in any text or comment."""
 
 
 class Odd(NamedTuple):
@@ -32,18 +32,18 @@ class Odd(NamedTuple):
 
 
 def decoded(source: bytes) -> str:
-    """The text of a source file. Raises UnicodeDecodeError for what is no UTF-8."""
+    """The text of a source file. Raises UnicodeDecodeError if it is not UTF-8."""
     return source.decode("utf-8")
 
 
 def parsed(text: str) -> ast.Module:
-    """As Python parses it. Raises SyntaxError, ValueError, RecursionError or MemoryError."""
+    """The syntax tree as Python parses it. Raises SyntaxError, ValueError, RecursionError or MemoryError."""
     with warnings.catch_warnings(action="ignore"):  # of strange escapes
         return ast.parse(text)
 
 
 def oddities(text: str) -> Iterator[Odd]:
-    """What is not the same for everybody, from the first line on."""
+    """The places that not everybody reads the same, from the first line on."""
     lines = _lines(text)
     yield from _cookies(lines)
     yield from _line_ends(text)
@@ -61,7 +61,7 @@ def _cookies(lines: list[str]) -> Iterator[Odd]:
 
 
 def _line_ends(text: str) -> Iterator[Odd]:
-    """Lines end in \\n, or all of them in \\r\\n."""
+    """Finds lines that do not end in \\n, unless all of them end in \\r\\n."""
     if text.count("\r") != text.count("\r\n") or ("\r\n" in text and text.count("\n") != text.count("\r\n")):
         before = text[: text.index("\r")]
         yield Odd(before.count("\n") + 1, "has a carriage return that a diff does not show: end every line in \\n")
@@ -86,7 +86,7 @@ def _wrong_with(char: str, before: str, after: str) -> str:
         return "the control character"
     if kind in ("Cf", "Zl", "Zp") or char in _BLANK_LETTERS or "VARIATION SELECTOR" in unicodedata.name(char, ""):
         return "the invisible character"
-    if kind in ("Mn", "Me") and before.isascii() and char != _KEYCAP:  # as one letter it has another writing
+    if kind in ("Mn", "Me") and before.isascii() and char != _KEYCAP:  # both can be written as one letter
         return "the loose mark"
     if kind == "Zs":
         return "the unusual space"
@@ -99,7 +99,7 @@ def _is_symbol(char: str) -> bool:
 
 
 def _code_in_other_letters(text: str) -> Iterator[Odd]:
-    """If every character beyond ASCII stands in a text or a comment, another one there changes no code."""
+    """If every character beyond ASCII is in a text or a comment, replacing it changes no code."""
     try:
         parsed(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):

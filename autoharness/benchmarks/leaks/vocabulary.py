@@ -1,6 +1,6 @@
-"""Which words are plain: common English ones with their endings, those of Python, and little words of its neighbours.
+"""Vocabulary of plain words: common English with endings, Python's names, and function words of some other languages.
 
-The list is `words.txt`, made by `make_words.py`. A word that is not in it is no mistake: it only says little to a
+The list is `words.txt`, made by `make_words.py`. A word that is not in it is not a mistake: it only tells little to a
 reader who does not know it, and so it may stand for anything.
 """
 
@@ -52,17 +52,17 @@ def words_in(text: str) -> list[str]:
 
 @cache
 def is_plain(word: str) -> bool:
-    """Whether a word in lower case is in the list, or endings and a beginning make it of one that is."""
+    """Whether a word in lower case is in the list, or is made by endings and a beginning of a word that is."""
     return any(map(_is_made, [word, *_cut(word)]))
 
 
 def is_function_word(word: str) -> bool:
-    """Whether it joins other words (the, of, is) and says nothing by itself; in German, French and some more, too."""
+    """Whether it joins other words (the, of, is) and says nothing by itself; also in German, French and some more."""
     return word in _function_words()
 
 
 def is_usual_pair(first: str, second: str) -> bool:
-    """Whether one function word commonly follows another, as in "of the"; in other languages than English any may."""
+    """Whether one function word commonly follows another, as in "of the"; outside English any may."""
     if any(first in words and second in words for words in _elsewhere()):
         return True
     (parts,) = _groups(_PARTS)
@@ -72,7 +72,7 @@ def is_usual_pair(first: str, second: str) -> bool:
 
 
 def bases(word: str) -> Iterator[str]:
-    """What it may be made of: cancellations -> cancellation, cancellate, ..., stopped -> stop."""
+    """Words that it may be made of: cancellations -> cancellation, cancellate, ..., stopped -> stop."""
     for ending, instead in _ENDINGS:
         stem = word.removesuffix(ending)
         if stem != word and len(stem) >= _SHORTEST_STEM:
@@ -87,7 +87,7 @@ def _cut(word: str) -> Iterator[str]:
 
 
 def _is_made(word: str) -> bool:
-    """By two endings at most: policies -> policy -> police."""
+    """Whether at most two endings make it of a known word: policies -> policy -> police."""
     if word in _known():
         return True
     return any(base in _known() or not _known().isdisjoint(bases(base)) for base in bases(word))
@@ -110,13 +110,13 @@ def _function_words() -> frozenset[str]:
 
 @cache
 def _followers() -> dict[str, frozenset[str]]:
-    """By each English function word those that commonly follow it."""
+    """By English function word: the function words that commonly follow it."""
     split = (line.partition(": ") for line in _lines() if re.match("[a-z]+: ", line))
     return {word: frozenset(after.split()) for word, _, after in split}
 
 
 def _elsewhere() -> list[frozenset[str]]:
-    """The function words of each language that has some."""
+    """The function words of each other language."""
     return _groups(_OF_A_LANGUAGE)
 
 

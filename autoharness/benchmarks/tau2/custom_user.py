@@ -1,6 +1,6 @@
-"""A user simulator of one's own: `user: "module:Class"`, a class with the methods of tau2's.
+"""Your own user simulator: `user: "module:Class"`, a class with the methods of tau2's user simulator.
 
-What goes wrong in it is the user simulator's failure, never the agent's. Where it may lie: see `user_code`.
+An error in it is the user simulator's failure, never the agent's. `user_code` says where its file may be.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ _METHODS = ("get_init_state", "generate_next_message", "set_seed", "stop")
 
 @dataclass(frozen=True)
 class OwnUser:
-    """The class, and a digest of its code: of its file, of its whole package where it is in one."""
+    """The class, and a digest of its code: its file, or its whole package if it is in one."""
 
     cls: Any
     sha256: str
@@ -35,7 +35,7 @@ def load(spec: str) -> OwnUser:
 
 
 def blamed(user: Any, spec: str) -> Any:
-    """The same user simulator; what it raises, or says without saying anything, is a UserSimulatorError."""
+    """The same user simulator; what it raises, or an empty message, is a UserSimulatorError."""
     for name in _METHODS:
         setattr(user, name, _blamed(getattr(user, name), spec, checked=name == "generate_next_message"))
     return user

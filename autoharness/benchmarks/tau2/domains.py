@@ -1,4 +1,4 @@
-"""What the installed tau2 knows of its domains: their tasks, splits, policies, tools and data."""
+"""Domains of the installed tau2: their tasks, splits, policies, tools and data."""
 
 import copy
 import importlib.metadata
@@ -22,12 +22,12 @@ Json = dict[str, Any]
 
 
 class Domains:
-    """The installed tau2, but for its conversations. One for each process, which many threads may use."""
+    """The installed tau2, except its conversations. One for each process, which many threads may use."""
 
     def __init__(self, experiment: Experiment | None = None) -> None:
         """`experiment`: how its conversations are set up; None: with the defaults of every setting."""
         check_installed()
-        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # or the import asks the network, and waits
+        os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")  # else the import asks the network, and waits
         from loguru import logger
 
         logger.remove()  # tau2 narrates every message; held-out ones too
@@ -51,7 +51,7 @@ class Domains:
         if experiment == self._experiment:
             return self
         other = copy.copy(self)
-        for name in ("_facts", "_own_user", "_policy_and_changing_tools"):  # what follows from the experiment
+        for name in ("_facts", "_own_user", "_policy_and_changing_tools"):  # they depend on the experiment
             other.__dict__.pop(name, None)
         other._experiment = experiment
         return other
@@ -68,17 +68,17 @@ class Domains:
         return list(self._registry.get_domains())
 
     def provide(self) -> None:
-        """Its data comes with the package, or prepare has fetched it before there was a worker."""
+        """Nothing to do: the data comes with the package, or prepare has fetched it before any worker started."""
 
     def warm_up(self, domain: str) -> None:
-        """Load what every worker needs; where that cannot be, a worker says so."""
+        """Load what every worker needs; if that is not possible, a worker says so."""
         if domain in self.domains:
             self.facts(domain)
 
     def facts(self, domain: str) -> DomainFacts:
-        """Of the data as this process has loaded it.
+        """Facts about a domain, from the data as this process has loaded it.
 
-        Raises UserError for a domain that this tau2 does not have, SetupError where its data is missing.
+        Raises UserError for a domain that this tau2 does not have, SetupError if its data is missing.
         """
         return self._facts(domain)
 
@@ -105,9 +105,9 @@ class Domains:
         )
 
     def _suitable(self, domain: str) -> list[str] | None:
-        """The tasks that the experiment's agent can run, where it is one that tau2 does not give all; else None.
+        """The tasks that the experiment's agent can run, if tau2 does not give it all of them; otherwise None.
 
-        Raises UserError where there are none.
+        Raises UserError if there are none.
         """
         if self._experiment.agent not in (SOLO, ORACLE):
             return None
@@ -121,14 +121,14 @@ class Domains:
 
     @property
     def folders(self) -> list[str]:
-        """Where its code and its data lie: no agent is to read them."""
+        """The folders of its code and its data: no agent may read them."""
         import tau2
         from tau2.utils.utils import DATA_DIR
 
         return [*tau2.__path__, str(DATA_DIR)]
 
     def material(self, domain: str) -> Json:
-        """What a domain is made of, as JSON: {"databases", "tasks": [...], "policy", "tools": [...]}.
+        """A domain's contents as JSON: {"databases", "tasks": [...], "policy", "tools": [...]}.
 
         Raises UserError for a domain that this tau2 does not have.
         """
@@ -142,7 +142,7 @@ class Domains:
         }
 
     def published(self, domain: str, task_ids: list[str]) -> Json:
-        """What a results file of tau2's own says beside its simulations.
+        """What tau2's own results file has besides its simulations.
 
         {"tasks": [...], "environment": {...}, "agent", "user", "guidelines"}, all as tau2 itself writes it.
         """
@@ -158,7 +158,7 @@ class Domains:
         }
 
     def _user(self, environment: Any, task: Any, user_args: Json) -> Any:
-        """Raises UserSimulatorError where one's own cannot be made."""
+        """The user simulator. Raises UserSimulatorError if the user's own one cannot be made."""
         if self._experiment.agent == SOLO:
             return self._registry.get_user_constructor("dummy_user")()
         made_with: Json = {"tools": self._flavour.user_tools(environment, task), "llm": "user", "llm_args": user_args}
@@ -180,7 +180,7 @@ class Domains:
         return custom_user.load(self._experiment.user) if self._experiment.user else None
 
     def _check_user(self, environment: Any, task: Any) -> None:
-        """Raises UserError where one's own user simulator cannot be made: before anything is run."""
+        """Raises UserError if the user's own user simulator cannot be made: before anything is run."""
         try:
             self._user(environment, task, {})
         except UserSimulatorError as error:
@@ -231,9 +231,9 @@ class Domains:
 
 
 def _request(instructions: Any) -> str:
-    """What the customer wants and knows; some task sets write it as one text."""
+    """What the customer wants and knows; some task sets have it as one text."""
     if isinstance(instructions, str):
-        return instructions.replace("###", "")  # it quotes the word that hangs up, and whoever says that does
+        return instructions.replace("###", "")  # it quotes the word that hangs up, and saying the word hangs up
     return "\n".join(part for part in (instructions.reason_for_call, instructions.known_info) if part)
 
 

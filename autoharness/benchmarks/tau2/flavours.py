@@ -1,4 +1,4 @@
-"""What differs between the two packages that are tau2: how agents are registered and environments made and scored."""
+"""The two flavours (packages) of tau2: how each registers agents, and makes and scores environments."""
 
 from functools import cache
 from typing import Any
@@ -11,17 +11,17 @@ Json = dict[str, Any]
 
 
 class _Flavour:
-    """What both do alike."""
+    """What both flavours share."""
 
     def __init__(self, registry: Any) -> None:
         self._registry = registry
 
     def environment_args(self, domain: str, experiment: Experiment, task: Any = None) -> Json:
-        """What environments are made with. `task`: None for none in particular."""
+        """The arguments of environments. `task`: None for no particular task."""
         return {}
 
     def environment(self, domain: str, experiment: Experiment, task: Any = None) -> Any:
-        """As the experiment's agent finds it. Raises SetupError where it needs a package that is not installed."""
+        """The environment of the experiment's agent. Raises SetupError if it needs a package that is missing."""
         solo = {"solo_mode": True} if experiment.agent == SOLO else {}
         try:
             make = self._registry.get_env_constructor(domain)
@@ -43,7 +43,7 @@ class Nvidia(_Flavour):
             self._registry.register_agent(agent_class, name)
 
     def agent(self, name: str, task: Any, **arguments: Any) -> Any:
-        """`task` goes to those agents alone that are shown it."""
+        """Only agents that may see the task get `task`."""
         from tau2.agent.llm_agent import LLMAgent
 
         agent_class = self._registry.get_agent_constructor(name)

@@ -1,7 +1,7 @@
-"""banking_knowledge's `grep`: the agent's regular expression, where it can be stopped.
+"""Limits `grep` of banking_knowledge: runs the agent's regular expression in a process that can be stopped.
 
-Python looks for it with the interpreter's lock held, and some expressions take years, `(a+)+$` for one. So all but
-plain words are looked for by a process of its own, which has no keys and a few seconds of processor.
+Python searches with the interpreter's lock held, and some expressions take years, for example `(a+)+$`. So a separate
+process, which has no keys and a few seconds of processor time, searches for everything but plain words.
 """
 
 import json
@@ -57,7 +57,7 @@ def install(retriever_class: Any) -> None:
 def matches(query: str, texts: list[str], *, case_sensitive: bool) -> list[int]:
     """How often an expression is in each text; one that Python cannot read is a plain word.
 
-    Raises ValueError, which tau2 answers the call with, where that takes too long.
+    Raises ValueError if that takes too long; tau2 returns it as the answer of the call.
     """
     flags = 0 if case_sensitive else int(re.IGNORECASE)
     asked = {"query": query, "flags": flags, "texts": texts, "seconds": _MOST_PROCESSOR_S}

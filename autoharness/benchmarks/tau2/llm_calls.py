@@ -1,7 +1,7 @@
-"""Where tau2 asks an LLM itself - as user simulator, as judge, as a control - it asks the gateway session.
+"""Routes tau2's own LLM calls - user simulator, judge, baseline agent - to the gateway session.
 
-tau2's modules each hold tau2's `generate` under a name of their own: `route` puts another in its place, once for each
-process. Which session that asks is a matter of the simulation that runs on the thread.
+Each of tau2's modules holds tau2's `generate` under its own name: `route` replaces all of them, once for each
+process. The simulation that runs on the thread decides which session is asked.
 """
 
 import json
@@ -26,11 +26,11 @@ class AgentLink(Protocol):
     def start(self, tools: list[Json], domain_policy: str, llm_args: Json, history: list[Json]) -> None: ...
 
     def next(self, message: Json) -> Json:
-        """{"content": str | None, "tool_calls": [{"id", "name", "arguments"}], "cost_usd": float}: the answer."""
+        """The answer: {"content": str | None, "tool_calls": [{"id", "name", "arguments"}], "cost_usd": float}."""
 
 
 Complete = Callable[[str, Json], Json]
-"""Answers a chat completion request for a role: "user", "judge", or "agent" for a control. Raises SimulationError."""
+"""Answers a chat completion request of "user", "judge", or "agent" (a baseline agent). Raises SimulationError."""
 
 
 @dataclass
@@ -40,29 +40,29 @@ class Running:
     link: AgentLink
     complete: Complete
     judge_args: Json | None = None
-    """In place of those that tau2 asks its judge with."""
+    """Arguments that replace tau2's own for its judge."""
     waited_s: float = 0.0
-    """How long a control has waited for its LLM so far."""
+    """How long a baseline agent has waited for its LLM so far."""
 
 
 running: ContextVar[Running] = ContextVar("running")
 
 
 def route() -> None:
-    """Once for each process."""
+    """Replace tau2's `generate`. Once for each process."""
     from tau2.agent import llm_agent
     from tau2.evaluator import evaluator_nl_assertions
     from tau2.user import user_simulator
     from tau2.utils import llm_utils
 
-    llm_utils.generate = _generate_for("user")  # where a user simulator of one's own looks for it
+    llm_utils.generate = _generate_for("user")  # where your own user simulator finds it
     llm_agent.generate = _generate_for("agent")
     user_simulator.generate = _generate_for("user")
     evaluator_nl_assertions.generate = _generate_for("judge")
 
 
 def _generate_for(role: str) -> Callable[..., Any]:
-    """What tau2's `generate` does, through the gateway."""
+    """A function like tau2's `generate`, but through the gateway."""
     from tau2.data_model.message import AssistantMessage, ToolCall
     from tau2.utils.llm_utils import to_litellm_messages
 
@@ -95,7 +95,7 @@ def _tool_call(call: Json, tool_call_class: Any) -> Any:
 
 @contextmanager
 def asked_by(current: Running) -> Iterator[None]:
-    """What tau2 asks in here is asked for this simulation."""
+    """LLM calls that tau2 makes in the block belong to this simulation."""
     token = running.set(current)
     try:
         yield

@@ -1,7 +1,7 @@
-"""A conversation's messages stay in the order in which they were said.
+"""Keeps a conversation's messages in the order in which they were said.
 
-tau2 sorts them by the local time that each was made at. Where the clock goes back - at the end of summer time, or
-since somebody sets it - answers of tools come before their calls: a replay that raises, or a check that fails.
+tau2 sorts them by the local time at which each was made. If the clock goes back - at the end of summer time, or
+because somebody sets it - answers of tools come before their calls: then a replay raises, or a check fails.
 """
 
 from functools import wraps

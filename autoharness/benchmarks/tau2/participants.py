@@ -1,4 +1,4 @@
-"""The agent that takes part in a conversation: the proxy of the one in its agent host, or a baseline agent."""
+"""The agent in a tau2 conversation: a proxy of the agent in its host, or a baseline agent."""
 
 from functools import cache
 from typing import Any
@@ -15,7 +15,7 @@ Json = dict[str, Any]
 
 
 def agent_of(flavour: Nvidia | Sierra, experiment: Experiment, environment: Any, task: Any) -> Any:
-    """The proxy of the harness, or a control."""
+    """The proxy of the harness, or a baseline agent."""
     name, tools = experiment.agent, environment.get_tools()
     if name == SOLO and environment.user_tools:
         tools += environment.get_user_tools()
@@ -61,7 +61,7 @@ def proxy_class() -> Any:
 
 
 class NoAgent:
-    """Nobody asks an agent host: the conversation is over, or a control has it."""
+    """Stands in if no agent host is asked: the conversation is over, or a baseline agent has it."""
 
     waited_s = 0.0
 

@@ -16,9 +16,9 @@ from autoharness.benchmarks.tau2 import (
 
 @cache
 def change_environments() -> None:
-    """They share what they are made of, and bound what an agent may have their tools do.
+    """Environments share databases and tools, and limit what an agent may make their tools do.
 
-    And conversations stay in their order, and count what was told. Once for each process.
+    Conversations keep their order, and checks count what the customer was told. Once for each process.
     """
     from tau2.environment import toolkit
     from tau2.environment.db import DB
@@ -38,7 +38,7 @@ def change_environments() -> None:
 
 
 def let_assertions_fail() -> None:
-    """tau2's evaluator breaks off where it asks after something that the agent was to make and did not: not met."""
+    """tau2's evaluator breaks off if it asks for something that the agent should have made: now it is not met."""
     from tau2.environment.environment import Environment
 
     assert_in = getattr(Environment.run_env_assertion, "__wrapped__", Environment.run_env_assertion)

@@ -1,14 +1,13 @@
-"""Where code on this thread gets chance and time from: this process, or, inside `drawing`, a source of its own.
+"""Seeded randomness and time for code on one thread: inside `drawing` both come from a source, not the process.
 
 `install` replaces Python's own functions (of `random`, `secrets`, `uuid`, `os.urandom`, `time`, `datetime`, numpy) by
 ones that look for a source first. `rebind` does so in a module that imported them by name. Outside of `drawing` all
-answer as ever, on every thread, with one exception: modules that were bound again read the date in UTC, from a clock
-that never goes back.
+work as usual, on every thread, with one exception: rebound modules read the date in UTC, from a clock that never goes
+back.
 
 What this does not reach: what an extension module or another process draws, the address of an object, a counter or a
-generator of numpy's that a tool's module keeps, clocks by number and those of the processor (`time.clock_gettime`,
-`time.process_time`), and `datetime.now` where it is held by anything but a module that is bound again - as a default
-factory, say.
+numpy generator that a tool's module keeps, clocks by number and those of the processor (`time.clock_gettime`,
+`time.process_time`), and `datetime.now` if anything but a rebound module holds it - as a default factory, say.
 """
 
 import builtins
@@ -32,21 +31,21 @@ _EPOCH = datetime(1970, 1, 1)
 _SECOND_NS = 10**9
 _monotonic_ns = time.monotonic_ns
 _BEGUN_NS = time.time_ns() - _monotonic_ns()
-"""What to add to the monotonic clock for the time of day as it was when this process began."""
+"""Added to the monotonic clock it gives the time of day, as the clock was set when this process began."""
 _CLOCKS = ("time", "monotonic", "perf_counter")
 _OF_NOW = {"gmtime": 0, "localtime": 0, "ctime": 0, "asctime": 0, "strftime": 1}
-"""Functions of `time` that take the present time in the place of the argument with this number."""
+"""Functions of `time` that use the present time if the argument with this number is missing."""
 
 
 class Source:
-    """What one call of a tool draws from: the same key and time give the same draws and readings."""
+    """The source of one tool call's randomness and time: the same key and time give the same draws and readings."""
 
     def __init__(self, key: bytes, now_ns: int) -> None:
         self._key = key
         self._now_ns = now_ns
 
     def now_ns(self) -> int:
-        """It goes on with each look, so that a loop which waits for it ends."""
+        """The time moves on with each reading, so that a loop that waits for it ends."""
         self._now_ns += 1000
         return self._now_ns
 
@@ -61,14 +60,14 @@ class Source:
 
 _source: ContextVar[Source | None] = ContextVar("source", default=None)
 _instead: dict[int, tuple[Any, Any]] = {}
-"""By `id`: what code may hold by name, and what stands in its place."""
+"""By `id`: what code may hold by name, and what replaces it."""
 _bound: set[str] = set()
 _binding = Lock()
 
 
 @contextmanager
 def drawing(source: Source) -> Iterator[None]:
-    """What this thread draws, and the time that it reads, is the source's."""
+    """In the block this thread draws from the source, and reads the source's time."""
     _install_numpy()
     token = _source.set(source)
     try:
@@ -84,12 +83,12 @@ def now_ns() -> int:
 
 
 def utc_now() -> datetime:
-    """Without a zone, as tau2 writes it."""
+    """The time in UTC without a zone, as tau2 writes it."""
     return _EPOCH + timedelta(microseconds=now_ns() // 1000)
 
 
 def install() -> None:
-    """Once for each process; again, it does nothing."""
+    """Once for each process; a second call does nothing."""
     if _instead:
         return
     _put(os, "urandom", lambda source, count: source.random.randbytes(count))
@@ -111,7 +110,7 @@ def install() -> None:
 
 
 def rebind(module: ModuleType) -> None:
-    """Have a module use what stands in the place of functions that it imported by name. Once for each module."""
+    """Make a module use the replacements of functions that it imported by name. Once for each module."""
     with _binding:
         if module.__name__ in _bound:
             return
@@ -165,7 +164,7 @@ def _seed_new_generators() -> None:
 
 
 def _imports(import_in: Callable[..., Any]) -> Callable[..., Any]:
-    """What a module does when it is first imported is no part of a call: the next call would not do it."""
+    """What a module does at its first import is no part of a call: the next call would not do it."""
 
     @wraps(import_in)
     def imported(name: str, *arguments: Any, **named: Any) -> Any:
@@ -183,7 +182,7 @@ def _imports(import_in: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _install_numpy() -> None:
-    """Its functions of one generator that all share. New generators draw their seed from `secrets`."""
+    """Replace numpy's functions of the generator that all share. New generators draw their seed from `secrets`."""
     numpy_random: Any = sys.modules.get("numpy.random")
     if not hasattr(numpy_random, "random") or hasattr(numpy_random.random, "__wrapped__"):
         return
@@ -198,7 +197,7 @@ def _of_numpy(name: str) -> Callable[..., Any]:
 
 
 class _AsBase(type):
-    """A class that makes and knows instances of the one that it stands for."""
+    """The metaclass of a class that makes and recognises instances of its base."""
 
     def __instancecheck__(cls, instance: Any) -> bool:
         return isinstance(instance, cls.__mro__[1])
@@ -208,7 +207,7 @@ class _AsBase(type):
 
 
 class Datetime(datetime, metaclass=_AsBase):
-    """`datetime` for modules that were bound again."""
+    """`datetime` for rebound modules."""
 
     def __new__(cls, *arguments: Any, **named: Any) -> Any:
         return datetime(*arguments, **named)
@@ -232,7 +231,7 @@ class Datetime(datetime, metaclass=_AsBase):
 
 
 class Date(date, metaclass=_AsBase):
-    """`date` for modules that were bound again."""
+    """`date` for rebound modules."""
 
     def __new__(cls, *arguments: Any, **named: Any) -> Any:
         return date(*arguments, **named)
@@ -247,13 +246,13 @@ class Date(date, metaclass=_AsBase):
 
 
 class _Generator:
-    """A generator that a module keeps: each conversation, and each replay, would find it elsewhere."""
+    """Replaces a generator that a module keeps: each conversation and each replay would find it in another state."""
 
     def __init__(self, as_ever: random.Random) -> None:
         self._as_ever = as_ever
 
     def __getattr__(self, name: str) -> Any:
-        if name == "_as_ever":  # a copy that has nothing yet
+        if name == "_as_ever":  # a copy that has no fields yet
             raise AttributeError(name)
         source = _source.get()
         return getattr(source.random if source else self._as_ever, name)

@@ -1,14 +1,14 @@
-"""A replay that passes over harmless differences (`replay_tolerance`).
+"""Makes tau2's replay of a conversation pass over harmless differences (`replay_tolerance`).
 
-To score a conversation tau2 makes its tool calls once more, and raises where a tool answers otherwise than it did:
-then the task has no result. Some differences come from another version of a library, in the words of an error. Others
-would say that the replayed databases are not those that the agent left.
+To score a conversation tau2 makes its tool calls once more, and raises if a tool's answer differs: then the task has
+no result. Some differences come from another version of a library, in the words of an error. Others would mean that
+the replayed databases are not those that the agent left.
 
-Harmless is a difference in the answer of a call that leaves the replayed databases as they are: of a tool that tau2
-marks as reading, or of a call that failed both times. The score is then the one of the same conversation without that
-call, which the agent could have had by not making it: tolerance raises no score. A call that changed something in
-the conversation and fails in the replay is no such difference: tolerated, it would take back what the agent did.
-Nor is the reverse, or another answer of a call that changes something both times: tau2 raises as ever.
+A difference is harmless if the call leaves the replayed databases as they are: it is a call of a tool that tau2 marks
+as reading, or it failed both times. The score is then the one of the same conversation without that call, which the
+agent could have had by not making it: tolerance raises no score. A call that changed something in the conversation
+and fails in the replay is not harmless: tolerating it would take back what the agent did. Nor is the reverse, or
+another answer of a call that changes something both times: then tau2 raises as usual.
 """
 
 import json
@@ -28,7 +28,7 @@ _tolerated: ContextVar[list[str] | None] = ContextVar("tolerated", default=None)
 
 @contextmanager
 def tolerating(wanted: bool) -> Iterator[list[str]]:
-    """Gives a list to which a note is added for each difference that replays in here pass over."""
+    """Yields a list that gets a note for each difference that replays in the block pass over."""
     notes: list[str] = []
     token = _tolerated.set(notes if wanted else None)
     try:
@@ -67,7 +67,7 @@ def install(environment_class: Any) -> None:
 
 
 def _answers(messages: list[Any]) -> list[tuple[Any, Any]]:
-    """Each tool call with what it was answered: the answers follow their calls, in their order."""
+    """Each tool call with its answer: the answers follow their calls, in the same order."""
     calls = [call for message in messages for call in getattr(message, "tool_calls", None) or []]
     return list(zip(calls, (message for message in messages if message.role == "tool"), strict=False))
 
@@ -79,7 +79,7 @@ def _is_harmless(environment: Any, call: Any, then: Any, now: Any) -> bool:
 
 
 def _read(content: str | None) -> Any:
-    """As tau2 compares them."""
+    """A tool's answer as tau2 compares it."""
     try:
         return json.loads(content or "")
     except json.JSONDecodeError:
@@ -87,7 +87,7 @@ def _read(content: str | None) -> Any:
 
 
 def _difference(then: str, now: str) -> str:
-    """The two answers from where they part."""
+    """The two answers from where they differ."""
     same = next((at for at, (one, other) in enumerate(zip(then, now, strict=False)) if one != other), 0)
     start = max(0, same - 20)
     shown = (" ".join(text[start : start + _SHOWN_CHARS].split()) for text in (then, now))

@@ -1,13 +1,13 @@
-"""What the customer was told: the words that tau2's checks of what the agent said, and its judge, may count.
+"""What the customer was told: the agent's words that tau2's checks and its judge may count.
 
-Told is what stands in a message that reaches the customer, unless the message, or the agent's messages together, hold
-far more than anybody listens to, or numbers without the words that they belong to. Text beside tool calls is not
+Text is told if it is in a message that reaches the customer, unless the message, or the agent's messages together,
+hold far more than anybody listens to, or numbers without the words that they belong to. Text beside tool calls is not
 told: tau2 hands such a message to the tools, and the customer never sees it. tau2 itself counts it, so an agent that
-lists every number there, and never speaks, passes its checks. The limits are about twice what any of 150 published
-conversations comes to, or more (docs/tau2.md).
+lists every number there, and never speaks, passes its checks. The limits are at least about twice the most in any of
+150 published conversations (docs/tau2.md).
 
-The conversation that is stored, and what the tools did, stay as they are. What this does not see: which of a few
-facts in a short message was guessed.
+The stored conversation, and what the tools did, are not changed. What this does not see: which of a few facts in a
+short message was guessed.
 """
 
 import re
@@ -16,27 +16,27 @@ from typing import Any
 
 LONGEST_MESSAGE_CHARS = 8_000
 MOST_NUMBERS = 100
-"""Different ones, in a message."""
+"""Different numbers in a message."""
 LONGEST_CONVERSATION_CHARS = 40_000
 MOST_NUMBERS_IN_ALL = 140
-"""Different ones, in the agent's messages up to and with the one in question."""
+"""Different numbers in the agent's messages up to and including the current one."""
 MOST_UNHEARD = 40
 """Different amounts that no tool and no customer had said: the agent worked them out, or guessed. An amount is 100 or
 more, or has decimals."""
 FEWEST_WORDS, FROM_NUMBERS = 0.75, 4
-"""To each number of a message, if it has more different ones than that."""
+"""Words for each number of a message, if it has more different numbers than `FROM_NUMBERS`."""
 LONGEST_WORD_CHARS = 100
-"""A word with digits in it."""
+"""The longest word with digits in it."""
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _COMMENT = re.compile(r"<!--.*?(?:-->|$)", re.DOTALL)
 _UNREADABLE = re.compile(rf"\S{{{LONGEST_WORD_CHARS + 1},}}|\d[\d.,]*(?:[^\W\d_]+\d[\d.,]*){{3,}}")
-"""A word that nobody reads: a long one, or four numbers and more with letters between them."""
+"""A word that nobody reads: a long one, or four or more numbers with letters between them."""
 _INVISIBLE = {"Cf", "Co", "Cn", "Cs"}
 
 
 def install(communicate_evaluator: Any, judge_evaluator: Any) -> None:
-    """tau2's classes that check the agent's words. Once for each process."""
+    """Patch tau2's classes that check the agent's words. Once for each process."""
     communicated_in = communicate_evaluator.calculate_reward.__func__
     judged_in = judge_evaluator.calculate_reward.__func__
 
@@ -53,7 +53,7 @@ def install(communicate_evaluator: Any, judge_evaluator: Any) -> None:
 
 
 def told(messages: list[Any]) -> list[Any]:
-    """tau2's messages, in which the agent's content is None where the customer was told nothing."""
+    """tau2's messages; the agent's content is None if the customer was told nothing."""
     last_answer = max((place for place, one in enumerate(messages) if one.role == "user"), default=-1)
     heard, told_chars, told_numbers = [], 0, set[str]()
     known, unheard = set[float](), set[float]()
@@ -87,13 +87,13 @@ def unheard(messages: list[Any]) -> set[float]:
 
 
 def _amounts(text: str) -> set[float]:
-    """Numbers that are no count or day: from 100 on, and those with decimals."""
+    """Numbers that are not a count or a day: from 100 on, and those with decimals."""
     found = set(map(float, _NUMBER.findall(text.replace(",", ""))))
     return {number for number in found if number >= 100 or number != int(number)}
 
 
 def is_too_much(text: str) -> bool:
-    """Whether nobody is told anything by a message: it is too long, or lists too many numbers or nothing else."""
+    """Whether a message tells nobody anything: it is too long, or lists too many numbers or nothing else."""
     found = len(numbers(text))
     if len(text) > LONGEST_MESSAGE_CHARS or found > MOST_NUMBERS:
         return True
@@ -101,17 +101,17 @@ def is_too_much(text: str) -> bool:
 
 
 def words_to_a_number(text: str) -> float:
-    """There has to be a number."""
+    """Words per number; the text must have a number."""
     return len(_WORD.findall(text)) / len(_NUMBER.findall(text))
 
 
 def numbers(text: str) -> set[str]:
-    """As they stand there, and as tau2 reads them: without commas."""
+    """The numbers as written, and as tau2 reads them: without commas."""
     return {*_NUMBER.findall(text), *_NUMBER.findall(text.replace(",", ""))}
 
 
 def visible(text: str) -> str:
-    """Without comments of HTML, characters that are not shown, and digits in words that nobody reads."""
+    """The text without HTML comments, invisible characters, and digits in words that nobody reads."""
     text = _COMMENT.sub(" ", text)
     if not text.isascii():
         text = "".join(" " if unicodedata.category(char) in _INVISIBLE else char for char in text)
@@ -119,8 +119,8 @@ def visible(text: str) -> str:
 
 
 def _whole(message: Any, facts: list[str]) -> Any:
-    """Without numbers that only hold one of the facts: tau2 looks for it anywhere, and a few long numbers hold all
-    that have two digits."""
+    """The message without numbers that only contain a fact: tau2 searches for facts anywhere, and a few long numbers
+    contain all facts of two digits."""
     if message.role != "assistant" or not message.content:
         return message
     wanted = {number for fact in facts for number in _NUMBER.findall(fact)}

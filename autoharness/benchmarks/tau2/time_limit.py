@@ -1,8 +1,8 @@
-"""A limit on the time of one conversation, where tau2-bench 1.0.x has its own: after a step, before somebody's turn.
+"""A time limit for one conversation, checked where tau2-bench 1.0.x checks its own: after a step, before a turn.
 
-tau2's clock runs while LLMs are waited for, so a slow provider fails the agent; ours stands still meanwhile, and in
-the user simulator's turns. What is left is the agent's own code and the tools that it calls: too much of that is the
-agent's failure, so it cannot void a task by being slow.
+tau2's clock runs while an LLM is awaited, so a slow provider fails the agent; ours stops then, and in the user
+simulator's turns. What is left is the agent's own code and the tools that it calls: if they take too long, that is
+the agent's failure, so it cannot void a task by being slow.
 """
 
 import time
@@ -15,7 +15,7 @@ _USERS = ("get_init_state", "generate_next_message", "set_seed", "stop")
 
 
 def put_on(orchestrator: Any, timeout_s: float, waited_s: Callable[[], float]) -> None:
-    """From now on. `waited_s`: how long the agent has waited for its LLM so far. Steps raise AgentTimeout."""
+    """Start the limit now. `waited_s`: how long the agent has waited for its LLM so far. Steps raise AgentTimeout."""
     step, user = orchestrator.step, orchestrator.user
     begun, users_s = time.monotonic(), 0.0
 

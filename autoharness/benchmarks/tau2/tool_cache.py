@@ -1,4 +1,4 @@
-"""Tools of environments, made once: tau2 builds two pydantic models for each tool of each environment, and a schema
+"""A cache of tools and their schemas: tau2 builds two pydantic models for each tool of each environment, and a schema
 at every LLM call."""
 
 import copy
@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 
 def install(toolkit_module: Any, tool_class: Any) -> None:
-    """Have `toolkit_module.as_tool` and `tool_class.openai_schema` remember. Once for each process."""
+    """Make `toolkit_module.as_tool` and `tool_class.openai_schema` cache their results. Once for each process."""
     if hasattr(toolkit_module.as_tool, "__wrapped__"):
         return
     as_tool_in, schema_in = toolkit_module.as_tool, tool_class.openai_schema.fget

@@ -1,10 +1,10 @@
-"""What an agent may have tau2's tools do: they run in the worker, and what they answer goes through it.
+"""Limits on tool calls: what an agent may make tau2's tools do, which run in the worker and answer through it.
 
-Nothing can interrupt a tool that works something out with the interpreter's lock held, and every other simulation of
-the worker stands still meanwhile. So what costs more than it should is refused before it begins, as an error of the
-tool: long or deeply nested arguments, and expressions for tau2's `calculate`, which is Python's `eval`, whose numbers
-grow out of bounds. What a conversation's calls take of the processor together is counted besides: past the limit the
-agent has failed. A single call of a tool that costs more than its arguments suggest is counted once it is over.
+Nothing can interrupt a tool that computes with the interpreter's lock held, and meanwhile every other simulation of
+the worker stands still. So costly calls are refused before they begin, as an error of the tool: long or deeply nested
+arguments, and expressions for tau2's `calculate`, which is Python's `eval`, whose numbers grow too large. In addition
+the processor time of all calls of a conversation is counted: past the limit the agent has failed. A single call that
+costs more than its arguments suggest is counted once it is over.
 """
 
 import ast
@@ -19,7 +19,7 @@ from autoharness.core.errors import AgentError, AgentTimeout
 
 _LONGEST_ARGUMENTS_CHARS = 20_000
 _DEEPEST_TEXT = 100
-"""Brackets of JSON in an argument: whether Python reads deeper ones depends on who asks."""
+"""Brackets of JSON in an argument: whether Python reads deeper ones depends on the caller's stack."""
 _LONGEST_EXPRESSION = 1000
 _MOST_BRACKETS = 50
 _DEEPEST_EXPRESSION = 200
@@ -29,16 +29,16 @@ _MOST_BITS = 10_000
 """The largest whole number in an expression. tau2 makes a floating-point number of the result, which holds 1024."""
 _FLOAT_BITS = 64
 _ARITHMETIC = frozenset("0123456789+-*/(). ")
-"""What tau2's `calculate` takes."""
+"""The characters that tau2's `calculate` accepts."""
 _MOST_PROCESSOR_S = 20.0
-"""All tool calls of a conversation together. Those of real agents take less than one second."""
+"""For all tool calls of a conversation together. Those of real agents take less than one second."""
 _LONGEST_ANSWER_CHARS = 1_000_000
 _MOST_ANSWER_CHARS = 4_000_000
 """All answers of a conversation together, which has to fit into one message to the door."""
 
 
 def install(environment_class: Any) -> None:
-    """An agent must not stop the worker or void its task with its calls, nor fill the memory: some records double."""
+    """An agent's calls must not stop the worker, void its task or fill the memory: some records double."""
     respond_in, make_in = environment_class.get_response, environment_class.make_tool_call
 
     @wraps(make_in)
@@ -87,7 +87,7 @@ def _processor_s() -> float:
 
 
 def check_replayable(content: str | None) -> None:
-    """Raises ValueError or RecursionError where tau2's replay cannot find that an answer equals itself."""
+    """Raises ValueError or RecursionError if tau2's replay could not see that an answer equals itself."""
     try:
         value = json.loads(content or "")
     except json.JSONDecodeError:
@@ -97,7 +97,7 @@ def check_replayable(content: str | None) -> None:
 
 
 def refuse_costly(arguments: dict[str, Any]) -> None:
-    """Raises ValueError, which tau2 answers the call with."""
+    """Raises ValueError for costly arguments; tau2 returns it as the answer of the call."""
     if len(json.dumps(arguments, default=str)) > _LONGEST_ARGUMENTS_CHARS:
         raise ValueError(f"The arguments are too long: over {_LONGEST_ARGUMENTS_CHARS} characters")
     if any(_depth(text) > _DEEPEST_TEXT for text in _texts(arguments)):
@@ -107,7 +107,7 @@ def refuse_costly(arguments: dict[str, Any]) -> None:
 
 
 def takes_for_ever(expression: Any) -> bool:
-    """Whether a text is arithmetic that is long or nested deep, or that comes by larger numbers than it should."""
+    """Whether a text is arithmetic that is too long, nested too deep, or has too large numbers."""
     if not isinstance(expression, str) or not set(expression) <= _ARITHMETIC:
         return False  # tau2 refuses it
     if len(expression) > _LONGEST_EXPRESSION or _depth(expression) > _MOST_BRACKETS:
@@ -124,7 +124,7 @@ def takes_for_ever(expression: Any) -> bool:
 def _bits(node: ast.AST, levels: int) -> tuple[int, bool]:
     """How many bits an expression's value has at most, and whether it is a floating-point number.
 
-    Raises ValueError where that is too many, or too deep.
+    Raises ValueError if that is too many, or too deep.
     """
     if not levels:
         raise ValueError("nested too deep")

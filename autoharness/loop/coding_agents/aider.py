@@ -36,7 +36,7 @@ def _arguments(experiment: Experiment, scratch: Path) -> list[str]:
 
 
 def _used(printed: str, scratch: Path) -> Used:
-    """From its lines "Tokens: 1.0k sent, 100 received. Cost: $0.0020 message, $0.0020 session."."""
+    """Read from its lines "Tokens: 1.0k sent, 100 received. Cost: $0.0020 message, $0.0020 session."."""
     lines = [line for line in printed.splitlines() if line.startswith("Tokens: ") and len(line) < _LONGEST_LINE_CHARS]
     tokens = [
         pair for line in lines for pair in re.findall(r"Tokens: ([\d.]+k?M?) sent,.*?([\d.]+k?M?) received", line)

@@ -27,9 +27,9 @@ AGENTS = {
 
 
 def chosen(experiment: Experiment) -> CodingAgent:
-    """The experiment's coding agent; where none is named the first that is installed. Raises UserError.
+    """The experiment's coding agent; if none is named, the first that is installed. Raises UserError.
 
-    Of the keys to servers of one's own it is given none, but for a variable that its one provider's key is in.
+    It is given no keys to the user's own servers, except a variable that holds its one provider's key.
     """
     agent = _chosen(experiment)
     if agent.keys != PROVIDER_KEYS:

@@ -12,7 +12,7 @@ def _arguments(experiment: Experiment, scratch: Path) -> list[str]:
         "check_for_update_on_startup": False,
         "web_search": "disabled",
         "analytics.enabled": False,
-        "features.plugins": False,  # or it clones a repository at its start
+        "features.plugins": False,  # otherwise it clones a repository at its start
         "features.apps": False,
     }
     if first_set("OPENAI_API_KEY", "CODEX_API_KEY"):

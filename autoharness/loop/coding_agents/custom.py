@@ -14,7 +14,7 @@ from autoharness.loop.coding_agents.definition import (
 
 
 def custom_agent(command: list[str]) -> CodingAgent:
-    """`{prompt}` and `{prompt_file}` stand for the prompt; where neither is named it comes on stdin."""
+    """`{prompt}` and `{prompt_file}` stand for the prompt; if neither is named, it comes on stdin."""
 
     def arguments(experiment: Experiment, scratch: Path) -> list[str]:
         file = str(scratch / PROMPT_FILE)

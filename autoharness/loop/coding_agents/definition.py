@@ -1,8 +1,8 @@
-"""What the loop knows of a coding agent: how it is started headless, and how it says what it spent.
+"""Describes a coding agent: how it is started headless, and how it says what it spent.
 
 Each kind has a file beside this one, whose first line says which version was tried; `choice` has the table of all.
-test_coding_agents.py looks for every flag in the agent's own `--help`, where it is installed, and has it edit
-against a server of ours. They are told not to ask, and not to confine themselves: `coding_agent` does.
+test_coding_agents.py checks every flag against the agent's own `--help`, if it is installed, and has it edit
+against a test server. Agents are told not to ask, and not to confine themselves: `coding_agent` confines them.
 """
 
 import json
@@ -44,18 +44,18 @@ class CodingAgent:
     """The command that installs it."""
     arguments: Callable[[Experiment, Path], list[str]]
     used: Callable[[str, Path], Used]
-    """From what it printed, and its scratch folder."""
+    """Reads what it used from its output and its scratch folder."""
     prompt_on_stdin: bool = True
     keys: str = ""
     """A pattern of the environment variables that are its keys."""
     addresses: str = ""
-    """... and of those that say where its provider is."""
+    """A pattern of the environment variables that say where its provider is."""
     settings: Callable[[Experiment, Path], Mapping[str, str]] = lambda experiment, scratch: {}
-    """What else its environment says."""
+    """Further environment variables for it."""
     log_in: tuple[str, ...] = ()
-    """Folders below the user's home: what a person's own log-in consists of. Without a key they are open to it."""
+    """Folders below the user's home that hold the user's own log-in. Without a key they are open to it."""
     log_in_settings: Callable[[Path], Mapping[str, str]] = lambda home: {}
-    """What leads it to them."""
+    """The environment variables that lead it to them."""
     takes_turns: bool = False
     says_tokens: bool = True
     """Whether it says what it used; one that used nothing has failed, whatever its exit code is."""
@@ -63,7 +63,7 @@ class CodingAgent:
     reads: Callable[[Experiment], list[str]] = lambda experiment: []
     """Further files that it has to read."""
     withheld: frozenset[str | None] = frozenset()
-    """Variables that are another's keys."""
+    """Variables with keys that are not for it."""
 
     def needs(self, variable: str) -> bool:
         """Whether it is given this variable of the environment."""
@@ -83,7 +83,7 @@ def model_arguments(experiment: Experiment) -> list[str]:
 
 
 def json_lines(printed: str) -> Iterator[dict[str, Any]]:
-    """The objects among what it printed, which has one in a line; whatever else it printed is left out."""
+    """The JSON objects in its output, one in a line; other output is left out."""
     for line in printed.splitlines():
         try:
             value = json.loads(line) if line.startswith("{") else None
@@ -94,7 +94,7 @@ def json_lines(printed: str) -> Iterator[dict[str, Any]]:
 
 
 def prompt_in(scratch: Path) -> str:
-    """The prompt, where the loop has put it."""
+    """The prompt, from the file in which the loop has put it."""
     return (scratch / PROMPT_FILE).read_text(encoding="utf-8")
 
 

@@ -39,7 +39,7 @@ def _arguments(experiment: Experiment, scratch: Path) -> list[str]:
 
 
 def _used(printed: str, scratch: Path) -> Used:
-    """From its trajectory. A cost of 0 for some tokens says that it knows no price."""
+    """Read from its trajectory. A cost of 0 for some tokens means that it knows no price."""
     try:
         trajectory = json.loads(read_plain(scratch / "trajectory.json", _LARGEST_TRAJECTORY_BYTES))
         cost_usd = float(trajectory["info"]["model_stats"]["instance_cost"])

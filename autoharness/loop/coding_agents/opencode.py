@@ -16,11 +16,11 @@ from autoharness.loop.coding_agents.definition import (
 )
 
 _OWN_PROVIDER = "harness"
-"""To opencode `openai` is OpenAI itself, by another protocol than that of a server of one's own."""
+"""For opencode, `openai` is OpenAI itself, by another protocol than that of the user's own server."""
 
 
 def _own(experiment: Experiment) -> str:
-    """The name of the model at a server of one's own; "" where there is none."""
+    """The name of the model at the user's own server; "" if there is none."""
     provider, _, model = (experiment.coding_model or "").partition("/")
     return model if provider == "openai" and first_set("OPENAI_BASE_URL", "OPENAI_API_BASE") else ""
 
