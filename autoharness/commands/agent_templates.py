@@ -29,10 +29,10 @@ def check_installed(name: str) -> None:
     """Raises UserError if a package is missing that the template needs."""
     missing = [package for package in PACKAGES[name] if not _is_installed(package)]
     if missing:
-        raise UserError(f"--template {name}: {' and '.join(missing)} not installed: {how_to_install(name)}")
+        raise UserError(f"--template {name}: {' and '.join(missing)} not installed: {_how_to_install(name)}")
 
 
-def how_to_install(name: str) -> str:
+def _how_to_install(name: str) -> str:
     return f"pip install 'auto-harness[{name.replace('_', '-')}]'"
 
 

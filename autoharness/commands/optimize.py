@@ -50,7 +50,7 @@ from autoharness.vault.workspace import WORKSPACE, set_aside_edited
 
 __all__ = ["main", "run_door"]
 
-STOP_FILE = WORKSPACE / "STOP"
+_STOP_FILE = WORKSPACE / "STOP"
 _LIMITS = ("max_iterations", "max_hours", "max_usd", "max_without_gain")
 _OF_THE_LOOP = (*_LIMITS, "coding_agent", "coding_model")
 
@@ -109,9 +109,9 @@ class Stop:
         """Why nothing more may begin; "" if it may."""
         if self.signals:
             return "Ctrl-C"
-        if STOP_FILE.exists():
-            STOP_FILE.unlink()  # it is for this run alone
-            self._file = f"the file {STOP_FILE}"
+        if _STOP_FILE.exists():
+            _STOP_FILE.unlink()  # it is for this run alone
+            self._file = f"the file {_STOP_FILE}"
         return self._file
 
     def _take(self, number: int, frame: FrameType | None) -> None:

@@ -42,7 +42,7 @@ from autoharness.vault.workspace import (
 
 __all__ = ["main", "run_door"]
 
-CONFIG_TEMPLATE = Path("experiment_config.yaml.template")
+_CONFIG_TEMPLATE = Path("experiment_config.yaml.template")
 
 
 def main(arguments: list[str]) -> int:
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> int:
     store = Store(default_vault())
     with store.lock():
         if not options.config:
-            _install(CONFIG_TEMPLATE, CONFIG_FILE)
+            _install(_CONFIG_TEMPLATE, CONFIG_FILE)
         experiment = resolve({}, options.config, options.set).experiment
         if experiment.on_tau2:
             _provide_data(experiment)

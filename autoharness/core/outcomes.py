@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, TypeVar
 
-PASS_TOLERANCE = 1e-6
+_PASS_TOLERANCE = 1e-6
 
 VERIFIED = "scored the same on tau2's plain path"
 """The note of an outcome that was checked (`verify_sample`)."""
@@ -159,7 +159,7 @@ def known_cost(usages: Iterable[Usage]) -> float | None:
 
 
 def passed(reward: float | None) -> bool:
-    return reward is not None and reward >= 1 - PASS_TOLERANCE
+    return reward is not None and reward >= 1 - _PASS_TOLERANCE
 
 
 def is_addressed(outcome: Outcome) -> bool:

@@ -190,14 +190,14 @@ class BenchmarkRunner:
         """The executor, with as many conversations at a time as the limit of open files allows. Raises UserError."""
         wanted = self.experiment.max_concurrency
         if self.experiment.executor != "local":
-            return executor_of(self.experiment, {}, folder)
+            return _executor_of(self.experiment, {}, folder)
         most = fitting(wanted, min(wanted, allowed_cpus()))
         if most < wanted:
             self._progress.say(
                 f"ulimit -n is too low for {wanted} conversations at a time: there are {most} (ulimit -n 4096, or "
                 "more, before the next start)"
             )
-        return executor_of(replace(self.experiment, max_concurrency=most), {}, folder)
+        return _executor_of(replace(self.experiment, max_concurrency=most), {}, folder)
 
     @contextmanager
     def _asking(self) -> Iterator[LocalExecutor]:
@@ -277,7 +277,7 @@ class TauBenchRunner(BenchmarkRunner):
         )
 
 
-def executor_of(experiment: Experiment, agents: Mapping[str, str], log_folder: Path) -> LocalExecutor:
+def _executor_of(experiment: Experiment, agents: Mapping[str, str], log_folder: Path) -> LocalExecutor:
     """The experiment's executor. Raises UserError."""
     if experiment.executor == "local":
         return LocalExecutor(experiment, agents, log_folder)

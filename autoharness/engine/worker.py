@@ -52,7 +52,7 @@ from autoharness.llm.calls import AGENT, JUDGE, USER
 from autoharness.llm.circuit_breaker import Breaker
 from autoharness.llm.providers import Providers, has_price, missing_keys, set_prices
 
-BEAT_S = 5.0
+_BEAT_S = 5.0
 
 
 def _answers(experiment: Experiment, folder: str) -> Answers | None:
@@ -144,7 +144,7 @@ class Worker:
         with suppress(ChannelError):
             while True:
                 self._channel.send({"beat": time.monotonic()})
-                time.sleep(BEAT_S)
+                time.sleep(_BEAT_S)
 
     def _run(self, simulator: Simulator, message: Message) -> None:
         trial, hear = Trial(**message["run"]), partial(self._say, message["job"]) if message["say"] else None

@@ -52,7 +52,7 @@ class Comparison:
     @classmethod
     def confirmed_by(cls, row: Confirmation) -> "Comparison | None":
         """Baseline against best, each task's mean over its trials; None if tau2 could not evaluate too many tasks."""
-        if row.rules and len(left_out(row)) > MOST_LEFT_OUT * len(row.tasks):
+        if row.rules and len(left_out(row)) > _MOST_LEFT_OUT * len(row.tasks):
             return None
         before, after = sides_of(row)
         means = [(fmean(before[task_id]), fmean(after[task_id])) for task_id in before]
@@ -97,7 +97,7 @@ class Comparison:
         return in_points(self.differences)
 
 
-MOST_LEFT_OUT = 0.1
+_MOST_LEFT_OUT = 0.1
 """The largest share of tasks that a confirmed result may leave out."""
 
 

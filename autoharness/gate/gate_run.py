@@ -91,7 +91,7 @@ def ask(bench: Bench, gate: Gate) -> Answer:
     gate was killed and run again.
     """
     policy = policy_of(gate)
-    requests = {trial_of(bench, gate, request): request for request in policy.requests}
+    requests = {_trial_of(bench, gate, request): request for request in policy.requests}
     trials, following = list(requests), policy.follow()
 
     def reward_of(outcome: Outcome) -> float | None:
@@ -181,7 +181,7 @@ def is_void(outcome: Outcome) -> bool:
     return outcome.status == Status.ENVIRONMENT_ERROR
 
 
-def trial_of(bench: Bench, gate: Gate, request: Request) -> Trial:
+def _trial_of(bench: Bench, gate: Gate, request: Request) -> Trial:
     agent = gate.agent if request.side == Side.CANDIDATE else gate.incumbent
     return bench.measure.trial(request.task_id, request.number, agent)
 

@@ -81,11 +81,11 @@ def plan(experiment: Experiment, store: Store) -> int:
     version = _kept(ledger)
     known = _stored(measure, store, version)
     questions = ledger.questions_about(version.row.agent, "")
-    print("\n".join(_plan_lines(experiment, measure, version, forecast(known), questions)))
+    print("\n".join(_plan_lines(experiment, measure, version, _forecast(known), questions)))
     return 0
 
 
-def forecast(outcomes: Mapping[str, list[Outcome]]) -> Forecast:
+def _forecast(outcomes: Mapping[str, list[Outcome]]) -> Forecast:
     """From the incumbent's evaluated trials in each held-out task. Raises UserError if there are none."""
     rewards = {task_id: [one.reward for one in some if one.reward is not None] for task_id, some in outcomes.items()}
     everything = [reward for some in rewards.values() for reward in some]

@@ -45,7 +45,7 @@ def verify(store: Store) -> int:
         rows, findings = list(_rows_before_damage(store)), [str(error)]
     else:
         for row in rows:
-            findings += [f"row {row.number} ({_kind(row)}): {one}" for one in findings_in(row, ledger, store)]
+            findings += [f"row {row.number} ({_kind(row)}): {one}" for one in _findings_in(row, ledger, store)]
     said = list(_compared(store, rows))
     findings += [one for one in said if isinstance(one, str)]
     looks = sum(len(_looks(row)) for row in rows)
@@ -77,7 +77,7 @@ def _compared(store: Store, rows: Sequence[Row]) -> Iterator[str | Remark]:
         yield f"git and the log cannot be compared, some value is not as the gate writes it: {error!r:.200}"
 
 
-def findings_in(row: Row, ledger: Ledger, store: Store) -> list[str]:
+def _findings_in(row: Row, ledger: Ledger, store: Store) -> list[str]:
     """What does not fit in one row."""
     findings = []
     try:

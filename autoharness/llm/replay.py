@@ -44,7 +44,7 @@ class Replay:
         self._tolerant = tolerant
         self._role = role
         self._speaker = "assistant" if role == AGENT else "user"
-        self._recorded = recorded_in(path).get((task_id, trial))
+        self._recorded = _recorded_in(path).get((task_id, trial))
         self._where = f"task {task_id}, trial {trial} in {path.name}"
 
     def __call__(self, request: Request) -> Response:
@@ -135,7 +135,7 @@ def checksum(path: Path) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def recorded_in(path: Path) -> dict[tuple[str, int], list[Json]]:
+def _recorded_in(path: Path) -> dict[tuple[str, int], list[Json]]:
     """The messages of every simulation in a results file, by task id and trial. Raises UserError."""
     return _read(path, checksum(path))
 

@@ -15,7 +15,7 @@ from autoharness.core.errors import UserError
 from autoharness.core.files import write_text
 
 PROGRAM_FILE = Path("PROGRAM.md")
-COMMAND_VARIABLE = "AUTOHARNESS_COMMAND"
+_COMMAND_VARIABLE = "AUTOHARNESS_COMMAND"
 _FOLDER = Path("program_templates")
 _LOOP, _EDIT = "base.md", "edit.md"
 _TAU2, _OWN, _GOOD_EDITS, _AGENT_FILE = "tau_bench.md", "own_benchmark.md", "good_edits.md", "agent_file.md"
@@ -53,7 +53,7 @@ def _read(name: str) -> str:
 
 def python_command() -> str:
     """The command that starts this Python here."""
-    named = os.environ.get(COMMAND_VARIABLE)
+    named = os.environ.get(_COMMAND_VARIABLE)
     if named:
         return named
     typed = sys.orig_argv[0]

@@ -19,8 +19,8 @@ from autoharness.core.outcomes import EVALUATED, Outcome, Rewards, Status, Trial
 from autoharness.core.redaction import without_whole_keys
 from autoharness.engine.trial_runner import Bench
 
-SMOKE_TASKS = 2
-MOST_CLAIMS = 8
+_SMOKE_TASKS = 2
+_MOST_CLAIMS = 8
 """How many of the tasks that an edit is to fix are run."""
 
 
@@ -54,7 +54,7 @@ def has_key(source: bytes) -> bool:
 def smoke_trials(bench: Bench, before: Rewards) -> list[Trial]:
     """Trials in train tasks that the incumbent passes; in others if it passes none."""
     tasks = sorted(bench.measure.train, key=lambda task_id: not passed(before.get(task_id)))
-    return [bench.measure.trial(task_id, 0, bench.agent) for task_id in tasks[:SMOKE_TASKS]]
+    return [bench.measure.trial(task_id, 0, bench.agent) for task_id in tasks[:_SMOKE_TASKS]]
 
 
 def smoke_refusal(outcomes: Sequence[Outcome]) -> str:
@@ -69,7 +69,7 @@ def smoke_refusal(outcomes: Sequence[Outcome]) -> str:
 def claimed(fixes: Sequence[str], before: Rewards) -> list[str]:
     """The tasks that an edit is to fix and that can be checked: the incumbent failed them."""
     failed = [task_id for task_id in fixes if before.get(task_id) is not None and not passed(before[task_id])]
-    return list(dict.fromkeys(failed))[:MOST_CLAIMS]
+    return list(dict.fromkeys(failed))[:_MOST_CLAIMS]
 
 
 def claim_trials(bench: Bench, incumbent: str, tasks: Sequence[str]) -> list[Trial]:

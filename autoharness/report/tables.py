@@ -107,7 +107,7 @@ def harmless(cell: Cell) -> Cell:
     return f"'{text}" if begins_one or text in _ERRORS else text
 
 
-def harmless_within(cell: Cell) -> Cell:
+def _harmless_within(cell: Cell) -> Cell:
     """Like `harmless`, for every part of a text: some programs end a cell at another sign than a comma."""
     return _BEGINS_WITHIN.sub(r"\1'\2", cell) if isinstance(cell, str) else cell
 
@@ -126,7 +126,7 @@ def write_csv(file: BinaryIO, rows: Iterator[Row]) -> None:
         if not number:
             writer = csv.DictWriter(text, list(row), quoting=csv.QUOTE_NONNUMERIC)
             writer.writeheader()
-        writer.writerow({name: harmless_within(harmless(cell)) for name, cell in row.items()})
+        writer.writerow({name: _harmless_within(harmless(cell)) for name, cell in row.items()})
     text.flush()
     text.detach()
 

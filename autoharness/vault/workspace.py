@@ -34,7 +34,7 @@ _LOG = re.compile(r" \(log: [^)]*\)")
 Json = dict[str, Any]
 
 
-RESULT_COLUMNS = [
+_RESULT_COLUMNS = [
     *("iteration", "val_score", "commit", "evals_passed", "evals_total", "timestamp"),
     *("agent", "measured", "revealed"),  # columns that the reference does not have stand to the right
 ]
@@ -126,7 +126,7 @@ def _exports(ledger: Ledger) -> dict[str, str]:
         "threshold": settings.get("threshold", Experiment.threshold),
         "last_results": ledger.last_suite_results,
     }
-    lines = [RESULT_COLUMNS, *(list(_columns(version).values()) for version in ledger.all_versions)]
+    lines = [_RESULT_COLUMNS, *(list(_columns(version).values()) for version in ledger.all_versions)]
     return {
         "suite.json": json.dumps(suite, indent=1),
         "results.tsv": "".join("\t".join(line) + "\n" for line in lines),

@@ -24,7 +24,7 @@ from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-DEEPEST = 4
+_DEEPEST = 4
 MOST_CHARS = 2_000_000
 """Limit of decoded text for one file; each piece costs `_OVERHEAD` more, for the time it takes."""
 _OVERHEAD = 50
@@ -59,7 +59,7 @@ class Decoder:
         """The texts that a value may stand for: first itself, then what it decodes to, what that decodes to, ..."""
         value = _told(value)
         seen, layer = {value}, [value]
-        for _ in range(DEEPEST + 1):
+        for _ in range(_DEEPEST + 1):
             yield from (one if isinstance(one, str) else one.decode(errors="ignore") for one in layer)
             decoded = [_told(new) for one in layer if len(one) >= _SHORTEST for new in _decoded(one)]
             layer = []

@@ -26,7 +26,7 @@ FINE = frozenset(
 _OF_ITSELF = frozenset(("__name__", "__version__", "__doc__"))
 
 
-def is_of_library(path: str) -> bool:
+def _is_of_library(path: str) -> bool:
     """Whether a module is Python's own."""
     return path.partition(".")[0] in sys.stdlib_module_names
 
@@ -41,7 +41,7 @@ class Taken(NamedTuple):
     @property
     def is_inside(self) -> bool:
         """Whether it is another module, or a private name of this one: random._os."""
-        if not is_of_library(self.module):
+        if not _is_of_library(self.module):
             return False
         is_private = self.name.startswith("_") and self.name not in _OF_ITSELF
         return is_private or _is_of_another(self.module, self.name)
@@ -61,7 +61,7 @@ class Modules:
             return self.names.get(node.id, "")
         if isinstance(node, ast.Attribute) and (outer := self.path(node.value)):
             inner = f"{outer}.{node.attr}"
-            return inner if _module(inner) or not is_of_library(outer) else ""
+            return inner if _module(inner) or not _is_of_library(outer) else ""
         return ""
 
     def taken(self) -> Iterator[Taken]:
@@ -83,7 +83,7 @@ class Modules:
         owners = {id(node.value) for node in self._nodes if isinstance(node, ast.Attribute)}
         for node in self._nodes:
             is_read = isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load)
-            if is_read and id(node) not in owners and is_of_library(path := self.path(node)):
+            if is_read and id(node) not in owners and _is_of_library(path := self.path(node)):
                 yield node, path
 
     def _used_of(self, module: str) -> list[str]:

@@ -25,12 +25,12 @@ MOST_UNHEARD = 40
 more, or has decimals."""
 FEWEST_WORDS, FROM_NUMBERS = 0.75, 4
 """Words for each number of a message, if it has more different numbers than `FROM_NUMBERS`."""
-LONGEST_WORD_CHARS = 100
+_LONGEST_WORD_CHARS = 100
 """The longest word with digits in it."""
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _COMMENT = re.compile(r"<!--.*?(?:-->|$)", re.DOTALL)
-_UNREADABLE = re.compile(rf"\S{{{LONGEST_WORD_CHARS + 1},}}|\d[\d.,]*(?:[^\W\d_]+\d[\d.,]*){{3,}}")
+_UNREADABLE = re.compile(rf"\S{{{_LONGEST_WORD_CHARS + 1},}}|\d[\d.,]*(?:[^\W\d_]+\d[\d.,]*){{3,}}")
 """A word that nobody reads: a long one, or four or more numbers with letters between them."""
 _INVISIBLE = {"Cf", "Co", "Cn", "Cs"}
 
@@ -63,7 +63,7 @@ def told(messages: list[Any]) -> list[Any]:
             heard.append(message)
             continue
         text = visible(message.content)
-        reached = not message.tool_calls and place < last_answer and not is_too_much(text)
+        reached = not message.tool_calls and place < last_answer and not _is_too_much(text)
         if reached:
             told_chars += len(text)
             told_numbers |= numbers(text)
@@ -92,7 +92,7 @@ def _amounts(text: str) -> set[float]:
     return {number for number in found if number >= 100 or number != int(number)}
 
 
-def is_too_much(text: str) -> bool:
+def _is_too_much(text: str) -> bool:
     """Whether a message tells nobody anything: it is too long, or lists too many numbers or nothing else."""
     found = len(numbers(text))
     if len(text) > LONGEST_MESSAGE_CHARS or found > MOST_NUMBERS:

@@ -58,16 +58,16 @@ def install(environment_class: Any) -> None:
             raise
         if message.requestor == "assistant":
             self.processor_s = getattr(self, "processor_s", 0.0) + _processor_s() - started_s
-            check_time(message.name, self.processor_s)
+            _check_time(message.name, self.processor_s)
             length = len(response.content or "")
             self.answered_chars = getattr(self, "answered_chars", 0) + length
-            check_answer(message.name, length, self.answered_chars)
+            _check_answer(message.name, length, self.answered_chars)
         return response
 
     environment_class.get_response, environment_class.make_tool_call = get_response, make_tool_call
 
 
-def check_answer(tool: str, chars: int, all_chars: int) -> None:
+def _check_answer(tool: str, chars: int, all_chars: int) -> None:
     """`chars`: of a tool's answer. `all_chars`: of all answers of the conversation so far. Raises AgentError."""
     if chars > _LONGEST_ANSWER_CHARS:
         raise AgentError(f"the agent called {tool:.40} until its answer was over {_LONGEST_ANSWER_CHARS} characters")
@@ -75,7 +75,7 @@ def check_answer(tool: str, chars: int, all_chars: int) -> None:
         raise AgentError(f"the agent called tools until their answers were over {_MOST_ANSWER_CHARS} characters")
 
 
-def check_time(tool: str, processor_s: float) -> None:
+def _check_time(tool: str, processor_s: float) -> None:
     """`processor_s`: of all tool calls of the conversation so far. Raises AgentTimeout."""
     if processor_s > _MOST_PROCESSOR_S:
         raise AgentTimeout(f"the agent called tools, last {tool:.40}, for over {_MOST_PROCESSOR_S:g} s of processor")
