@@ -19,7 +19,7 @@ from autoharness.commands.transcript import Transcript
 from autoharness.core.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
 from autoharness.core.outcomes import EVALUATED, PLAINLY, VERIFIED, Outcome, Status, Trial, rewards_by_task
 from autoharness.core.redaction import one_line
-from autoharness.core.setting_sources import read_value
+from autoharness.core.setting_sources import read_value, resolve
 from autoharness.core.settings import Experiment
 from autoharness.core.tasks import Step
 from autoharness.engine.benchmark_runner import BenchmarkRunner, TauBenchRunner
@@ -49,14 +49,16 @@ __all__ = [
 def main(arguments: list[str]) -> int:
     """The exit code: 0 if every task was evaluated, 2 if infrastructure prevented some."""
     options = _parser().parse_args(arguments)
-    domains = options.domain or []
-    cells = matrix.cells(options.matrix, _settings(options), options.config, options.set, domains)
+    typed, domains = _settings(options), options.domain or []
     named = read_ids(options.task_ids) if options.task_ids else None
-    if len(cells) > 1 or options.matrix:
-        return _run_all(cells, options, named)
+    if options.matrix or len(domains) > 1:
+        return _run_all(matrix.cells(options.matrix, typed, options.config, options.set, domains), options, named)
+    if domains:
+        typed["domain"] = domains[0]
+    resolved = resolve(typed, options.config, options.set, controls=True)
     if options.dry_run:
-        return dry_run(cells, options.json)
-    card = _run(cells[0].experiment, options, named)
+        return dry_run([resolved], options.json)
+    card = _run(resolved.experiment, options, named)
     print(json.dumps(card.to_json(), indent=1) if options.json else "\n".join(card.lines))
     return _exit_code([card.run])
 
@@ -85,7 +87,7 @@ def _run_all(cells: list[Cell], options: Any, named: list[str] | None) -> int:
     if named and len({cell.experiment.domain for cell in cells}) > 1:
         raise UserError("--task-ids: the runs are of several domains, and each has other tasks")
     if options.dry_run:
-        return dry_run(cells, options.json)
+        return dry_run([cell.resolved for cell in cells], options.json)
     for cell in cells:  # before anything is paid for
         choose(options, named, BenchmarkRunner.of(cell.experiment).measure())
     done: list[tuple[Cell, Scorecard]] = []

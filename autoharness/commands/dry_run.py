@@ -3,32 +3,32 @@
 import json
 from typing import Any
 
-from autoharness.commands.matrix import Cell
+from autoharness.core.setting_sources import Resolved
 from autoharness.engine.benchmark_runner import BenchmarkRunner
 from autoharness.engine.score_identity import Measure
 
 
-def dry_run(cells: list[Cell], as_json: bool) -> int:
-    measures = [BenchmarkRunner.of(cell.experiment).measure() for cell in cells]
+def dry_run(runs: list[Resolved], as_json: bool) -> int:
+    measures = [BenchmarkRunner.of(run.experiment).measure() for run in runs]
     if as_json:
-        documents = [_resolved_json(*one) for one in zip(cells, measures, strict=True)]
-        print(json.dumps(documents if len(cells) > 1 else documents[0], indent=1))
+        documents = [_resolved_json(*one) for one in zip(runs, measures, strict=True)]
+        print(json.dumps(documents if len(runs) > 1 else documents[0], indent=1))
     else:
-        texts = ["\n".join(_resolved_lines(*one)) for one in zip(cells, measures, strict=True)]
+        texts = ["\n".join(_resolved_lines(*one)) for one in zip(runs, measures, strict=True)]
         print("\n\n".join(texts))
     return 0
 
 
-def _resolved_json(cell: Cell, measure: Measure) -> dict[str, Any]:
+def _resolved_json(run: Resolved, measure: Measure) -> dict[str, Any]:
     sizes = {name: len(ids) for name, ids in measure.splits.items()}
-    settings = {"experiment": cell.experiment.to_json(), "sources": cell.resolved.sources}
+    settings = {"experiment": run.experiment.to_json(), "sources": run.sources}
     return {**settings, measure.kind: measure.benchmark, "splits": sizes}
 
 
-def _resolved_lines(cell: Cell, measure: Measure) -> list[str]:
-    settings = cell.experiment.to_json().items()
+def _resolved_lines(run: Resolved, measure: Measure) -> list[str]:
+    settings = run.experiment.to_json().items()
     return [
-        *(f"{name}: {json.dumps(value)}  ({cell.resolved.sources[name]})" for name, value in settings),
+        *(f"{name}: {json.dumps(value)}  ({run.sources[name]})" for name, value in settings),
         f"{measure.kind}: {measure.installed}, data {measure.benchmark['data_checksum'][:12]}",
         f"splits: {', '.join(f'{name} {len(ids)}' for name, ids in measure.splits.items())}",
     ]

@@ -168,11 +168,13 @@ class Loop:
             return iteration
         self._enter(iteration, Phase.GATE)
         waits = self._patience.waits()
-        while (gate := self._known_gate(iteration)) is None:
+        gate = self._known_gate(iteration)
+        while gate is None:
             asked = judge(bench)
-            if asked.verdict != UNDECIDED:
-                continue
-            self._patience.wait(waits, f"the gate is undecided: {asked.reasons[-1]}")
+            if asked.verdict == UNDECIDED:
+                self._patience.wait(waits, f"the gate is undecided: {asked.reasons[-1]}")
+            else:
+                gate = asked
         return self._save(
             iteration, gate=gate.number, end=gate.verdict, reasons=gate.reasons[:6], after=self._after(bench)
         )
