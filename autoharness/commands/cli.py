@@ -24,7 +24,7 @@ from autoharness.core.errors import (
 from autoharness.core.exhausted import line_of
 from autoharness.core.redaction import printable
 from autoharness.core.standard_streams import forgiving, let_go, named
-from autoharness.engine.open_files import raise_limit
+from autoharness.engine.machine import raise_limit
 from autoharness.vault.location import VAULT_VARIABLE
 from autoharness.vault.store import default_vault
 

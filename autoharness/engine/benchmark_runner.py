@@ -23,8 +23,7 @@ from autoharness.core.settings import AGENT_FILE, BENCHMARK, HARNESS, REQUIRED, 
 from autoharness.core.tasks import Step
 from autoharness.engine.callbacks import Callback
 from autoharness.engine.executor import LocalExecutor
-from autoharness.engine.machine import allowed_cpus
-from autoharness.engine.open_files import fitting
+from autoharness.engine.machine import allowed_cpus, fitting
 from autoharness.engine.progress import Progress
 from autoharness.engine.run_budget import RunBudget
 from autoharness.engine.score_identity import Measure

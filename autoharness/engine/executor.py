@@ -20,6 +20,7 @@ from autoharness.core.errors import ChannelError, SetupError, WorkerDied
 from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.core.settings import Experiment
 from autoharness.engine.machine import allowed_cpus
+from autoharness.engine.messages import Down, Finished, FromWorker, Limited, RunTrial, Said, Up, send
 from autoharness.engine.workers import MOST_TRIES, Job, WorkerProcess, Workers
 from autoharness.llm.outages import Outages
 
@@ -123,10 +124,10 @@ class LocalExecutor(Workers):
                 yield from self._bury(worker, waiting)
                 continue
             self._take_note(worker, message)
-            if "said" in message and message["job"] in worker.jobs:
-                self._pass_on(worker.jobs[message["job"]].trial, message)
-            if "outcome" in message:
-                job, outcome = worker.jobs.pop(message["job"]), Outcome.from_json(message["outcome"])
+            if isinstance(message, Said) and message.job in worker.jobs:
+                self._pass_on(worker.jobs[message.job].trial, message)
+            if isinstance(message, Finished):
+                job, outcome = worker.jobs.pop(message.job), Outcome.from_json(message.outcome)
                 self._deaths = 0
                 yield self._noted(replace(outcome, tries=max(outcome.tries, job.tries)))
 
@@ -152,14 +153,20 @@ class LocalExecutor(Workers):
         self._last_yielded = outcome
         return outcome
 
-    def _take_note(self, worker: WorkerProcess, message: Message) -> None:
+    def _take_note(self, worker: WorkerProcess, message: FromWorker) -> None:
         """Note what a worker says about itself and about models. Raises UserError and Outage."""
         super()._take_note(worker, message)
-        if "limited" in message:
-            self._tell_others(worker, message)
-            for watch in self._watches:
-                watch.limited(message["limited"], message["pause_s"])
-        if message.keys() & {"down", "up"} and (news := self._outages.take(worker, message)):
+        news = ""
+        match message:
+            case Limited(model, pause_s):
+                self._tell_others(worker, message)
+                for watch in self._watches:
+                    watch.limited(model, pause_s)
+            case Down(model, why, for_good):
+                news = self._outages.begins(worker, model, why, for_good)
+            case Up(model):
+                news = self._outages.ends(worker, model)
+        if news:
             for watch in self._watches:
                 watch.waits(news)
 
@@ -168,8 +175,8 @@ class LocalExecutor(Workers):
         outcomes = [self._last_yielded] if self._last_yielded else []
         while not self._inbox.empty():
             _, message = self._inbox.get()
-            if message and "outcome" in message:
-                outcomes.append(Outcome.from_json(message["outcome"]))
+            if isinstance(message, Finished):
+                outcomes.append(Outcome.from_json(message.outcome))
         return outcomes
 
     @property
@@ -211,25 +218,25 @@ class LocalExecutor(Workers):
         self._started += 1
         job.tries += 1
         worker.jobs[self._started] = job
-        message = {
-            "run": asdict(job.trial),
-            "job": self._started,
-            "diagnose": diagnose,
-            "say": any(watch.wants_messages for watch in self._watches),
-            "unfinished": str(self._unfinished(job.trial)) if self._unfinished else "",
-        }
+        run = RunTrial(
+            job=self._started,
+            trial=asdict(job.trial),
+            diagnose=diagnose,
+            say=any(watch.wants_messages for watch in self._watches),
+            unfinished=str(self._unfinished(job.trial)) if self._unfinished else "",
+        )
         try:
-            worker.channel.send(message)
+            send(worker.channel, run)
         except ChannelError:
             return False  # its reader reports the death, and the job waits again
         for watch in self._watches:
             watch.begun(job.trial)
         return True
 
-    def _pass_on(self, trial: Trial, message: Message) -> None:
+    def _pass_on(self, trial: Trial, said: Said) -> None:
         for watch in self._watches:
             if watch.wants_messages:
-                watch.said(trial, message["place"], message["said"])
+                watch.said(trial, said.place, said.message)
 
     def _bury(self, worker: WorkerProcess, waiting: deque[Job]) -> list[Outcome]:
         """Replace a dead worker. Its simulations wait again; those that were tried too often end here."""

@@ -33,6 +33,7 @@ from autoharness.core.channel import connect
 from autoharness.core.errors import UserError
 from autoharness.core.settings import Experiment
 from autoharness.core.standard_streams import forgiving
+from autoharness.engine.messages import Mistake, send
 from autoharness.engine.worker import Worker
 
 _LONGEST_PACKET = 1024 * 1024
@@ -62,7 +63,7 @@ class ForkServer:
             if not descriptors:
                 continue  # there are too many open files: the door sees that the channel is closed
             if problem:
-                connect(descriptors[0]).send({"user_error": problem})
+                send(connect(descriptors[0]), Mistake(problem))
             else:
                 self._begin_worker(descriptors[0], json.loads(packet)["log"])
                 os.close(descriptors[0])

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from autoharness.core.errors import ChannelError, SetupError, UserError
 from autoharness.core.files import PACKAGE_ROOT
 from autoharness.core.settings import Experiment
 from autoharness.engine.executor import LocalExecutor
+from autoharness.engine.messages import RunTrial, Setup, Started, decoded, send
 from autoharness.engine.worker import Worker
 from autoharness.engine.workers import cache_folder
 from autoharness.vault.store import default_vault
@@ -148,14 +150,16 @@ class RayWorker:
                     self._messages.put(None)
                     raise
 
-    def _take(self, message: Message) -> None:
-        if "setup" in message:  # folders of this machine, not of the door's
-            private = [str(PACKAGE_ROOT), str(Path.cwd()), str(default_vault())]
-            cache = cache_folder() if message["setup"]["llm_cache"] else ""
-            message["setup"] |= {"folder": self._folder, "private": private, "llm_cache": cache}
-        if "run" in message:  # what was said so far is lost with the node
-            message["unfinished"] = ""
-        self._channel.send(message)
+    def _take(self, received: Message) -> None:
+        message = decoded(received)
+        match message:
+            case Setup():  # folders of this machine, not of the door's
+                private = [str(PACKAGE_ROOT), str(Path.cwd()), str(default_vault())]
+                cache = cache_folder() if message.llm_cache else ""
+                message = replace(message, folder=self._folder, private=private, llm_cache=cache)
+            case RunTrial():  # what was said so far is lost with the node
+                message = replace(message, unfinished="")
+        send(self._channel, message)
 
     def receive(self) -> Message | None:
         return self._messages.get()
@@ -163,7 +167,7 @@ class RayWorker:
     def _read(self) -> None:
         with suppress(ChannelError):
             while (message := self._channel.receive()) is not None:
-                if "pid" not in message:  # of use on the door's machine alone
+                if not isinstance(decoded(message), Started):  # of use on the door's machine alone
                     self._messages.put(message)
         self._messages.put(None)
 

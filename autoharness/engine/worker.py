@@ -1,19 +1,8 @@
-"""The simulation worker: a trusted process that runs simulations with the benchmark, litellm and the keys.
+"""The simulation worker: a process that runs simulations. It has the benchmark, litellm and the keys; it is trusted.
 
-    python -P worker.py DESCRIPTOR            if the fork server does not fork it
+    python -P worker.py DESCRIPTOR            unless the fork server forks it
 
-Messages in:  {"setup": {experiment, agents: {SHA256: source}, threads, folder, private, layers, llm_cache}}
-              {"facts": DOMAIN}  {"keys": MODELS}  {"provide": True}
-              {"leaks": DOMAIN, "before": agent source, "after": agent source, "baseline": agent source}
-              {"published": DOMAIN, "tasks": task ids}
-              {"run": Trial, "job", "diagnose", "say", "unfinished": the file of its earlier tries}
-              {"limited": MODEL, "pause_s"}: another worker has met its rate limit
-Messages out: {"pid"}  {"ready"}: it can be given work
-              {"facts": ...}  {"keys": ...}  {"leaks": [[line, text, what], ...]}  {"published": ...}
-              {"job", "place", "said"}: a message of a conversation, if "say" asked for them
-              {"job", "outcome"}  {"user_error": one line}  {"limited": MODEL, "pause_s"}
-              {"down": MODEL, "why", "for_good"}  {"up": MODEL}: see `circuit_breaker`
-              {"beat"}: every few seconds, as long as it is not stuck
+`messages` has what it is told and what it says.
 """
 
 import os
@@ -26,6 +15,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":
     sys.pycache_prefix = __file__  # as in a door
@@ -40,11 +30,36 @@ from autoharness.benchmarks.leaks.records import Secrets
 from autoharness.benchmarks.leaks.scan_process import scan
 from autoharness.benchmarks.protocol import Benchmark, load
 from autoharness.benchmarks.tau2.adapter import Json
-from autoharness.core.channel import Channel, Message, connect
+from autoharness.core.channel import Channel, connect
 from autoharness.core.errors import ChannelError, MessageTooLong, UserError
 from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.core.settings import Experiment
 from autoharness.core.standard_streams import forgiving
+from autoharness.engine.messages import (
+    Answer,
+    AskFacts,
+    AskLeaks,
+    AskMissingKeys,
+    AskPublished,
+    AskUnpriced,
+    Beat,
+    Down,
+    Finished,
+    FromWorker,
+    Limited,
+    Message,
+    Mistake,
+    Provide,
+    Ready,
+    RunTrial,
+    Said,
+    Setup,
+    Started,
+    Up,
+    UseAgents,
+    decoded,
+    send,
+)
 from autoharness.engine.simulator import Simulator
 from autoharness.host.pool import Hosts, agent_files, confinement_of
 from autoharness.llm.answer_cache import Answers
@@ -71,65 +86,74 @@ class Worker:
 
     def serve(self) -> None:
         with suppress(ChannelError):
-            self._channel.send({"pid": os.getpid()})
-        setup = self._channel.receive()
-        if setup is None:
+            self._send(Started(os.getpid()))
+        received = self._channel.receive()
+        if received is None:
             return
-        setup = setup["setup"]
-        experiment = Experiment(**setup["experiment"])
+        setup = decoded(received)
+        assert isinstance(setup, Setup)
+        experiment = Experiment(**setup.experiment)
         try:
             set_prices(experiment.prices)
             benchmark = self._benchmark or load(experiment)
-            confinement = confinement_of(experiment, Path(setup["folder"]), [*setup["private"], *benchmark.folders])
-            agents = agent_files(setup["agents"], experiment)
-            hosts = Hosts(agents, experiment.agent_timeout_s, confinement, setup["layers"])
+            confinement = confinement_of(experiment, Path(setup.folder), [*setup.private, *benchmark.folders])
+            agents = agent_files(setup.agents, experiment)
+            hosts = Hosts(agents, experiment.agent_timeout_s, confinement, setup.layers)
             try:
-                answers = _answers(experiment, setup["llm_cache"])
+                answers = _answers(experiment, setup.llm_cache)
                 self._providers = Providers(self._say_limited)
-                secret, breakers = setup["secret"], self._breakers(experiment)
+                secret, breakers = setup.secret, self._breakers(experiment)
                 simulator = Simulator(benchmark, experiment, hosts, self._providers, answers, secret, breakers)
-                self._answer_all(benchmark, hosts, experiment, simulator, setup["threads"])
+                self._answer_all(benchmark, hosts, experiment, simulator, setup.threads)
             finally:
                 hosts.close()
         except UserError as error:
-            self._channel.send({"user_error": str(error)})
+            self._send(Mistake(str(error)))
 
     def _answer_all(
         self, benchmark: Benchmark, hosts: Hosts, experiment: Experiment, simulator: Simulator, threads: int
     ) -> None:
         pool = ThreadPoolExecutor(threads)
-        self._channel.send({"ready": True})
+        self._send(Ready())
         threading.Thread(target=self._beat, daemon=True).start()
-        while (message := self._channel.receive()) is not None:
-            if "facts" in message:
-                facts = asdict(benchmark.facts(message["facts"]))
+        while (received := self._channel.receive()) is not None:
+            match decoded(received):
+                case RunTrial() as run:
+                    pool.submit(self._run, simulator, run)
+                case UseAgents(agents):
+                    hosts.use(agent_files(agents, experiment))
+                case Limited(model, pause_s):
+                    self._providers.pause(model, pause_s)
+                case question:
+                    self._send(Answer(self._answer(question, benchmark, hosts)))
+
+    @staticmethod
+    def _answer(question: Message, benchmark: Benchmark, hosts: Hosts) -> Any:
+        """As JSON. Raises UserError."""
+        match question:
+            case AskFacts(domain):
                 here = {"layers": hosts.layers(), "folders": benchmark.folders}
-                self._channel.send({"facts": facts | here})
-            elif "provide" in message:
-                benchmark.provide()
-                self._channel.send({"provide": True})
-            elif "agents" in message:
-                hosts.use(agent_files(message["agents"], experiment))
-            elif "limited" in message:
-                self._providers.pause(message["limited"], message["pause_s"])
-            elif "keys" in message:
-                missing = {model: missing_keys(model) for model in message["keys"]}
-                self._channel.send({"keys": {model: what for model, what in missing.items() if what}})
-            elif "unpriced" in message:
-                self._channel.send({"unpriced": [model for model in message["unpriced"] if not has_price(model)]})
-            elif "leaks" in message:
-                secrets = Secrets.of(benchmark.material(message["leaks"]))
-                found = scan(message["before"], message["after"], secrets, message["baseline"])
-                self._channel.send({"leaks": [[leak.line, leak.text, leak.what] for leak in found]})
-            elif "published" in message:
-                published = benchmark.published(message["published"], message["tasks"])
-                self._channel.send({"published": published})
-            else:
-                pool.submit(self._run, simulator, message)
+                return asdict(benchmark.facts(domain)) | here
+            case AskMissingKeys(models):
+                missing = {model: missing_keys(model) for model in models}
+                return {model: what for model, what in missing.items() if what}
+            case AskUnpriced(models):
+                return [model for model in models if not has_price(model)]
+            case AskLeaks(domain, before, after, baseline):
+                found = scan(before, after, Secrets.of(benchmark.material(domain)), baseline)
+                return [[leak.line, leak.text, leak.what] for leak in found]
+            case AskPublished(domain, tasks):
+                return benchmark.published(domain, tasks)
+            case Provide():
+                return benchmark.provide()
+        raise TypeError(f"no question: {question}")
+
+    def _send(self, message: FromWorker) -> None:
+        send(self._channel, message)
 
     def _say_limited(self, model: str, pause_s: float) -> None:
         with suppress(ChannelError):
-            self._channel.send({"limited": model, "pause_s": pause_s})
+            self._send(Limited(model, pause_s))
 
     def _breakers(self, experiment: Experiment) -> dict[str, Breaker]:
         models = {role: experiment.model_of(role) for role in (AGENT, USER, JUDGE)}
@@ -138,22 +162,22 @@ class Worker:
 
     def _say_down(self, model: str, why: str, for_good: bool) -> None:
         with suppress(ChannelError):
-            self._channel.send({"down": model, "why": why, "for_good": for_good} if why else {"up": model})
+            self._send(Down(model, why, for_good) if why else Up(model))
 
     def _beat(self) -> None:
         with suppress(ChannelError):
             while True:
-                self._channel.send({"beat": time.monotonic()})
+                self._send(Beat())
                 time.sleep(_BEAT_S)
 
-    def _run(self, simulator: Simulator, message: Message) -> None:
-        trial, hear = Trial(**message["run"]), partial(self._say, message["job"]) if message["say"] else None
-        unfinished = Path(message["unfinished"]) if message["unfinished"] else None
+    def _run(self, simulator: Simulator, run: RunTrial) -> None:
+        trial, hear = Trial(**run.trial), partial(self._say, run.job) if run.say else None
+        unfinished = Path(run.unfinished) if run.unfinished else None
         try:
             with message_listener.by(hear):
-                outcome = simulator.run(trial, message["diagnose"], unfinished)
+                outcome = simulator.run(trial, run.diagnose, unfinished)
         except UserError as error:
-            self._channel.send({"user_error": str(error)})
+            self._send(Mistake(str(error)))
             return
         except ChannelError:  # the door is gone, and this process is about to be
             return
@@ -163,28 +187,28 @@ class Worker:
                 trial, Status.SETUP_ERROR, None, f"bug in auto-harness: {traceback.format_exc(limit=-1)}"
             )
         with suppress(ChannelError):
-            self._send(message["job"], outcome)
+            self._send_outcome(run.job, outcome)
 
     def _say(self, job: int, place: int, said: Json) -> None:
         """Send a message of the conversation to those who watch. If it cannot be sent, it is left out."""
         with suppress(ChannelError, ValueError, TypeError):
-            self._channel.send({"job": job, "place": place, "said": said})
+            self._send(Said(job, place, said))
 
-    def _send(self, job: int, outcome: Outcome) -> None:
+    def _send_outcome(self, job: int, outcome: Outcome) -> None:
         """The door waits for an outcome of every job: one that cannot be sent is replaced by one that says so.
 
         One that is too long keeps its reward: otherwise an agent could prevent a score of the tasks that it fails.
         """
         try:
-            self._channel.send({"job": job, "outcome": outcome.to_json()})
+            self._send(Finished(job, outcome.to_json()))
         except MessageTooLong as error:
             notes = [*outcome.notes, f"without its conversation: {error}"]
             unsent = replace(outcome, messages=[], database_diff=[], notes=notes)
-            self._channel.send({"job": job, "outcome": unsent.to_json()})
+            self._send(Finished(job, unsent.to_json()))
         except (ValueError, TypeError) as error:
             reason = ascii(f"the outcome cannot be sent: {error}")[:300]
             unsent = Outcome(outcome.trial, Status.SETUP_ERROR, None, reason)
-            self._channel.send({"job": job, "outcome": unsent.to_json()})
+            self._send(Finished(job, unsent.to_json()))
 
 
 def main() -> None:

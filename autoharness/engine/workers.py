@@ -14,16 +14,38 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, cast
 
 from autoharness.benchmarks.leaks.leak_scan import Leak
-from autoharness.core.channel import Channel, Message
+from autoharness.core.channel import Channel
 from autoharness.core.errors import ChannelError, SetupError, UserError
 from autoharness.core.files import PACKAGE_ROOT
 from autoharness.core.outcomes import Trial, digest
 from autoharness.core.settings import Experiment
 from autoharness.engine.forkserver_process import ForkServerProcess
+from autoharness.engine.messages import (
+    Answer,
+    AskFacts,
+    AskLeaks,
+    AskMissingKeys,
+    AskPublished,
+    AskUnpriced,
+    Beat,
+    FromWorker,
+    Mistake,
+    Provide,
+    Question,
+    Ready,
+    Setup,
+    Started,
+    ToWorker,
+    UseAgents,
+    decoded,
+    send,
+)
 from autoharness.vault.store import Store, default_vault
+
+Json = dict[str, Any]
 
 MOST_TRIES = 3
 _LONGEST_SILENCE_S = 60.0
@@ -85,7 +107,7 @@ class Workers:
         """In a row."""
         self._looked = 0.0
         """When the workers were last checked for silence."""
-        self._inbox: queue.SimpleQueue[tuple[WorkerProcess, Message | None]] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[tuple[WorkerProcess, FromWorker | None]] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
         return self
@@ -105,39 +127,38 @@ class Workers:
         self._workers = [worker for worker in self._workers if not worker.ended]
         for worker in self._workers:
             with suppress(ChannelError):  # it dies just now; its reader reports that
-                worker.channel.send({"agents": dict(agents)})
+                send(worker.channel, UseAgents(dict(agents)))
 
-    def facts(self, domain: str) -> Message:
+    def facts(self, domain: str) -> Json:
         """The benchmark's DomainFacts as JSON, and "layers": what confines an agent host here. Raises UserError."""
-        facts: Message = self._ask({"facts": domain})["facts"]
+        facts: Json = self._ask(AskFacts(domain))
         self._layers = facts["layers"]
         return facts
 
     def missing_keys(self, models: list[str]) -> dict[str, str]:
         """For each model whose provider cannot be asked yet: what is missing."""
-        missing: dict[str, str] = self._ask({"keys": models})["keys"]
+        missing: dict[str, str] = self._ask(AskMissingKeys(models))
         return missing
 
     def unpriced(self, models: list[str]) -> list[str]:
         """The models whose price is known neither to litellm nor to the experiment."""
-        found: list[str] = self._ask({"unpriced": models})["unpriced"]
+        found: list[str] = self._ask(AskUnpriced(models))
         return found
 
     def leaks(self, domain: str, before: str, after: str, baseline: str) -> list[Leak]:
         """What an edit of the agent file copies from the domain's records, or hides. Raises UserError."""
-        found = self._ask({"leaks": domain, "before": before, "after": after, "baseline": baseline})["leaks"]
-        return [Leak(*one) for one in found]
+        return [Leak(*one) for one in self._ask(AskLeaks(domain, before, after, baseline))]
 
     def provide(self) -> None:
         """Have the benchmark make sure that its data is there. Raises UserError."""
-        self._ask({"provide": True}, _LONGEST_PROVIDING_S)
+        self._ask(Provide(), _LONGEST_PROVIDING_S)
 
-    def published(self, domain: str, task_ids: list[str]) -> Message:
+    def published(self, domain: str, task_ids: list[str]) -> Json:
         """What tau2's own results file says beside its simulations; see `tau2.domains`. Raises UserError."""
-        found: Message = self._ask({"published": domain, "tasks": task_ids})["published"]
+        found: Json = self._ask(AskPublished(domain, task_ids))
         return found
 
-    def _ask(self, question: Message, longest_s: float | None = None) -> Message:
+    def _ask(self, question: Question, longest_s: float | None = None) -> Any:
         """A worker's answer to a question that is not a simulation, asked while none runs. Raises SetupError.
 
         A worker that dies of the question is replaced, as often as one that dies of a simulation.
@@ -146,7 +167,7 @@ class Workers:
         for _ in range(MOST_TRIES):
             worker = self._workers[0] if self._workers else self._start_worker()
             with suppress(ChannelError):  # it died at once; its reader reports that
-                worker.channel.send(question)
+                send(worker.channel, question)
             until = time.monotonic() + longest_s
             while worker in self._workers:
                 try:
@@ -161,8 +182,8 @@ class Workers:
                     self._workers.remove(sender)
                     continue
                 self._take_note(sender, message)
-                if question.keys() & message.keys():
-                    return message
+                if isinstance(message, Answer):
+                    return message.value
         last = self._last_words(worker)
         raise SetupError(f"the simulation worker ended {MOST_TRIES} times, without an answer: {last}")
 
@@ -171,18 +192,18 @@ class Workers:
         """How long to wait for a message before checking for silent workers."""
         return _LONGEST_SILENCE_S / 4
 
-    def _take_note(self, worker: WorkerProcess, message: Message) -> None:
+    def _take_note(self, worker: WorkerProcess, message: FromWorker) -> None:
         """Note what a worker says about itself. Raises UserError."""
-        if "user_error" in message:
-            raise UserError(message["user_error"])
-        if "ready" in message:
+        if isinstance(message, Mistake):
+            raise UserError(message.line)
+        if isinstance(message, Ready):
             worker.ready, self._failed_starts = True, 0
 
-    def _tell_others(self, sender: WorkerProcess, message: Message) -> None:
+    def _tell_others(self, sender: WorkerProcess, message: ToWorker) -> None:
         for worker in self._workers:
             if worker is not sender:
                 with suppress(ChannelError):  # its reader reports the death
-                    worker.channel.send(message)
+                    send(worker.channel, message)
 
     def _end_silent_ones(self) -> None:
         """Kill workers that are stuck or stopped: they would keep their simulations. Readers report the death."""
@@ -214,26 +235,28 @@ class Workers:
         self._workers.append(worker)
         threading.Thread(target=self._read, args=(worker,), daemon=True).start()
         store = Store(default_vault())
-        setup = {
-            "experiment": self._experiment.to_json(),
-            "agents": dict(self._agents),
-            "threads": self._experiment.max_concurrency,
-            "folder": str(store.hosts_folder()),
-            "layers": self._layers,
-            "llm_cache": cache_folder() if self._experiment.llm_cache != "off" else "",
-            "secret": digest(["hosts", store.secret()]),
-            "private": [str(PACKAGE_ROOT), str(Path.cwd()), str(default_vault())],
-        }
+        setup = Setup(
+            experiment=self._experiment.to_json(),
+            agents=dict(self._agents),
+            threads=self._experiment.max_concurrency,
+            folder=str(store.hosts_folder()),
+            private=[str(PACKAGE_ROOT), str(Path.cwd()), str(default_vault())],
+            layers=self._layers,
+            llm_cache=cache_folder() if self._experiment.llm_cache != "off" else "",
+            secret=digest(["hosts", store.secret()]),
+        )
         with suppress(ChannelError):  # as above
-            worker.channel.send({"setup": setup})
+            send(worker.channel, setup)
         return worker
 
     def _read(self, worker: WorkerProcess) -> None:
         try:
-            while (message := worker.channel.receive()) is not None:
+            while (received := worker.channel.receive()) is not None:
                 worker.heard = time.monotonic()
-                worker.pid = message.get("pid", worker.pid)
-                if not message.keys() & {"pid", "beat"}:
+                message = cast(FromWorker, decoded(received))
+                if isinstance(message, Started):
+                    worker.pid = message.pid
+                elif not isinstance(message, Beat):
                     self._inbox.put((worker, message))
         except ChannelError:
             pass

@@ -1,8 +1,7 @@
 """Outages of models: which are down, as the workers of a run report, and how long the run waits for them."""
 
 import time
-from collections.abc import Hashable, Mapping
-from typing import Any
+from collections.abc import Hashable
 
 from autoharness.core.errors import Outage
 
@@ -23,22 +22,24 @@ class Outages:
         """Whether a model is down now."""
         return bool(self._down)
 
-    def take(self, worker: Hashable, message: Mapping[str, Any]) -> str:
-        """Take a worker's {"down": model, "why", "for_good": whether waiting cannot fix it} or {"up": model}.
+    def begins(self, worker: Hashable, model: str, why: str, for_good: bool = False) -> str:
+        """A worker reports that the model is down; `for_good`: waiting cannot fix it.
 
         Returns what to tell the user; "" for no news. Raises Outage if it is for good.
         """
-        if "up" in message:
-            self.forget(worker, message["up"])
-            return "" if self._down else f"{message['up']} answers again: the run goes on"
-        model, why = message["down"], message["why"][:_LONGEST_WHY]
-        if message["for_good"]:
+        why = why[:_LONGEST_WHY]
+        if for_good:
             raise Outage(f"{model} refuses whatever it is asked: {why}. {_GOES_ON}")
         news = not self._down
         self._since = time.monotonic() if news else self._since
         self._down[worker, model] = why
         most = f"for up to {self._longest_s / 60:.3g} min ({_LIMIT})"
         return f"{model} answers nothing: {why}. No simulation is begun; it is asked again {most}" if news else ""
+
+    def ends(self, worker: Hashable, model: str) -> str:
+        """A worker reports that the model answers again. Returns what to tell the user; "" for no news."""
+        self.forget(worker, model)
+        return "" if self._down else f"{model} answers again: the run goes on"
 
     def forget(self, worker: Hashable, model: str | None = None) -> None:
         """Forget what this worker said about a model; None: about all models."""

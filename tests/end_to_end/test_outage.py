@@ -196,8 +196,8 @@ class TestBreaker:
 class TestOutages:
     def test_a_worker_that_died_says_nothing_any_more(self) -> None:
         outages = Outages(0.0)
-        outages.take("one", {"down": "m", "why": "x", "for_good": False})
-        outages.take("two", {"down": "m", "why": "x", "for_good": False})
+        outages.begins("one", "m", "x")
+        outages.begins("two", "m", "x")
         outages.forget("one")
         assert outages
         outages.forget("two")

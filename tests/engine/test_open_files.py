@@ -8,14 +8,14 @@ import pytest
 from conftest import ROOT
 
 from autoharness.core.errors import UserError
-from autoharness.engine.open_files import fitting
+from autoharness.engine.machine import fitting
 
 
 def _limit(soft: int, hard: int) -> int:
     """A process's own limit after it was raised."""
     script = (
         f"import resource as r; r.setrlimit(r.RLIMIT_NOFILE, ({soft}, {hard})); "
-        "from autoharness.engine.open_files import raise_limit; raise_limit(); print(r.getrlimit(r.RLIMIT_NOFILE)[0])"
+        "from autoharness.engine.machine import raise_limit; raise_limit(); print(r.getrlimit(r.RLIMIT_NOFILE)[0])"
     )
     command = [sys.executable, "-c", script]
     return int(subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, check=True).stdout)

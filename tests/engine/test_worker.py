@@ -6,24 +6,25 @@ from simulations import TASK
 
 from autoharness.core.channel import MAX_LINE_BYTES, Channel
 from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.engine.messages import Finished, decoded
 from autoharness.engine.worker import Worker
 
 
 def test_an_outcome_that_cannot_be_sent_is_not_waited_for_in_vain() -> None:
     ours, theirs = socket.socketpair()
     bad = Outcome(Trial(TASK, 0, 1), Status.FAILED, 0.0, reward_info={"reward": float("nan")})
-    Worker(Channel(ours))._send(7, bad)
-    message = Channel(theirs).receive()
-    assert message is not None and (message["job"], message["outcome"]["status"]) == (7, "setup_error")
+    Worker(Channel(ours))._send_outcome(7, bad)
+    message = decoded(Channel(theirs).receive() or {})
+    assert isinstance(message, Finished) and (message.job, message.outcome["status"]) == (7, "setup_error")
 
 
 def test_an_outcome_that_is_too_long_keeps_its_reward() -> None:
     """Or an agent that fails would call tools until nobody can be told so: a trial without a reward, run again."""
     ours, theirs = socket.socketpair()
     long = Outcome(Trial(TASK, 0, 1), Status.FAILED, 0.0, messages=[{"content": "x" * MAX_LINE_BYTES}])
-    Worker(Channel(ours))._send(7, long)
-    message = Channel(theirs).receive()
-    assert message is not None
-    sent = Outcome.from_json(message["outcome"])
+    Worker(Channel(ours))._send_outcome(7, long)
+    message = decoded(Channel(theirs).receive() or {})
+    assert isinstance(message, Finished)
+    sent = Outcome.from_json(message.outcome)
     assert (sent.status, sent.reward, sent.messages) == (Status.FAILED, 0.0, [])
     assert "without its conversation" in sent.notes[0]
