@@ -15,6 +15,7 @@ from typing import Any
 
 from autoharness.core.locks import is_locked
 from autoharness.core.outcomes import Trial
+from autoharness.core.redaction import one_line
 from autoharness.engine.progress import Progress
 from autoharness.vault.store import Store, now
 
@@ -55,6 +56,8 @@ class Going:
     """How many simulations of held-out tasks are in flight."""
     rate_limits: dict[str, RateLimit] = field(default_factory=dict)
     """By model."""
+    waits: str = ""
+    """What the run waits for, such as a model that is down; empty while it begins simulations."""
 
 
 class Live:
@@ -66,6 +69,7 @@ class Live:
         self._held_out, self._at_most = set(held_out), at_most
         self._in_flight: dict[Trial, str] = {}
         self._rate_limits: dict[str, RateLimit] = {}
+        self._waits = ""
 
     def __enter__(self) -> "Live":
         self._folder = os.open(self._file.parent, os.O_RDONLY)
@@ -79,6 +83,7 @@ class Live:
 
     def begun(self, trial: Trial) -> None:
         self._in_flight[trial] = now()
+        self._waits = ""
         self._note()
 
     def ended(self, trial: Trial) -> None:
@@ -92,6 +97,8 @@ class Live:
 
     def waits(self, why: str) -> None:
         self._progress.say(why)
+        self._waits = one_line(why)
+        self._note()
 
     @property
     def wants_messages(self) -> bool:
@@ -111,6 +118,7 @@ class Live:
             in_flight=[InFlight(trial.task_id, since) for trial, since in shown.items()],
             held_out=len(self._in_flight) - len(shown),
             rate_limits=self._rate_limits,
+            waits=self._waits,
         )
         with suppress(OSError):  # beside and renamed, but not synced: nobody needs it after a power cut
             beside = self._file.with_suffix(".new")

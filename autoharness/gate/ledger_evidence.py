@@ -26,7 +26,7 @@ from autoharness.core.settings import AGENT_FILE
 from autoharness.gate.gate_run import FIRST_TRIAL
 from autoharness.vault.iterations import Iterations
 from autoharness.vault.ledger_rows import Baseline, Measured, Record, Row
-from autoharness.vault.store import HEAD, HOLDOUT, LEDGER, Store
+from autoharness.vault.store import HEAD, HOLDOUT, LEDGER, SPENDING, Store
 
 _NAMED = re.compile(r"^ledger row (\d{1,9}), sha256 ([0-9a-f]{64})(?:, vault ([0-9a-f]{16}))?$", re.MULTILINE)
 """In the message of a commit; older versions did not name the vault."""
@@ -56,7 +56,7 @@ def compare(store: Store, rows: Sequence[Row]) -> Iterator[str | Remark]:
 
 def _counted(store: Store, rows: Sequence[Row]) -> Iterator[str]:
     """Compare with the number of lines that were ever written."""
-    there = {LEDGER: len(store.read_lines(LEDGER)), HOLDOUT: len(store.read_lines(HOLDOUT))}
+    there = {name: len(store.read_lines(name)) for name in (LEDGER, HOLDOUT, SPENDING)}
     for name, lines in there.items():
         if lines < (written := store.lines_written(name)):
             yield f"{name}: {written - lines} of the {written} lines that were written are not there"

@@ -11,7 +11,7 @@ from autoharness.core.errors import UserError
 from autoharness.core.outcomes import Outcome
 from autoharness.core.settings import Experiment
 from autoharness.engine.run_budget import RunBudget
-from autoharness.vault.spending import CODER, FILE, cost_of, entry_of, spent, unreadable_lines
+from autoharness.vault.spending import CODER, FILE, cost_of, entry_of, lost_lines, spent
 from autoharness.vault.store import Store, now
 
 _ROUNDING = 1e-9
@@ -29,10 +29,10 @@ class LoopBudget(RunBudget):
         """
         super().__init__(experiment)
         self._store = store
-        if experiment.max_usd is not None and (lost := unreadable_lines(store)):
+        if experiment.max_usd is not None and (lost := lost_lines(store)):
             raise UserError(
-                f"{store.folder / FILE}: what {lost} of its lines say that was spent cannot be read, so max_usd "
-                "cannot be kept: restore the file, or take max_usd out"
+                f"{store.folder / FILE}: {lost} lines are damaged or gone, so nobody knows what was spent, and "
+                "max_usd cannot be kept: restore the file, or take max_usd out"
             )
         before = spent(store)
         self._total = before.total

@@ -11,6 +11,7 @@ from pathlib import Path
 from autoharness.core.files import write_json
 from autoharness.core.outcomes import known_fields, passed
 from autoharness.core.redaction import one_line
+from autoharness.engine.live_runs import going
 from autoharness.loop.worktree import PREFIX, Worktree
 from autoharness.vault.iterations import Iteration, Iterations
 from autoharness.vault.ledger import Ledger
@@ -104,6 +105,7 @@ def status_lines(store: Store) -> list[str]:
     if ledger.versions:
         best = ledger.best
         lines.append(f"best: {best.row.val_score:.4f}  ({best.name}, {best.row.measured})")
+    lines += [f"waits: {run.waits}" for run in going(store) if run.waits]
     lines.append(f"spent: {spent(store).line}")
     lines += [f"  {summary(one)}" for one in finished[-_NEWEST:]]
     lines += _open_lines(iterations, store)

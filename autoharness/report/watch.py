@@ -29,8 +29,9 @@ class Now:
         spending, most = spent(store), limits.get("max_usd")
         cap = f" of at most ${most:g}" if most is not None else ""
         total, space, roles = spending.line.partition(" ")
+        waits = "".join(f"; {run.waits}" for run in runs if run.waits)
         return cls(
-            loop=noted(store).words(running),
+            loop=noted(store).words(running) + waits,
             running=running,
             spent=f"{total}{cap}{space}{roles}",
             limits=", ".join(f"{name} {value:g}" for name, value in limits.items()),

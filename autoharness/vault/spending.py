@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autoharness.core import outcomes
+from autoharness.core import json_lines, outcomes
 from autoharness.core.files import write_text
 from autoharness.core.json_lines import Followed
 from autoharness.core.outcomes import Outcome, Trial
 from autoharness.core.settings import Experiment
-from autoharness.vault.store import Store, now
+from autoharness.vault.store import SPENDING, Store, now
 
-FILE = "spending.jsonl"
+FILE = SPENDING
 CODER = "coding agent"
 ROLES = (CODER, *outcomes.ROLES)
 _BEGUN_WITH = "spending.begun-with"
@@ -104,9 +104,10 @@ def spent_by_iteration(store: Store) -> dict[int, Spent]:
     return {number: one.copy() for number, one in _known(store).by_iteration.items()}
 
 
-def unreadable_lines(store: Store) -> int:
-    """How many lines are damaged, or of a later version."""
-    return _known(store).unreadable
+def lost_lines(store: Store) -> int:
+    """How many lines are damaged, of a later version, or gone."""
+    gone = store.lines_written(FILE) - json_lines.count(store.folder / FILE)
+    return _known(store).unreadable + max(0, gone)
 
 
 def counted_trials(store: Store, iterations: Collection[int]) -> set[str]:

@@ -51,8 +51,9 @@ from autoharness.vault.location import HOSTS, VAULT_VARIABLE, expanded, inner_fo
 from autoharness.vault.trial_claims import Claims
 
 LEDGER, HEAD, HOLDOUT = "ledger.jsonl", "ledger.head.json", "holdout.jsonl"
+SPENDING = "spending.jsonl"
 
-_COUNTED = (LEDGER, HOLDOUT)
+_COUNTED = (LEDGER, HOLDOUT, SPENDING)
 """Files of lines whose number of lines is also kept in another file."""
 _RUN_TIME = "%Y%m%dT%H%M%S.%f"
 _LONGEST_LOOK_S = 1.0
@@ -242,7 +243,7 @@ class Store:
         return aside
 
     def lines_written(self, name: str) -> int:
-        """How many lines the ledger or the held-out log had, even if they are gone now; 0 if nobody counted."""
+        """How many lines such a file had, even if they are gone now; 0 if nobody counted."""
         try:
             return int((self.folder / f"{name}.lines").read_text())
         except (OSError, ValueError):

@@ -14,6 +14,8 @@ from checkout import Checkout
 from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.engine.live_runs import Going, InFlight, Live, going
 from autoharness.engine.progress import Progress
+from autoharness.loop.status import status_lines
+from autoharness.report.watch import Now
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.store import Store
 
@@ -53,6 +55,16 @@ def test_a_run_is_seen_while_it_goes_on(store: Store) -> None:
         assert "hidden" not in next(store.folder.glob("runs/*/live.json")).read_text()
     assert going(store) == []
     assert not list(store.folder.glob("runs/*/live*"))
+
+
+def test_what_a_run_waits_for_is_seen_until_it_begins_something(store: Store) -> None:
+    with Live(store.new_run(), _progress(), "mock, clerk", set(), at_most=False) as live:
+        live.waits("gpt-5.4 answers nothing:\n503")
+        assert _only(store).waits == "gpt-5.4 answers nothing: 503"
+        assert "waits: gpt-5.4 answers nothing: 503" in status_lines(store)
+        assert Now.of(store).loop.endswith("; gpt-5.4 answers nothing: 503")
+        live.begun(Trial("1", 0, 0))
+        assert _only(store).waits == "" and not [line for line in status_lines(store) if line.startswith("waits")]
 
 
 def test_runs_side_by_side_are_all_seen(store: Store) -> None:

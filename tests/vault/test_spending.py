@@ -161,6 +161,20 @@ def test_a_cap_is_not_kept_by_lines_that_nobody_can_read(tmp_path: Path) -> None
     (store.folder / FILE).write_text(
         '{"iteration": 1, "usd": {"agent": 4.0}}\n{"iteration": 1, "usd": {"judge": null}}\n'
     )
-    with pytest.raises(UserError, match="what 1 of its lines say that was spent cannot be read"):
+    with pytest.raises(UserError, match="1 lines are damaged or gone"):
         LoopBudget(Experiment(max_usd=5.0), store, [], lambda: "")
     LoopBudget(Experiment(), store, [], lambda: "")
+
+
+def test_a_cap_is_not_kept_by_a_file_that_was_cut(tmp_path: Path) -> None:
+    """At a line's end nothing looks damaged: how many there were is counted elsewhere."""
+    store = Store(tmp_path)
+    for _ in range(3):
+        _budget(store).add(_outcome(1.0))
+    file = store.folder / FILE
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:1]))
+    with pytest.raises(UserError, match="2 lines are damaged or gone"):
+        LoopBudget(Experiment(max_usd=5.0), store, [], lambda: "")
+    file.unlink()
+    with pytest.raises(UserError, match="3 lines are damaged or gone"):
+        LoopBudget(Experiment(max_usd=5.0), store, [], lambda: "")
