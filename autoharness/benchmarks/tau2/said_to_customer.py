@@ -63,7 +63,8 @@ def told(messages: list[Any]) -> list[Any]:
             heard.append(message)
             continue
         text = visible(message.content)
-        reached = not message.tool_calls and place < last_answer and not _is_too_much(text)
+        is_short = len(message.content) <= LONGEST_MESSAGE_CHARS  # as it was sent: nobody reads to the end of more
+        reached = not message.tool_calls and place < last_answer and is_short and not _is_too_much(text)
         if reached:
             told_chars += len(text)
             told_numbers |= numbers(text)

@@ -71,6 +71,7 @@ def test_what_nobody_answers_reached_nobody(talk: Callable[..., list[Any]]) -> N
     "text",
     [
         FACT + " x" * 5000,
+        "The reference is " + "0123456789" * 1000 + f", and the total is {FACT}.",
         f"{FACT}, " + ", ".join(map(str, range(1000))),
         f"The total is {FACT}, or perhaps " + " or ".join(f"{number}.50" for number in range(200)),
         f"<!-- {FACT} -->",
