@@ -83,6 +83,7 @@ def test_what_nobody_answers_reached_nobody(talk: Callable[..., list[Any]]) -> N
     ],
     ids=[
         "long",
+        "long-as-it-was-sent",
         "many-numbers",
         "prose",
         "a-comment",
