@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,7 +85,8 @@ def noted_limits(store: Store) -> dict[str, float]:
 
 def clean_up(store: Store) -> None:
     """Do what a killed loop could not do: count its last simulation, and remove its worktree."""
-    Iterations(store).set_aside_damaged()
+    for line in Iterations(store).set_aside_damaged():
+        print(f"[optimize] {line}", file=sys.stderr)
     note = noted(store)
     if note.iteration:  # it did not note its end
         settle(store, note.iteration)

@@ -127,12 +127,18 @@ class Iterations:
         found = [_known(folder / name / "iteration.json") for name in names]
         return [one for one in found if one and measure in (None, one.measure)]
 
-    def set_aside_damaged(self) -> None:
-        """Set damaged files aside; their numbers are not used again. For the loop, which writes the files."""
+    def set_aside_damaged(self) -> list[str]:
+        """Set damaged files aside; their numbers are not used again. For the loop, which writes the files.
+
+        Returns a line for each.
+        """
+        lines = []
         for path in sorted((self._store.folder / "iterations").glob("*/iteration.json")):
             path.read_bytes()  # raises if it cannot be read at all: that is no damage
             if _read(path) is None:
-                path.rename(path.with_suffix(".damaged"))
+                aside = path.rename(path.with_suffix(".damaged"))
+                lines.append(f"an iteration that is damaged is left out of the history: {aside}")
+        return lines
 
     def save(self, iteration: Iteration) -> Iteration:
         write_json(self.folder(iteration.number) / "iteration.json", asdict(iteration))
