@@ -50,6 +50,8 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def main(arguments: list[str]) -> None:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        sys.exit(__doc__)
     is_listed = arguments[:1] == ["--list"]
     sys.argv = arguments[is_listed:]
     sys.path.insert(0, str(Path.cwd()))

@@ -198,7 +198,10 @@ def _evaluator(measure: Measure) -> Check:
     store = Store(default_vault())
 
     def look() -> str:
-        code_digest.check(store, Ledger(store, measure.id).evaluator)
+        accepted = Ledger(store, measure.id).evaluator
+        if not accepted:
+            raise UserError("it is recorded with the baseline")
+        code_digest.check(store, accepted)
         return "as it was accepted"
 
     return _try("evaluator", _PREPARE, look)

@@ -117,7 +117,7 @@ class Bench:
         self, outcomes: RunOutcomes, trials: list[Trial], command: str, reveal: bool, enough: Enough | None
     ) -> Run:
         if outcomes.missing:
-            check_keys(self.experiment.endpoints)
+            self._check_keys()
             self._check_evaluator()
         self._note_holdout({trial.task_id for trial in trials}, command, reveal)
         known, told = len(outcomes.all), Told(self._callbacks, trials)
@@ -136,6 +136,13 @@ class Bench:
             raise told.failure
         new = len(outcomes.all) - known - len(outcomes.made_elsewhere)
         return Run(outcomes.all, self._folder, interrupted, len(trials), new)
+
+    def _check_keys(self) -> None:
+        """Raises UserError if a key is missing: its provider would refuse whatever it is asked."""
+        check_keys(self.experiment.endpoints)
+        if models := sorted(self.experiment.models_by_name):
+            for model, what in self._executor.missing_keys(models).items():
+                raise UserError(f"no key for {model}: {what} is not set; put it into .env")
 
     def _begin(self, trials: list[Trial], outcomes: RunOutcomes, reveal: bool, at_most: bool) -> None:
         hidden = set() if reveal else self.measure.held_out

@@ -60,7 +60,8 @@ def _check_candidate(bench: Bench, ledger: Ledger) -> None:
     same = [version.name for version in ledger.versions if version.row.agent == bench.agent]
     if same:
         raise UserError(
-            f"{AGENT_FILE} is that of {same[-1]}, unchanged: edit it first, or measure the noise: gating.py --null"
+            f"{AGENT_FILE} is that of {same[-1]}, unchanged: edit it first, or measure the noise: python gating.py "
+            "--null"
         )
 
 

@@ -109,12 +109,15 @@ class Sequential:
         self.requests = list(dict.fromkeys(wanted))
 
     def decide(self, seen: Seen) -> Decision | None:
-        accepted_at_worst, pairs = walk((low for low, _ in self._differences(seen)), self.bar)
-        accepted_at_best, _ = walk((high for _, high in self._differences(seen)), self.bar)
-        if accepted_at_worst == accepted_at_best:
-            return Decision(Verdict.ACCEPTED if accepted_at_worst else Verdict.REJECTED, self._reasons(seen, pairs))
+        at_worst, at_best = Walk(self.bar), Walk(self.bar)
+        accepted_at_worst = at_worst.end(low for low, _ in self._differences(seen))
+        accepted_at_best = at_best.end(high for _, high in self._differences(seen))
+        if accepted_at_worst and accepted_at_best:
+            return Decision(Verdict.ACCEPTED, self._reasons(seen, at_worst.pairs, at_worst, "at least "))
+        if not accepted_at_worst and not accepted_at_best:
+            return Decision(Verdict.REJECTED, self._reasons(seen, at_worst.pairs, at_best, "at most "))
         if _too_many_lost(seen) or len(seen) == len(self.requests):
-            return Decision(Verdict.UNDECIDED, self._reasons(seen, len(self._pairs)))
+            return Decision(Verdict.UNDECIDED, self._reasons(seen, len(self._pairs), at_worst, "at least "))
         return None
 
     def follow(self) -> Following:
@@ -149,12 +152,16 @@ class Sequential:
         """`pairs`: after how many the test ended. What was in flight then is no part of it."""
         return [low for low, high in islice(self._differences(seen), pairs) if low == high]
 
-    def _reasons(self, seen: Seen, pairs: int) -> list[str]:
+    def _reasons(self, seen: Seen, pairs: int, decided: Walk, unless_settled: str) -> list[str]:
+        """`decided`: the test that decided; `unless_settled`: what its sum is if some pairs may still change."""
         known = self._settled(seen, pairs)
         lost = sum(reward is None for reward in seen.values())
-        ahead = sum(known)
-        where = f"candidate {'behind' if ahead < 0 else 'ahead'} by {abs(ahead):.1f} tasks"
-        lines = [f"{where} after {len(known)} paired trials; needs {self.bar:.1f} to be accepted"]
+        bound = "" if len(self._settled(seen, decided.pairs)) == decided.pairs else unless_settled
+        behind = decided.ahead < -_ROUNDING
+        if behind and bound:
+            bound = "at most " if bound == "at least " else "at least "
+        where = f"candidate {'behind' if behind else 'ahead'} by {bound}{abs(decided.ahead):.1f} tasks"
+        lines = [f"{where} after {decided.pairs} paired trials; {decided.needs}"]
         if known:
             lines += [f"difference {in_points(known)}", self._power(known)]
         lines += self._void_lines(seen)

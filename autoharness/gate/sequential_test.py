@@ -65,6 +65,13 @@ class Walk:
             self.take(difference)
         return self.ahead >= AT_THE_END * self.bar - _ROUNDING if self.accepted is None else self.accepted
 
+    @property
+    def needs(self) -> str:
+        """Such as "needs 5.0 to be accepted"; less is enough once all pairs are used up."""
+        if self.accepted is None:
+            return f"these are all, so {AT_THE_END * self.bar:.1f} is enough to be accepted"
+        return f"needs {self.bar:.1f} to be accepted"
+
 
 def walk(differences: Iterable[float], bar: float) -> tuple[bool, int]:
     """Whether the test ends in acceptance, and after how many pairs. `differences`: all pairs that may be bought."""

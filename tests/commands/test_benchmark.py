@@ -348,6 +348,10 @@ MISUSE = {
     "no-such-list": (["--domain", "mock", "--task-ids", "@nothing.txt"], "nothing.txt"),
     "no-such-config": (["--config", "nothing.yaml"], "experiment_config.yaml.template"),
     "no-such-recording": (["--domain", "mock", "--agent-model", "replay/nothing.json"], "nothing.json"),
+    "no-key": (
+        ["--domain", "mock", "--agent-model", "gpt-5.4", "--task-ids", "create_task_1"],
+        "no key for gpt-5.4: OPENAI_API_KEY is not set",
+    ),
     "unknown-setting": (["--set", "domian=mock"], "did you mean 'domain'?"),
     "no-json": (["--agent-llm-args", "{"], "--agent-llm-args: not YAML"),
     "address-with-a-password": (["--agent-url", "http://me:pw@host/v1"], "agent_url has a user or a password in it"),

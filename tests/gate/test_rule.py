@@ -227,6 +227,36 @@ def test_a_verdict_of_an_earlier_version_is_worked_out_by_its_rules() -> None:
     assert _verdict(policy, seen | ours) == Verdict.UNDECIDED
 
 
+@pytest.mark.parametrize(
+    ("tasks", "wins", "verdict", "reason"),
+    [
+        (40, 40, Verdict.ACCEPTED, "ahead by 5.0 tasks after 5 paired trials; needs 5.0 to be accepted"),
+        (4, 4, Verdict.ACCEPTED, "ahead by 4.0 tasks after 4 paired trials; these are all, so 2.5 is enough"),
+        (4, 2, Verdict.REJECTED, "ahead by 2.0 tasks after 4 paired trials; these are all, so 2.5 is enough"),
+        (40, -40, Verdict.REJECTED, "behind by 3.0 tasks after 3 paired trials; needs 5.0 to be accepted"),
+    ],
+    ids=["ahead", "at-the-end", "not-enough-at-the-end", "behind"],
+)
+def test_its_reason_names_what_decided(tasks: int, wins: int, verdict: Verdict, reason: str) -> None:
+    policy = Sequential([str(n) for n in range(tasks)], 0, 1, 0, "any")
+    winner = Side.CANDIDATE if wins > 0 else Side.INCUMBENT
+    won = {one.task_id for one in [r for r in policy.requests if r.side == Side.CANDIDATE][: abs(wins)]}
+    decision = policy.decide({one: float(one.side == winner and one.task_id in won) for one in policy.requests})
+    assert decision and decision.verdict == verdict and reason in decision.reasons[0]
+
+
+def test_a_reason_of_what_is_still_open_says_at_least() -> None:
+    """The verdict took the open ones at their worst."""
+    policy = Sequential([str(n) for n in range(40)], 0, 1, 0, "any")
+    seen = {one: float(one.side == Side.CANDIDATE) for one in policy.requests}
+    first = policy.requests[0]
+    decision = policy.decide(seen | {first: None})
+    assert decision and decision.verdict == Verdict.ACCEPTED
+    assert (
+        decision.reasons[0] == "candidate ahead by at least 5.0 tasks after 6 paired trials; needs 5.0 to be accepted"
+    )
+
+
 def test_its_reasons_say_how_far_ahead_how_sure_and_what_could_have_been_told_apart() -> None:
     policy = Sequential([str(n) for n in range(40)], 0, 8, 0, "any")
     decision = policy.decide({one: float(one.side == Side.CANDIDATE) for one in policy.requests})

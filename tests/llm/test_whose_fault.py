@@ -1,4 +1,4 @@
-"""Whose fault it is: DESIGN's table row by row, through a real server, a real tau2 and a real agent host."""
+"""Whose fault it is: docs/rewards.md row by row, through a real server, a real tau2 and a real agent host."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor

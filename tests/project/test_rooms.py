@@ -1,4 +1,4 @@
-"""The layer rule of DESIGN.md, read from the import statements of every file."""
+"""The chain of rooms (docs/architecture.md), read from the import statements of every file."""
 
 import ast
 import collections
