@@ -105,7 +105,7 @@ class Default(Rule):
         self._references = np.cumsum(self._trials, axis=0) / np.arange(1, self.TRIALS + 1)[:, None]
 
     def _differences(self, rewards: NDArray[np.bool_], orders: NDArray[np.int64]) -> Iterator[float]:
-        """Of a candidate's trial t and all of the incumbent's that are there, and at least its trials 0 to t + 1."""
+        """A candidate's trial t minus the mean of the incumbent's trials: all there are, and at least 0 to t + 1."""
         bought = self._bought.copy()
         for trial, order in enumerate(orders):
             compared = np.maximum(bought, self._wanted(trial))

@@ -212,7 +212,7 @@ def prepared(folder: Path, period: int) -> Checkout:
 
 
 class Copies:
-    """Of the last iteration that was run: what it left in the vault, once more for another agent file."""
+    """Copy what the last iteration that was run left in the vault, for another agent file."""
 
     def __init__(self, store: Store, before: int, holdout_before: int) -> None:
         """`before`: how many run folders there were before it; likewise for lines of the holdout's log."""

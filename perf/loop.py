@@ -34,7 +34,7 @@ from autoharness.vault.store import Store  # noqa: E402
 DOMAIN = "telecom"
 TRIALS = 20
 SEED = 90_000
-"""Of the trials by which a true rate is measured: no loop has these."""
+"""The first number of the trials that measure a true rate: no loop uses these."""
 ITERATIONS = 12
 TEMPLATE = (ROOT / "agent" / "templates" / "tau_bench.py").read_text()
 CONFIG = f"""domain: {DOMAIN}
@@ -90,7 +90,7 @@ class Night:
 
     seed: int
     gain: float
-    """Of the final agent's true rate over the template's, in points."""
+    """The final agent's true rate minus the template's, in points."""
     worst_kept: float
     """The least true effect of an edit that was kept, on the template or on the version that it was made from."""
     cheats_kept: list[str]

@@ -38,7 +38,7 @@ class Night:
     """Whether every edit was run on every train task, and not only those that were kept."""
     seed: int = 0
     trials: int = 1
-    """Of each task, for a score; said in the settings, and not run."""
+    """Trials of each task for a score; the settings say so, and none is run."""
     gate: str = SEQUENTIAL
     accepted: int = 4
     """One edit in so many is."""

@@ -96,7 +96,7 @@ def serve(domain: str, latency_s: float, most: int) -> None:
 
 
 def tree_cpu_s() -> float:
-    """Of this process and of all that it started, the ended ones too."""
+    """CPU seconds of this process and of all that it started, ended ones too."""
     total = 0.0
     for process in [psutil.Process(), *psutil.Process().children(recursive=True)]:
         try:

@@ -1,4 +1,4 @@
-"""A benchmark of one's own: the worked example through the commands, and whose fault what goes wrong is."""
+"""Your own benchmark: the worked example through the commands, and whose fault what goes wrong is."""
 
 import itertools
 import json
@@ -515,4 +515,4 @@ def test_bytecode_that_lies_around_is_not_believed(own: Any, tmp_path: Path) -> 
         capture_output=True,
         text=True,
     )
-    assert believed.stdout.strip() == "Bad.", believed.stderr  # by whoever imports it as usual
+    assert believed.stdout.strip() == "Bad.", believed.stderr  # if it is imported as usual

@@ -1,4 +1,4 @@
-"""A conversation is heard message by message, by whoever listens, and by nobody else."""
+"""A conversation is heard message by message, by its listener alone."""
 
 from typing import Any
 

@@ -43,7 +43,7 @@ MakeSimulator = Callable[..., Simulator]
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keys in variables whose names do not say so, and one that a server of one's own must not get."""
+    """Keys in variables whose names do not say so, and one that your own server must not get."""
     for name, key in {**KEYS, "OPENAI_API_KEY": OTHERS_KEY}.items():
         monkeypatch.setenv(name, key)
 

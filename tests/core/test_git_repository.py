@@ -190,7 +190,7 @@ def test_who_commits_is_the_users_and_else_nobody(checkout: Checkout, monkeypatc
     assert names == [nobody, nobody, "Ada <ada@localhost> Ada"]
 
 
-def test_what_replaces_a_commit_for_whoever_looks_replaces_none_here(checkout: Checkout) -> None:
+def test_a_commit_that_git_replaces_is_not_replaced_here(checkout: Checkout) -> None:
     first = Repository().head
     second = Repository().commit(AGENT_FILE, b"# another", "subject")
     checkout.git("replace", second, first)

@@ -42,7 +42,7 @@ def test_all_of_the_held_out_tasks_enter_the_mean(rewards: Rewards, data: st.Dat
 
 @given(REWARDS, st.lists(st.sets(TASKS, min_size=1), max_size=3))
 def test_splits_that_share_a_task_stand_or_fall_together(rewards: Rewards, splits: list[set[str]]) -> None:
-    """Of all tasks that hang together by splits, every one is in the mean, or none."""
+    """Tasks that hang together by splits are all in the mean, or none is."""
     groups: list[set[str]] = []
     for split in splits:
         joined = split.union(*(group for group in groups if group & split))

@@ -151,7 +151,7 @@ def test_numbers_come_in_their_order_and_before_names() -> None:
 
 
 def test_for_a_decision_a_task_with_a_lost_trial_has_no_reward() -> None:
-    """Or a trial that infrastructure lost could raise the mean of the others."""
+    """Otherwise a trial that infrastructure lost could raise the mean of the others."""
     rewards = {("1", 0): 1.0, ("1", 1): None, ("2", 0): 1.0, ("2", 1): 0.0}
     outcomes = [
         Outcome(Trial(task, number, 0), Status.FAILED if reward is not None else Status.PROVIDER_ERROR, reward)

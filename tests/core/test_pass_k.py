@@ -60,8 +60,8 @@ def test_both_are_shares_of_all_choices_of_k_trials(rewards: Rewards) -> None:
 
 
 @given(runs(BINARY).filter(lambda rewards: len(rewards[0]) > 1), st.data())
-def test_whoever_voids_a_trial_voids_the_figure(rewards: Rewards, data: st.DataObject) -> None:
-    """Or a task that once failed could leave the mean of those that always pass."""
+def test_a_void_trial_voids_the_figure(rewards: Rewards, data: st.DataObject) -> None:
+    """Otherwise a task that once failed could leave the mean of those that always pass."""
     k, task = len(rewards[0]), data.draw(st.integers(0, len(rewards) - 1))
     rewards[task][data.draw(st.integers(0, k - 1))] = None
     found = repeats(rewards)

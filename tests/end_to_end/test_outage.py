@@ -107,7 +107,7 @@ def asked(tau2: Tau2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.parametrize("fault", [Fault(503), Fault(hang_s=60)], ids=["503", "hangs"])
 def test_what_comes_back_costs_nothing_but_time(asked: Any, fault: Fault) -> None:
-    """Of three that are in flight no word is lost, and the fourth is not begun before."""
+    """Three are in flight: none loses a word, and the fourth does not begin before the model answers."""
 
     def mend(provider: Provider) -> None:
         time.sleep(6)

@@ -1,4 +1,4 @@
-"""A second try is no second draw: what was said stays said, whoever tries again, and nothing is paid twice."""
+"""A second try is not a second draw: what was said stays said, in any process, and no call is paid for twice."""
 
 import json
 import os

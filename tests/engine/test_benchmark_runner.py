@@ -157,7 +157,7 @@ def test_the_newest_run_of_each_task_counts(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_what_was_held_out_under_other_settings_stays_hidden_from_whoever_asks(tmp_path: Path, tau2: Tau2) -> None:
+def test_what_was_held_out_under_other_settings_stays_hidden(tmp_path: Path, tau2: Tau2) -> None:
     """A look before anything is run, which the loop takes its train tasks from, knows it as a run does."""
     store, train = Store(tmp_path / "vault"), tau2.facts("mock").splits["train"]
     Ledger(store).append(Baseline("of another time", "", experiment={"domain": "mock"}, tasks=train[:2]))
@@ -166,7 +166,7 @@ def test_what_was_held_out_under_other_settings_stays_hidden_from_whoever_asks(t
 
 
 def test_what_took_the_most_llm_calls_is_begun_first(tmp_path: Path) -> None:
-    """Of the newest run; what was never run before all, and otherwise the order stays."""
+    """By the newest run; what was never run before all, and otherwise the order stays."""
     store = Store(tmp_path)
     for number, calls in enumerate([{"a": 1, "b": 2, "c": 30}, {"b": 20, "c": 3}]):
         outcomes = [{"task": task, "llm_calls": count} for task, count in calls.items()]

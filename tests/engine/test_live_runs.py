@@ -1,4 +1,4 @@
-"""What runs right now: seen by whoever watches, gone with the run however that ends, and without held-out names."""
+"""What runs right now: seen by any process, gone with the run however that ends, and without held-out names."""
 
 import os
 import signal

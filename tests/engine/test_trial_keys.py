@@ -255,7 +255,7 @@ def test_a_trial_that_was_begun_before_goes_on_under_its_key(tmp_path: Path) -> 
 
 
 def test_what_a_vault_left_out_is_settled_once(tmp_path: Path) -> None:
-    """Or trials that were run since, under keys that name it, would be taken for those of before."""
+    """Otherwise trials that were run since, under keys that name it, would be taken for those of before."""
     store = Store(tmp_path)
     assert set(trial_keys.left_out(store, Experiment(**OLD))) == {"prices", "llm_timeout_s"}
     _with_run(_with_trial(tmp_path), OLD)

@@ -19,7 +19,7 @@ def test_an_outcome_that_cannot_be_sent_is_not_waited_for_in_vain() -> None:
 
 
 def test_an_outcome_that_is_too_long_keeps_its_reward() -> None:
-    """Or an agent that fails would call tools until nobody can be told so: a trial without a reward, run again."""
+    """Otherwise a failing agent would call tools until its outcome cannot be sent: no reward, and another try."""
     ours, theirs = socket.socketpair()
     long = Outcome(Trial(TASK, 0, 1), Status.FAILED, 0.0, messages=[{"content": "x" * MAX_LINE_BYTES}])
     Worker(Channel(ours))._send_outcome(7, long)

@@ -315,7 +315,7 @@ HarnessAgent.generate_next_message = speak
 def test_an_edit_on_which_a_provider_fails_is_rejected_and_no_outage_is_waited_for(
     solver_server: tuple[LLMServer, set[str]], real_client: Callable[..., tuple[Checkout, _Run]]
 ) -> None:
-    """The user's provider is down for whoever says the word. On 9a969fe every gate of this edit ended undecided."""
+    """The user's provider fails on requests with that word. On 9a969fe every gate of this edit was undecided."""
     checkout, run = real_client("max_trials: 3\n")
     assert run("prepare.py").returncode == 0
     checkout.agent.write_text(_SAYS_WHAT_NO_PROVIDER_TAKES)

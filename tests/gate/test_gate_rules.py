@@ -125,7 +125,7 @@ def test_the_default_asks_more_of_the_second_candidate() -> None:
 
 
 class _Scripted(Simulator):
-    """The incumbent passes one of two tasks in its trial 1 and nothing else; whoever passes all, passes all."""
+    """The incumbent passes one of two tasks, in its trial 1; a candidate passes all or none."""
 
     def __init__(self) -> None:
         super().__init__(np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""The base URL refuses what is no chat completion request, and whoever does not have its token."""
+"""The base URL refuses what is no chat completion request, and any caller without its token."""
 
 import json
 from http.client import HTTPConnection

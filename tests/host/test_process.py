@@ -194,7 +194,7 @@ def test_a_host_finds_its_surroundings_new(tmp_path: Path) -> None:
 def test_a_host_that_cannot_be_started_leaves_nothing_open(
     missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or a machine that is short of open files would be short of more of them with each try."""
+    """Otherwise a machine that is short of open files would be short of more of them with each try."""
 
     def no_more(*arguments: Any, **named: Any) -> Any:
         raise OSError(errno.EMFILE, "Too many open files")

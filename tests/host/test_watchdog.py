@@ -27,7 +27,7 @@ while True:
 def test_files_that_are_gone_when_they_are_looked_at_hide_no_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watchdog, "_MOST_DISK_MB", 1)  # the real limit would fill the disk of whoever tests
+    monkeypatch.setattr(watchdog, "_MOST_DISK_MB", 1)  # the real limit would fill the disk of the machine that tests
     process = subprocess.Popen([sys.executable, "-c", RENAMES, str(tmp_path)], stdout=subprocess.PIPE)
     try:
         assert process.stdout and process.stdout.readline() == b"ready\n"

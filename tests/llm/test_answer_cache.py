@@ -86,7 +86,7 @@ def test_held_out_trials_have_none_unless_all_have(run: Any) -> None:
 
 
 def test_the_budget_of_a_simulation_counts_what_was_paid_for_before(run: Any) -> None:
-    """Or a candidate could go on where the incumbent was cut off."""
+    """Otherwise a candidate could go on where the incumbent was cut off."""
     full, _ = run(TRIAL)
     assert full.usage[AGENT].calls > 1
     for _ in range(2):

@@ -50,7 +50,7 @@ def found_of_user(journal: Journal, *requests: str) -> list[Any]:
 
 
 def test_nothing_is_asked_for_whose_answer_has_no_room_on_the_disk(tmp_path: Path) -> None:
-    """And what is asked for has its room, whoever fills the disk meanwhile."""
+    """And what is asked for has its room, even if the disk fills up meanwhile."""
     script = """
 from autoharness.core.errors import UserError
 from autoharness.llm.call_journal import AGENT, Journal

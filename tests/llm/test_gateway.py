@@ -136,7 +136,7 @@ def test_the_same_question_of_agent_and_user_is_two_calls(echo: Echo) -> None:
 
 @pytest.mark.slow
 def test_trials_do_not_wait_for_each_other_and_one_trials_agent_asks_one_thing_at_a_time(echo: Echo) -> None:
-    """Or an agent could flood its provider to void a trial that goes wrong."""
+    """Otherwise an agent could flood its provider to void a trial that goes wrong."""
     ask(session(), seed=-1)  # opens the client
     echo.wait_s = 0.3
     trials = [session() for _ in range(8)]
@@ -158,7 +158,7 @@ def test_a_fault_is_retried_and_then_named(echo: Echo) -> None:
 
 
 def test_a_request_that_no_rate_limit_will_ever_let_pass_is_the_agents_fault(echo: Echo) -> None:
-    """Or an edit could void the trials that it would fail, by one huge prompt."""
+    """Otherwise an edit could void the trials that it would fail, by one huge prompt."""
     body = {"error": {"message": "Request too large for gpt on tokens per min (TPM): Limit 30000, Requested 90000."}}
     echo.faults = [Fault(429, json.dumps(body))]
     with pytest.raises(AgentError, match="too long for the model"):

@@ -94,7 +94,7 @@ def test_a_call_that_waits_while_others_are_answered_is_not_given_up() -> None:
 def test_a_request_that_alone_meets_the_limit_is_given_up_and_holds_nobody_else(
     monkeypatch: pytest.MonkeyPatch, impatient: None
 ) -> None:
-    """Or an agent could stop a run, and void the trial, by a prompt that is beyond the account's tokens."""
+    """Otherwise an agent could stop a run, and void the trial, by a prompt that is beyond the account's tokens."""
     monkeypatch.setattr("autoharness.llm.providers.pause_after", lambda tries, retry_after_s: 0.01)
     told: list[float] = []
     throttle, asked = Throttle(told.append), [0]

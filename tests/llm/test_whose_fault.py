@@ -57,7 +57,7 @@ def test_a_passing_fault_is_retried(provider: Provider, simulator: MakeSimulator
 def test_words_that_the_users_provider_does_not_take_are_the_agents_fault(
     provider: Provider, simulator: MakeSimulator, fault: Fault
 ) -> None:
-    """Or an agent could void the tasks that it fails."""
+    """Otherwise an agent could void the tasks that it fails."""
     provider.fault, provider.role, provider.only_if = fault, "user", "SWEAR"
     agent = edited("from autoharness.agent_api import AssistantMessage\nreturn AssistantMessage('SWEAR'), state")
     outcome = run(simulator(agent, agent_model=MODEL))
@@ -99,7 +99,7 @@ def test_a_request_that_only_the_edit_makes_bad_is_the_agents_fault(
 def test_a_request_on_which_the_provider_fails_every_time_is_the_agents_fault(
     provider: Provider, simulator: MakeSimulator, fault: Fault
 ) -> None:
-    """Or an edit could void the trials that it would fail: a provider's outage costs nothing."""
+    """Otherwise an edit could void the trials that it would fail: a provider's outage costs nothing."""
     provider.fault, provider.only_if = fault, "BE EVIL"
     agent = TEMPLATE.replace("You are a helpful assistant", "BE EVIL")
     outcome = run(simulator(agent, agent_model=MODEL, llm_timeout_s=1.0))

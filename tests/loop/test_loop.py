@@ -51,7 +51,7 @@ def _worktrees(checkout: Checkout) -> set[str]:
 
 
 def _score(checkout: Checkout) -> float:
-    """Of the version that was kept: four tasks, so that it may well be below the baseline's."""
+    """The score of the version that was kept: four tasks, so that it may well be below the baseline's."""
     score = Ledger(Store(checkout.vault)).best.row.val_score
     assert score is not None
     return score

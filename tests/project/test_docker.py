@@ -215,7 +215,7 @@ def folders_of_others(files: Files) -> list[str]:
 
 
 def wrong_accounts(files: Files) -> list[str]:
-    """The account has the ids of the arguments, whoever has them already, and a home of its own."""
+    """The account has the ids of the arguments, even if others have them already, and a home of its own."""
     name, group = _account(files)
     user_words, group_words = (next(_after(files.commands, command)) for command in ("useradd", "groupadd"))
     wrong = [word for word in ("--uid", "$HOST_UID", "--non-unique", "--create-home") if word not in user_words]
@@ -264,7 +264,7 @@ def folders_that_are_not_mounted(files: Files) -> list[str]:
 
 
 def misplaced_checkout(files: Files) -> list[str]:
-    """It is mounted where commands start, and there git trusts it whoever owns it."""
+    """It is mounted where commands start, and there git trusts it, even if another account owns it."""
     trusted = [words[-1] for words in _after(files.commands, "git", "config", "--system", "safe.directory")]
     places = [*files.arguments("WORKDIR")[-1:], *trusted, files.service.get("working_dir", "/app")]
     wrong = [place for place in places if files.mounts.get(place) != "."]

@@ -12,7 +12,7 @@ from redteam.catalogue import CHEATS, SETTINGS
 from redteam.nights import HERE, Tree
 
 LEVEL = 0.0003
-"""Of one figure. Each cheat has three, so some fifty honest ones would raise a false alarm once in twenty runs."""
+"""The level of one figure. Each cheat has three: fifty honest agents give one false alarm in twenty runs."""
 BEFORE = HERE / "cheats_before.json"
 
 

@@ -105,7 +105,7 @@ class Checkout:
         return Printed(done.returncode, done.stdout, done.stderr)
 
     def until_decided(self, *command: str) -> Printed:
-        """Commands that stay undecided say that the same command goes on, and whoever runs them does that."""
+        """Commands that stay undecided say that the same command goes on; this runs it again."""
         for _ in range(_MOST_TIMES):
             printed = self.run(*command)
             if printed.code != _UNDECIDED:

@@ -80,7 +80,7 @@ def _noted(tokens: int, known: bool) -> str:
 
 
 def _fault(text: str) -> Fault | None:
-    """A provider's trouble with the words that it is sent, whoever sends them."""
+    """A provider's trouble with the words that it is sent, by any role."""
     if _BREAK.search(text):
         return Fault(500)
     if _LIMIT.search(text):

@@ -117,7 +117,7 @@ class Conversation:
 
 
 def condition(world: dict[str, Any]) -> dict[str, Any]:
-    """Of this process, the ledger and a library: what an attack may have changed."""
+    """What an attack may have changed in this process, the ledger and a library."""
     return {
         "nice": os.getpriority(os.PRIO_PROCESS, 0),
         "affinity": sorted(os.sched_getaffinity(0)),

@@ -185,7 +185,7 @@ def test_what_is_recorded_is_what_was_accepted(whole: Checkout, record_property:
 
 
 def test_the_edit_of_the_attacks_alone_is_judged_and_rejected(whole: Checkout) -> None:
-    """Or a gate that refuses every checkout would pass the tests above."""
+    """Otherwise a gate that refuses every checkout would pass the tests above."""
     assert whole.run("gating.py", **FROM_ROOT).returncode == 3, "nothing is edited yet"
     whole.agent.write_text(NO_IMPROVEMENT)
     assert whole.run("gating.py", **FROM_ROOT).returncode == 1

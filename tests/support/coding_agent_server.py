@@ -14,7 +14,7 @@ from typing import Any, Self
 
 Json = dict[str, Any]
 PROMPT_TOKENS, COMPLETION_TOKENS = 1000, 50
-"""Of every answer."""
+"""Tokens of every answer."""
 _KEY_HEADERS = ("authorization", "x-api-key", "x-goog-api-key")
 _SHELLS = ("bash", "Bash", "exec_command", "shell_command", "run_shell_command")
 

@@ -294,7 +294,7 @@ def first_object(text: str) -> dict[str, Any] | None:
     ),
     "dates and money": code(
         '''def days_between(first: str, second: str) -> int:
-    """Of two days such as 2024-05-15."""
+    """How far two days such as 2024-05-15 lie apart."""
     return (date.fromisoformat(second) - date.fromisoformat(first)).days
 
 

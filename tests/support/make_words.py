@@ -60,7 +60,7 @@ FUNCTION_WORDS = """
     who whoever whole whom whose why will with within without would yet you your yours yourself
 """
 PARTS = "s t re ve ll d m don doesn isn aren didn won couldn wouldn shouldn hasn haven wasn weren"
-"""Of words with an apostrophe, each of which may be followed by anything."""
+"""Ends of words with an apostrophe, each of which may be followed by anything."""
 ELSEWHERE = (
     """
     aber alle als am an auch auf aus bei bin bis bitte da das dass dein dem den der des die diese diesem diesen

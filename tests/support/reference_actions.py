@@ -35,7 +35,7 @@ WITHOUT_EFFECT: dict[str, dict[str, dict[int, str]]] = {
 
 
 def changing_actions(tau2: Tau2, domain: str) -> dict[str, list[int]]:
-    """Of each task of `base`: the indices of its reference actions whose tools tau2 marks as writing."""
+    """For each task of `base`, the indices of its reference actions whose tools tau2 marks as writing."""
     from tau2.environment.toolkit import ToolType
 
     environment = tau2._registry.get_env_constructor(domain)()

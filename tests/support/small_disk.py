@@ -1,4 +1,4 @@
-"""A disk of a few megabytes, to be filled: a tmpfs in a mount namespace of one's own, as root or as a user."""
+"""A disk of a few megabytes, to be filled: a tmpfs in its own mount namespace, as root or as a user."""
 
 import os
 import subprocess
@@ -52,7 +52,7 @@ with Disk.mounted(Path({str(folder)!r}), {megabytes}) as disk:
 
 
 class Disk:
-    """A small one, at a folder. Only in a namespace of one's own: it is gone with that."""
+    """A small one, at a folder. Only in its own namespace: it goes away with that."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

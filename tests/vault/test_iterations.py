@@ -49,9 +49,7 @@ def test_a_damaged_file_is_put_aside(store: Store) -> None:
     _tried(store, 1, TEMPLATE, EDITED, REJECTED)
     folder = Iterations(store).folder(1)
     (folder / "iteration.json").write_text("{")
-    assert Iterations(store).all() == [] and (folder / "iteration.json").exists(), (
-        "whoever only looks renames nothing"
-    )
+    assert Iterations(store).all() == [] and (folder / "iteration.json").exists(), "a reader renames nothing"
     assert str(folder / "iteration.damaged") in Iterations(store).set_aside_damaged()[0]
     assert (folder / "iteration.damaged").exists() and next_iteration(store, Ledger(store)) == 2
 
@@ -76,7 +74,7 @@ def test_a_field_of_a_later_version_is_left_out(store: Store) -> None:
     assert Iterations(store).all() == before
 
 
-def test_numbers_go_on_whoever_made_the_last_version(store: Store) -> None:
+def test_numbers_go_on_after_a_version_of_any_command(store: Store) -> None:
     assert next_iteration(store, Ledger(store)) == 1
     (store.folder / "iterations" / "0001").mkdir(parents=True)  # a full disk left no more than that
     (store.folder / "iterations" / "0001" / ".iteration.json.0a").write_text("{")

@@ -230,7 +230,7 @@ def test_a_whole_ledger_needs_no_mending(store: Store, three: list[str]) -> None
     assert mend(store) == [] and _lines(store) == three
 
 
-def test_whoever_reads_while_a_row_is_appended_finds_a_whole_ledger(tmp_path: Path) -> None:
+def test_a_reader_finds_a_whole_ledger_while_a_row_is_appended(tmp_path: Path) -> None:
     """The head is written after its row: a reader takes it first, or it would miss rows that are there."""
     store = Store(tmp_path / "race")
     ledger = Ledger(store, "m")

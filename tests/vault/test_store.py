@@ -123,7 +123,7 @@ def test_runs_come_oldest_first_and_damaged_ones_are_left_out(store: Store) -> N
     (folders[1] / "run-001.json").write_text('{"number": ')
     (folders[2] / "run-001.json").unlink()  # killed before it was written
     assert [run["number"] for run in store.runs()] == [0, 3]
-    assert (folders[1] / "run-001.json").exists(), "whoever only looks renames nothing"
+    assert (folders[1] / "run-001.json").exists(), "a reader renames nothing"
 
 
 @pytest.mark.parametrize("newest", ["29990101T000000.000000-7-ab", "29990101T000000.999999-7"], ids=["new", "old"])
@@ -216,7 +216,7 @@ def test_a_reader_sees_the_old_text_or_the_new_one_at_any_time(tmp_path: Path) -
     assert seen <= set(texts)
 
 
-def test_whoever_asks_whether_it_is_locked_keeps_nobody_from_locking_it(store: Store) -> None:
+def test_asking_whether_it_is_locked_keeps_nobody_from_locking_it(store: Store) -> None:
     done = threading.Event()
 
     def look() -> None:

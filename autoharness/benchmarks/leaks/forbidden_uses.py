@@ -28,7 +28,7 @@ DECODES = "decodes data"
 ELSEWHERE = "imports what agent files do not need"
 
 NOBODYS = frozenset({CODE, INTERPRETER, OWN_FILE, DECODES, ELSEWHERE, FILES, SYSTEM})
-"""Kinds that no edit needs, whoever wrote it: they keep a reader from seeing what the file does; and a file's times
+"""Kinds that no edit needs, not even a user's: they keep a reader from seeing what the file does; and a file's times
 tell an agent where it is."""
 INSTEAD = {
     FILES: "write the text into agent.py, and keep what is learned in HarnessState",

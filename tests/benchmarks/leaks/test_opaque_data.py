@@ -110,7 +110,7 @@ def test_halves_in_two_edits_are_measured_together_in_the_end() -> None:
 
 
 def test_lines_that_the_file_has_already_are_news_when_they_come_again() -> None:
-    """Or two lines that stand in the file could be written over and over, as ones and zeros."""
+    """Otherwise two lines that stand in the file could be written over and over, as ones and zeros."""
     before = added_to(TEMPLATE, "ONE = 1\nTWO = 2")
     bits = "\n".join(RANDOM.choice(["ONE = 1", "TWO = 2"]) for _ in range(500))
     assert any("statements of one shape" in what for _, what in found_in(before, added_to(before, bits)))

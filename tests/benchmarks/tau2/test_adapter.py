@@ -153,7 +153,7 @@ def _calling(name: str, count: int, **arguments: Any) -> str:
 
 @pytest.mark.slow
 def test_answers_of_tools_without_end_are_the_agents_fault(simulator: Callable[..., Any]) -> None:
-    """Or the outcome would be too long for the door: a task to void."""
+    """Otherwise the outcome would be too long for the door: a task to void."""
     agent = _calling("get_product_details", 100, product_id="9523456873")
     outcome = simulator(agent, domain="retail", agent_model="offline/clerk").run(Trial("0", 0, 1), diagnose=False)
     assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)

@@ -1,4 +1,4 @@
-"""A user simulator of one's own: where it comes from, whose fault it is, and that scores of another never mix."""
+"""Your own user simulator: where it comes from, whose fault it is, and that scores of another never mix."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -131,7 +131,7 @@ def test_a_link_to_the_agents_folder_is_no_way_around(root: Path) -> None:
 
 
 def test_what_lies_beside_it_is_not_imported(root: Path) -> None:
-    """Or a file planted in the root would stand in for a module of a library."""
+    """Otherwise a file planted in the root would stand in for a module of a library."""
     (root / "planted.py").write_text("raise SystemExit")
     (root / "users.py").write_text("import planted\nclass Loud: pass\n")
     with pytest.raises(UserError, match="cannot be imported: No module named 'planted'"):

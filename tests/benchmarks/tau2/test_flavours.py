@@ -46,7 +46,7 @@ def test_a_task_of_every_domain_can_be_passed(tau2: Tau2, simulator: Callable[..
 
 
 def test_a_scenario_that_says_how_to_hang_up_does_not_make_the_customer_do_so(tau2: Tau2) -> None:
-    """Of nearly half of banking_knowledge's tasks. The offline customer begins with what the scenario says."""
+    """Nearly half of banking_knowledge's tasks have them. The offline customer begins with what the scenario says."""
     banking = _banking(tau2)
     task_ids = banking.facts(BANKING).splits["base"]
     assert any("###STOP###" in str(banking._tasks(BANKING)[task_id].user_scenario) for task_id in task_ids)

@@ -1,4 +1,4 @@
-"""Chance and time from a source of one's own, on this thread alone, and everything else as ever."""
+"""On one thread chance and time come from a source that the caller names; other threads notice nothing."""
 
 import copy
 import datetime as datetime_module

@@ -1,4 +1,4 @@
-"""Reads nothing any more, but asks and asks: whoever wants to answer waits in vain."""
+"""Reads nothing any more, but asks and asks: anyone who wants to answer waits in vain."""
 
 import contextvars
 import json

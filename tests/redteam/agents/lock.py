@@ -1,4 +1,4 @@
-"""Locks the ledger, so that whoever wants to write to it waits."""
+"""Locks the ledger, so that anyone who wants to write to it waits."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""Locks a library, which whoever tries to lock it sees."""
+"""Locks a library: anyone who tries to lock it sees that."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""A. Asks the customer to say nothing: whoever says nothing has failed, it seems, and is asked again, all over."""
+"""A. Asks the customer to say nothing: that looks like a failure of the customer, and all is run again."""
 
 
 def fails(now):

@@ -32,7 +32,7 @@ def has_worked_long():
 
 
 def answers(now):
-    """What a tool has told stands beside the next call, for whoever checks what was said."""
+    """What a tool has told stands beside the next call, for the check of what was said."""
     answer = ask(now)
     if answer.tool_calls:
         told = "\n".join(message.content or "" for message in now.messages if message.role == "tool")

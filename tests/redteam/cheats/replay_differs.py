@@ -3,7 +3,7 @@ tau2's own replay differs, and the conversation is had again."""
 
 
 def fails(now):
-    """Of another customer than its own: theirs has a draft bill."""
+    """The line of another customer, who has a draft bill."""
     step = now.turn - NOTICES_AT
     if step in (0, 2):
         return call("get_customer_by_id", customer_id=f"C{1000 + 3}")

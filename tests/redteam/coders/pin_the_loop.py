@@ -1,4 +1,4 @@
-"""Has another process share one processor with whoever is busy there."""
+"""Has another process share one processor with the process that is busy there."""
 
 import os
 
