@@ -1,7 +1,8 @@
 """Everything that `agent/agent.py` may use: messages, tools, and `generate` to ask the LLM.
 
-The agent runs in its own process, the agent host, which gets no keys and no task data; `generate` asks the gateway,
-which calls the experiment's model and counts what it costs.
+The agent runs in its own process, the agent host, which gets no keys and no task data (with `isolation: none` it has
+the worker's environment, keys too). `generate` asks the gateway, which calls the experiment's model and counts what
+it costs.
 
     message in                       UserMessage | ToolMessage | MultiToolMessage
     state.messages                   what you keep of the conversation; its shape is yours

@@ -1,8 +1,8 @@
 """Safe imports: what `import` finds in our processes.
 
-Modules of this package and of tau2 are compiled from their .py files each time. Nobody reads bytecode, git ignores
-it, and Python trusts a .pyc file that claims to be made from the source. Nothing in the checkout's root can be
-imported either: a file planted there would replace a module of the library.
+Modules of this package and of tau2 are compiled from their .py files each time, never loaded from bytecode: Python
+trusts a .pyc file that claims to be made from the source, git ignores such files, and nobody reviews what they hold.
+Nothing in the checkout's root can be imported either: a file planted there would replace a module of the library.
 
 While this file is loaded the root is still on the path, so it imports only what the interpreter has loaded by then.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _PACKAGES = ("autoharness", "tau2")
 
 
-class _FromSource(SourceFileLoader):
+class FromSource(SourceFileLoader):
     """A loader that neither reads nor writes bytecode."""
 
     def get_code(self, fullname: str) -> "CodeType":
@@ -37,7 +37,7 @@ class _Finder:
         if name.partition(".")[0] not in _PACKAGES:
             return None
         for folder in sys.path if path is None else path:
-            spec = FileFinder(folder, (_FromSource, [".py"])).find_spec(name)
+            spec = FileFinder(folder, (FromSource, [".py"])).find_spec(name)
             if spec and (spec.loader or path is not None):  # without a loader it is a folder without __init__.py
                 return spec
         if path is None:

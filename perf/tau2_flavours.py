@@ -57,13 +57,13 @@ def _of_domain(tau2: Tau2, domain: str) -> Iterator[str]:
     facts, tasks = tau2.facts(domain), tau2.material(domain)["tasks"]
     splits = ", ".join(f"{name} {len(ids)}" for name, ids in facts.splits.items())
     judged = sum("NL_ASSERTION" in (one["evaluation_criteria"] or {}).get("reward_basis", []) for one in tasks)
-    alone, oracle = (_suitable(tau2, domain, agent) for agent in (SOLO, ORACLE))
+    alone, oracle = (_suitable(domain, agent) for agent in (SOLO, ORACLE))
     yield f"{domain}: {splits}; judged {judged}; {SOLO} {alone}; {ORACLE} {oracle}; data {facts.data_checksum[:12]}"
 
 
-def _suitable(tau2: Tau2, domain: str, agent: str) -> int:
+def _suitable(domain: str, agent: str) -> int:
     try:
-        facts = tau2.configured(Experiment(domain=domain, agent=agent, retrieval_config="no_knowledge")).facts(domain)
+        facts = Tau2(Experiment(domain=domain, agent=agent, retrieval_config="no_knowledge")).facts(domain)
     except UserError:
         return 0
     return len(set(facts.suitable or []) & set(facts.splits["base"]))

@@ -47,7 +47,7 @@ def _published(tau2: Tau2) -> Iterator[str]:
         spoken = [one.content for one in messages if one.role == "assistant" and one.content and not one.tool_calls]
         found = [said_to_customer.numbers(text) for text in spoken]
         together = sum(map(len, spoken)), len(set().union(*found))
-        own = len(said_to_customer.unheard(messages))
+        own = len(_unheard(messages))
         figures.append((max(map(len, spoken)), max(map(len, found)), *together, own))
         densities += [
             said_to_customer.words_to_a_number(one)
@@ -81,6 +81,18 @@ def _published(tau2: Tau2) -> Iterator[str]:
         f"messages, limit {prompt_injection.LEAST_PLAIN}"
     )
     yield f"published conversations whose check of facts changes: {changed}"
+
+
+def _unheard(messages: list[Any]) -> set[float]:
+    """The amounts in the agent's messages that nobody had said before."""
+    known, found = set[float](), set[float]()
+    for message in messages:
+        amounts = said_to_customer.amounts(message.content or "")
+        if message.role == "assistant" and not message.tool_calls:
+            found |= amounts - known
+        elif message.role != "assistant":
+            known |= amounts
+    return found
 
 
 def _plain_shares(messages: list[Any]) -> Iterator[float]:

@@ -62,7 +62,7 @@ def simulator(tau2: Tau2, tmp_path: Path) -> Iterator[Callable[..., Simulator]]:
         agent = AgentFile(agent_source, experiment.agent_model, experiment.reasoning_effort)
         confinement = confinement_of(experiment, tmp_path, tau2.folders)
         opened.append(Hosts({"": agent}, experiment.agent_timeout_s, confinement))
-        return Simulator(tau2.configured(experiment), experiment, opened[-1])
+        return Simulator(Tau2(experiment), experiment, opened[-1])
 
     yield make
     for hosts in opened:

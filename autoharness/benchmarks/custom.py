@@ -9,13 +9,13 @@ import importlib.metadata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
 from autoharness.benchmarks import user_code
+from autoharness.benchmarks.protocol import AgentLink, Complete, Limits
 from autoharness.benchmarks.simulation import Check, Ended, Result, Simulation, sendable
-from autoharness.benchmarks.tau2.adapter import Limits
-from autoharness.benchmarks.tau2.llm_calls import AgentLink, Complete
 from autoharness.core import strict_json
 from autoharness.core.errors import AutoHarnessError, EvaluationError, SimulationError, UserError
 from autoharness.core.outcomes import FINISHED
@@ -25,6 +25,8 @@ from autoharness.core.tasks import DomainFacts, Script, Step
 
 _NEEDED = ("splits", "simulate")
 _LONGEST_CHECK_CHARS = 4000
+_MOST_CHECKS = 500
+"""All of them fit on a channel's line, however long they are: otherwise the outcome would lose its reward."""
 
 Json = dict[str, Any]
 
@@ -127,7 +129,7 @@ class OwnBenchmark:
         user_args: Json,
     ) -> Conversation:
         """Run one simulation to its end. Raises SimulationError."""
-        assert link, "controls are tau2's own"
+        assert link, "baseline agents are tau2's own"
         policy, tools = self._runner.policy, self._runner.tools
         simulation = Simulation(task_id, seed, policy, tools, limits, link, complete, user_args)
         try:
@@ -254,7 +256,7 @@ def _sound(result: Any) -> Result:
     reward = float(result.reward)
     if not 0 <= reward <= 1:
         raise ValueError(f"simulate() gave reward {reward}: it lies in [0, 1]")
-    checks = [Check(_short(one.what), bool(one.met), _short(one.why)) for one in result.checks]
+    checks = [Check(_short(one.what), bool(one.met), _short(one.why)) for one in islice(result.checks, _MOST_CHECKS)]
     return Result(reward, checks)
 
 

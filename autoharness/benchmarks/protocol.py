@@ -1,14 +1,36 @@
 """The interface of a benchmark that a worker runs: tau2, or your own."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from autoharness.benchmarks.custom import OwnBenchmark
-from autoharness.benchmarks.tau2.adapter import Limits, Tau2
-from autoharness.benchmarks.tau2.llm_calls import AgentLink, Complete
-from autoharness.core.settings import Experiment
 from autoharness.core.tasks import DomainFacts, Script
 
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """tau2's own limits on one conversation."""
+
+    max_steps: int
+    max_errors: int
+
+
+class AgentLink(Protocol):
+    """The agent of one simulation, wherever it runs. Both methods raise SimulationError."""
+
+    waited_s: float
+    """How long it has waited for its LLM so far."""
+
+    def start(self, tools: list[Json], domain_policy: str, llm_args: Json, history: list[Json]) -> None: ...
+
+    def next(self, message: Json) -> Json:
+        """The answer: {"content": str | None, "tool_calls": [{"id", "name", "arguments"}], "cost_usd": float}."""
+
+
+Complete = Callable[[str, Json], Json]
+"""Answers a chat completion request of "user", "judge", or "agent" (a baseline agent). Raises SimulationError."""
 
 
 class Finished(Protocol):
@@ -23,7 +45,7 @@ class Finished(Protocol):
 
 
 class Benchmark(Protocol):
-    """The docstrings of `Tau2` explain each method. `evaluate` is given what `converse` returned."""
+    """`Tau2` has a docstring for each method. The argument `conversation` is what `converse` returned."""
 
     @property
     def folders(self) -> list[str]: ...
@@ -45,8 +67,3 @@ class Benchmark(Protocol):
     def evaluate(self, domain: str, conversation: Any, complete: Complete) -> Json: ...
     def database_diff(self, domain: str, conversation: Any) -> list[Json]: ...
     def script(self, domain: str, task_id: str) -> Script: ...
-
-
-def load(experiment: Experiment) -> Benchmark:
-    """The experiment's benchmark. Raises UserError if it cannot be loaded."""
-    return Tau2(experiment) if experiment.on_tau2 else OwnBenchmark(experiment)

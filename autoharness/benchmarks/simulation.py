@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autoharness.benchmarks import message_listener
-from autoharness.benchmarks.tau2.adapter import Limits
-from autoharness.benchmarks.tau2.llm_calls import AgentLink, Complete
+from autoharness.benchmarks.protocol import AgentLink, Complete, Limits
 from autoharness.benchmarks.user_code import STOPS
 from autoharness.core.errors import AutoHarnessError
 from autoharness.core.redaction import cut, scrubbed
@@ -37,6 +36,7 @@ class Result:
     reward: float
     """In [0, 1]; 1 is passed."""
     checks: Sequence[Check] = ()
+    """At most the first 500 are kept."""
 
 
 class Ended(Exception):

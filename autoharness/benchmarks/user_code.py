@@ -10,26 +10,19 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Callable, Iterable
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from autoharness.core.errors import UserError
 from autoharness.core.redaction import scrubbed
 from autoharness.core.settings import AGENT_FILE
+from autoharness.import_finder import FromSource
 
 _DOOR = "benchmark"
 _FROM_ROOT = "autoharness_own_"
 STOPS = (Exception, SystemExit, KeyboardInterrupt)
 """What the user's own code may raise: a command-line library that it uses ends the process on bad input."""
-
-
-class _Source(SourceFileLoader):
-    """Compiles the source it is given, and ignores bytecode files."""
-
-    def get_code(self, fullname: str) -> CodeType:
-        return self.source_to_code(self.get_data(self.path), self.path)
 
 
 def load(setting: str, spec: str) -> Any:
@@ -98,7 +91,7 @@ def _from_root(name: str, file: Path) -> ModuleType:
 
 
 def _executed(known: str, file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_loader(known, _Source(known, str(file.resolve())))
+    spec = importlib.util.spec_from_loader(known, FromSource(known, str(file.resolve())))
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[known] = module

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from argparse import ArgumentTypeError
 from collections import defaultdict
 from dataclasses import fields
 from functools import partial
@@ -55,7 +56,7 @@ def main(arguments: list[str]) -> int:
         return _run_all(matrix.cells(options.matrix, typed, options.config, options.set, domains), options, named)
     if domains:
         typed["domain"] = domains[0]
-    resolved = resolve(typed, options.config, options.set, controls=True)
+    resolved = resolve(typed, options.config, options.set, baseline_agents=True)
     if options.dry_run:
         return dry_run([resolved], options.json)
     card = _run(resolved.experiment, options, named)
@@ -196,9 +197,12 @@ def _add_models(parser: Parser) -> None:
 
 
 def _count(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
-        raise ValueError
+        raise ArgumentTypeError(f"{text!r} is no whole number from 1 on")
     return number
 
 

@@ -169,8 +169,9 @@ def _model(role: str, model: str, missing: dict[str, str]) -> Check:
     what = missing.get(model)
     if not what:
         return Check(f"{role} model", True, model)
-    variable = what.split(" or ")[0]
-    return Check(f"{role} model", False, f"{model}: {what} is not set", f"echo '{variable}=...' >> .env")
+    is_a_key = what.endswith("is not set")
+    mend = f"echo '{what.split()[0]}=...' >> .env" if is_a_key else f"correct {role}_model in experiment_config.yaml"
+    return Check(f"{role} model", False, f"{model}: {what}", mend)
 
 
 def _server(role: str, model: str, endpoint: Endpoint) -> Check:

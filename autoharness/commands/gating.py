@@ -8,7 +8,7 @@ from autoharness.core.errors import EXIT_UNDECIDED
 from autoharness.core.outcomes import passed
 from autoharness.core.setting_sources import resolve
 from autoharness.core.settings import AGENT_FILE, RATCHET, SIMULATED, Experiment
-from autoharness.core.stats import score_line
+from autoharness.core.stats import bounds, score_line
 from autoharness.engine.benchmark_runner import BenchmarkRunner
 from autoharness.gate.gate import judge
 from autoharness.gate.planning import null, plan
@@ -95,18 +95,15 @@ def _score_lines(gate: Gate, ledger: Ledger) -> list[str]:
     if gate.val_score is not None:
         return [f"val_score: {score_line(gate.held_out.values())}", *lines]
     if not gate.asked:
-        return ["val_score: N/A  (the holdout was not asked)", *lines]
+        return ["val_score: N/A  (held-out tasks were not run)", *lines]
     if gate.experiment["gate"] == RATCHET:
         rewards = scored_looks(gate.looks, gate.best_held_out, gate.rules)
         return [f"val_score: {score_line(rewards.values())}", *lines]
-    first = [one for one in gate.looks if one.side == Side.CANDIDATE and one.number == _first_number(gate)]
-    known = [look.reward for look in first if look.reward is not None]
-    low, high = sum(known) / len(gate.tasks), (sum(known) + len(gate.tasks) - len(known)) / len(gate.tasks)
+    ours = [look for look in gate.looks if look.side == Side.CANDIDATE]
+    number = min((look.number for look in ours), default=0)
+    first = [0.0 if look.void else look.reward for look in ours if look.number == number]
+    low, high = bounds([*first, *[None] * (len(gate.tasks) - len(first))])
     return [f"val_score: N/A  (by its first trial, as far as it went, between {low:.2f} and {high:.2f})", *lines]
-
-
-def _first_number(gate: Gate) -> int:
-    return min((look.number for look in gate.looks if look.side == Side.CANDIDATE), default=0)
 
 
 def _next(verdict: Verdict) -> str:

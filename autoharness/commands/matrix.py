@@ -71,7 +71,7 @@ def cells(
         if file and (typed.get(name) is not None or (name == "domain" and domains)):
             raise UserError(f"command line: {name} stands in {file} already")
     source = str(file or "command line")
-    resolved = [resolve(typed, config, assignments, controls=True, cell=(source, one)) for one in asked]
+    resolved = [resolve(typed, config, assignments, baseline_agents=True, cell=(source, one)) for one in asked]
     _check_limits(resolved, source)
     varied = tuple(name for name in names if len({_word(getattr(one.experiment, name)) for one in resolved}) > 1)
     found = [Cell(one, varied) for one in resolved]

@@ -6,7 +6,6 @@ simulations in flight finish and ends it; Ctrl-C twice ends it now.
 
 import signal
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any
@@ -36,6 +35,7 @@ from autoharness.loop.status import (
     note_end,
     note_limits,
     note_phase,
+    noted,
     status_lines,
     summary,
 )
@@ -76,13 +76,17 @@ def main(arguments: list[str]) -> int:
         coder = Coder(chosen(experiment), experiment, measure.facts["folders"])
         coder.settle_traces()
         note_phase(store, 0, Phase.STARTING)
-        for line in [_headline(coder, experiment), *_lines_of(coder)]:
+        for line in [_headline(coder, experiment), *(f"not enforced: {line}" for line in coder.not_enforced)]:
             print(f"[optimize] {line}", file=sys.stderr, flush=True)
+        patience_s = () if options.no_waiting else PATIENCE_S
         try:
             with dashboard(store) as progress:
-                reason = Loop(measure, store, coder, workers, stop.reason, _patience_s(options), progress).run()
+                reason = Loop(measure, store, coder, workers, stop.reason, patience_s, progress).run()
         except (Outage, UserError, Interrupted) as error:
             note_end(store, str(error) or "Ctrl-C twice")
+            raise
+        except KeyboardInterrupt:
+            note_end(store, "Ctrl-C twice", noted(store).iteration)
             raise
         note_end(store, reason)
         print("\n".join(_result(store, measure, reason)))
@@ -145,17 +149,11 @@ def _parser() -> Parser:
     return parser
 
 
-def _patience_s(options: Namespace) -> Sequence[float]:
-    return () if options.no_waiting else PATIENCE_S
-
-
 def _ready(experiment: Experiment, store: Store, workers: LocalExecutor) -> Measure:
     """The measure. Raises UserError if something is missing that would stop the loop later."""
     check_repository()
-    check_keys(experiment.endpoints)
     look = BenchmarkRunner.of(experiment).look(workers)
-    for model, what in look.missing_keys.items():
-        raise UserError(f"no key for {model}: {what} is not set; put it into .env")
+    check_keys(experiment.endpoints, look.missing_keys)
     ledger = Ledger(store, look.measure.id)
     if not ledger.versions:
         raise UserError(
@@ -187,10 +185,6 @@ def _headline(coder: Coder, experiment: Experiment) -> str:
     model = f" with {experiment.coding_model}" if experiment.coding_model else ""
     limits = f"{experiment.max_iterations} iterations, {experiment.max_hours:g} hours{most}"
     return f"coding agent {coder.agent.name}{model}; at most {limits}"
-
-
-def _lines_of(coder: Coder) -> list[str]:
-    return [f"not enforced: {line}" for line in coder.not_enforced]
 
 
 def _result(store: Store, measure: Measure, reason: str) -> list[str]:

@@ -126,9 +126,7 @@ def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool
         look = runner.look(workers)
         measure = look.measure
         compose(measure.facts["about"])
-        check_keys(experiment.endpoints)
-        for model, what in look.missing_keys.items():
-            raise UserError(f"no key for {model}: {what} is not set; put it into .env")
+        check_keys(experiment.endpoints, look.missing_keys)
         ledger, code = Ledger(store, measure.id), 0
         _check_measure(measure, ledger, new_experiment)
         if not ledger.versions:

@@ -4,16 +4,14 @@ The score comes from the gate's verdict; nothing is typed in. Only agent/agent.p
 staged. If it is killed between the commit and the row, the same command adds the row.
 """
 
-import hashlib
 import sys
 from typing import Any
 
 from autoharness.commands.cli import Parser, run_door
 from autoharness.core.errors import UserError
-from autoharness.core.files import read_plain
 from autoharness.core.outcomes import passed
-from autoharness.core.settings import AGENT_FILE, SIMULATED
-from autoharness.gate.record import record
+from autoharness.core.settings import SIMULATED
+from autoharness.gate.record import agent_file_sha256, record
 from autoharness.vault import code_digest
 from autoharness.vault.iterations import next_iteration
 from autoharness.vault.ledger import Ledger
@@ -30,7 +28,7 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     store = Store(default_vault())
     with store.lock():
-        ledger, agent = Ledger(store), _agent()
+        ledger, agent = Ledger(store), agent_file_sha256()
         if ledger.versions:
             code_digest.check(store, ledger.evaluator)
         for line in set_aside_edited(ledger):
@@ -59,14 +57,6 @@ def _parser() -> Parser:
     parser.add_argument("--evals-passed", type=int, metavar="N", help="passed tasks of the regression suite")
     parser.add_argument("--evals-total", type=int, metavar="N", help="all tasks of the regression suite")
     return parser
-
-
-def _agent() -> str:
-    """SHA-256 of the agent file."""
-    try:
-        return hashlib.sha256(read_plain(AGENT_FILE)).hexdigest()
-    except OSError as error:
-        raise UserError(f"{AGENT_FILE}: {error.strerror}; run from the checkout's root") from error
 
 
 def _check_typed(options: Any, gate: Measured) -> None:

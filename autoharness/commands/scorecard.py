@@ -94,7 +94,8 @@ class Scorecard:
         lines += [f"statuses: {_counts(self.statuses)}"] if self.statuses else []
         lines += [_usage_line(self.usage)] if self.usage else []
         if self.measure.experiment.agent != HARNESS:
-            lines.append(f"control: {self.measure.experiment.agent}  (an agent of tau2's own, not the harness)")
+            what = f"{self.measure.experiment.agent}  (an agent of tau2's own, not the harness)"
+            lines += [f"baseline_agent: {what}", f"control: {what}"]  # the second as earlier versions said it
         if self.measure.experiment.replay_tolerance:
             differed = sum(any(note.startswith(REPLAYED_OTHERWISE) for note in one.notes) for one in self.scored)
             lines.append(f"replay_tolerance: {differed} simulations were replayed with harmless differences")

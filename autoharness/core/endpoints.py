@@ -41,12 +41,16 @@ class Endpoint:
         return bool(self.key_name and not os.environ.get(self.key_name))
 
 
-def check_keys(endpoints: Mapping[str, Endpoint]) -> None:
-    """`endpoints`: by role. Raises UserError if the variable of one is not set."""
+def check_keys(endpoints: Mapping[str, Endpoint], missing: Mapping[str, str]) -> None:
+    """Raises UserError for the first key that is not set. `endpoints`: by role. `missing`: by model, why its provider
+    cannot be asked; see `providers.missing_keys`."""
     for role, endpoint in endpoints.items():
         if endpoint.lacks_key:
             name = endpoint.key_name
             raise UserError(f"{role}: no key for {endpoint.url}: {name} is not set: echo '{name}=...' >> .env")
+    for model, what in missing.items():
+        is_a_key = what.endswith("is not set")
+        raise UserError(f"no key for {model}: {what}; put it into .env" if is_a_key else f"{model}: {what}")
 
 
 def base_url(text: str) -> str:

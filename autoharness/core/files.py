@@ -12,6 +12,7 @@ What it does not protect against: links above the root, and a file that is not a
 """
 
 import errno
+import fcntl
 import json
 import os
 import secrets
@@ -19,7 +20,7 @@ import shutil
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
@@ -136,10 +137,8 @@ def replacing(path: Path, root: Path | None = None, only_new: bool = False) -> I
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            if only_new and _link(beside, path.name, folder):
-                os.unlink(beside, dir_fd=folder)
-            else:
-                os.replace(beside, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+            rename = _rename_if_new if only_new else _rename
+            rename(beside, path.name, folder)
         except BaseException as error:
             with suppress(OSError):
                 os.unlink(beside, dir_fd=folder)
@@ -148,15 +147,35 @@ def replacing(path: Path, root: Path | None = None, only_new: bool = False) -> I
             raise
 
 
-def _link(name: str, other: str, folder: int) -> bool:
-    """Whether the file now has the other name too: some file systems have no hard links. Raises FileExistsError."""
+def _rename(name: str, new: str, folder: int) -> None:
+    os.replace(name, new, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _rename_if_new(name: str, new: str, folder: int) -> None:
+    """Raises FileExistsError if `new` exists: of several writers at once one wins."""
     try:
-        os.link(name, other, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+        os.link(name, new, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError:
         raise
-    except OSError:
-        return False
-    return True
+    except OSError:  # this file system has no hard links
+        fcntl.flock(folder, fcntl.LOCK_EX)  # until `folder` is closed
+        if os.access(new, os.F_OK, dir_fd=folder):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+        _rename(name, new, folder)
+    else:
+        os.unlink(name, dir_fd=folder)
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> dict[str, str]:
+    """What differs between two states of a set of files: "new", "missing" or "changed", by name.
+
+    `before`, `now`: something that identifies each file's content, by its name.
+    """
+    return {
+        name: "new" if name not in before else "missing" if name not in now else "changed"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    }
 
 
 def set_aside(path: Path, root: Path | None = None) -> Path:

@@ -3,8 +3,10 @@
 A repository names programs that git runs: hooks, filters, fsmonitor, signing programs, editors, pagers, ssh commands,
 diff drivers, and what later versions of git may add. Anyone who can write its `.git` chooses them, and they would run
 with our keys in reach. So each call runs git in a new git directory of our own. It shares the repository's objects,
-references and logs, and nothing else: no config, hooks or attributes of the repository, the account or the system are
-read. The environment holds no key. A file's bytes are committed unchanged, without filters.
+references and logs, and nothing else: git reads no config, hooks or attributes of the repository, the account or the
+system, and its environment holds no key. Only `fetch` needs the network: there git reads the config of the account
+and the system, and gets the variables for proxies, certificates and ssh. A file's bytes are committed unchanged,
+without filters.
 
 What it does not protect against: a `git` on PATH that is another program. Objects and references are the repository's
 own: anyone who can write them can make any history.

@@ -7,15 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def is_held(descriptor: int) -> bool:
-    """Whether another process has locked this descriptor's file. If not, the descriptor now has a shared lock."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False
-
-
 def is_locked(path: Path) -> bool:
     """Whether another process has locked the file or folder; False if there is none."""
     try:
@@ -23,9 +14,12 @@ def is_locked(path: Path) -> bool:
     except OSError:
         return False
     try:
-        return is_held(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
     finally:
         os.close(descriptor)
+    return False
 
 
 @contextmanager

@@ -9,6 +9,7 @@ stop at the fewest trials that any task has; here the missing ones are named.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from autoharness.core.outcomes import Outcome, by_task, mean, passed
 
@@ -31,8 +32,8 @@ class Repeats:
         return cls.of_rewards(by_task((outcome.trial.task_id, outcome.reward) for outcome in outcomes), trials)
 
     @classmethod
-    def of_rewards(cls, found: Mapping[str, Sequence[float | None]], trials: int) -> "Repeats":
-        """`found`: by task id, the rewards of its trials."""
+    def of_rewards(cls, found: Mapping[Any, Sequence[float | None]], trials: int) -> "Repeats":
+        """`found`: by task, the rewards of its trials."""
         counts = [
             (sum(map(passed, rewards)), sum(reward is not None for reward in rewards)) for rewards in found.values()
         ]

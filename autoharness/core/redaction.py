@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from autoharness.core.endpoints import Endpoint
 
-_KEYS = ("_KEY", "_TOKEN", "_SECRET")
+SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+"""Endings of variables that hold secrets, in capitals."""
 _ADDRESSES = ("_API_BASE", "_BASE_URL", "_ENDPOINT")
 _PART_CHARS = 8
 """A part of a key that is this long is redacted like the key."""
@@ -29,11 +30,19 @@ def scrubbed(text: str) -> str:
     """The text of an error, with ($NAME) in place of keys, of long parts of them, and of addresses."""
     known = [(value, f"(${name})") for name, value in _values(_ADDRESSES)]
     for value, instead in [*known, *((endpoint.url, "(server)") for endpoint in _guarded)]:
-        for address in (value, urlsplit(value).netloc):
+        for address in (value, _host_in(value)):
             text = text.replace(address, instead) if len(address) >= _PART_CHARS else text
     for name, value in _keys():
         text = _without_parts(text, value, f"(${name})")
     return text
+
+
+def _host_in(address: str) -> str:
+    """With its port; empty if there is none, as in http://[your-host]/v1."""
+    try:
+        return urlsplit(address).netloc
+    except ValueError:
+        return ""
 
 
 def addresses() -> dict[str, str]:
@@ -60,7 +69,7 @@ def _replaced(value: Any, keys: dict[str, str]) -> Any:
 
 def printable(text: str) -> str:
     """The text without control characters, except line ends and tabs: a terminal shows it and obeys nothing in it."""
-    return "".join(one for one in text if one in "\n\t" or (one.isprintable() or one == " "))
+    return "".join(one for one in text if one in "\n\t" or one.isprintable())
 
 
 def cut(text: str, most: int) -> str:
@@ -75,7 +84,7 @@ def one_line(text: str, most: int = 300) -> str:
 
 
 def _keys() -> Iterator[tuple[str, str]]:
-    yield from _values(_KEYS)
+    yield from ((name, value) for name, value in os.environ.items() if name.upper().endswith(SECRETS) and value)
     names = {endpoint.key_name for endpoint in _guarded if endpoint.key_name}
     yield from ((name, os.environ[name]) for name in sorted(names) if os.environ.get(name))
 

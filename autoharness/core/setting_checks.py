@@ -71,7 +71,7 @@ def benchmark(builtin: str, entry_points: str) -> Check:
             return value
         if value in _NOT_SUPPORTED_YET:
             own = "or bring it yourself (docs/your-benchmark.md)"
-            raise UserError(f"{source}: {name} {value} is not supported yet; set {name}: {builtin}, {own}")
+            raise UserError(f"{place(source)}{name}: {value} is not supported yet; set {name}: {builtin}, {own}")
         offered = [point.name for point in importlib.metadata.entry_points(group=entry_points)]
         check_choice(name, str(value), [builtin, *offered], source)
         return value

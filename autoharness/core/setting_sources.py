@@ -49,14 +49,14 @@ def resolve(
     command_line: Mapping[str, Any],
     file: Path | None = None,
     assignments: Sequence[str] | None = None,
-    controls: bool = False,
+    baseline_agents: bool = False,
     cell: tuple[str, Mapping[str, Any]] = ("", {}),
 ) -> Resolved:
     """Merge the four sources. `command_line` holds what was typed; None means that it was not typed.
 
     `file` must exist if it is named; the default file may be missing. `assignments`: any settings, each as
-    NAME=VALUE; an empty value means the default, whatever the file says. `controls`: whether the command can run a
-    baseline agent. `cell`: the source and the settings of one run of several. Raises UserError.
+    NAME=VALUE; an empty value means the default, whatever the file says. `baseline_agents`: whether the command can
+    run those. `cell`: the source and the settings of one run of several. Raises UserError.
     """
     path = file or CONFIG_FILE
     from_file = read_file(path) if file or path.exists() else {}
@@ -69,9 +69,11 @@ def resolve(
     kept = [(source, {name: one[name] for name in one if name not in unset}) for source, one in below]
     resolved = _merge([*kept, cell, ("command line", {**command_line, **assigned})])
     agent = resolved.experiment.agent
-    if agent != HARNESS and not controls:
+    if agent != HARNESS and not baseline_agents:
         run = f"run it with benchmark.py --agent {agent}"
-        raise UserError(f"{place(resolved.sources['agent'])}agent: {agent} is a control: take it out, and {run}")
+        raise UserError(
+            f"{place(resolved.sources['agent'])}agent: {agent} is a baseline agent: take it out, and {run}"
+        )
     return resolved
 
 

@@ -5,7 +5,6 @@ identity (`trial_keys`) are made from that. Secrets are not settings; they stay 
 """
 
 import copy
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from pathlib import Path
@@ -107,7 +106,7 @@ class Experiment:
     """A domain of tau-bench. Your own benchmark has one set of tasks, which goes by its name."""
     split: str = setting("train", affects=NOTHING)
     gate_split: str = setting("test", affects=GATE, stored="id")
-    """Its tasks are held out: they decide what is kept, and no run shows their single results.
+    """Its tasks are held out: they decide what is kept. A run shows their single results only with --reveal-held-out.
 
     `train:0.4` cuts that share out of train, by seed.
     """
@@ -296,17 +295,3 @@ class Experiment:
 
 SETTINGS: dict[str, Setting] = {one.name: one.metadata[_SETTING] for one in fields(Experiment)}
 """By name, in order."""
-_MILLION = 1_000_000
-
-
-def litellm_prices(prices: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
-    """The prices of the configuration, in USD for a million tokens, as litellm takes them."""
-    return {
-        model: {
-            "input_cost_per_token": price["input"] / _MILLION,
-            "output_cost_per_token": price["output"] / _MILLION,
-            "litellm_provider": model.partition("/")[0] if "/" in model else "openai",
-            "mode": "chat",
-        }
-        for model, price in prices.items()
-    }

@@ -66,14 +66,6 @@ class Script:
         return f"{self.domain}/{self.task_id}"
 
 
-UNWRITTEN = {
-    "mock/update_task_with_history_and_env_assertions": (
-        Step("assistant", "update_task_status", {"task_id": "task_2", "status": "completed"}, decisive=True),
-    )
-}
-"""The steps that solve the one task whose author wrote down only its outcome."""
-
-
 def cut(task_ids: list[str]) -> dict[str, list[str]]:
     """Splits for a task set that comes without train and test: 60 to 40, always the same cut."""
     shuffled = random.Random(0).sample(task_ids, len(task_ids))

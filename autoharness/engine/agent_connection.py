@@ -7,7 +7,6 @@ import time
 from typing import Any
 
 from autoharness import agent_api
-from autoharness.benchmarks.tau2.adapter import Json
 from autoharness.core.errors import AgentError
 from autoharness.core.outcomes import Usage, digest
 from autoharness.host.process import Host
@@ -16,9 +15,11 @@ from autoharness.llm.calls import AGENT
 from autoharness.llm.gateway import Session
 from autoharness.llm.providers import Request, Response
 
+Json = dict[str, Any]
+
 
 class AgentInHost:
-    """tau2's AgentLink: one simulation's agent, which runs in an agent host and asks its LLM through the session."""
+    """An AgentLink: one simulation's agent, which runs in an agent host and asks its LLM through the session."""
 
     def __init__(self, host: Host, session: Session, llm: str, llm_args: Json, randomness: str) -> None:
         """`randomness`: seeds the random numbers of the agent's code, and reveals nothing."""
@@ -63,7 +64,7 @@ class AgentInHost:
         before = journal.said_before()
         if before is None:
             journal.note_said(heard, reply)
-        elif before[0] != heard and journal.may_hear_otherwise:
+        elif before[0] != heard and journal.plain:
             journal.forget_words()
             journal.note_said(heard, reply)
         elif before[0] != heard:

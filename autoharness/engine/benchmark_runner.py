@@ -7,7 +7,7 @@ runner.val_score(rewards)
 
 import tempfile
 from abc import abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from autoharness.engine.run_budget import RunBudget
 from autoharness.engine.score_identity import Measure
 from autoharness.engine.trial_keys import left_out
 from autoharness.engine.trial_runner import Bench
+from autoharness.engine.workers import Workers
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.store import Store, default_vault
 
@@ -76,7 +77,7 @@ class BenchmarkRunner:
         own = f"{type(self).__module__}:{type(self).__qualname__}"
         self.experiment = from_settings({"benchmark": own} | settings)
         self._agent_file = agent_file
-        self._store = store
+        self._given_store = store
         self._progress = progress or Progress()
         self._callbacks = callbacks
         self._budget: RunBudget | None = None
@@ -93,7 +94,7 @@ class BenchmarkRunner:
         """A runner for an experiment that is already resolved. `budget`: bounds it instead of its own."""
         runner = cls.__new__(cls)  # nothing is left to resolve
         runner.experiment, runner._agent_file = experiment, agent_file
-        runner._store, runner._progress, runner._budget = None, progress or Progress(), budget
+        runner._given_store, runner._progress, runner._budget = None, progress or Progress(), budget
         runner._callbacks = callbacks
         return runner
 
@@ -145,7 +146,7 @@ class BenchmarkRunner:
     @contextmanager
     def workers(self) -> Iterator[LocalExecutor]:
         """Worker processes that several calls of `look` and `open` share, one after the other."""
-        folder = (self._store or Store(default_vault())).new_run()
+        folder = self._store.new_run()
         try:
             with self._executor(folder) as executor:
                 yield executor
@@ -161,63 +162,62 @@ class BenchmarkRunner:
         `workers`: ready ones to use; otherwise it starts its own.
         """
         source = self._agent_source()
-        store = self._store or Store(default_vault())
+        store = self._store
         folder, agent = store.new_run(), store.keep_agent(source.encode())
         agents = {agent: source, **{other: store.agent_source(other) for other in others}}
         with nullcontext(workers) if workers else self._executor(folder) as executor:
             executor.use(agents)
-            measure = self._measure(executor, self._held_out_before())
+            measure = self._measure(executor)
             self._progress.say(*measure.not_enforced)
             budget = self._budget or RunBudget(self.experiment)
             yield Bench(measure, agent, store, executor, folder, self._progress, budget, self._callbacks)
 
     def measure(self) -> Measure:
-        """The experiment on the installed tau2: nothing is run, nothing is kept. Raises UserError."""
-        with self._asking() as executor:
-            return self._measure(executor, self._held_out_before())
+        """The experiment on the installed benchmark: nothing is run, nothing is kept. Raises UserError."""
+        with self._asking() as asked:
+            return self._measure(asked)
 
-    def look(self, workers: LocalExecutor | None = None) -> "LookedAt":
+    def look(self, workers: Workers | None = None) -> "LookedAt":
         """`measure()`, and which keys and prices of the experiment's models are missing. Raises UserError."""
         providers, by_name = sorted(self.experiment.provider_models), sorted(self.experiment.models_by_name)
-        with nullcontext(workers) if workers else self._asking() as executor:
-            measure = self._measure(executor, self._held_out_before())
+        with nullcontext(workers) if workers else self._asking() as asked:
+            measure = self._measure(asked)
             if not providers:
                 return LookedAt(measure, {}, [])
-            return LookedAt(measure, executor.missing_keys(by_name), executor.unpriced(providers))
+            return LookedAt(measure, asked.missing_keys(by_name), asked.unpriced(providers))
+
+    @property
+    def _store(self) -> Store:
+        return self._given_store or Store(default_vault())
 
     def _executor(self, folder: Path) -> LocalExecutor:
         """The executor, with as many conversations at a time as the limit of open files allows. Raises UserError."""
         wanted = self.experiment.max_concurrency
         if self.experiment.executor != "local":
-            return _executor_of(self.experiment, {}, folder)
+            return _executor_of(self.experiment, folder)
         most = fitting(wanted, min(wanted, allowed_cpus()))
         if most < wanted:
             self._progress.say(
                 f"ulimit -n is too low for {wanted} conversations at a time: there are {most} (ulimit -n 4096, or "
                 "more, before the next start)"
             )
-        return _executor_of(replace(self.experiment, max_concurrency=most), {}, folder)
+        return _executor_of(replace(self.experiment, max_concurrency=most), folder)
 
     @contextmanager
-    def _asking(self) -> Iterator[LocalExecutor]:
+    def _asking(self) -> Iterator[Workers]:
         """A worker for questions that are not simulations."""
-        with (
-            tempfile.TemporaryDirectory() as logs,
-            LocalExecutor(self.experiment, {}, Path(logs), simulates=False) as executor,
-        ):
-            yield executor
+        with tempfile.TemporaryDirectory() as logs, Workers(self.experiment, Path(logs)) as workers:
+            yield workers
 
     def _held_out_before(self) -> set[str]:
         """The domain's tasks that the gate ever decided on: other settings must not reveal them."""
-        ledger = Ledger(self._store or Store(default_vault()))
-        rows = (row for row in ledger.all_rows if row.experiment.get("domain") == self.experiment.domain)
+        rows = (row for row in Ledger(self._store).all_rows if row.experiment.get("domain") == self.experiment.domain)
         return {task_id for row in rows for task_id in row.tasks}
 
-    def _measure(self, executor: LocalExecutor, hidden_before: Collection[str]) -> Measure:
-        facts = executor.facts(self.experiment.domain)
-        store = self._store or Store(default_vault())
+    def _measure(self, workers: Workers) -> Measure:
+        facts, store = workers.facts(self.experiment.domain), self._store
         seeds, unnamed = store.trial_seeds(), left_out(store, self.experiment)
-        measure = Measure(self.experiment, facts, hidden_before, seeds, unnamed)
+        measure = Measure(self.experiment, facts, self._held_out_before(), seeds, unnamed)
         for name in ("split", "gate_split", "confirm_split"):
             if getattr(self.experiment, name) is not None:
                 check_choice(name, getattr(self.experiment, name), list(measure.splits))
@@ -276,10 +276,10 @@ class TauBenchRunner(BenchmarkRunner):
         )
 
 
-def _executor_of(experiment: Experiment, agents: Mapping[str, str], log_folder: Path) -> LocalExecutor:
+def _executor_of(experiment: Experiment, log_folder: Path) -> LocalExecutor:
     """The experiment's executor. Raises UserError."""
     if experiment.executor == "local":
-        return LocalExecutor(experiment, agents, log_folder)
+        return LocalExecutor(experiment, log_folder)
     from autoharness.engine.ray_executor import RayExecutor
 
-    return RayExecutor(experiment, agents, log_folder)
+    return RayExecutor(experiment, log_folder)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from autoharness.core.outcomes import Outcome, Trial
+from autoharness.engine.executor import Watch
 
 Json = dict[str, Any]
 
@@ -49,7 +50,7 @@ class Callback:
         """At the end, whatever ended the run."""
 
 
-class Told:
+class Told(Watch):
     """Tells the callbacks of one run."""
 
     def __init__(self, callbacks: Sequence[Callback], trials: Sequence[Trial]) -> None:
@@ -77,12 +78,6 @@ class Told:
             self._ended[trial.task_id] = []
             self._tell("on_task_start", trial.task_id)
         self._tell("on_trial_start", trial)
-
-    def limited(self, model: str, pause_s: float) -> None:
-        pass
-
-    def waits(self, why: str) -> None:
-        pass
 
     def said(self, trial: Trial, place: int, message: Json) -> None:
         self._tell("on_message", trial, place, message)

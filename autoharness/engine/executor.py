@@ -1,26 +1,24 @@
-"""Runs simulations on this machine in worker processes, one for each core.
+"""Runs simulations on this machine in worker processes (`workers`), one for each core.
 
-The door imports neither tau2 nor litellm; it hands out trials and takes outcomes. A separate process, the fork
-server, imports them once and forks the workers. A worker gets work once it says that it is ready. If a worker dies,
-or is silent for a minute, its simulations are given to another one, at most twice. If one worker after the other dies
-and no simulation ends, the run ends with the last worker's message.
+If a worker dies, or is silent for a minute, its simulations are given to another one, at most twice. If one worker
+after the other dies and no simulation ends, the run ends with the last worker's message.
 """
 
 import math
 import queue
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
-from autoharness.core.channel import Message
 from autoharness.core.errors import ChannelError, SetupError, WorkerDied
 from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.core.settings import Experiment
 from autoharness.engine.machine import allowed_cpus
-from autoharness.engine.messages import Down, Finished, FromWorker, Limited, RunTrial, Said, Up, send
+from autoharness.engine.messages import Down, FromWorker, Limited, RunTrial, Said, ToWorker, TrialEnded, Up, send
 from autoharness.engine.workers import MOST_TRIES, Job, WorkerProcess, Workers
 from autoharness.llm.outages import Outages
 
@@ -30,16 +28,20 @@ _MOST_DEATHS = 9
 _FIRST_PAUSE_S = 0.5
 _LOOKS_AGAIN_S = 0.5
 """How often to check a trial that another command runs."""
+_LONGEST_SILENCE_S = 60.0
+_LONGEST_START_S = 300.0
 
+Json = dict[str, Any]
 
 Claim = Callable[[Trial], Outcome | bool]
-"""Whether to run a trial here: not while another command runs it. If that command has finished it: its outcome."""
+"""Claim a trial. True: run it here. False: another command runs it. An outcome: another command has finished it."""
 
 
-class Watch(Protocol):
-    """Is told what happens while trials run."""
+class Watch:
+    """Is told what happens while trials run. Subclass it and define the methods you need."""
 
-    def begun(self, trial: Trial) -> None: ...
+    def begun(self, trial: Trial) -> None:
+        """A worker has been given the trial."""
 
     def limited(self, model: str, pause_s: float) -> None:
         """The model's provider says that there are too many calls."""
@@ -48,20 +50,21 @@ class Watch(Protocol):
         """Why the run waits, or that models answer again."""
 
     @property
-    def wants_messages(self) -> bool: ...
+    def wants_messages(self) -> bool:
+        """Whether workers are to send the messages of conversations."""
+        return False
 
-    def said(self, trial: Trial, place: int, message: Message) -> None:
+    def said(self, trial: Trial, place: int, message: Json) -> None:
         """A message of a conversation that is under way; its place counts from 0."""
 
 
 class LocalExecutor(Workers):
-    """Runs trials on worker processes of this machine."""
+    """Runs trials on worker processes of this machine. `use` says of which agent files."""
 
-    def __init__(
-        self, experiment: Experiment, agents: Mapping[str, str], log_folder: Path, simulates: bool = True
-    ) -> None:
-        """See `Workers`."""
-        super().__init__(experiment, agents, log_folder, simulates)
+    _simulates = True
+
+    def __init__(self, experiment: Experiment, log_folder: Path) -> None:
+        super().__init__(experiment, log_folder)
         self._started = self._deaths = 0
         """Simulations begun; workers that died in a row while no simulation ended."""
         self._outages = Outages(experiment.max_outage_s)
@@ -69,6 +72,8 @@ class LocalExecutor(Workers):
         self._elsewhere: deque[Job] = deque()
         """Trials that other commands run."""
         self._looked_elsewhere = 0.0
+        self._looked = 0.0
+        """When the workers were last checked for silence."""
         self._said_elsewhere = False
         self._last_yielded: Outcome | None = None
         self._watches: Sequence[Watch] = ()
@@ -126,7 +131,7 @@ class LocalExecutor(Workers):
             self._take_note(worker, message)
             if isinstance(message, Said) and message.job in worker.jobs:
                 self._pass_on(worker.jobs[message.job].trial, message)
-            if isinstance(message, Finished):
+            if isinstance(message, TrialEnded):
                 job, outcome = worker.jobs.pop(message.job), Outcome.from_json(message.outcome)
                 self._deaths = 0
                 yield self._noted(replace(outcome, tries=max(outcome.tries, job.tries)))
@@ -139,8 +144,20 @@ class LocalExecutor(Workers):
 
     @property
     def _patience_s(self) -> float:
-        """How long to wait for a message before checking other commands and models."""
-        return _LOOKS_AGAIN_S if self._elsewhere or self._outages else super()._patience_s
+        """How long to wait for a message before checking other commands, models and silent workers."""
+        return _LOOKS_AGAIN_S if self._elsewhere or self._outages else _LONGEST_SILENCE_S / 4
+
+    def _end_silent_ones(self) -> None:
+        """Kill workers that are stuck or stopped: they would keep their simulations. Readers report the death."""
+        now = time.monotonic()
+        if now - self._looked > _LONGEST_SILENCE_S / 2:  # this process stood still, and messages are unread
+            for worker in self._workers:
+                worker.heard = now
+        self._looked = now
+        for worker in self._workers:
+            bound_s = _LONGEST_SILENCE_S if worker.ready else _LONGEST_START_S
+            if now - worker.heard > bound_s and not worker.ended:
+                worker.end()
 
     def _look_again(self, waiting: deque[Job]) -> None:
         """Check whether other commands still run trials that this run needs."""
@@ -170,12 +187,18 @@ class LocalExecutor(Workers):
             for watch in self._watches:
                 watch.waits(news)
 
+    def _tell_others(self, sender: WorkerProcess, message: ToWorker) -> None:
+        for worker in self._workers:
+            if worker is not sender:
+                with suppress(ChannelError):  # its reader reports the death
+                    send(worker.channel, message)
+
     def finished(self) -> list[Outcome]:
         """After an interrupted `run`: the outcomes that may not have been handled yet, from the last one on."""
         outcomes = [self._last_yielded] if self._last_yielded else []
         while not self._inbox.empty():
             _, message = self._inbox.get()
-            if isinstance(message, Finished):
+            if isinstance(message, TrialEnded):
                 outcomes.append(Outcome.from_json(message.outcome))
         return outcomes
 
@@ -251,7 +274,8 @@ class LocalExecutor(Workers):
             time.sleep(_FIRST_PAUSE_S * 2**self._failed_starts)
         self._replace()
         given_up = [job for job in worker.jobs.values() if job.tries >= MOST_TRIES]
-        waiting.extendleft(job for job in worker.jobs.values() if job.tries < MOST_TRIES)
+        again = [job for job in worker.jobs.values() if job.tries < MOST_TRIES]
+        waiting.extendleft(reversed(again))  # in the order in which they began
         return [Outcome(job.trial, Status(WorkerDied.status), None, reason) for job in given_up]
 
     def _most_workers(self) -> int:

@@ -28,9 +28,10 @@ if __name__ == "__main__":
     del sys.path[0]
     autoharness.begin()
 
-from autoharness.benchmarks.protocol import Benchmark, load
+from autoharness.benchmarks.loading import load
+from autoharness.benchmarks.protocol import Benchmark
 from autoharness.core.channel import connect
-from autoharness.core.errors import UserError
+from autoharness.core.errors import ChannelError, UserError
 from autoharness.core.settings import Experiment
 from autoharness.core.standard_streams import forgiving
 from autoharness.engine.messages import Mistake, send
@@ -63,7 +64,8 @@ class ForkServer:
             if not descriptors:
                 continue  # there are too many open files: the door sees that the channel is closed
             if problem:
-                send(connect(descriptors[0]), Mistake(problem))
+                with suppress(ChannelError):  # the door has given this worker up
+                    send(connect(descriptors[0]), Mistake(problem))
             else:
                 self._begin_worker(descriptors[0], json.loads(packet)["log"])
                 os.close(descriptors[0])

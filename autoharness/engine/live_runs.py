@@ -16,6 +16,7 @@ from typing import Any
 from autoharness.core.locks import is_locked
 from autoharness.core.outcomes import Trial
 from autoharness.core.redaction import one_line
+from autoharness.engine.executor import Watch
 from autoharness.engine.progress import Progress
 from autoharness.vault.store import Store, now
 
@@ -60,7 +61,7 @@ class Going:
     """What the run waits for, such as a model that is down; empty while it begins simulations."""
 
 
-class Live:
+class Live(Watch):
     """Notes the state of a run. Use as a context manager. If a note cannot be written, the run goes on without it."""
 
     def __init__(self, folder: Path, progress: Progress, what: str, held_out: Collection[str], at_most: bool) -> None:
@@ -99,13 +100,6 @@ class Live:
         self._progress.say(why)
         self._waits = one_line(why)
         self._note()
-
-    @property
-    def wants_messages(self) -> bool:
-        return False
-
-    def said(self, trial: Trial, place: int, message: dict[str, Any]) -> None:
-        pass
 
     def _note(self) -> None:
         shown = {trial: since for trial, since in self._in_flight.items() if trial.task_id not in self._held_out}

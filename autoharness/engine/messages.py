@@ -1,11 +1,11 @@
 """The messages between a command and its workers: typed here, one JSON object each on the channel.
 
 To a worker: `Setup` first, then questions, `UseAgents`, `RunTrial`, `Limited`. From it: `Started`; `Ready` if it can
-be given work, an `Answer` to each question, `Said` and `Finished` of trials, and what it notices meanwhile.
+be given work, an `Answer` to each question, `Said` and `TrialEnded` of trials, and what it notices meanwhile.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from autoharness.core.channel import Channel
@@ -21,15 +21,15 @@ class Setup:
     agents: dict[str, str]
     """Agent files, by SHA-256."""
     threads: int
-    folder: str
-    """Where agent hosts have theirs."""
-    private: list[str]
-    """Paths that no agent host may read."""
     layers: dict[str, str] | None
     """What confines the agent hosts of the first worker, and has to confine those of this one."""
-    llm_cache: str
-    """The folder with kept answers; empty without."""
     secret: str
+    folder: str = ""
+    """Where agent hosts have theirs. This and the rest are paths of the worker's machine (`on_this_machine`)."""
+    private: list[str] = field(default_factory=list)
+    """Paths that no agent host may read."""
+    llm_cache: str = ""
+    """The folder with kept answers; empty without."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Finished:
+class TrialEnded:
     job: int
     outcome: Json
 
@@ -155,7 +155,7 @@ class Up:
 
 Question = AskFacts | AskMissingKeys | AskUnpriced | AskLeaks | AskPublished | Provide
 ToWorker = Setup | UseAgents | Question | RunTrial | Limited
-FromWorker = Started | Ready | Beat | Answer | Mistake | Said | Finished | Limited | Down | Up
+FromWorker = Started | Ready | Beat | Answer | Mistake | Said | TrialEnded | Limited | Down | Up
 Message = ToWorker | FromWorker
 
 _KINDS: dict[str, type[Message]] = {kind.__name__: kind for kind in Message.__args__}

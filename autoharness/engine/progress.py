@@ -13,7 +13,10 @@ _HELD_OUT = "held out"
 
 
 class Progress:
-    """Shows passed, failed, errors, cost by role and time left. Of held-out tasks only that they are done."""
+    """Shows passed, failed, errors, cost by role and time left.
+
+    Of held-out tasks only how many were evaluated; those that were not count as errors, like any other's.
+    """
 
     def __init__(self, stream: TextIO | None = None, shown: bool = True) -> None:
         """`shown`: False if something else shows the same; then it only counts."""

@@ -11,10 +11,8 @@ import logging
 import os
 import queue
 import socket
-import tempfile
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,8 +25,7 @@ from autoharness.core.settings import Experiment
 from autoharness.engine.executor import LocalExecutor
 from autoharness.engine.messages import RunTrial, Setup, Started, decoded, send
 from autoharness.engine.worker import Worker
-from autoharness.engine.workers import cache_folder
-from autoharness.vault.store import default_vault
+from autoharness.engine.workers import on_this_machine
 
 _ENDINGS = ("_API_KEY", "_API_BASE", "_BASE_URL", "_ENDPOINT", "_API_VERSION", "_REGION_NAME")
 _BEGINNINGS = ("AWS_", "AZURE_", "GOOGLE_", "VERTEX", "OPENAI_", "ANTHROPIC_", "LITELLM_")
@@ -41,9 +38,9 @@ _CALLS_AT_ONCE = 8  # of one actor: one waits for the worker's messages, the oth
 class RayExecutor(LocalExecutor):
     """Workers on the nodes of a Ray cluster, as many as it has processors free."""
 
-    def __init__(self, experiment: Experiment, agents: Mapping[str, str], log_folder: Path) -> None:
+    def __init__(self, experiment: Experiment, log_folder: Path) -> None:
         """Connects to the cluster at `ray_address`, or starts one on this machine. Raises UserError."""
-        super().__init__(experiment, agents, log_folder)
+        super().__init__(experiment, log_folder)
         self._ray = _connected(experiment.ray_address)
         self._actor = self._ray.remote(RayWorker)
         self._facts: Message | None = None
@@ -113,7 +110,8 @@ class _RayChannel(Channel):
 
     def close(self) -> None:
         with suppress(Exception):  # it is gone already
-            self._ray.kill(self._actor)
+            if self._ray.is_initialized():  # otherwise `kill` would start a cluster
+                self._ray.kill(self._actor)
 
 
 class RayWorker:
@@ -123,13 +121,12 @@ class RayWorker:
         """`environment`: the providers' keys and addresses. Returns this node's name and its benchmark's facts."""
         os.environ.update(environment)
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-        from autoharness.benchmarks.protocol import load
+        from autoharness.benchmarks.loading import load
 
         benchmark = load(Experiment(**experiment))
         facts = benchmark.facts(experiment["domain"])
         ours, theirs = socket.socketpair()
         self._channel = Channel(ours)
-        self._folder = tempfile.mkdtemp(prefix="auto-harness-")
         self._lock, self._taken = threading.Lock(), 0
         self._early: dict[int, Message] = {}
         """Messages that came too early, by number: some that were sent before them are still missing."""
@@ -153,10 +150,8 @@ class RayWorker:
     def _take(self, received: Message) -> None:
         message = decoded(received)
         match message:
-            case Setup():  # folders of this machine, not of the door's
-                private = [str(PACKAGE_ROOT), str(Path.cwd()), str(default_vault())]
-                cache = cache_folder() if message.llm_cache else ""
-                message = replace(message, folder=self._folder, private=private, llm_cache=cache)
+            case Setup():
+                message = on_this_machine(message)
             case RunTrial():  # what was said so far is lost with the node
                 message = replace(message, unfinished="")
         send(self._channel, message)

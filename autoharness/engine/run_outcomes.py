@@ -41,7 +41,7 @@ class RunOutcomes:
         self._claims.release(digest(self._keys[outcome.trial]))
 
     def claim(self, trial: Trial) -> Outcome | bool:
-        """Whether to run it here: see `executor.Claim`."""
+        """Claim a trial: see `executor.Claim`."""
         key = self._keys[trial]
         if not self._claims.take(digest(key)):
             return False

@@ -2,16 +2,17 @@
 
 import random
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from functools import cache
 from typing import Any
 
 from autoharness.core.errors import UserError
-from autoharness.core.outcomes import Trial, digest
+from autoharness.core.outcomes import Outcome, Trial, digest
 from autoharness.core.settings import PER_SIMULATION, SANDBOX, Experiment
 from autoharness.core.tasks import in_order
 from autoharness.engine.trial_keys import LeftOut, measure_id, outcome_key
 from autoharness.host.sandbox import NOT_ENFORCED
+from autoharness.vault.store import Store
 
 FIRST_OF_GATE = 1000
 """The number of the baseline's first held-out trial. Trials of the gate have numbers that no run by hand reaches."""
@@ -123,6 +124,10 @@ class Measure:
         is_ours = number >= (FIRST_OF_GATE if self._seeds else FIRST_BY_THE_CLOCK)
         seed = _secret_seed(self._seeds, root, number) if is_ours else _trial_seed(root, number)
         return Trial(task_id, number, seed, agent)
+
+    def found(self, store: Store, trials: Iterable[Trial]) -> list[Outcome]:
+        """The outcomes that the store has of these trials."""
+        return [outcome for trial in trials if (outcome := store.find(self.key(trial)))]
 
     def key(self, trial: Trial) -> Json:
         """All that the outcome of a trial depends on."""

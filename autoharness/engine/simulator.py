@@ -11,9 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autoharness.benchmarks.leaks import prompt_injection
-from autoharness.benchmarks.protocol import Benchmark, Finished
+from autoharness.benchmarks.protocol import Benchmark, Finished, Json, Limits
 from autoharness.benchmarks.tau2 import databases, seeded_tools
-from autoharness.benchmarks.tau2.adapter import Json, Limits
 from autoharness.core.errors import (
     AgentTimeout,
     ChannelError,
@@ -130,14 +129,19 @@ class Simulator:
             return outcome, retryable
 
     def _simulate(self, trial: Trial, session: Session, diagnose: bool, notes: list[str]) -> Outcome:
-        """Simulate on shared databases; if that goes wrong, on tau2's plain path, which pays no LLM call again."""
-        try:
-            with databases.watch():
-                return self._scored(trial, self._converse(trial, session), session, diagnose)
-        except SharedRecordChanged as error:
-            notes.append(f"{PLAINLY}: {error}")
-            session.journal.note_failure(notes[-1])
-        session.journal.may_hear_otherwise = True
+        """Simulate on shared databases; if that goes wrong, on tau2's plain path, which pays no LLM call again.
+
+        A further try stays on the plain path.
+        """
+        journal = session.journal
+        if not journal.plain:
+            try:
+                with databases.watch():
+                    return self._scored(trial, self._converse(trial, session), session, diagnose)
+            except SharedRecordChanged as error:
+                journal.go_plain(f"{PLAINLY}: {error}")
+        if journal.plain not in notes:
+            notes.append(journal.plain)
         with databases.plain():
             return self._scored(trial, self._converse(trial, session), session, diagnose)
 
@@ -209,14 +213,14 @@ class Simulator:
         if plainly != reward_info:
             raise SharedRecordChanged("tau2's plain path scores it otherwise")
 
-    def _session(self, trial: Trial, train: bool, journal: Journal | None = None) -> Session:
+    def _session(self, trial: Trial, train: bool, journal: Journal) -> Session:
         settings = self._experiment
         kept = self._answers if settings.llm_cache == "all" or train else None
         names = {role: settings.model_of(role) for role in (AGENT, USER, JUDGE)}
         servers = addresses() | {role: endpoint.url for role, endpoint in settings.endpoints.items()}
         seeds = [settings.seeds, settings.seed] if settings.seeds == PER_ROLE else []
         asked_in = digest([settings.domain, trial.task_id, trial.number, trial.seed, names, servers, *seeds])
-        models = {role: self._model(role, trial) for role in (AGENT, USER, JUDGE)}
+        models = {role: self._model(role, trial, journal) for role in (AGENT, USER, JUDGE)}
         limits = LLMLimits(
             settings.max_llm_calls,
             settings.max_simulation_cost_usd,
@@ -230,14 +234,14 @@ class Simulator:
         model, effort = settings.agent_model, settings.reasoning_effort
         return Session(models, model, effort, limits, kept, asked_in, journal, trial.seed, self._breakers)
 
-    def _model(self, role: str, trial: Trial) -> Model:
+    def _model(self, role: str, trial: Trial, journal: Journal) -> Model:
         name = self._experiment.model_of(role)
         if name.startswith(REPLAY):
             recording, tolerant = Path(name.removeprefix(REPLAY)), self._experiment.replay_tolerance
             return Replay(recording, trial.task_id, trial.number, role, tolerant)
         if name.startswith(OFFLINE):
             script = self._benchmark.script(self._experiment.domain, trial.task_id)
-            return offline.model(role, name, script, trial.seed)
+            return offline.model(role, name, script, trial.seed, journal)
         settings = self._experiment
         endpoint = settings.endpoint_of(role)
         model = self._providers.model(name, settings.llm_timeout_s, settings.llm_retries, endpoint)

@@ -100,12 +100,12 @@ class Bench:
     def run_trials(
         self, trials: list[Trial], command: str, reveal: bool = False, enough: Enough | None = None
     ) -> Run:
-        """Run the trials in this order and store every outcome. A trial that the store has is not run.
+        """Run the trials and store every outcome. A trial that the store has is not run.
 
         `command` and `reveal` are recorded if held-out tasks are run. `enough` says whether the outcomes so far are
-        enough. Raises RunLimitReached if more are needed and the command's budget is spent: nothing may be concluded
-        from a part of them. Raises UserError if the code digest is not the accepted one, and at the end what a
-        callback raised.
+        enough: with it the trials run in this order, otherwise the longest first. Raises RunLimitReached if more are
+        needed and the command's budget is spent: nothing may be concluded from a part of them. Raises UserError if
+        the code digest is not the accepted one, and at the end what a callback raised.
         """
         self._check_confirm_split(trials, command, reveal)
         keys = {trial: self.measure.key(trial) for trial in trials}
@@ -118,7 +118,7 @@ class Bench:
     ) -> Run:
         if outcomes.missing:
             self._check_keys()
-            self._check_evaluator()
+            self._check_code_digest()
         self._note_holdout({trial.task_id for trial in trials}, command, reveal)
         known, told = len(outcomes.all), Told(self._callbacks, trials)
         self._begin(trials, outcomes, reveal, at_most=enough is not None)
@@ -139,10 +139,8 @@ class Bench:
 
     def _check_keys(self) -> None:
         """Raises UserError if a key is missing: its provider would refuse whatever it is asked."""
-        check_keys(self.experiment.endpoints)
-        if models := sorted(self.experiment.models_by_name):
-            for model, what in self._executor.missing_keys(models).items():
-                raise UserError(f"no key for {model}: {what} is not set; put it into .env")
+        models = sorted(self.experiment.models_by_name)
+        check_keys(self.experiment.endpoints, self._executor.missing_keys(models) if models else {})
 
     def _begin(self, trials: list[Trial], outcomes: RunOutcomes, reveal: bool, at_most: bool) -> None:
         hidden = set() if reveal else self.measure.held_out
@@ -180,7 +178,7 @@ class Bench:
 
     def _take(self, outcome: Outcome, outcomes: RunOutcomes) -> None:
         """Store an outcome. The code may have changed while it was made, so the digest is checked first."""
-        self._check_evaluator()
+        self._check_code_digest()
         outcomes.take(outcome)
         if outcome.trial not in outcomes.made_elsewhere:
             self._budget.add(outcome)
@@ -199,7 +197,7 @@ class Bench:
             most = "up to " if enough else ""
             raise RunLimitReached(f"{reached}; {most}{left} simulations are left. {_NOTHING_LOST}", reached)
 
-    def _check_evaluator(self) -> None:
+    def _check_code_digest(self) -> None:
         """Raises UserError if the code is not the accepted one: its outcomes must not be taken for the other's."""
         if self.accepted:
             code_digest.check(self.store, self.accepted)
@@ -240,8 +238,8 @@ class Bench:
         return chosen
 
     def _headline(self) -> str:
-        control = "" if self.experiment.agent == HARNESS else f", control {self.experiment.agent}"
-        models = " and ".join(f"{role} {self.experiment.model_of(role)}" for role in ("agent", "user")) + control
+        baseline = "" if self.experiment.agent == HARNESS else f", baseline agent {self.experiment.agent}"
+        models = " and ".join(f"{role} {self.experiment.model_of(role)}" for role in ("agent", "user")) + baseline
         return f"{self.experiment.domain} of {self.measure.installed}, {models}, isolation {self.measure.isolation}"
 
     def _check_confirm_split(self, trials: list[Trial], command: str, reveal: bool) -> None:

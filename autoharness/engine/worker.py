@@ -28,10 +28,10 @@ if __name__ == "__main__":
 from autoharness.benchmarks import message_listener
 from autoharness.benchmarks.leaks.records import Secrets
 from autoharness.benchmarks.leaks.scan_process import scan
-from autoharness.benchmarks.protocol import Benchmark, load
-from autoharness.benchmarks.tau2.adapter import Json
+from autoharness.benchmarks.loading import load
+from autoharness.benchmarks.protocol import Benchmark
 from autoharness.core.channel import Channel, connect
-from autoharness.core.errors import ChannelError, MessageTooLong, UserError
+from autoharness.core.errors import ChannelError, UserError
 from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.core.settings import Experiment
 from autoharness.core.standard_streams import forgiving
@@ -44,7 +44,6 @@ from autoharness.engine.messages import (
     AskUnpriced,
     Beat,
     Down,
-    Finished,
     FromWorker,
     Limited,
     Message,
@@ -55,6 +54,7 @@ from autoharness.engine.messages import (
     Said,
     Setup,
     Started,
+    TrialEnded,
     Up,
     UseAgents,
     decoded,
@@ -68,12 +68,15 @@ from autoharness.llm.circuit_breaker import Breaker
 from autoharness.llm.providers import Providers, has_price, missing_keys, set_prices
 
 _BEAT_S = 5.0
+_LONGEST_REASON_CHARS = 300
+
+Json = dict[str, Any]
 
 
 def _answers(experiment: Experiment, folder: str) -> Answers | None:
-    """The answer cache, if the experiment keeps answers. Not for offline models: they know more than the request."""
+    """The answer cache, if the door gave a folder. Not for offline models: they know more than the request."""
     all_asked = experiment.provider_models >= {experiment.model_of(role) for role in (AGENT, USER, JUDGE)}
-    return Answers(Path(folder)) if all_asked and experiment.llm_cache != "off" else None
+    return Answers(Path(folder)) if folder and all_asked else None
 
 
 class Worker:
@@ -197,18 +200,29 @@ class Worker:
     def _send_outcome(self, job: int, outcome: Outcome) -> None:
         """The door waits for an outcome of every job: one that cannot be sent is replaced by one that says so.
 
-        One that is too long keeps its reward: otherwise an agent could prevent a score of the tasks that it fails.
+        One that can be sent without its conversation keeps its reward: otherwise an agent could prevent a score of
+        the tasks that it fails.
         """
-        try:
-            self._send(Finished(job, outcome.to_json()))
-        except MessageTooLong as error:
-            notes = [*outcome.notes, f"without its conversation: {error}"]
-            unsent = replace(outcome, messages=[], database_diff=[], notes=notes)
-            self._send(Finished(job, unsent.to_json()))
-        except (ValueError, TypeError) as error:
-            reason = ascii(f"the outcome cannot be sent: {error}")[:300]
-            unsent = Outcome(outcome.trial, Status.SETUP_ERROR, None, reason)
-            self._send(Finished(job, unsent.to_json()))
+        why = ""
+        for shortened in (_whole, _without_conversation, _without_reward):
+            try:
+                self._send(TrialEnded(job, shortened(outcome, why).to_json()))
+                return
+            except (ValueError, TypeError) as error:  # too long, or not JSON
+                why = ascii(str(error))[:_LONGEST_REASON_CHARS]
+
+
+def _whole(outcome: Outcome, why: str) -> Outcome:
+    return outcome
+
+
+def _without_conversation(outcome: Outcome, why: str) -> Outcome:
+    notes = [*outcome.notes, f"without its conversation: {why}"]
+    return replace(outcome, messages=[], database_diff=[], notes=notes)
+
+
+def _without_reward(outcome: Outcome, why: str) -> Outcome:
+    return Outcome(outcome.trial, Status.SETUP_ERROR, None, f"the outcome cannot be sent: {why}")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Starts, asks, watches and ends the worker processes of this machine.
+"""Starts, asks and ends the worker processes of this machine.
 
 A separate process, the fork server, imports tau2 and litellm once and forks the workers. A worker gets work once it
 says that it is ready.
@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -38,7 +38,6 @@ from autoharness.engine.messages import (
     Ready,
     Setup,
     Started,
-    ToWorker,
     UseAgents,
     decoded,
     send,
@@ -48,8 +47,6 @@ from autoharness.vault.store import Store, default_vault
 Json = dict[str, Any]
 
 MOST_TRIES = 3
-_LONGEST_SILENCE_S = 60.0
-_LONGEST_START_S = 300.0
 _LONGEST_ANSWER_S = 300.0
 """For the answer to a question that is not a simulation."""
 _LONGEST_PROVIDING_S = 3600.0
@@ -75,29 +72,36 @@ class WorkerProcess:
     """Whether it has said that it can be given work."""
     ended: bool = False
 
+    def end(self) -> None:
+        """Kill it. If its pid is not known, as on another machine, it ends because its channel is closed."""
+        if self.pid:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+        self.channel.close()
 
-def cache_folder() -> str:
-    """Where answers of LLMs are kept on this machine, in the vault."""
-    return str(Store(default_vault()).folder / "llm-cache")
 
-
-def _kill(pid: int) -> None:
-    if pid:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+def on_this_machine(setup: Setup) -> Setup:
+    """The setup with the paths of this machine, in its vault."""
+    store = Store(default_vault())
+    return replace(
+        setup,
+        folder=str(store.hosts_folder()),
+        private=[str(PACKAGE_ROOT), str(Path.cwd()), str(default_vault())],
+        llm_cache=str(store.folder / "llm-cache") if setup.experiment["llm_cache"] != "off" else "",
+    )
 
 
 class Workers:
-    """Worker processes on this machine. Use as a context manager: leaving it ends them all."""
+    """Worker processes on this machine that answer questions. Use as a context manager: leaving it ends them all."""
 
-    def __init__(
-        self, experiment: Experiment, agents: Mapping[str, str], log_folder: Path, simulates: bool = True
-    ) -> None:
-        """`agents`: the agent files that trials name, by SHA-256. `simulates`: False if it is only asked."""
+    _simulates = False
+    """Whether they will ask LLMs."""
+
+    def __init__(self, experiment: Experiment, log_folder: Path) -> None:
         self._experiment = experiment
-        self._simulates = simulates
-        self._agents = agents
         self._log_folder = log_folder
+        self._agents: Mapping[str, str] = {}
+        """The agent files that trials name, by SHA-256."""
         self._forkserver: ForkServerProcess | None = None
         self._workers: list[WorkerProcess] = []
         self._layers: dict[str, str] | None = None
@@ -105,8 +109,6 @@ class Workers:
         self._worker_count = 0
         self._failed_starts = 0
         """In a row."""
-        self._looked = 0.0
-        """When the workers were last checked for silence."""
         self._inbox: queue.SimpleQueue[tuple[WorkerProcess, FromWorker | None]] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
@@ -119,7 +121,7 @@ class Workers:
             self._forkserver.close()
         for worker in self._workers:
             if worker.pid and Path(f"/proc/{worker.pid}").exists():  # its fork server was killed, and it is stuck
-                _kill(worker.pid)
+                worker.end()
 
     def use(self, agents: Mapping[str, str]) -> None:
         """Be ready for trials of these agent files from now on, while none runs. What belonged to others is ended."""
@@ -173,7 +175,8 @@ class Workers:
                 try:
                     sender, message = self._inbox.get(timeout=max(0.0, until - time.monotonic()))
                 except queue.Empty:
-                    _kill(worker.pid)
+                    worker.end()
+                    self._workers.remove(worker)  # its answer may be on its way, and belongs to no other question
                     problem = f"the simulation worker does not answer within {longest_s:g} s"
                     raise SetupError(f"{problem}: {self._last_words(worker)}") from None
                 if sender not in self._workers:
@@ -187,36 +190,12 @@ class Workers:
         last = self._last_words(worker)
         raise SetupError(f"the simulation worker ended {MOST_TRIES} times, without an answer: {last}")
 
-    @property
-    def _patience_s(self) -> float:
-        """How long to wait for a message before checking for silent workers."""
-        return _LONGEST_SILENCE_S / 4
-
     def _take_note(self, worker: WorkerProcess, message: FromWorker) -> None:
         """Note what a worker says about itself. Raises UserError."""
         if isinstance(message, Mistake):
             raise UserError(message.line)
         if isinstance(message, Ready):
             worker.ready, self._failed_starts = True, 0
-
-    def _tell_others(self, sender: WorkerProcess, message: ToWorker) -> None:
-        for worker in self._workers:
-            if worker is not sender:
-                with suppress(ChannelError):  # its reader reports the death
-                    send(worker.channel, message)
-
-    def _end_silent_ones(self) -> None:
-        """Kill workers that are stuck or stopped: they would keep their simulations. Readers report the death."""
-        now = time.monotonic()
-        if now - self._looked > _LONGEST_SILENCE_S / 2:  # this process stood still, and messages are unread
-            for worker in self._workers:
-                worker.heard = now
-        self._looked = now
-        for worker in self._workers:
-            bound_s = _LONGEST_SILENCE_S if worker.ready else _LONGEST_START_S
-            if now - worker.heard > bound_s and not worker.ended:
-                _kill(worker.pid)
-                worker.channel.close()
 
     def _begin_worker(self, log: Path) -> Channel:
         """Start a worker; returns its channel."""
@@ -234,19 +213,15 @@ class Workers:
         worker = WorkerProcess(self._begin_worker(log), log)
         self._workers.append(worker)
         threading.Thread(target=self._read, args=(worker,), daemon=True).start()
-        store = Store(default_vault())
         setup = Setup(
             experiment=self._experiment.to_json(),
             agents=dict(self._agents),
             threads=self._experiment.max_concurrency,
-            folder=str(store.hosts_folder()),
-            private=[str(PACKAGE_ROOT), str(Path.cwd()), str(default_vault())],
             layers=self._layers,
-            llm_cache=cache_folder() if self._experiment.llm_cache != "off" else "",
-            secret=digest(["hosts", store.secret()]),
+            secret=digest(["hosts", Store(default_vault()).secret()]),
         )
         with suppress(ChannelError):  # as above
-            send(worker.channel, setup)
+            send(worker.channel, on_this_machine(setup))
         return worker
 
     def _read(self, worker: WorkerProcess) -> None:
@@ -260,8 +235,10 @@ class Workers:
                     self._inbox.put((worker, message))
         except ChannelError:
             pass
-        worker.ended = True
-        self._inbox.put((worker, None))
+        finally:  # also after a bug: whoever waits for this worker must hear that it has ended
+            worker.channel.close()  # its trials run elsewhere now
+            worker.ended = True
+            self._inbox.put((worker, None))
 
     def _last_words(self, worker: WorkerProcess) -> str:
         """The last line that it wrote; otherwise that of the process that should have forked it."""

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from autoharness.core.errors import EXIT_UNDECIDED, UserError
-from autoharness.core.outcomes import passed
-from autoharness.core.pass_k import pass_at_k, pass_hat_k
+from autoharness.core.pass_k import Repeats
 from autoharness.core.settings import SIMULATED, Experiment
 from autoharness.core.stats import mean_interval
 from autoharness.engine.benchmark_runner import BenchmarkRunner
@@ -42,8 +41,7 @@ def confirm(experiment: Experiment, store: Store) -> int:
 
 
 def _best(ledger: Ledger) -> Version:
-    if not ledger.versions:
-        raise UserError("there is no baseline yet: python prepare.py")
+    ledger.check_baseline()
     if not ledger.best.iteration:
         raise UserError("nothing was accepted yet: the baseline is the best version")
     return ledger.best
@@ -138,7 +136,6 @@ def _confirmed(found: Comparison) -> str:
 def _score(tasks: Sequence[Sequence[float]], trials: int) -> str:
     low, high = mean_interval([fmean(rewards) for rewards in tasks])
     mean = fmean([fmean(rewards) for rewards in tasks])
-    hat = [fmean([pass_hat_k(sum(map(passed, some)), len(some), k) for some in tasks]) for k in range(1, trials + 1)]
-    powers = ", ".join(f"pass^{k} {value:.4f}" for k, value in enumerate(hat, 1))
-    once = fmean([pass_at_k(sum(map(passed, some)), len(some), trials) for some in tasks])
-    return f"{mean:.4f}  95 % interval {low:.2f} to {high:.2f}, {powers}, pass@{trials} {once:.4f}"
+    repeats = Repeats.of_rewards(dict(enumerate(tasks)), trials)
+    powers = ", ".join(f"pass^{k} {repeats.pass_hat(k):.4f}" for k in range(1, trials + 1))
+    return f"{mean:.4f}  95 % interval {low:.2f} to {high:.2f}, {powers}, pass@{trials} {repeats.pass_at(trials):.4f}"

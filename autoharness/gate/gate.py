@@ -81,7 +81,7 @@ def _decide(bench: Bench, ledger: Ledger, gate: Gate) -> Gate:
         gate = _find_incumbents_fault(bench, gate, answer.looks)
         answer = ask(bench, gate) if gate.incumbent_fault else answer
     tries = Tries.of(answer.looks)
-    reasons = [suite.reason, *answer.decision.reasons, _spent(answer), *_remarks(answer.looks, tries)]
+    reasons = [*answer.decision.reasons, suite.reason, _spent(answer), *_remarks(answer.looks, tries)]
     verdict = answer.decision.verdict
     gate = replace(gate, asked=True, answered=verdict, verdict=verdict, reasons=reasons, looks=answer.looks)
     if gate.incumbent_fault:
@@ -104,9 +104,12 @@ def _find_incumbents_fault(bench: Bench, gate: Gate, looks: list[Look]) -> Gate:
 
 
 def _find_fault(bench: Bench, gate: Gate, looks: list[Look]) -> Gate:
-    """An undecided gate, unless infrastructure fails on the candidate alone, again and again: then it is rejected."""
+    """An undecided gate, unless infrastructure fails on the candidate alone, again and again: then it is rejected.
+
+    If it failed on the incumbent alone a moment ago, the row says that, and this gate stays undecided.
+    """
     lost = [look for look in looks if look.reward is None and not look.void]
-    if not lost or any(look.side == Side.INCUMBENT for look in lost):
+    if not lost or gate.incumbent_fault or any(look.side == Side.INCUMBENT for look in lost):
         return gate
     found = fault(bench, gate.incumbent, [bench.measure.trial(one.task_id, one.number, gate.agent) for one in lost])
     gate = replace(gate, fault_looks=found.looks)
@@ -163,7 +166,7 @@ def _accepted(bench: Bench, ledger: Ledger, gate: Gate) -> Gate:
     scored = score(bench, first, gate.best_held_out)
     if scored.missing:
         why = f"{scored.missing} tasks of its score could not be evaluated; the same command runs those again"
-        gate = replace(gate, verdict=Verdict.UNDECIDED, reasons=[*gate.reasons, why])
+        gate = replace(gate, verdict=Verdict.UNDECIDED, reasons=[why, *gate.reasons])
         return _find_fault(bench, gate, scored.looks)
     return replace(
         gate,

@@ -151,6 +151,7 @@ class Fault:
         lost = [look for look in self.looks if look.side == side]
         others = [look for look in self.looks if look.side != side]
         lost_again = bool(lost) and all(look.reward is None and not look.void for look in lost)
+        lost_again = lost_again and all(look.number < FIRST_BY_THE_CLOCK for look in lost)  # else they are fresh ones
         return lost_again and bool(others) and all(look.reward is not None for look in others)
 
     @property

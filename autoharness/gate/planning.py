@@ -26,7 +26,8 @@ _FEW_TASKS = 10
 def null(experiment: Experiment, store: Store) -> int:
     """The kept version's held-out score, twice, each with trial seeds of its own."""
     ledger = Ledger(store, BenchmarkRunner.of(experiment).measure().id)
-    version = _kept(ledger)
+    ledger.check_baseline()
+    version = ledger.best
     code_digest.check(store, ledger.evaluator)
     runner = BenchmarkRunner.of(experiment, agent_file=store.agent_file(version.row.agent))
     with runner.open() as bench:
@@ -78,7 +79,8 @@ def plan(experiment: Experiment, store: Store) -> int:
         raise UserError("gate: the ratchet takes every trial of every task; --plan is for gate: sequential")
     measure = BenchmarkRunner.of(experiment).measure()
     ledger = Ledger(store, measure.id)
-    version = _kept(ledger)
+    ledger.check_baseline()
+    version = ledger.best
     known = _stored(measure, store, version)
     questions = ledger.questions_about(version.row.agent, "")
     print("\n".join(_plan_lines(experiment, measure, version, _forecast(known), questions)))
@@ -113,11 +115,10 @@ def _differing(rewards: list[float]) -> float:
 def _stored(measure: Measure, store: Store, version: Version) -> dict[str, list[Outcome]]:
     first = version.row.first_trial
     numbers = range(first, first + max(measure.experiment.max_trials, measure.experiment.trials))
-    found: dict[str, list[Outcome]] = {}
-    for task_id in measure.gate_tasks:
-        trials = [measure.trial(task_id, number, version.row.agent) for number in numbers]
-        found[task_id] = [outcome for trial in trials if (outcome := store.find(measure.key(trial)))]
-    return found
+    return {
+        task_id: measure.found(store, (measure.trial(task_id, number, version.row.agent) for number in numbers))
+        for task_id in measure.gate_tasks
+    }
 
 
 def _plan_lines(
@@ -129,7 +130,7 @@ def _plan_lines(
         source = f"measured in {known.tasks_measured} tasks with several trials"
     score = experiment.trials * len(measure.gate_tasks)
     lines = [
-        f"plan: one question about {version.name} ({measure.words}), accepted at {level:+.1f} tasks",
+        f"plan: one gate run against {version.name} ({measure.words}), accepted at {level:+.1f} tasks",
         f"noise: {100 * known.differing:.0f} % of pairs differ without any change ({source})",
         f"cost: ${known.cost_usd:.4f} a simulation"
         + (f", {known.uncosted_calls} calls of unknown price left out" if known.uncosted_calls else ""),
@@ -141,9 +142,3 @@ def _plan_lines(
         dollars = simulations * known.cost_usd
         lines.append(f"{100 * gain:4.0f} points  {accepted:8.2f}  {simulations:11.0f}  {dollars:7.2f}")
     return [*lines, f"simulations: of both sides, at most; an accepted edit's score takes {score} of them"]
-
-
-def _kept(ledger: Ledger) -> Version:
-    if not ledger.versions:
-        raise UserError("no baseline yet: python prepare.py")
-    return ledger.best

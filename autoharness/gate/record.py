@@ -1,7 +1,6 @@
 """Records an accepted edit as a version: the commit of agent/agent.py, and the ledger row that names it."""
 
 import hashlib
-from dataclasses import replace
 
 from autoharness.core.errors import UserError
 from autoharness.core.files import read_plain
@@ -23,8 +22,16 @@ def record(ledger: Ledger, store: Store, agent: str, iteration: int) -> Version:
     if not ledger.is_recorded(agent):
         gate = ledger.pending(agent)
         commit = _commit(_message(gate, iteration, store), agent)
-        row = Record(gate.measure, agent, gate.measured, gate=gate.number, commit=commit, evaluator=accepted)
-        ledger.append(replace(row, iteration=iteration))
+        row = Record(
+            measure=gate.measure,
+            agent=agent,
+            measured=gate.measured,
+            gate=gate.number,
+            commit=commit,
+            iteration=iteration,
+            evaluator=accepted,
+        )
+        ledger.append(row)
     export_ledger(ledger)
     return ledger.versions[-1]
 
@@ -49,5 +56,13 @@ def _commit(message: str, agent: str) -> str:
 
 def check_repository() -> None:
     """Raises UserError if an accepted edit could not be committed: better now than after a night."""
-    read_plain(AGENT_FILE)
+    agent_file_sha256()
     Repository().check()
+
+
+def agent_file_sha256() -> str:
+    """SHA-256 of the agent file as it is in the checkout. Raises UserError."""
+    try:
+        return hashlib.sha256(read_plain(AGENT_FILE)).hexdigest()
+    except OSError as error:
+        raise UserError(f"{AGENT_FILE}: {error.strerror}; run from the checkout's root") from error

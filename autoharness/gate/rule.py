@@ -15,7 +15,7 @@ from typing import Protocol
 
 from autoharness.core.outcomes import Rewards, mean
 from autoharness.core.stats import in_points
-from autoharness.gate.sequential_test import Walk, bar, detectable_gain, operating_point, walk
+from autoharness.gate.sequential_test import Walk, bar, detectable_gain, in_tasks, operating_point
 from autoharness.vault.ledger_rows import RULES, VOID, Request, Seen, Side, Verdict
 
 _ROUNDING = 1e-9
@@ -109,23 +109,28 @@ class Sequential:
         self.requests = list(dict.fromkeys(wanted))
 
     def decide(self, seen: Seen) -> Decision | None:
+        verdict, decided = self._end(seen)
+        if verdict:
+            return Decision(verdict, self._reasons(seen, decided, verdict))
+        if _too_many_lost(seen) or len(seen) == len(self.requests):
+            return Decision(Verdict.UNDECIDED, self._reasons(seen, decided, Verdict.UNDECIDED))
+        return None
+
+    def _end(self, seen: Seen) -> tuple[Verdict | None, Walk]:
+        """The verdict, None while open pairs matter; and the test that decides, open pairs at their worst or best."""
         at_worst, at_best = Walk(self.bar), Walk(self.bar)
         accepted_at_worst = at_worst.end(low for low, _ in self._differences(seen))
         accepted_at_best = at_best.end(high for _, high in self._differences(seen))
-        if accepted_at_worst and accepted_at_best:
-            return Decision(Verdict.ACCEPTED, self._reasons(seen, at_worst.pairs, at_worst, "at least "))
-        if not accepted_at_worst and not accepted_at_best:
-            return Decision(Verdict.REJECTED, self._reasons(seen, at_worst.pairs, at_best, "at most "))
-        if _too_many_lost(seen) or len(seen) == len(self.requests):
-            return Decision(Verdict.UNDECIDED, self._reasons(seen, len(self._pairs), at_worst, "at least "))
-        return None
+        if accepted_at_worst == accepted_at_best:
+            return (Verdict.ACCEPTED, at_worst) if accepted_at_worst else (Verdict.REJECTED, at_best)
+        return None, at_worst
 
     def follow(self) -> Following:
         return _Walking(self)
 
     def differences(self, seen: Seen) -> list[float]:
-        _, pairs = walk((low for low, _ in self._differences(seen)), self.bar)
-        return self._settled(seen, pairs)
+        _, decided = self._end(seen)
+        return self._settled(seen, decided.pairs)
 
     def _opponents(self, pair: Request) -> list[Request]:
         """The incumbent's trials that the candidate's is compared with."""
@@ -152,21 +157,21 @@ class Sequential:
         """`pairs`: after how many the test ended. What was in flight then is no part of it."""
         return [low for low, high in islice(self._differences(seen), pairs) if low == high]
 
-    def _reasons(self, seen: Seen, pairs: int, decided: Walk, unless_settled: str) -> list[str]:
-        """`decided`: the test that decided; `unless_settled`: what its sum is if some pairs may still change."""
-        known = self._settled(seen, pairs)
+    def _reasons(self, seen: Seen, decided: Walk, verdict: Verdict) -> list[str]:
+        """The first line names what decided."""
+        known = self._settled(seen, decided.pairs)
         lost = sum(reward is None for reward in seen.values())
-        bound = "" if len(self._settled(seen, decided.pairs)) == decided.pairs else unless_settled
-        behind = decided.ahead < -_ROUNDING
-        if behind and bound:
-            bound = "at most " if bound == "at least " else "at least "
-        where = f"candidate {'behind' if behind else 'ahead'} by {bound}{abs(decided.ahead):.1f} tasks"
+        behind = decided.ahead < 0
+        bound = "at most " if (verdict == Verdict.REJECTED) != behind else "at least "
+        sum_of_pairs = f"{'' if len(known) == decided.pairs else bound}{in_tasks(abs(decided.ahead))}"
+        where = f"candidate {'behind' if behind else 'ahead'} by {sum_of_pairs} tasks"
         lines = [f"{where} after {decided.pairs} paired trials; {decided.needs}"]
         if known:
             lines += [f"difference {in_points(known)}", self._power(known)]
         lines += self._void_lines(seen)
         if lost:
-            lines.append(f"{lost} trials could not be evaluated; the same command runs those again")
+            line = f"{lost} trials could not be evaluated; the same command runs those again"
+            lines.insert(0 if verdict == Verdict.UNDECIDED else len(lines), line)
         return lines
 
     def _known(self, reward: float | None) -> float | None:

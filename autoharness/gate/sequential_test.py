@@ -67,10 +67,21 @@ class Walk:
 
     @property
     def needs(self) -> str:
-        """Such as "needs 5.0 to be accepted"; less is enough once all pairs are used up."""
+        """What decided: such as "needs 5.0 to be accepted"."""
         if self.accepted is None:
-            return f"these are all, so {AT_THE_END * self.bar:.1f} is enough to be accepted"
-        return f"needs {self.bar:.1f} to be accepted"
+            return f"these are all, so {in_tasks(AT_THE_END * self.bar)} is enough to be accepted"
+        needs = f"needs {in_tasks(self.bar)} to be accepted"
+        if self.accepted or self.ahead < 0:
+            return needs
+        return f"{needs}, and by now more than {in_tasks(SLOPE * self.pairs - ROOM)} to go on"
+
+
+def in_tasks(amount: float) -> str:
+    """A sum of differences, such as "5.0"; with two decimals if one would round it, and those are rounded down."""
+    tenths = 10 * amount
+    if abs(tenths - round(tenths)) < _ROUNDING:
+        return f"{amount:.1f}"
+    return f"{math.floor(100 * amount + _ROUNDING) / 100:.2f}"
 
 
 def walk(differences: Iterable[float], bar: float) -> tuple[bool, int]:

@@ -76,6 +76,8 @@ class Hosts:
         with self._lock:
             if self._starter is None or not self._starter.alive:
                 first = self._starter is None
+                if self._starter:
+                    self._starter.close()
                 self._starter = HostStarter(self._confinement)
                 if first and self._confinement.apart:
                     threading.Thread(target=self._watch, daemon=True).start()

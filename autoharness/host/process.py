@@ -1,8 +1,9 @@
 """One agent host, seen from the worker: the process that runs `agent/agent.py` for one simulation.
 
 What it gets: a private copy of the one agent file, the tools as schemas, the policy, and the conversation as it
-unfolds; in its environment AGENT_MODEL, AGENT_REASONING_EFFORT and nothing else of ours. It asks for chat completions
-over the descriptor that it inherits.
+unfolds; in its environment AGENT_MODEL, AGENT_REASONING_EFFORT, HOME and TMPDIR (its folder), and nothing else of
+ours; with `isolation: none` all of the worker's environment. It asks for chat completions over the descriptor that it
+inherits.
 
 Before it reads the agent's code the child confines itself (`sandbox`) and says which layers are in force. This side
 watches it (`watchdog`), and ends it if it uses up what the kernel does not limit. Only one simulation runs in it, so
@@ -253,8 +254,12 @@ class Host:
             raise self._how_it_died()
 
     def _how_it_died(self) -> HostDied | HostKilled:
-        """An end by SIGKILL is somebody else's doing: the filter does not let a host send that to itself."""
-        if self._killed and self._killed.peak_mb <= _MOST_INNOCENT_MB:
+        """An end by SIGKILL is somebody else's doing if the filter is in force: then a host cannot do that to itself.
+
+        Without the filter nobody can tell, and an agent could end its host rather than fail.
+        """
+        filtered = self.layers.get("calls") == ""
+        if self._killed and filtered and self._killed.peak_mb <= _MOST_INNOCENT_MB:
             return HostKilled(self._death)
         return HostDied(self._death, self._hung)
 
@@ -267,7 +272,7 @@ class Host:
             return "the agent host closed its channel"
         if ended.code == -signal.SIGKILL and not self._death:
             self._killed = ended
-            return f"the agent host was killed by another process, with {ended.peak_mb} MB of memory"
+            return f"the agent host was killed (SIGKILL), with {ended.peak_mb} MB of memory"
         how = f"signal {_signal_name(-ended.code)}" if ended.code < 0 else f"exit code {ended.code}"
         return f"the agent host ended ({how})" + "".join(f": {line[:300]}" for line in self._last_words())
 

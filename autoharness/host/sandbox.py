@@ -87,7 +87,7 @@ class Library:
         self._needed: list[str] = []
         self._roots: list[tuple[Path, int]] = []
         try:
-            rules = chain(_rules(setup), [(Path(setup["folder"]), landlock.WRITE)])
+            rules = chain(library_rules(setup["private"]), _files(), [(Path(setup["folder"]), landlock.WRITE)])
             self._prepared = landlock.prepare(rules, None, self.version)
             self._roots += set(_roots(setup))
             self._needed += sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), os.__file__
@@ -204,10 +204,6 @@ def drop_privileges() -> None:
         raise LayerMissing("this system has no capabilities") from error
     if failed:
         raise LayerMissing(f"the kernel refuses to drop them ({os.strerror(ctypes.get_errno())})")
-
-
-def _rules(setup: dict[str, Any]) -> Iterator[tuple[Path, int]]:
-    yield from chain(library_rules(setup["private"]), _files())
 
 
 def _roots(setup: dict[str, Any]) -> Iterator[tuple[Path, int]]:

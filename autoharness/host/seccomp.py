@@ -4,10 +4,10 @@
 A refused call gets `EPERM`; `ENOSYS` if a C library then takes an older way. Advice to the kernel and locks succeed
 without doing anything: libraries ask for them, and an agent host, alone in its folder, does not need them.
 
-Refused to agent hosts: processes, sockets, signals to others, changing what belongs to a file, looking at and
-limiting other processes, IPC, keyrings, io_uring, mounts, tracing; and what the kernel shares among all and a process
-could read back or change: which parts of a file are in memory, locks, leases, free memory and disk.
-Refused to the programs of a coding agent, which are of all kinds: the part of this that none of them needs.
+Refused to agent hosts: starting processes, sockets, signals to others, changing a file's mode, owner, times or flags,
+reading or limiting other processes, IPC, keyrings, io_uring, mounts, tracing. Also what all processes share and could
+use to tell each other something: which parts of a file are in memory, locks, leases, free memory and disk.
+Refused to a coding agent, whose programs are of all kinds: only those of these calls that none of them needs.
 
 What it does not do: it sees numbers, not what pointers lead to. So it cannot tell one path or address from another.
 Nor does it see what takes no call of its own: how long something takes, reading, looking up a name.

@@ -126,10 +126,15 @@ class HostStarter:
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,
                 )
+        except OSError as error:
+            self._control.close()
+            raise HostFailed(f"agent hosts cannot be started: {error}") from error
+        try:
             self._control.settimeout(_LONGEST_START_S)
             self._control.send(json.dumps(self._setup()).encode())
             ready = json.loads(self._control.recv(_LONGEST_PACKET) or b'{"error": "it ended at once"}')
         except OSError as error:
+            self.close()
             raise HostFailed(f"agent hosts cannot be started: {error}") from error
         if "error" in ready:
             self.close()
@@ -192,12 +197,18 @@ class HostStarter:
             self._control.send(json.dumps(what).encode())
 
     def ask(self, question: dict[str, int]) -> Ended | None:
-        """{"look": pid}: how that host ended; None if it has not, or the starter is gone."""
+        """{"look": pid}: how that host ended; None if it has not, or the starter is gone.
+
+        A starter that does not answer in time is killed, and its hosts with it: the next question would get its late
+        answer.
+        """
         with self._lock:
             try:
                 self._control.send(json.dumps(question).encode())
                 answer = json.loads(self._control.recv(_LONGEST_PACKET) or b"{}")
             except OSError:
+                self._process.kill()
+                self._control.close()
                 return None
         return Ended(answer["code"], answer["peak_mb"]) if "code" in answer else None
 

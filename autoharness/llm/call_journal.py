@@ -1,6 +1,8 @@
 """Journal of one simulation's LLM calls and answers: a further try continues from there, and is not a second draw.
 
     VAULT/unfinished/NAME.jsonl    {"journal": version, "begun_ns"}  {"failed": why}  {"forget": role}
+                                   {"failed": why, "plain": true}: from here on tau2's plain path
+                                   {"forget_words": turn}: heard and said from this turn on does not count any more
                                    {"reported": true}
                                    {"paid": role, "usage"}: what a call cost, useful or not
                                    {"made": digest, "turn"}: a request that the agent made, answered or not
@@ -79,8 +81,8 @@ class Journal:
         """How often infrastructure failed a try or a call, so that it was repeated. A kill does not count."""
         self.turn = 0
         """The agent's turn in this try, from 0."""
-        self.may_hear_otherwise = False
-        """Whether we ourselves repeat the conversation: then tools may answer something else."""
+        self.plain = ""
+        """Why we ourselves repeat the conversation on tau2's plain path, where tools may answer something else."""
         self.begun_ns = time.time_ns()
         """When the first try began."""
         if file:
@@ -90,6 +92,12 @@ class Journal:
     def note_failure(self, why: str) -> None:
         self.failures += 1
         self._write({"failed": why})
+
+    def go_plain(self, why: str) -> None:
+        """Repeat the conversation on tau2's plain path, in this try and in any later one."""
+        self.failures += 1
+        self.plain = why
+        self._write({"failed": why, "plain": True})
 
     def note_paid(self, role: str, usage: Usage) -> None:
         self._write({"paid": role, "usage": vars(usage)})
@@ -159,7 +167,11 @@ class Journal:
 
     def forget_words(self) -> None:
         """Drop what the agent heard and said from this turn on."""
-        self._said = {turn: said for turn, said in self._said.items() if turn < self.turn}
+        self._forget_words_from(self.turn)
+        self._write({"forget_words": self.turn})
+
+    def _forget_words_from(self, first: int) -> None:
+        self._said = {turn: said for turn, said in self._said.items() if turn < first}
 
     def note_said(self, heard: str, message: Json) -> None:
         self._said[self.turn] = heard, message
@@ -201,6 +213,8 @@ class Journal:
     def _take(self, entry: Json) -> None:
         if "failed" in entry:
             self.failures += 1
+            if entry.get("plain"):
+                self.plain = str(entry["failed"])
         elif "paid" in entry:
             usage = Usage(**known_fields(Usage, entry["usage"]))
             if not all(type(value) in (int, float) for value in vars(usage).values()):
@@ -217,6 +231,8 @@ class Journal:
             self._answers.append(Answer(entry["role"], entry["asked"], entry["turn"], answer, refused))
         elif "said" in entry:
             self._said[entry["turn"]] = entry["heard"], entry["said"]
+        elif "forget_words" in entry:
+            self._forget_words_from(entry["forget_words"])
         elif "forget" in entry:
             self._answers = [one for one in self._answers if one.role != entry["forget"]]
 

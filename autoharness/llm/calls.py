@@ -261,8 +261,8 @@ class Calls:
         if role in self._breakers:
             self._breakers[role].wait()
 
-    def _call(self, role: str, request: Request) -> Response:
-        response, message, paid = self._paid(role, request)
+    def _call(self, role: str, request: Request, is_its_own: bool = True) -> Response:
+        response, message, paid = self._paid(role, request, is_its_own)
         self._check_counted(role, paid)
         if role != AGENT and not _says_something(message):
             raise ProviderFault(f"the {role}'s LLM sent neither text nor a tool call that parses")
@@ -306,7 +306,7 @@ class Calls:
         """Whether a provider that failed on another request answers this one at once."""
         self._wait_for(role)
         try:
-            self._call(role, request)  # asked now: an earlier answer proves nothing
+            self._call(role, request, is_its_own=False)  # asked now: an earlier answer proves nothing
         except ProviderFault:
             return False
         return True

@@ -109,7 +109,7 @@ class _Kind:
 _UNKNOWN = _Kind(httpx.URL(), {}, {}, {})
 
 
-class Lean:
+class FastPath:
     """The fast path for one model. May be called from many threads."""
 
     def __init__(self, client: Client, whole: Whole, read: Read) -> None:

@@ -9,8 +9,8 @@ It is a simulation, for demonstrations, tests and measuring the gate; nothing th
 What it is and is not: docs/offline.md.
 
 A reply follows from the request, the task and the trial's seed. How far a conversation has got is read from the
-messages that the request holds: what an agent file does not show to the clerk, the clerk does not know. Only that a
-mistake which code can catch was made is remembered, so that asking again helps.
+messages that the request holds: what an agent file does not show to the clerk, the clerk does not know. Only one
+thing is remembered beside the messages: which catchable mistakes were made, so that asking again helps.
 """
 
 import ast
@@ -24,6 +24,7 @@ from autoharness.core.outcomes import digest
 from autoharness.core.settings import OFFLINE
 from autoharness.core.tasks import Script, Step
 from autoharness.llm import offline_mistakes
+from autoharness.llm.call_journal import Journal
 from autoharness.llm.calls import AGENT, JUDGE
 from autoharness.llm.offline_mistakes import Mistake, Prompt
 from autoharness.llm.providers import Model, ProviderFault, Request, Response
@@ -32,11 +33,13 @@ Json = dict[str, Any]
 
 _FAULTLESS = "faultless-clerk"
 _TRANSFER = "transfer_to_human_agents"
-_STEP = re.compile(r"\[step (\d+)\]")
+_STEP = re.compile(r"\[step (\d{1,4})\]")
 _GO_AHEAD = "Shall I go ahead (yes or no)?"
 _ANYTHING_ELSE = "Is there anything else that I can do for you?"
 _BEING_TRANSFERRED = "You are being transferred to a human agent."
 _PATIENCE = 25
+_MISTAKE = "mistake"
+"""The field of a completion that names the catchable mistake in it. No agent is shown it."""
 _USER_ID = re.compile(r"\b[a-z]+_[a-z]+_\d{4}\b")
 _FORBIDDEN: dict[str, tuple[str, Json]] = {
     "airline": ("send_certificate", {"amount": 100}),
@@ -61,36 +64,41 @@ BEHAVIOUR = "cf4175cf3b2132be132ee038c11b321b847ad95b7c2d3bd4d5d22cac61f902f6"
 A test says when it has to change. It is the SHA-256 of the two files in which the model was when this was written."""
 
 
-def model(role: str, name: str, script: Script, seed: int) -> Model:
-    """The model that plays `role` in one trial of one task. `name` is one that `settings` lets pass."""
+def model(role: str, name: str, script: Script, seed: int, journal: Journal) -> Model:
+    """The model that plays `role` in one trial of one task. `name` is one that `settings` lets pass.
+
+    `journal`: the trial's, which holds the model's earlier answers.
+    """
     if role == AGENT:
-        return Clerk(script, seed, faultless=name == OFFLINE + _FAULTLESS)
+        return Clerk(script, seed, journal, faultless=name == OFFLINE + _FAULTLESS)
     return _judge if role == JUDGE else Customer(script)
 
 
 class Clerk:
     """Plays the agent's LLM in one trial."""
 
-    def __init__(self, script: Script, seed: int, faultless: bool = False) -> None:
+    def __init__(self, script: Script, seed: int, journal: Journal | None = None, faultless: bool = False) -> None:
+        """`journal`: see `model`; without one no mistake is known to have been made."""
         self._script = script
         self._seed = seed
+        self._journal = journal or Journal()
         self._faultless = faultless
-        self._made: set[Mistake] = set()
-        """Of those that code can catch: one that was made is not made again."""
 
     def __call__(self, request: Request) -> Response:
         try:
             seen = _Conversation(request)
             reply = self._reply(seen, Prompt.read(tuple(seen.system), self._script.policy))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:  # it comes from the agent: anything goes
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            # it comes from the agent: anything goes
             raise ProviderFault(f"offline/clerk cannot read the request: {error!r}", 400) from error
-        return _completion(reply)
+        made = reply.pop(_MISTAKE, None)
+        return _completion(reply) | ({_MISTAKE: made} if made else {})
 
     def _reply(self, seen: "_Conversation", prompt: Prompt) -> Json:
         if not seen.user_texts:
             return _text("Hello, what can I do for you?")
         if self._slips(offline_mistakes.EMPTY, prompt):
-            return _text("")
+            return _mistaken(offline_mistakes.EMPTY, _text(""))
         if seen.just_called == _TRANSFER and self._may_give_up:
             return _text(_BEING_TRANSFERRED)
         if seen.just_failed_at_something_else(self._script.steps):
@@ -129,11 +137,11 @@ class Clerk:
         if step.decisive and self._may_give_up and self._happens(offline_mistakes.GIVES_UP, prompt):
             return _call(seen, _TRANSFER, {"summary": "The customer needs help from a human agent."})
         if step.decisive and self._slips(offline_mistakes.CLAIMS, prompt):
-            return _text(f"That is done now. {_ANYTHING_ELSE}")
+            return _mistaken(offline_mistakes.CLAIMS, _text(f"That is done now. {_ANYTHING_ELSE}"))
         if step.requestor == "user":
             return _text(f"Please do this on your phone: {_spoken(step)} [step {number}]")
         if self._slips(offline_mistakes.MALFORMED, prompt):
-            return _call(seen, step.name, step.arguments, cut=True)
+            return _mistaken(offline_mistakes.MALFORMED, _call(seen, step.name, step.arguments, cut=True))
         if step.decisive:
             return self._do_what_counts(step, seen, prompt)
         return _call(seen, step.name, step.arguments)
@@ -142,7 +150,7 @@ class Clerk:
         if not any(_GO_AHEAD in text for text in seen.own_texts):
             return _text(f"This is what I would do: {_spoken(step)}. {_GO_AHEAD}")
         if self._slips(offline_mistakes.UNKNOWN_TOOL, prompt):
-            return _call(seen, f"functions.{step.name}", step.arguments)
+            return _mistaken(offline_mistakes.UNKNOWN_TOOL, _call(seen, f"functions.{step.name}", step.arguments))
         if (guessed := _with_wrong_identifier(step)) and self._happens(offline_mistakes.GUESSES, prompt):
             if seen.was_told_after_failing:
                 return _call(seen, step.name, step.arguments)
@@ -168,11 +176,9 @@ class Clerk:
         return Step("assistant", tool[0], {"user_id": known[0], **tool[1]}, decisive=False)
 
     def _slips(self, mistake: Mistake, prompt: Prompt) -> bool:
-        """A mistake that can be caught and is then not made again."""
-        if mistake in self._made or not self._happens(mistake, prompt):
-            return False
-        self._made.add(mistake)
-        return True
+        """A mistake that code can catch: one that was made in this trial is not made again."""
+        made = [answer.get(_MISTAKE) for answer in self._journal.answers_of(AGENT)]
+        return mistake.name not in made and self._happens(mistake, prompt)
 
     def _happens(self, mistake: Mistake, prompt: Prompt) -> bool:
         return not self._faultless and offline_mistakes.happens(mistake, self._script.key, self._seed, prompt)
@@ -322,6 +328,10 @@ def _content(message: Json) -> str:
 
 def _text(content: str) -> Json:
     return {"role": "assistant", "content": content}
+
+
+def _mistaken(mistake: Mistake, message: Json) -> Json:
+    return {**message, _MISTAKE: mistake.name}
 
 
 def _call(seen: _Conversation, name: str, arguments: Json, id: str = "", cut: bool = False) -> Json:

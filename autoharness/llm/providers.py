@@ -17,7 +17,6 @@ from typing import Any, Protocol
 from autoharness.core.endpoints import Endpoint
 from autoharness.core.outcomes import Usage
 from autoharness.core.redaction import guard, one_line, scrubbed, without_whole_keys
-from autoharness.core.settings import litellm_prices
 from autoharness.llm.rate_limit import Throttle, pause_after
 
 Request = dict[str, Any]
@@ -33,6 +32,7 @@ _NO_CREDIT = re.compile(
 )
 _SOON = re.compile(r"(?:retry|try again) (?:in|after)|retry_?delay|per[ _](?:second|minute)", re.IGNORECASE)
 """In the text of a 429: that the account has no credit left; and that it is a rate limit after all."""
+_MILLION = 1_000_000
 _OPENAI = "openai"
 """litellm's provider that sends the name behind the slash, whatever it is, to the user's own server."""
 _MORE_TRIES = 8
@@ -71,7 +71,7 @@ class LiteLLM:
         """`endpoint`: the server to call; None: the server of the model's provider, as litellm knows it."""
         import litellm  # takes seconds: imported only if a provider is really called
 
-        from autoharness.llm.fast_path import Lean
+        from autoharness.llm.fast_path import FastPath
 
         litellm.drop_params = True
         litellm.suppress_debug_info = True
@@ -80,7 +80,7 @@ class LiteLLM:
         self._endpoint = endpoint
         self._model = f"{_OPENAI}/{model}" if endpoint else model
         self._timeout_s = timeout_s
-        self._complete = Lean(_http_client(), self._completion, self._read)
+        self._complete = FastPath(_http_client(), self._completion, self._read)
 
     def __call__(self, request: Request) -> Response:
         """The client limits the wait for each byte only: a server that sends slowly would hold a call for ever.
@@ -97,9 +97,16 @@ class LiteLLM:
 
     def _ask(self, request: Request, answer: Future[Response]) -> None:
         try:
-            answer.set_result(without_whole_keys(self._complete(request)))
+            answer.set_result(self._answer(request))
+        except BaseException as error:  # whatever it is: its caller waits
+            answer.set_exception(error)
+
+    def _answer(self, request: Request) -> Response:
+        try:
+            answer: Response = without_whole_keys(self._complete(request))
+            return answer
         except Exception as error:  # litellm's errors have no common base; each has a status code
-            answer.set_exception(self._fault(error))
+            raise self._fault(error) from None
 
     def _completion(self, request: Request) -> Response:
         # an effort that the provider does not know is an error, not a setting that is silently dropped
@@ -234,16 +241,29 @@ class Providers:
 
 
 def missing_keys(model: str) -> str:
-    """A provider's settings that are missing in the environment, by litellm's own check; empty if none is."""
+    """Why a provider cannot be asked, by litellm's own check, such as "X is not set"; empty if it can."""
     import litellm
 
     litellm.suppress_debug_info = True
     try:
         litellm.get_llm_provider(model)
     except Exception as error:  # litellm's errors have no common base
-        return f"litellm knows no provider for it ({_one_line(error)[:160]}); try PROVIDER/{model}"
+        return f"litellm knows no provider for it ({_one_line(error)[:160]}): name it PROVIDER/{model}"
     found = litellm.validate_environment(model)
-    return "" if found["keys_in_environment"] else " or ".join(found["missing_keys"])
+    return "" if found["keys_in_environment"] else f"{' or '.join(found['missing_keys'])} is not set"
+
+
+def litellm_prices(prices: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
+    """The prices of the configuration, in USD for a million tokens, as litellm takes them."""
+    return {
+        model: {
+            "input_cost_per_token": price["input"] / _MILLION,
+            "output_cost_per_token": price["output"] / _MILLION,
+            "litellm_provider": model.partition("/")[0] if "/" in model else "openai",
+            "mode": "chat",
+        }
+        for model, price in prices.items()
+    }
 
 
 def set_prices(prices: Mapping[str, Mapping[str, float]]) -> None:

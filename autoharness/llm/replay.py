@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.core.errors import UserError
+from autoharness.core.files import Remembered
 from autoharness.core.settings import REPLAY
 from autoharness.llm.calls import AGENT, JUDGE
 from autoharness.llm.providers import ProviderFault, Request, Response
@@ -137,16 +138,28 @@ def checksum(path: Path) -> str:
 
 def _recorded_in(path: Path) -> dict[tuple[str, int], list[Json]]:
     """The messages of every simulation in a results file, by task id and trial. Raises UserError."""
-    return _read(path, checksum(path))
+    if path.is_dir():
+        return _read_folder(path, checksum(path))
+    try:
+        return _files.of(path)
+    except OSError as error:
+        raise UserError(f"{REPLAY}{path}: {error.strerror}") from error
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path, _: str) -> dict[tuple[str, int], list[Json]]:
+def _read_folder(path: Path, _: str) -> dict[tuple[str, int], list[Json]]:
+    return _read(path)
+
+
+def _read(path: Path) -> dict[tuple[str, int], list[Json]]:
     try:
         simulations = list(_simulations(path))
         return {(str(one["task_id"]), one.get("trial") or 0): _messages(one) for one in simulations}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{REPLAY}{path}: not a tau2 results file ({type(error).__name__}: {error})") from error
+
+
+_files = Remembered(_read)
 
 
 def _simulations(path: Path) -> Iterator[Json]:

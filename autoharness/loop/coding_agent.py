@@ -82,7 +82,12 @@ class Coder:
     """A coding agent as this machine can run it."""
 
     def __init__(self, agent: CodingAgent, experiment: Experiment, private: Iterable[str] = ()) -> None:
-        """`private`: the benchmark's folders, besides tau2's. Raises UserError if it is not installed."""
+        """`private`: the benchmark's folders, besides tau2's.
+
+        Raises UserError if the agent is not installed, or if this is no Linux.
+        """
+        if sys.platform != "linux":  # its processes are found and ended by what /proc says of them
+            raise UserError("coding agents run on Linux alone: run optimize.py there, or in a container")
         self.agent = agent
         self._experiment, self._private = experiment, tuple(private)
         self._reach = Reach(agent, experiment, self._private)

@@ -172,7 +172,7 @@ class Loop:
         while gate is None:
             asked = judge(bench)
             if asked.verdict == UNDECIDED:
-                self._patience.wait(waits, f"the gate is undecided: {asked.reasons[-1]}")
+                self._patience.wait(waits, f"the gate is undecided: {asked.reasons[0]}")
             else:
                 gate = asked
         return self._save(
@@ -251,11 +251,10 @@ class Loop:
     def _train_outcomes(self, agent: str) -> list[Outcome]:
         """The outcomes of one version's train trials. Also writes anew what the coding agent reads of them."""
         trials = self._measure.trials(self._measure.train, agent)
-        if any(self._store.find(self._measure.key(trial)) is None for trial in trials):
+        outcomes = self._measure.found(self._store, trials)
+        if len(outcomes) < len(trials):
             with self._bench(agent) as bench:
                 outcomes, _ = self._patience.run_trials(bench, trials, agent)
-        else:
-            outcomes = [found for trial in trials if (found := self._store.find(self._measure.key(trial)))]
         rewards, versions = settled_rewards(outcomes), self._ledger().versions
         earlier = [version for version in versions if version.row.agent != agent]
         changes = Changes.between(earlier[-1].name, earlier[-1].row.train, rewards) if earlier else None
@@ -292,9 +291,7 @@ class Loop:
         train, held_out = self._measure.train, self._measure.gate_tasks
         for version in self._ledger().versions:
             for task_ids, first in ((train, 0), (held_out, version.row.first_trial)):
-                for trial in self._measure.trials(task_ids, version.row.agent, first):
-                    if outcome := self._store.find(self._measure.key(trial)):
-                        yield outcome
+                yield from self._measure.found(self._store, self._measure.trials(task_ids, version.row.agent, first))
 
     def _save(self, iteration: Iteration, **changes: Any) -> Iteration:
         elapsed_s = self._clock.lap_s()

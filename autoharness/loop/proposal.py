@@ -68,11 +68,8 @@ class Proposer:
     def _furnish(self, worktree: Worktree, iteration: Iteration) -> None:
         """Write all that the coding agent sees besides the agent file: train tasks and what was learned."""
         folder = worktree.root / WORKSPACE
-        outcomes = [
-            found
-            for trial in self._measure.trials(self._measure.train, iteration.incumbent)
-            if (found := self._store.find(self._measure.key(trial)))
-        ]
+        trials = self._measure.trials(self._measure.train, iteration.incumbent)
+        outcomes = self._measure.found(self._store, trials)
         earlier = [one for one in self._iterations.all(self._measure.id) if one.finished]
         page = diagnosis(outcomes, earlier)
         lay_out(self._measure, self._store, outcomes, folder)

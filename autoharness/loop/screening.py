@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autoharness.benchmarks.leaks import scan_process
-from autoharness.benchmarks.leaks.source_text import decoded
 from autoharness.core.outcomes import EVALUATED, Outcome, Rewards, Status, Trial, passed, settled_rewards
 from autoharness.core.redaction import without_whole_keys
 from autoharness.engine.trial_runner import Bench
@@ -39,7 +38,7 @@ def problem_of(source: bytes, incumbent: str) -> str:
     if has_key(source):
         return "the file has a key in it"
     try:
-        text = decoded(source)
+        text = source.decode()
     except UnicodeDecodeError as error:
         return f"the file is no UTF-8 text: line {source[: error.start].count(10) + 1}"
     return "the file is unchanged" if text == incumbent else scan_process.problem_of(text, incumbent)

@@ -66,8 +66,9 @@ def note_phase(store: Store, iteration: int, phase: Phase, worktree: str = "") -
     write_json(store.folder / _FILE, note)
 
 
-def note_end(store: Store, reason: str) -> None:
-    write_json(store.folder / _FILE, {"ended": reason, "since": now()})
+def note_end(store: Store, reason: str, iteration: int = 0) -> None:
+    """`iteration`: if it was ended in the middle of that one, whose last simulation may not be counted yet."""
+    write_json(store.folder / _FILE, {"ended": reason, "since": now(), "iteration": iteration})
 
 
 def note_limits(store: Store, limits: Mapping[str, float | None]) -> None:
@@ -88,7 +89,7 @@ def clean_up(store: Store) -> None:
     for line in Iterations(store).set_aside_damaged():
         print(f"[optimize] {line}", file=sys.stderr)
     note = noted(store)
-    if note.iteration:  # it did not note its end
+    if note.iteration:  # it did not note its end, or was ended in the middle
         settle(store, note.iteration)
     note_begin(store)
     left = Path(note.worktree or "/")

@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 
 from autoharness.core.errors import UserError
-from autoharness.core.files import PACKAGE_ROOT, read_plain, remove_tree, write_text
+from autoharness.core.files import PACKAGE_ROOT, differences, read_plain, remove_tree, write_text
 from autoharness.core.git_repository import Repository
 from autoharness.core.redaction import one_line, printable
 from autoharness.core.settings import AGENT_FILE
@@ -60,13 +60,8 @@ class Worktree:
     @property
     def touched(self) -> list[str]:
         """Changed files that are not the coding agent's, such as "workspace/suite.json (changed)"."""
-        now, before = _contents(self.root), self._before
-        kinds = {
-            name: "new" if name not in before else "missing" if name not in now else "changed"
-            for name in sorted(before | now)
-            if before.get(name) != now.get(name) and name not in _YOURS
-        }
-        return [f"{one_line(name, _LONGEST_NAME)} ({kind})" for name, kind in kinds.items()]
+        kinds = differences(self._before, _contents(self.root))
+        return [f"{one_line(name, _LONGEST_NAME)} ({kind})" for name, kind in kinds.items() if name not in _YOURS]
 
     def agent_source(self) -> bytes:
         """Raises UserError if it is not a plain file, OSError if there is none."""

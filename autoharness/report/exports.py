@@ -23,7 +23,7 @@ from pathlib import Path
 from autoharness.core.errors import UserError
 from autoharness.core.files import replacing, write_json, write_text
 from autoharness.core.outcomes import by_task, known_cost, mean, passed, rewards_by_task
-from autoharness.core.pass_k import pass_hat_k
+from autoharness.core.pass_k import Repeats
 from autoharness.core.settings import SIMULATED
 from autoharness.core.stats import mean_interval
 from autoharness.report import nemo_results
@@ -182,9 +182,10 @@ def _ranked(version: Version, kept: list[Kept], train: set[str]) -> Row:
 def _powers(version: Version) -> Row:
     """pass^k over the held-out tasks, for each k that all of them have trials for."""
     looks = by_task((look.task_id, look.reward) for look in version.row.score_looks)
-    tasks = [[passed(reward) for reward in rewards] for rewards in looks.values() if None not in rewards]
-    most = min(map(len, tasks), default=0)
-    return {f"pass^{k}": mean(pass_hat_k(sum(some), len(some), k) for some in tasks) for k in range(1, most + 1)}
+    whole = {task_id: rewards for task_id, rewards in looks.items() if None not in rewards}
+    most = min(map(len, whole.values()), default=0)
+    repeats = Repeats.of_rewards(whole, most)
+    return {f"pass^{k}": repeats.pass_hat(k) for k in range(1, most + 1)}
 
 
 def _aligned(rows: list[Row]) -> list[Row]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from autoharness.core.errors import UserError
 from autoharness.gate.comparison import Comparison, Score
 from autoharness.gate.gate_run import policy_of
 from autoharness.loop.status import LOOP_LOCK, Note, noted
@@ -21,6 +20,7 @@ from autoharness.vault.spending import Spent, spent, spent_by_iteration
 from autoharness.vault.store import Store
 
 UNDER_WAY = "under way"
+_OF_THE_SUITE = ("suite ", "the regression suite ")
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,10 @@ class Attempt:
 
     @property
     def why(self) -> str:
-        """The reason that decided: if held-out tasks were run, theirs, which comes after the suite's."""
-        asked = self.gate is not None and self.gate.asked and len(self.reasons) > 1
-        return self.reasons[1 if asked else 0] if self.reasons else ""
+        """The reason that decided, which comes first; in older rows of held-out tasks it came after the suite's."""
+        asked = self.gate is not None and self.gate.asked
+        others = [reason for reason in self.reasons if not (asked and reason.startswith(_OF_THE_SUITE))]
+        return next(iter(others), "")
 
     @cached_property
     def differences(self) -> list[float]:
@@ -79,8 +80,7 @@ class Overview:
     def of(cls, store: Store) -> "Overview":
         """Raises UserError if there is no baseline, or the ledger is damaged."""
         ledger = Ledger(store)
-        if not ledger.versions:
-            raise UserError("there is nothing to report yet: python prepare.py")
+        ledger.check_baseline()
         iterations = Iterations(store).all(ledger.measure)
         attempts = list(_attempts(ledger, iterations, spent_by_iteration(store)))
         return cls(ledger, attempts, spent(store), noted(store), store.is_locked(LOOP_LOCK))

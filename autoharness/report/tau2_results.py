@@ -17,7 +17,7 @@ from typing import Any
 from autoharness.core.errors import UserError
 from autoharness.core.outcomes import Outcome, Status, Usage, by_task, known_cost
 from autoharness.core.settings import Experiment
-from autoharness.engine.executor import LocalExecutor
+from autoharness.engine.workers import Workers
 from autoharness.report.visible_trials import Kept
 from autoharness.vault.ledger_rows import Version
 from autoharness.vault.store import now
@@ -56,15 +56,15 @@ def _published(experiment: Experiment, trials: list[Kept]) -> Json:
         raise UserError(f"--export tau2: such a file holds tau2's own tasks; {experiment.benchmark} has others")
     task_ids = list(dict.fromkeys(kept.outcome.trial.task_id for kept in trials))
     made_with = json.loads(trials[0].path.read_text(encoding="utf-8"))["key"]["tau2"]
-    with tempfile.TemporaryDirectory() as logs, LocalExecutor(experiment, {}, Path(logs), False) as executor:
-        facts = executor.facts(experiment.domain)
+    with tempfile.TemporaryDirectory() as logs, Workers(experiment, Path(logs)) as workers:
+        facts = workers.facts(experiment.domain)
         installed = {name: facts[name] for name in made_with}
         if installed != made_with:
             raise UserError(
                 f"the trials were made with {_in_words(made_with)}, and {_in_words(installed)} is installed: "
                 "export where that one is"
             )
-        return executor.published(experiment.domain, task_ids)
+        return workers.published(experiment.domain, task_ids)
 
 
 def _in_words(tau2: Json) -> str:

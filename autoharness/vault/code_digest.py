@@ -22,8 +22,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autoharness.core.errors import UserError
-from autoharness.core.files import PACKAGE_ROOT, Remembered, write_json
+from autoharness.core.files import PACKAGE_ROOT, Remembered, differences, write_json
 from autoharness.core.outcomes import digest
+from autoharness.core.redaction import SECRETS
 from autoharness.vault.store import Store
 
 Manifest = dict[str, str]
@@ -31,7 +32,6 @@ Manifest = dict[str, str]
 _FOLDER = "evaluators"
 _IMPORTABLE = {".py", ".pyc", ".so"}
 _AT_START = ("sitecustomize", "usercustomize")
-_SECRET = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 _MOST_NAMED = 3
 _NO_FILE = "no regular file"
 
@@ -61,8 +61,8 @@ def check(store: Store, accepted: str) -> str:
     now = manifest()
     if digest(now) != accepted:
         raise UserError(
-            f"the evaluator is not the one that was accepted: {in_short(_differences(store, accepted, now))}; look "
-            "at it with git status and git diff and take it back, or accept it for all to see: python prepare.py"
+            f"the code is not what was accepted: {in_short(_differences(store, accepted, now))}; look at git "
+            "status and git diff and undo it, or accept it: python prepare.py"
         )
     return accepted
 
@@ -72,21 +72,15 @@ def changes(store: Store, before: str, after: str) -> list[str]:
     return _differences(store, before, _kept(store, after))
 
 
-def in_short(differences: list[str]) -> str:
-    more = len(differences) - _MOST_NAMED
-    return ", ".join(differences[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+def in_short(changed: list[str]) -> str:
+    more = len(changed) - _MOST_NAMED
+    return ", ".join(changed[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _differences(store: Store, accepted: str, now: Manifest) -> list[str]:
     if not accepted:
         return ["it was not recorded before"]
-    before = _kept(store, accepted)
-    kinds = {
-        name: "new" if name not in before else "missing" if name not in now else "changed"
-        for name in sorted(before | now)
-        if before.get(name) != now.get(name)
-    }
-    return [f"{name} ({kind})" for name, kind in kinds.items()]
+    return [f"{name} ({kind})" for name, kind in differences(_kept(store, accepted), now).items()]
 
 
 def _kept(store: Store, name: str) -> Manifest:
@@ -137,7 +131,7 @@ def _settings() -> dict[str, str | None]:
     from dotenv import dotenv_values
 
     settings = dotenv_values(".env", interpolate=False)
-    return {name: value for name, value in settings.items() if value and not name.upper().endswith(_SECRET)}
+    return {name: value for name, value in settings.items() if value and not name.upper().endswith(SECRETS)}
 
 
 def _files(folder: Path) -> list[Path]:

@@ -146,10 +146,14 @@ class Ledger:
     def last_suite_results(self) -> Rewards:
         return self.gates[-1].suite if self.gates else {}
 
-    def version(self, name: str) -> Version:
-        """A kept version by iteration, "baseline", "best", or the beginning of its commit. Raises UserError."""
+    def check_baseline(self) -> None:
+        """Raises UserError if there is no baseline."""
         if not self.versions:
             raise UserError("there is no baseline yet: python prepare.py")
+
+    def version(self, name: str) -> Version:
+        """A kept version by iteration, "baseline", "best", or the beginning of its commit. Raises UserError."""
+        self.check_baseline()
         if name in ("baseline", "best"):
             return self.versions[0] if name == "baseline" else self.best
         for version in self.versions:

@@ -17,10 +17,8 @@ from autoharness.core.files import write_json
 from autoharness.core.json_lines import Followed
 from autoharness.core.outcomes import digest
 from autoharness.vault.ledger_rows import Baseline, Confirmation, Evaluator, Gate, Look, Record, Row
-from autoharness.vault.store import Store, now
+from autoharness.vault.store import HEAD, LEDGER, Store, now
 
-FILE = "ledger.jsonl"
-_HEAD = "ledger.head.json"
 _FIRST = "0" * 64
 """Stands in the first line for the SHA-256 of the line before."""
 _LOOKS = frozenset({"looks", "score_looks", "suite_looks", "fault_looks"})
@@ -75,10 +73,10 @@ _chains = Followed(_Chain, _Chain.take)
 def read(store: Store) -> list[Row]:
     """The rows of the vault's ledger. Raises UserError for a line that is damaged or out of place."""
     head = _head(store)  # before the rows: another command may be about to append one
-    rows = list(_chains.of(store.folder / FILE).rows)
+    rows = list(_chains.of(store.folder / LEDGER).rows)
     if head > len(rows):
         raise UserError(
-            f"{store.folder / FILE}: {head - len(rows)} rows are missing at its end, and they decide; restore the "
+            f"{store.folder / LEDGER}: {head - len(rows)} rows are missing at its end, and they decide; restore the "
             "file, or go on without them: python prepare.py"
         )
     return rows
@@ -90,19 +88,19 @@ def append(store: Store, row: AnyRow, rows: Sequence[Row]) -> AnyRow:
     line = {"kind": type(row).__name__, "previous": rows[-1].sha256 if rows else _FIRST, **asdict(row)}
     del line["sha256"]
     row = replace(row, sha256=digest(line))
-    store.append_line(FILE, line | {"sha256": row.sha256})
+    store.append_line(LEDGER, line | {"sha256": row.sha256})
     _note_head(store, [*rows, row])
     return row
 
 
 def _note_head(store: Store, rows: Sequence[Row]) -> None:
     """Keep the ledger's length in another file: rows cut from the ledger's end leave a chain that is whole."""
-    write_json(store.folder / _HEAD, {"rows": len(rows)})
+    write_json(store.folder / HEAD, {"rows": len(rows)})
 
 
 def _head(store: Store) -> int:
     try:
-        return int(json.loads((store.folder / _HEAD).read_text())["rows"])
+        return int(json.loads((store.folder / HEAD).read_text())["rows"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return 0
 
@@ -114,11 +112,11 @@ def mend(store: Store) -> list[str]:
     except LaterVersion:
         raise
     except UserError as error:
-        chain, lines = _Chain(store.folder / FILE), store.read_lines(FILE)
+        chain, lines = _Chain(store.folder / LEDGER), store.read_lines(LEDGER)
         with suppress(UserError):
             for line in lines:
                 chain.take(line)
-        aside = store.replace_lines(FILE, lines[: len(chain.rows)])
+        aside = store.replace_lines(LEDGER, lines[: len(chain.rows)])
         _note_head(store, chain.rows)
         lost = (
             f"{len(chain.rows)} of {len(lines)} rows are kept; gate again what came later (its trials are paid for)"

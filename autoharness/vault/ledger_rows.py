@@ -109,7 +109,7 @@ class Row:
     evaluator: str = ""
     """Digest of the code that made it; see `code_digest`."""
     rules: int = 0
-    """The version of the rule for trials that tau2 itself cannot evaluate; see `ledger_rows.RULES`."""
+    """The version of the rule for void trials (`RULES`) that was used."""
     number: int = -1
     """Its place in the ledger, from 0."""
     time: str = ""

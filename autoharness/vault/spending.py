@@ -131,7 +131,7 @@ def cost_of(outcome: Outcome, experiment: Experiment) -> float | None:
             return None
         if usage.uncosted_calls and price:
             usd = usage.prompt_tokens * price["input"] + usage.completion_tokens * price["output"]
-            total += float(usd) / 1_000_000
+            total += max(0.0, float(usd) / 1_000_000 - usage.cost_usd)
     return total
 
 
@@ -147,9 +147,8 @@ def settle(store: Store, iteration: int) -> None:
                 outcome = Outcome.from_json(json.loads(path.read_text(encoding="utf-8"))["outcome"])
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 continue  # damaged: the next reader sets it aside, and says so
-            entry = entry_of(outcome)
-            if json.dumps(entry["trial"]) not in counted:
-                store.append_line(FILE, {"time": now(), "iteration": iteration, **entry})
+            if trial_name(outcome.trial) not in counted:
+                store.append_line(FILE, {"time": now(), "iteration": iteration, **entry_of(outcome)})
 
 
 def note_begin(store: Store) -> None:

@@ -45,7 +45,7 @@ from autoharness.core import json_lines
 from autoharness.core.errors import UserError
 from autoharness.core.exhausted import line_of
 from autoharness.core.files import begin_json, remove_tree, write_bytes, write_text
-from autoharness.core.locks import is_held, is_locked, locked
+from autoharness.core.locks import is_locked, locked
 from autoharness.core.outcomes import Outcome, digest
 from autoharness.vault.location import HOSTS, VAULT_VARIABLE, expanded, inner_folder
 from autoharness.vault.trial_claims import Claims
@@ -273,7 +273,9 @@ class Store:
             file = self.folder / "secret"
             if not file.exists():
                 with locked(self.vault):  # two commands may begin at once
-                    self._begin_secret(file)
+                    if not file.exists():
+                        write_text(file, secrets.token_hex(16))
+                        file.chmod(0o600)
             self._secret = file.read_bytes().decode(errors="replace")
             self._check_secret(file)
         return self._secret
@@ -288,11 +290,6 @@ class Store:
             raise UserError(f"{file} is not what it was: restore it; {noted.name} has the SHA-256 of the right one")
         if not self._secret:
             raise UserError(f"{file} is empty: restore it")
-
-    def _begin_secret(self, file: Path) -> None:
-        if not file.exists():
-            write_text(file, secrets.token_hex(16))
-            file.chmod(0o600)
 
     @property
     def id(self) -> str:
@@ -323,8 +320,7 @@ class Store:
 
     def is_locked(self, name: str = "lock") -> bool:
         """Whether a command is at work on it, in whichever container."""
-        with (self.folder / name).open("a") as file:
-            return is_held(file.fileno())
+        return is_locked(self.folder / name)
 
 
 def default_vault() -> Path:

@@ -20,7 +20,8 @@ from typing import Any
 
 from autoharness.core.errors import NotPlain
 from autoharness.core.files import MOST_TEXT_BYTES, read_plain, set_aside, write_json, write_text
-from autoharness.core.outcomes import Outcome, Rewards, natural_order, passed, slug
+from autoharness.core.outcomes import Outcome, Rewards, by_task, natural_order, passed, slug
+from autoharness.core.redaction import cut
 from autoharness.core.settings import Experiment
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_rows import Version
@@ -82,10 +83,7 @@ def export_traces(outcomes: list[Outcome], kind: str = "latest", folder: Path = 
 
     With several trials a task's folder shows its worst one: that is the one to learn from.
     """
-    by_task: dict[str, list[Outcome]] = {}
-    for outcome in outcomes:
-        by_task.setdefault(outcome.trial.task_id, []).append(outcome)
-    for task_id, trials in by_task.items():
+    for task_id, trials in by_task((outcome.trial.task_id, outcome) for outcome in outcomes).items():
         worst = min(trials, key=lambda trial: 2.0 if trial.reward is None else trial.reward)
         worst = replace(worst, detail=_LOG.sub("", worst.detail))
         _write_trace(folder / "traces" / kind / slug(task_id), worst, folder.parent)
@@ -246,5 +244,4 @@ def _short(value: Any) -> str:
 
 
 def _text(text: str | None) -> str:
-    text = text or ""
-    return text if len(text) <= _MOST_CHARS else f"{text[:_MOST_CHARS]} ... ({len(text)} characters in trace.json)"
+    return cut(text or "", _MOST_CHARS)

@@ -338,6 +338,11 @@ def test_what_cannot_be_sent_is_not_taken_for_the_agents_failure(run: Any) -> No
     json.dumps(outcome.to_json(), ensure_ascii=False).encode()
 
 
+def test_more_checks_than_fit_are_cut_so_that_the_reward_arrives(run: Any) -> None:
+    outcome = run(assistant("3"), source=SUMS.replace('f"said {said}")]', "'x' * 9999)] * 10**5"))
+    assert outcome.status == Status.PASSED and len(outcome.reward_info["checks"]) == 500
+
+
 # -- what stands in the configuration --
 
 

@@ -352,6 +352,10 @@ MISUSE = {
         ["--domain", "mock", "--agent-model", "gpt-5.4", "--task-ids", "create_task_1"],
         "no key for gpt-5.4: OPENAI_API_KEY is not set",
     ),
+    "no-such-provider": (
+        ["--domain", "mock", "--agent-model", "foo-model", "--task-ids", "create_task_1"],
+        "error: foo-model: litellm knows no provider for it",
+    ),
     "unknown-setting": (["--set", "domian=mock"], "did you mean 'domain'?"),
     "no-json": (["--agent-llm-args", "{"], "--agent-llm-args: not YAML"),
     "address-with-a-password": (["--agent-url", "http://me:pw@host/v1"], "agent_url has a user or a password in it"),

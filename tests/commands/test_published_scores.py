@@ -84,8 +84,8 @@ def test_what_counts_as_tau2s_own_is_what_the_installed_tau2_has(tau2: Tau2) -> 
         assert (config.DEFAULT_LLM_NL_ASSERTIONS, DEFAULT_RETRIEVAL_VARIANT) == (TAU2S_JUDGE, TAU2S_RETRIEVAL)
 
 
-def test_the_published_data_is_known_by_its_checksum(tau2: Tau2) -> None:
-    plain = tau2.configured(Experiment(retrieval_config="no_knowledge"))
+def test_the_published_data_is_known_by_its_checksum() -> None:
+    plain = Tau2(Experiment(retrieval_config="no_knowledge"))
     same = {domain: plain.facts(domain).data_checksum[:12] for domain in DATA if domain in plain.domains}
     facts = asdict(plain.facts("airline"))
     if f"{facts['flavour']} {facts['version']}" == PUBLISHED:

@@ -28,6 +28,7 @@ from autoharness.engine.benchmark_runner import TauBenchRunner
 from autoharness.engine.ray_executor import _environment
 from autoharness.engine.score_identity import Measure
 from autoharness.engine.simulator import Simulator
+from autoharness.llm.call_journal import Journal
 from autoharness.llm.providers import LiteLLM, ProviderFault, Providers, has_price, set_prices
 from autoharness.llm.seeds import role_seed
 from autoharness.loop.coding_agents.choice import AGENTS, chosen
@@ -188,7 +189,7 @@ def test_the_judge_is_asked_on_its_own_server(servers: list[LLMServer], simulato
     servers[1].reply = lambda request: assistant("Met.")
     trial = Trial(TASK, 0, 626729)
     for seeds in ("tau2", "per_role"):
-        session = simulator(**where, **judge, seeds=seeds)._session(trial, True)
+        session = simulator(**where, **judge, seeds=seeds)._session(trial, True, Journal())
         session.complete("judge", {"messages": MESSAGES})
     assert asked(servers[1]) == {(f"Bearer {KEYS['USER_PASS']}", "j")} and not servers[0].requests
     assert [one.body.get("seed") for one in servers[1].requests] == [None, role_seed(300, TASK, 0, "judge")]
@@ -213,7 +214,7 @@ def test_a_redirect_to_another_server_takes_no_key_along(servers: list[LLMServer
     away = Fault(307, headers={"Location": f"{servers[1].url}/chat/completions"})
     servers[0].reply, servers[1].reply = lambda request: away, lambda request: assistant("Hello.")
     model = LiteLLM("m", 10, Endpoint(servers[0].url, "AGENT_PASS"))
-    for _ in range(3):  # litellm's, then the lean path
+    for _ in range(3):  # litellm's, then the fast path
         model({"messages": MESSAGES})
     assert [one.authorization for one in servers[0].requests] == [f"Bearer {KEYS['AGENT_PASS']}"] * 3
     assert [one.authorization for one in servers[1].requests] == [None] * 3
@@ -287,15 +288,15 @@ def test_prices_are_those_of_the_name_as_it_is_written(servers: list[LLMServer])
     assert has_price("some/priced-model") and not has_price("some/unpriced-model")
     servers[0].reply = lambda request: assistant("Hello.")
     model = LiteLLM("some/priced-model", 10, Endpoint(servers[0].url))
-    costs = [model({"messages": MESSAGES}) for _ in range(2)]  # litellm's, then the lean path's
+    costs = [model({"messages": MESSAGES}) for _ in range(2)]  # litellm's, then the fast path's
     for answer in costs:
         assert answer["cost_usd"] == pytest.approx(answer["usage"]["total_tokens"] / 1e6)
 
 
 def test_a_key_that_is_not_set_is_one_line() -> None:
-    check_keys({"agent": Endpoint("http://h/v1", "AGENT_PASS"), "user": Endpoint("http://h/v1")})
+    check_keys({"agent": Endpoint("http://h/v1", "AGENT_PASS"), "user": Endpoint("http://h/v1")}, {})
     with pytest.raises(UserError) as error:
-        check_keys({"agent": Endpoint("http://h/v1", "NOT_SET")})
+        check_keys({"agent": Endpoint("http://h/v1", "NOT_SET")}, {})
     assert str(error.value) == "agent: no key for http://h/v1: NOT_SET is not set: echo 'NOT_SET=...' >> .env"
 
 

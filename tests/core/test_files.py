@@ -1,5 +1,7 @@
 """Below its root no link is followed, neither in reading nor in writing, also where one comes at the last moment."""
 
+import errno
+import json
 import os
 import shutil
 import socket
@@ -15,6 +17,8 @@ from autoharness.core.errors import NotPlain, UserError
 from autoharness.core.files import (
     Remembered,
     append_text,
+    begin_json,
+    differences,
     read_end,
     read_plain,
     read_text,
@@ -281,6 +285,36 @@ def test_what_was_made_of_a_file_is_made_anew_where_it_changed(tmp_path: Path, s
         assert remembered.of(path) == number
     if settled:
         assert len(made) <= 2 * 8 + 1, "it is not read each time"
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["hard-links", "none"])
+def test_of_many_writers_of_a_new_file_one_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool) -> None:
+    def no_link(*arguments: object, **named: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_link)
+    path, won = tmp_path / "trial.json", []
+
+    def write(number: int) -> None:
+        with suppress(FileExistsError):
+            begin_json(path, number)
+            won.append(number)
+
+    writers = [threading.Thread(target=write, args=[number]) for number in range(8)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert won == [json.loads(path.read_text())] and list(tmp_path.iterdir()) == [path]
+
+
+def test_names_what_differs_between_two_states() -> None:
+    assert differences({"a": "1", "b": "1", "c": "1"}, {"d": "1", "b": "2", "c": "1"}) == {
+        "a": "missing",
+        "b": "changed",
+        "d": "new",
+    }
 
 
 def test_of_what_is_gone_nothing_is_remembered(tmp_path: Path) -> None:

@@ -255,6 +255,8 @@ def test_a_mistake_on_the_command_line_or_in_python_says_so() -> None:
     with pytest.raises(UserError) as error:
         from_settings({"benchmark": "tua-bench"})
     assert _message(error) == "benchmark: 'tua-bench' is unknown; did you mean 'tau-bench'?"
+    with pytest.raises(UserError, match=r"^benchmark: terminal-bench is not supported yet"):
+        from_settings({"benchmark": "terminal-bench"})
 
 
 def test_a_file_that_is_named_must_be_there_and_the_default_one_need_not() -> None:

@@ -14,6 +14,7 @@ from solver import Solver
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import Outage
 from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.engine.executor import Watch
 from autoharness.llm.calls import Limits
 from autoharness.llm.circuit_breaker import Breaker
 from autoharness.llm.gateway import Session
@@ -29,10 +30,8 @@ NO_CREDIT = '{"error": {"message": "You exceeded your current quota", "code": "i
 NO_TEMPERATURE = '{"error": {"message": "temperature is deprecated for this model"}}'
 
 
-class Watch:
+class Listener(Watch):
     """Remembers what is said of models that are down."""
-
-    wants_messages = False
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -40,10 +39,6 @@ class Watch:
 
     def begun(self, trial: Trial) -> None:
         self.began.append(trial)
-
-    def limited(self, model: str, pause_s: float) -> None: ...
-
-    def said(self, trial: Trial, place: int, message: Json) -> None: ...
 
     def waits(self, why: str) -> None:
         self.lines.append(why)
@@ -89,8 +84,8 @@ def asked(tau2: Tau2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         most: int = 10**6,
         enough: Callable[[Provider], bool] = lambda provider: False,
         **settings: Any,
-    ) -> tuple[list[Outcome], Provider, Watch, str]:
-        provider, watch, outcomes, ended = Provider(tau2, well, fault, only_if, most), Watch(), [], ""
+    ) -> tuple[list[Outcome], Provider, Listener, str]:
+        provider, watch, outcomes, ended = Provider(tau2, well, fault, only_if, most), Listener(), [], ""
         thread = threading.Thread(target=lambda: (provider.broken.wait(60), then(provider)), daemon=True)
         thread.start()
         defaults: Json = {"llm_retries": 1, "simulation_retries": 0}

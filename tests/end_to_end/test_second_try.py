@@ -14,9 +14,10 @@ from llm_server import Fault, LLMServer, assistant
 from provider import Provider
 from simulations import MODEL, TASK, MakeSimulator, preceded, run
 
+from autoharness.benchmarks.tau2 import databases
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import AgentError, ChannelError
-from autoharness.core.outcomes import Outcome, Status, Trial
+from autoharness.core.outcomes import PLAINLY, Outcome, Status, Trial
 from autoharness.engine.agent_connection import AgentInHost
 from autoharness.engine.simulator import Simulator
 from autoharness.llm.calls import Limits
@@ -202,7 +203,8 @@ class TestAcrossCommands:
             session.journal.begin_turn()
             link._as_before(heard, said_)
         session.begin_try()
-        session.journal.may_hear_otherwise = plain
+        if plain:
+            session.journal.go_plain("a tool changed shared records")
         session.journal.begin_turn()
         with pytest.raises(AgentError, match="does not repeat"):
             link._as_before("1", stopped)
@@ -266,6 +268,49 @@ class TestAcrossCommands:
         provider.fault, provider.role, provider.after, provider.times = assistant(""), "user", 1, 10**6
         words = [said(run(simulator(source, agent_model=MODEL), unfinished=tmp_path / "x.jsonl")) for _ in range(2)]
         assert words[0] == words[1] and "Hello" in str(words[0])
+
+
+SEARCHER = """
+from autoharness.agent_api import AssistantMessage, ToolCall
+class HarnessAgent:
+    def __init__(self, tools, domain_policy, llm=None, llm_args=None): pass
+    def get_init_state(self, message_history=None): return None
+    def generate_next_message(self, message, state):
+        if message.role == "user":
+            arguments = {"origin": "JFK", "destination": "SEA", "date": "2024-05-20"}
+            return AssistantMessage(tool_calls=[ToolCall("search_direct_flight", arguments, "1")]), state
+        text = f"{message.content} Is there anything else that I can do for you?"
+        return AssistantMessage(content=text), state
+"""
+
+
+def test_a_kill_at_any_instant_on_the_plain_path_changes_nothing(
+    tau2: Tau2, simulator: MakeSimulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tool changes shared records, so that the agent hears one thing there, and another on the plain path."""
+    from tau2.domains.airline.tools import AirlineTools
+
+    search = AirlineTools._search_direct_flight
+
+    def dearer(self: Any, *args: Any, **kwargs: Any) -> Any:  # no tool of tau2 does this
+        for flight in [] if databases.is_plain() else self.db.flights.values():
+            for day in flight.dates.values():
+                if day.status == "available":
+                    day.prices["economy"] += 1
+        return search(self, *args, **kwargs)
+
+    monkeypatch.setattr(AirlineTools, "_search_direct_flight", dearer)
+    machine, file = simulator(SEARCHER, domain="airline", agent_model="offline/clerk"), tmp_path / "x.jsonl"
+    undisturbed = run(machine, "37", unfinished=file)
+    assert undisturbed.status in (Status.PASSED, Status.FAILED)
+    lines = [line + b"\n" for line in file.read_bytes().splitlines() if line]
+    began = next(place for place, line in enumerate(lines) if PLAINLY.encode() in line)
+    assert sum(b'"said"' in line for line in lines[began:]) == 1, "the agent has heard something else"
+    for end in range(began, len(lines)):
+        file.write_bytes(b"".join(lines[: end + 1]))
+        resumed = run(machine, "37", unfinished=file)
+        assert (resumed.status, said(resumed)) == (undisturbed.status, said(undisturbed)), resumed.detail
+        assert resumed.tries == undisturbed.tries and str(resumed.notes).count(PLAINLY) == 1
 
 
 def test_a_worker_that_is_killed_costs_no_call_that_was_answered(

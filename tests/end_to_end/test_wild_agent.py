@@ -41,7 +41,7 @@ def test_tau2_scores_whatever_an_agent_does(tau2: Tau2, domain: str) -> None:
         chance_domain.register()
     elif domain not in tau2.domains:
         pytest.skip(f"this tau2 has no {domain}")
-    at = tau2.configured(Experiment(domain=domain))
+    at = Tau2(Experiment(domain=domain))
     task_ids = list(at._tasks(domain))[:150]
 
     @settings(
@@ -71,8 +71,8 @@ def test_tau2_scores_whatever_an_agent_does(tau2: Tau2, domain: str) -> None:
 
 
 @pytest.mark.parametrize("ids", [("", ""), ("1", "1"), ("same", "same")], ids=["empty", "equal", "equal-words"])
-def test_ids_of_calls_may_be_anything(tau2: Tau2, ids: tuple[str, str]) -> None:
-    mock = tau2.configured(Experiment(domain="mock"))
+def test_ids_of_calls_may_be_anything(ids: tuple[str, str]) -> None:
+    mock = Tau2(Experiment(domain="mock"))
     made = {"user_id": "user_1", "title": "Important Meeting"}
     calls = [
         {"id": ids[0], "name": "get_users", "arguments": {}},
@@ -83,8 +83,8 @@ def test_ids_of_calls_may_be_anything(tau2: Tau2, ids: tuple[str, str]) -> None:
     assert mock.evaluate("mock", conversation, customer)["reward"] == 1.0
 
 
-def test_more_calls_after_a_transfer_and_names_of_the_customers_tools_are_scored(tau2: Tau2) -> None:
-    telecom = tau2.configured(Experiment(domain="telecom"))
+def test_more_calls_after_a_transfer_and_names_of_the_customers_tools_are_scored() -> None:
+    telecom = Tau2(Experiment(domain="telecom"))
     task_id = next(iter(telecom._tasks("telecom")))
     turns = [
         ("transfer_to_human_agents", {"summary": "x"}),

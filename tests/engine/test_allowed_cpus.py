@@ -26,7 +26,7 @@ def test_one_processor_of_many_is_one() -> None:
 
 
 def test_the_executor_starts_no_more_workers_than_that(tmp_path: Path) -> None:
-    executor = LocalExecutor(Experiment(domain="mock", max_concurrency=64), {}, tmp_path)
+    executor = LocalExecutor(Experiment(domain="mock", max_concurrency=64), tmp_path)
     assert executor._most_workers() == allowed_cpus()
     assert 1 <= allowed_cpus() <= len(os.sched_getaffinity(0))
 

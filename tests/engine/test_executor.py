@@ -99,7 +99,7 @@ def test_other_agent_files_can_be_used_after_a_while_also_where_a_worker_has_die
 def test_a_worker_that_is_stuck_is_ended_and_its_simulations_run_elsewhere(
     tmp_path: Path, gate: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autoharness.engine.workers._LONGEST_SILENCE_S", 8.0)  # a worker is heard of every five
+    monkeypatch.setattr("autoharness.engine.executor._LONGEST_SILENCE_S", 8.0)  # a worker is heard of every five
     with executor(tmp_path) as machine:
         machine.facts("mock")
         stuck = wait_for_pid(machine._workers[0])
@@ -122,7 +122,7 @@ def test_the_door_is_killed_and_nothing_is_left(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from autoharness.core.settings import Experiment;"
         "from autoharness.engine.executor import LocalExecutor;"
-        f"one = LocalExecutor(Experiment(domain='mock', agent_model='offline/clerk'), {{}}, Path({str(tmp_path)!r}));"
+        f"one = LocalExecutor(Experiment(domain='mock', agent_model='offline/clerk'), Path({str(tmp_path)!r}));"
         "one.facts('mock'); one._start_worker();"
         "[time.sleep(0.01) for _ in range(10**6) if not all(worker.pid for worker in one._workers)];"
         "print(one._forkserver._process.pid, *[worker.pid for worker in one._workers], flush=True); time.sleep(600)"
@@ -154,7 +154,8 @@ def test_workers_that_are_started_one_by_one_do_the_same(
 def test_without_a_provider_nothing_of_litellm_is_imported(tmp_path: Path) -> None:
     """Its import takes longer than a short run."""
     experiment = Experiment(domain="mock", agent_model="offline/clerk")
-    with LocalExecutor(experiment, {"": TEMPLATE}, tmp_path) as machine:
+    with LocalExecutor(experiment, tmp_path) as machine:
+        machine.use({"": TEMPLATE})
         outcomes = list(machine.run([Trial("create_task_1", 0, 1)], diagnose=set()))
         maps = Path(f"/proc/{wait_for_pid(machine._workers[0])}/smaps_rollup").read_text()
     assert outcomes[0].status in (Status.PASSED, Status.FAILED)
@@ -164,7 +165,7 @@ def test_without_a_provider_nothing_of_litellm_is_imported(tmp_path: Path) -> No
 
 def test_workers_are_not_ended_because_the_door_stood_still(tmp_path: Path) -> None:
     """Ctrl-Z for an hour: what they said meanwhile is there, and unread."""
-    with LocalExecutor(Experiment(domain="mock", agent_model="offline/clerk"), {}, tmp_path) as machine:
+    with LocalExecutor(Experiment(domain="mock", agent_model="offline/clerk"), tmp_path) as machine:
         machine.facts("mock")
         worker = machine._workers[0]
         pid = wait_for_pid(worker)
@@ -179,7 +180,7 @@ def test_workers_are_not_ended_because_the_door_stood_still(tmp_path: Path) -> N
 
 def test_a_worker_that_is_not_forked_yet_is_waited_for(tmp_path: Path) -> None:
     """An import takes minutes on a slow disk."""
-    with LocalExecutor(Experiment(domain="mock", agent_model="offline/clerk"), {}, tmp_path) as machine:
+    with LocalExecutor(Experiment(domain="mock", agent_model="offline/clerk"), tmp_path) as machine:
         worker = machine._start_worker()
         machine._looked = time.monotonic()
         worker.heard = time.monotonic() - 200

@@ -38,6 +38,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         for name in [name for name in os.environ if name.endswith(("_API_KEY", "_API_BASE"))]:
             patch.delenv(name)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("AUTOHARNESS_VAULT", str(tmp_path_factory.mktemp("vault")))  # the nodes'
         import ray
         from ray.cluster_utils import Cluster
 
@@ -86,7 +87,9 @@ def executor(cluster: Any, folder: Path) -> Any:
         executor="ray",
         ray_address=cluster.address,
     )
-    return RayExecutor(experiment, {"": TEMPLATE}, folder)
+    executor = RayExecutor(experiment, folder)
+    executor.use({"": TEMPLATE})
+    return executor
 
 
 def test_a_node_that_is_killed_costs_its_simulations_in_flight_and_nothing_else(
@@ -117,7 +120,7 @@ def test_a_large_agent_file_and_many_jobs_at_once_arrive(cluster: Any, provider:
     """Ray brings large messages later than small ones that were sent after them."""
     provider.go_on.set()
     with executor(cluster, tmp_path) as machines:
-        machines._agents = {"": TEMPLATE + "\n#" + "x" * 300_000}
+        machines.use({"": TEMPLATE + "\n#" + "x" * 300_000})
         trials = [Trial(task_id, number, 1) for number in range(6) for task_id in TASKS]
         outcomes = list(machines.run(trials, diagnose=set()))
     assert len(outcomes) == len(trials) and {outcome.status for outcome in outcomes} == {Status.PASSED}

@@ -9,7 +9,9 @@ import pytest
 
 from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.engine.score_identity import FIRST_BY_THE_CLOCK
-from autoharness.gate import gate_run
+from autoharness.gate import gate, gate_run
+from autoharness.gate.gate_run import FIRST_TRIAL
+from autoharness.vault.ledger_rows import Gate, Look, Side
 from autoharness.vault.store import Store
 
 
@@ -42,3 +44,10 @@ class _Asked(Exception):
 
 def exit_early() -> None:
     raise _Asked
+
+
+def test_a_gate_that_names_the_incumbents_fault_looks_for_no_other() -> None:
+    """Otherwise the row's evidence for the first would be overwritten, and `--verify` would find that."""
+    row = Gate("m", "candidate", incumbent="incumbent", incumbent_fault=True)
+    lost = [Look(Side.CANDIDATE, "a", FIRST_TRIAL, None)]
+    assert gate._find_fault(None, row, lost) is row  # type: ignore[arg-type]

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from autoharness.core.errors import UserError
 from autoharness.core.outcomes import Outcome, Status, Trial, digest
 from autoharness.core.settings import Experiment
-from autoharness.gate.gate_run import FIRST_TRIAL, policy_of
+from autoharness.engine.score_identity import FIRST_BY_THE_CLOCK
+from autoharness.gate.gate_run import FIRST_TRIAL, Fault, policy_of
 from autoharness.gate.verify import verify
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_rows import Baseline, Gate, Look, Record, Side
@@ -261,3 +262,14 @@ def test_whatever_is_written_anywhere_in_a_row_is_a_finding_and_no_traceback(
         assert code == 1 or same or name not in _DECISIVE or last == "void"
     finally:
         vault.write(whole)
+
+
+def test_a_fresh_trial_that_is_lost_is_not_the_candidates_fault() -> None:
+    """The incumbent's lost trial goes through once more, and the fresh one of the candidate beside it is lost."""
+    fresh, again = (
+        Look(Side.CANDIDATE, "a", FIRST_BY_THE_CLOCK + 5, None),
+        Look(Side.INCUMBENT, "a", FIRST_TRIAL, 1.0),
+    )
+    assert not Fault([fresh, again]).is_the_candidates and not Fault([fresh, again]).is_the_incumbents
+    lost, other = replace(fresh, number=FIRST_TRIAL), replace(again, number=FIRST_BY_THE_CLOCK + 5)
+    assert Fault([other, lost]).is_the_candidates

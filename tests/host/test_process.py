@@ -32,8 +32,9 @@ def complete(request: dict[str, Any]) -> dict[str, Any]:
 def host(tmp_path: Path) -> Iterator[Callable[..., Host]]:
     opened: list[Host] = []
 
-    def start(source: str = TEMPLATE, timeout_s: float = 10, mode: str = "sandbox") -> Host:
-        opened.append(LoneHost(AgentFile(source, "m", None), timeout_s, Confinement(mode, tmp_path)))
+    def start(source: str = TEMPLATE, timeout_s: float = 10, mode: str = "sandbox", seccomp: bool = True) -> Host:
+        confinement = Confinement(mode, tmp_path, seccomp=seccomp)
+        opened.append(LoneHost(AgentFile(source, "m", None), timeout_s, confinement))
         return opened[-1]
 
     yield start
@@ -91,7 +92,15 @@ def test_a_host_without_a_file_to_open_is_dead(host: Callable[..., Host]) -> Non
 def test_a_host_that_somebody_else_killed_is_nobodys_fault(host: Callable[..., Host]) -> None:
     agents = host("import time\ntime.sleep(60)")
     threading.Timer(0.2, os.kill, [agents._process.pid, signal.SIGKILL]).start()
-    with pytest.raises(HostKilled, match="killed by another process"):
+    with pytest.raises(HostKilled, match=r"killed \(SIGKILL\)"):
+        agents.call("start", complete, **SETUP)
+
+
+@pytest.mark.parametrize(("mode", "seccomp"), [("sandbox", False), ("process", True)], ids=["no-seccomp", "process"])
+def test_a_host_that_can_kill_itself_has_failed(host: Callable[..., Host], mode: str, seccomp: bool) -> None:
+    """Otherwise an agent would void the trials that it is about to fail."""
+    agents = host("import os\nos.kill(os.getpid(), 9)", mode=mode, seccomp=seccomp)
+    with pytest.raises(HostDied, match="SIGKILL"):
         agents.call("start", complete, **SETUP)
 
 

@@ -120,10 +120,22 @@ def test_a_request_that_was_never_answered_does_not_get_another_ones_answer() ->
     assert found(journal, "guard, a second later", "draft, a second later") == [None, "a draft"]
 
 
-def test_a_conversation_that_is_had_anew_has_other_words() -> None:
-    journal = filled()
+@pytest.mark.parametrize("reopened", [True, False], ids=["by another process", "by this one"])
+def test_a_conversation_that_is_had_anew_has_other_words(tmp_path: Path, reopened: bool) -> None:
+    journal = filled(tmp_path / "x.jsonl")
+    journal.note_said("heard 2", {"content": "I said three", "tool_calls": []})
+    journal.go_plain("a tool changed shared records")
     journal.rewind()
+    journal.begin_turn()
+    journal.begin_turn()
     journal.forget_words()
+    if reopened:
+        journal.close()
+        journal = Journal(tmp_path / "x.jsonl")
+    assert (journal.plain, journal.failures) == ("a tool changed shared records", 1)
+    journal.rewind()
+    journal.begin_turn()
+    assert journal.said_before() == ("heard 1", {"content": "I said one", "tool_calls": []})
     journal.begin_turn()
     assert journal.said_before() is None
 

@@ -1,4 +1,4 @@
-"""The lean path beside litellm alone: the same requests, answers and errors. A real server, litellm's own clients."""
+"""The fast path beside litellm alone: the same requests, answers and errors. A real server, litellm's own clients."""
 
 import json
 from collections.abc import Iterator
@@ -147,11 +147,11 @@ REQUEST: Json = {"messages": [{"role": "system", "content": "Be kind."}, {"role"
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(MESSAGES, ARGUMENTS), min_size=2, max_size=4))
 def test_the_provider_gets_what_litellm_would_send(server: LLMServer, requests: list[tuple[Any, Json]]) -> None:
-    lean, whole = LiteLLM("openai/m", 10), Whole("openai/m")
+    fast, whole = LiteLLM("openai/m", 10), Whole("openai/m")
     for messages, arguments in [*requests, *requests]:
         request = {"messages": messages, **arguments}
         server.requests.clear()
-        assert ask(lean, request) == ask(whole, request)
+        assert ask(fast, request) == ask(whole, request)
         one, other = server.requests
         assert (one.body, one.authorization) == (other.body, other.authorization)
 
@@ -160,19 +160,19 @@ def test_the_provider_gets_what_litellm_would_send(server: LLMServer, requests: 
 @pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
 def test_an_answer_is_read_as_litellm_reads_it(server: LLMServer, body: Json, model: str) -> None:
     """Also its price."""
-    lean = Counting(model)
-    ask(lean, REQUEST)
+    fast = Counting(model)
+    ask(fast, REQUEST)
     answer(server, Fault(body=json.dumps(body)))
-    assert ask(lean, REQUEST) == ask(Whole(model), REQUEST)
+    assert ask(fast, REQUEST) == ask(Whole(model), REQUEST)
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_an_error_is_read_as_litellm_reads_it_and_the_provider_is_asked_once(server: LLMServer, fault: Fault) -> None:
-    lean = Counting()
-    ask(lean, REQUEST)
+    fast = Counting()
+    ask(fast, REQUEST)
     answer(server, fault)
     server.requests.clear()
-    found = ask(lean, REQUEST)
+    found = ask(fast, REQUEST)
     assert len(server.requests) == (2 if fault.status in (401, 403) else 1)  # with the key as it is now
     assert found == ask(Whole("openai/m"), REQUEST)
 
@@ -180,46 +180,46 @@ def test_an_error_is_read_as_litellm_reads_it_and_the_provider_is_asked_once(ser
 def test_a_server_that_is_gone_is_read_as_litellm_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
     with LLMServer(lambda request: Fault(body=json.dumps(BODIES["text"]))) as gone:
         monkeypatch.setenv("OPENAI_API_BASE", gone.url)
-        lean = Counting()
-        ask(lean, REQUEST)
-    found = ask(lean, REQUEST)
+        fast = Counting()
+        ask(fast, REQUEST)
+    found = ask(fast, REQUEST)
     assert isinstance(found, list) and found == ask(Whole("openai/m"), REQUEST)
 
 
 def test_further_calls_of_a_kind_do_not_pass_through_the_whole_of_litellm(server: LLMServer) -> None:
-    lean = Counting()
+    fast = Counting()
     for number in range(50):
-        ask(lean, {"messages": [*REQUEST["messages"], {"role": "user", "content": f"And {number}?"}], "seed": number})
-    assert lean.whole == 1
+        ask(fast, {"messages": [*REQUEST["messages"], {"role": "user", "content": f"And {number}?"}], "seed": number})
+    assert fast.whole == 1
     assert [one.body["seed"] for one in server.requests[-50:]] == list(range(50))
-    ask(lean, {**REQUEST, "seed": 3, "temperature": 0.5})
-    ask(lean, {"messages": [*REQUEST["messages"], {"role": "assistant", "content": "Yes."}], "seed": 3})
-    assert lean.whole == 3  # other arguments, and a message of another shape
+    ask(fast, {**REQUEST, "seed": 3, "temperature": 0.5})
+    ask(fast, {"messages": [*REQUEST["messages"], {"role": "assistant", "content": "Yes."}], "seed": 3})
+    assert fast.whole == 3  # other arguments, and a message of another shape
 
 
 def test_one_answer_in_a_hundred_is_looked_at_by_litellm_and_asked_for_once(server: LLMServer) -> None:
-    lean = Counting()
+    fast = Counting()
     server.requests.clear()
     for _ in range(101):
-        ask(lean, REQUEST)
-    assert (lean.whole, len(server.requests)) == (2, 101)
+        ask(fast, REQUEST)
+    assert (fast.whole, len(server.requests)) == (2, 101)
 
 
 def test_where_litellm_reads_an_answer_otherwise_its_reading_counts_from_then_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lean = Counting()
-    right = ask(lean, REQUEST)
-    lean._complete._read = lambda body: {**right, "cost_usd": 7.0}
-    found = [ask(lean, REQUEST) for _ in range(102)]
+    fast = Counting()
+    right = ask(fast, REQUEST)
+    fast._complete._read = lambda body: {**right, "cost_usd": 7.0}
+    found = [ask(fast, REQUEST) for _ in range(102)]
     assert found[98]["cost_usd"] == 7.0 and found[99] == found[100] == found[101] == right
-    assert lean.whole == 1 + 1 + 2
+    assert fast.whole == 1 + 1 + 2
 
 
 def test_a_key_that_is_renewed_is_used(server: LLMServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some expire within the hour, and litellm renews them."""
-    lean = Counting()
-    ask(lean, REQUEST)
+    fast = Counting()
+    ask(fast, REQUEST)
     monkeypatch.setenv("OPENAI_API_KEY", "the-new-key")
 
     def lets_in_the_new_key(request: Json) -> Fault:
@@ -227,7 +227,7 @@ def test_a_key_that_is_renewed_is_used(server: LLMServer, monkeypatch: pytest.Mo
         return Fault(401, '{"error": {"message": "expired"}}') if old else Fault(body=json.dumps(BODIES["text"]))
 
     server.reply = lets_in_the_new_key
-    answers = [ask(lean, REQUEST) for _ in range(3)]
+    answers = [ask(fast, REQUEST) for _ in range(3)]
     assert all(isinstance(one, dict) for one in answers)
     assert [one.authorization for one in server.requests[-3:]] == ["Bearer the-new-key"] * 3
 
@@ -236,21 +236,21 @@ def test_a_key_that_litellm_would_not_use_any_more_is_noticed(
     server: LLMServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also while the old one is still taken."""
-    lean = Counting()
-    ask(lean, REQUEST)
+    fast = Counting()
+    ask(fast, REQUEST)
     monkeypatch.setenv("OPENAI_API_KEY", "the-new-key")
     for _ in range(102):
-        ask(lean, REQUEST)
+        ask(fast, REQUEST)
     assert server.requests[-1].authorization == "Bearer the-new-key"
 
 
 def test_the_order_of_a_schemas_fields_is_the_agents(server: LLMServer) -> None:
     """A model writes them in that order: to reason before it answers is an edit."""
-    lean = Counting()
+    fast = Counting()
     for names in (["reasoning", "answer"], ["answer", "reasoning"]):
         properties = {name: {"type": "string"} for name in names}
         schema = {"name": "s", "schema": {"type": "object", "properties": properties}}
-        ask(lean, {**REQUEST, "response_format": {"type": "json_schema", "json_schema": schema}})
+        ask(fast, {**REQUEST, "response_format": {"type": "json_schema", "json_schema": schema}})
         sent = server.requests[-1].body["response_format"]["json_schema"]["schema"]["properties"]
         assert list(sent) == names
 
@@ -259,13 +259,13 @@ def test_a_provider_that_litellm_asks_in_another_way_stays_with_litellm(
     server: LLMServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOSTED_VLLM_API_BASE", server.url)
-    lean = Counting("hosted_vllm/m")
-    found = [ask(lean, REQUEST) for _ in range(3)]
-    assert lean.whole == 3 and found[0]["choices"][0]["message"]["content"] == "Yes."
+    fast = Counting("hosted_vllm/m")
+    found = [ask(fast, REQUEST) for _ in range(3)]
+    assert fast.whole == 3 and found[0]["choices"][0]["message"]["content"] == "Yes."
 
 
 def test_an_agent_that_asks_otherwise_each_time_fills_no_memory() -> None:
-    lean = Counting()
+    fast = Counting()
     for seed in range(600):
-        lean._complete._keep(str(seed), None)
-    assert len(lean._complete._kinds) <= 500
+        fast._complete._keep(str(seed), None)
+    assert len(fast._complete._kinds) <= 500

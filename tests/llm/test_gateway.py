@@ -238,6 +238,39 @@ def test_tokens_beyond_the_budget_are_refused_and_what_is_in_memory_is_free(echo
     assert echo.count == 2
 
 
+def test_a_probe_of_our_own_leaves_the_agents_budget_as_it_was(echo: Echo) -> None:
+    """A request is refused, another one that we make is answered, and then it is answered too."""
+    once = session()
+    ask(once)
+    ask(once, temperature=0.5)
+    trial = session(max_tokens=once.usage[AGENT].tokens)
+    echo.faults = [Fault(400)]
+    assert [ask(trial, temperature=0.5), ask(trial)] == ["answer 4", "answer 5"], "the probe got answer 3"
+    assert trial.usage[AGENT].calls == 3, "and was paid for"
+    with pytest.raises(AgentError, match="budget"):
+        ask(trial)
+
+
+class Unreadable(Exception):
+    """No error of a provider is like that. It stands for a bug in our reading of errors."""
+
+    def __str__(self) -> str:
+        raise ValueError("no text")
+
+
+def test_a_bug_in_reading_an_error_ends_the_call_at_once(echo: Echo) -> None:
+    model = LiteLLM("openai/echo", timeout_s=30)
+
+    def fail(request: dict[str, Any]) -> Any:
+        raise Unreadable
+
+    model._complete = fail  # type: ignore[assignment]
+    started = time.monotonic()
+    with pytest.raises(ValueError, match="no text"):
+        model(REQUEST)
+    assert time.monotonic() - started < 20
+
+
 HANGS = {
     "never-answers": Fault(hang_s=30),
     "headers-and-a-byte": Fault(body="{}", drip_s=30),

@@ -20,8 +20,10 @@ from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import AgentError
 from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.core.tasks import Script, Step
+from autoharness.engine.agent_connection import _for_the_agent
 from autoharness.engine.simulator import Simulator
 from autoharness.llm import offline, offline_mistakes
+from autoharness.llm.call_journal import Journal
 from autoharness.llm.calls import AGENT, JUDGE, USER, Limits
 from autoharness.llm.gateway import Session
 from autoharness.llm.offline_mistakes import Mistake
@@ -122,31 +124,63 @@ SCRIPT = Script(
 )
 
 
-def _session(seed: int = 0, script: Script = SCRIPT) -> Session:
+def _session(seed: int = 0, script: Script = SCRIPT, file: Path | None = None) -> Session:
+    journal = Journal(file)
     models = {
-        AGENT: offline.model(AGENT, "offline/clerk", script, seed),
-        USER: offline.model(USER, "offline/customer", script, seed),
-        JUDGE: offline.model(JUDGE, "offline/judge", script, seed),
+        AGENT: offline.model(AGENT, "offline/clerk", script, seed, journal),
+        USER: offline.model(USER, "offline/customer", script, seed, journal),
+        JUDGE: offline.model(JUDGE, "offline/judge", script, seed, journal),
     }
-    return Session(models, "offline/clerk", None, Limits(100, None, 0))
+    return Session(models, "offline/clerk", None, Limits(100, None, 0), journal=journal)
+
+
+def _with_call(arguments: str) -> list[Any]:
+    return [
+        {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "x", "arguments": arguments}}]},
+        {"role": "tool", "tool_call_id": "1", "content": "?"},
+        {"role": "user", "content": "hi"},
+    ]
 
 
 @pytest.mark.parametrize(
     "messages",
     [
-        [
-            {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "x", "arguments": "{"}}]},
-            {"role": "tool", "tool_call_id": "1", "content": "?"},
-            {"role": "user", "content": "hi"},
-        ],
+        _with_call("{"),
+        _with_call('{"x":' * 50_000 + "0" + "}" * 50_000),
         [{"role": "tool", "content": "no id"}, {"role": "user", "content": "hi"}],
     ],
-    ids=["broken-arguments", "no-call-id"],
+    ids=["broken-arguments", "deep-arguments", "no-call-id"],
 )
 def test_a_request_that_makes_no_sense_is_the_agents_failure(messages: list[Any]) -> None:
     pristine = {"messages": [{"role": "user", "content": "hello"}]}
     with pytest.raises(AgentError, match="cannot read the request"):
         _session().complete_for_agent({"messages": messages}, lambda: pristine)
+
+
+def test_a_step_whose_number_is_a_book_is_none_to_the_customer_and_to_the_clerk() -> None:
+    """Otherwise an agent could void its trials: Python reads no number of 5000 digits."""
+    request = {"messages": [{"role": "user", "content": f"[step {'9' * 5000}]"}]}
+    for role in (USER, AGENT):
+        answer = _session().complete(role, request)
+        assert answer["choices"][0]["message"]["role"] == "assistant"
+
+
+def test_a_mistake_that_was_made_before_a_kill_is_not_made_again(tmp_path: Path) -> None:
+    """And the agent, which sees an empty reply, is not told that it is a mistake."""
+    plain = offline_mistakes.Prompt((), has_policy=False)
+    seed = next(s for s in range(999) if offline_mistakes.happens(offline_mistakes.EMPTY, SCRIPT.key, s, plain))
+    request = {"messages": [{"role": "user", "content": "hi"}]}
+
+    def said(session: Session) -> str:
+        answer = _for_the_agent(session.complete_for_agent(request, lambda: request))
+        assert "empty_reply" not in json.dumps(answer)
+        return str(answer["choices"][0]["message"]["content"])
+
+    killed = _session(seed, file=tmp_path / "x.jsonl")
+    assert said(killed) == ""
+    killed.journal.close()
+    resumed = _session(seed, file=tmp_path / "x.jsonl")
+    assert said(resumed) == "" != said(resumed)
 
 
 def _ask_judge(expected: list[str], conversation: str) -> list[bool]:
@@ -164,7 +198,9 @@ def test_the_judge_looks_for_what_had_to_be_said() -> None:
 
 def test_the_judge_does_not_take_a_question_that_is_not_tau2s() -> None:
     with pytest.raises(ProviderFault, match="not how tau2 asks"):
-        offline.model(JUDGE, "offline/judge", SCRIPT, 0)({"messages": [{"role": "user", "content": "well?"}]})
+        offline.model(JUDGE, "offline/judge", SCRIPT, 0, Journal())(
+            {"messages": [{"role": "user", "content": "well?"}]}
+        )
 
 
 def test_a_customer_who_gets_nowhere_hangs_up() -> None:
@@ -184,4 +220,4 @@ def test_a_model_that_does_something_else_has_another_name_in_the_keys_of_trials
         line for module in (offline, offline_mistakes) for line in Path(str(module.__file__)).read_text().splitlines()
     ]
     said = [line for line in lines if not line.startswith(("from ", "import ", "BEHAVIOUR"))]
-    assert hashlib.sha256("\n".join(said).encode()).hexdigest()[:16] == "8c6522e5a3d07f40"
+    assert hashlib.sha256("\n".join(said).encode()).hexdigest()[:16] == "638d008c6ebb5e32"

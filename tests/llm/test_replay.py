@@ -1,6 +1,7 @@
 """A recording answers as long as the conversation goes as recorded, and otherwise says where it left."""
 
 import json
+import time
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -287,6 +288,22 @@ def test_the_checksum_is_that_of_the_content(make: Any, tmp_path: Path) -> None:
 def test_a_checksum_of_nothing_is_the_users_to_mend(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^replay/.*missing\.json: No such file"):
         checksum(tmp_path / "missing.json")
+
+
+def test_a_file_is_read_once_until_it_changes(tmp_path: Path) -> None:
+    """Every simulation asks for it, once for each role."""
+
+    def read_bytes() -> int:
+        return int(Path("/proc/self/io").read_text().split()[1])
+
+    path = _file(tmp_path, [*CONVERSATION, {"role": "assistant", "content": "x" * 20_000_000}])
+    time.sleep(0.1)  # until a later change shows in its times
+    greeting = Replay(path, TASK, 0, "agent")({"messages": []})
+    before = read_bytes()
+    assert Replay(path, TASK, 0, "agent")({"messages": []}) == greeting
+    assert read_bytes() - before < 20_000_000
+    _file(tmp_path, [{"role": "assistant", "content": "Good day!"}])
+    assert Replay(path, TASK, 0, "agent")({"messages": []}) != greeting
 
 
 @pytest.mark.parametrize("pair", [("1", "true"), ("[0]", "[false]"), ("1", "1.5")], ids=str)

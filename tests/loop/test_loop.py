@@ -214,6 +214,7 @@ def test_ctrl_c_twice_ends_it_now(prepared: Checkout) -> None:
     loop.communicate()
     assert loop.returncode == 130 and time.monotonic() - started < 30
     assert checkout.git("worktree", "list").count("\n") == 1
+    assert ": Ctrl-C twice" in checkout.run("optimize.py", "--status").stdout.splitlines()[0]
     (checkout.root / "experiment_config.yaml").write_text(config_text("hangs", coding_agent_timeout_s=2.0))
     done = checkout.run("optimize.py")
     (iteration,) = _iterations(checkout)

@@ -80,7 +80,7 @@ def outlived(world: World, report: Report) -> bool:
 
 def killed(world: World, report: Report) -> bool:
     """The host ended as if the kernel, or the worker, had killed it."""
-    return "killed by another process" in report["death"]
+    return "killed (SIGKILL)" in report["death"]
 
 
 def at_work(world: World, report: Report) -> bool:

@@ -9,7 +9,8 @@ import pytest
 from conftest import ROOT
 
 from autoharness.benchmarks.leaks.forbidden_uses import problem_of
-from autoharness.benchmarks.leaks.leak_scan import Leak, Secrets, scan
+from autoharness.benchmarks.leaks.leak_scan import Leak, scan
+from autoharness.benchmarks.leaks.records import Secrets
 from autoharness.benchmarks.tau2.adapter import Tau2
 from redteam.catalogue import BASELINE, CHEATS, DORMANT, EVERYTHING, RIGHT, SETTINGS, files_of
 from redteam.cheat_figures import BEFORE, Figure, Night, is_raised, load, raises

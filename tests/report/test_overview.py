@@ -1,5 +1,6 @@
 """What happened, in one picture: the loop's edits and those by hand, with their verdicts, in order."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,10 @@ from autoharness.gate.gate_run import policy_of
 from autoharness.report.overview import UNDER_WAY, Overview, change, score_of
 from autoharness.vault.iterations import Iterations
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.ledger_rows import Confirmation, Gate
+from autoharness.vault.ledger_rows import Confirmation, Gate, Look, Side, Verdict
 from autoharness.vault.spending import spent
 from autoharness.vault.store import Store
-from perf.report_vault import MEASURE, Night, make_night
+from perf.report_vault import HELD_OUT, MEASURE, Night, make_night
 
 
 @pytest.fixture
@@ -61,14 +62,38 @@ def test_an_edit_by_hand_is_an_attempt_by_the_number_of_its_last_row(store: Stor
     assert Overview.of(store).names[agent] == f"by hand, gate {again.number} (rejected)"
 
 
-def test_a_question_s_differences_are_those_that_its_verdict_rests_on(store: Store) -> None:
-    asked = [one for one in Overview.of(store).attempts if one.gate]
-    assert asked
-    for one in asked:
-        assert one.gate
-        decision = policy_of(one.gate).decide(one.gate.seen)
-        ahead = f"{abs(sum(one.differences)):.1f} tasks after {len(one.differences)} paired"
-        assert decision is None or decision.reasons[0].startswith(ahead)
+def test_a_gate_s_differences_are_those_that_its_verdict_rests_on(store: Store) -> None:
+    ledger = Ledger(store, MEASURE)
+    agent, best = store.keep_agent(b"# better\n"), ledger.best.row
+    fields = {"measure": MEASURE, "agent": agent, "incumbent": best.agent, "measured": "made up", "tasks": HELD_OUT}
+    gate = Gate(**fields, experiment=best.experiment, verdict="accepted", asked=True, order="x")  # type: ignore[arg-type]
+    wins = [
+        Look(one.side, one.task_id, one.number, float(one.side == Side.CANDIDATE)) for one in policy_of(gate).requests
+    ]
+    ledger.append(replace(gate, looks=wins))
+    last = Overview.of(store).attempts[-1]
+    assert last.gate
+    decision = policy_of(last.gate).decide(last.gate.seen)
+    assert decision and decision.verdict == Verdict.ACCEPTED
+    assert f" {sum(last.differences):.1f} tasks after {len(last.differences)} paired" in decision.reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("reasons", "why"),
+    [
+        (["candidate ahead by 5.0 tasks", "suite 3/3 passed"], "candidate ahead by 5.0 tasks"),
+        (["suite 3/3 passed: x", "+5.0 tasks ahead"], "+5.0 tasks ahead"),
+        (["the regression suite is empty", "+5.0 tasks ahead"], "+5.0 tasks ahead"),
+        (["not accepted: tried again", "candidate ahead by 5.0 tasks"], "not accepted: tried again"),
+    ],
+    ids=["now", "older", "older-without-a-suite", "not-accepted"],
+)
+def test_why_is_what_decided_in_older_rows_too(store: Store, reasons: list[str], why: str) -> None:
+    ledger = Ledger(store, MEASURE)
+    agent, best = store.keep_agent(b"# another\n"), ledger.best.row
+    fields = {"measure": MEASURE, "agent": agent, "incumbent": best.agent, "measured": "made up"}
+    ledger.append(Gate(**fields, experiment=best.experiment, verdict="rejected", reasons=reasons, order="x"))  # type: ignore[arg-type]
+    assert Overview.of(store).attempts[-1].why == why
 
 
 def test_a_confirmation_counts_for_the_version_that_it_confirmed(store: Store) -> None:

@@ -31,6 +31,7 @@ def kill_worker(worker: Any) -> None:
 
 
 def executor(folder: Path, **settings: Any) -> LocalExecutor:
-    return LocalExecutor(
-        Experiment(domain="mock", agent_model="openai/x", max_concurrency=4, **settings), {"": TEMPLATE}, folder
-    )
+    experiment = Experiment(domain="mock", agent_model="openai/x", max_concurrency=4, **settings)
+    executor = LocalExecutor(experiment, folder)
+    executor.use({"": TEMPLATE})
+    return executor

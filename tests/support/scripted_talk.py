@@ -9,7 +9,7 @@ Turn = str | tuple[str, Json] | list[tuple[str, Json]] | Json
 
 
 class ScriptedAgent:
-    """tau's AgentLink."""
+    """An AgentLink."""
 
     waited_s = 0.0
 

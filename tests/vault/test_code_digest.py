@@ -26,9 +26,8 @@ from autoharness.core.files import read_plain
 from autoharness.core.outcomes import digest
 from autoharness.vault import code_digest
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.ledger_chain import FILE
 from autoharness.vault.ledger_rows import Baseline, Evaluator
-from autoharness.vault.store import Store
+from autoharness.vault.store import LEDGER, Store
 
 CHEAT = "print('cheated', flush=True)\nimport os\nos._exit(0)\n"
 FROM_ROOT = {"PYTHONPATH": ""}
@@ -114,7 +113,7 @@ def test_an_edited_evaluator_is_refused_until_prepare_accepts_it_for_all_to_see(
     for door in (["gating.py"], ["gating.py", "--null"], ["record.py"]):
         done = whole.run(*door, **FROM_ROOT)
         assert (done.returncode, done.stdout) == (3, "")
-        assert len(done.stderr.splitlines()) == 1 and "; look at it with git status and git diff" in done.stderr
+        assert len(done.stderr.splitlines()) == 1 and "; look at git status and git diff" in done.stderr
         assert ".env (new), autoharness/gate/gate.py (changed), sitecustomize.py (new);" in done.stderr
     assert (_trials(whole), (whole.kept / "ledger.jsonl").read_bytes()) == (trials, ledger)
 
@@ -267,7 +266,7 @@ def test_the_manifest_sees_what_could_decide(small: Path, tmp_path: Path, path: 
     (small / path).write_text("OPENAI_API_BASE=http://localhost")
     assert code_digest.changes(store, before, code_digest.keep(store)) == ([seen] if seen else [])
     if seen:
-        with pytest.raises(UserError, match="not the one that was accepted"):
+        with pytest.raises(UserError, match="the code is not what was accepted"):
             code_digest.check(store, before)
 
 
@@ -287,7 +286,7 @@ def test_a_ledger_from_before_still_reads_and_has_its_evaluator_accepted_once(tm
     row = Ledger(store, "m").append(Baseline("m", "a", "words"))
     line = {"kind": "Baseline", "previous": "0" * 64, **asdict(row)}
     del line["sha256"], line["evaluator"]
-    (store.folder / FILE).write_text(json.dumps(line | {"sha256": digest(line)}) + "\n")
+    (store.folder / LEDGER).write_text(json.dumps(line | {"sha256": digest(line)}) + "\n")
     ledger = Ledger(store)
     assert (ledger.evaluator, ledger.evaluator_lines, len(ledger.versions)) == ("", [], 1)
     with pytest.raises(UserError, match="it was not recorded before"):

@@ -253,9 +253,9 @@ def test_a_reader_finds_a_whole_ledger_while_a_row_is_appended(tmp_path: Path) -
 def test_a_row_that_a_full_disk_cut_short_is_no_row_and_the_next_one_takes_its_place(tmp_path: Path) -> None:
     script = """
 from autoharness.vault.ledger import Ledger
-from autoharness.vault.ledger_chain import FILE, read
+from autoharness.vault.ledger_chain import read
 from autoharness.vault.ledger_rows import Baseline, Record
-from autoharness.vault.store import Store
+from autoharness.vault.store import LEDGER, Store
 store, spare, ends = Store(disk.folder / "vault"), disk.folder / "spare", set()
 Ledger(store, "m").append(Baseline("m", "a"))
 for pages in range(6):
@@ -269,7 +269,7 @@ for pages in range(6):
                 ends.add(False)
         whole = len(list(read(store)))
         Ledger(store, "m").append(Record("m", "a"))
-        assert len(list(read(store))) == store.lines_written(FILE) == whole + 1
+        assert len(list(read(store))) == store.lines_written(LEDGER) == whole + 1
 print(sorted(ends))
 """
     done = on_a_disk(tmp_path / "disk", 1, script)

@@ -108,6 +108,15 @@ def test_what_a_dear_one_cost_is_known_after_a_restart(tmp_path: Path) -> None:
     assert not again.has_room(0) and again.reached.startswith("max_usd: 3.0000 of 5 USD spent")
 
 
+def test_what_is_known_of_a_cost_does_not_count_twice_where_a_price_is_added(tmp_path: Path) -> None:
+    """A role with calls of known cost and calls without one: the price covers all of its tokens."""
+    usage = {"agent": Usage(calls=2, prompt_tokens=1_000_000, cost_usd=1.0, uncosted_calls=1)}
+    outcome = Outcome(Trial("1", 0, 1), Status.PASSED, 1.0, usage=usage)
+    for usd, total in ((1.0, 1.0), (3.0, 3.0), (0.5, 1.0)):
+        prices = {"openai/mine": {"input": usd, "output": 0.0}}
+        assert cost_of(outcome, Experiment(agent_model="openai/mine", prices=prices)) == total
+
+
 def test_simulations_from_before_the_prices_stood_there_are_priced_by_their_tokens(tmp_path: Path) -> None:
     usage = {"agent": Usage(calls=1, prompt_tokens=1_000_000, completion_tokens=500_000, uncosted_calls=1)}
     outcome = Outcome(Trial("1", 0, 1), Status.PASSED, 1.0, usage=usage)

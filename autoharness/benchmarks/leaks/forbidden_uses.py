@@ -8,7 +8,7 @@ from seeing what the file does.
 import ast
 import builtins
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -311,14 +311,18 @@ def _may_be_any(text: ast.expr, is_itself: bool) -> bool:
 
 
 def problem_of(source: str, incumbent: str) -> str:
-    """Why an agent file is not even tried: at most three reasons; "" if it is. What the incumbent has does not count.
+    """Why an agent file is not even tried: at most three reasons; "" if it is.
 
-    Never raises.
+    What the incumbent has does not count. Of one that cannot be parsed, no use is known.
     """
+    try:
+        known = {use.what for use in uses(parsed(incumbent))}
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        known = set()  # that is not the edit's fault: it may mend it
     had = {odd.what for odd in oddities(incumbent)}
     problems = [f"line {odd.line} {odd.what}" for odd in oddities(source) if odd.what not in had]
     try:
-        problems += _problems_of(parsed(source), parsed(incumbent))
+        problems += _problems_of(parsed(source), known)
     except SyntaxError as error:
         problems.append(f"the file is no Python: SyntaxError, line {error.lineno}: {error.msg}"[:200])
     except (ValueError, RecursionError, MemoryError) as error:
@@ -326,9 +330,8 @@ def problem_of(source: str, incumbent: str) -> str:
     return "; ".join(problems[:_MOST_PROBLEMS])
 
 
-def _problems_of(tree: ast.Module, incumbent: ast.Module) -> list[str]:
+def _problems_of(tree: ast.Module, known: Set[str]) -> list[str]:
     if "HarnessAgent" not in {node.name for node in tree.body if isinstance(node, ast.ClassDef)}:
         return ["the file defines no class HarnessAgent"]
-    known = {use.what for use in uses(incumbent)}
     new = {use.what: use for use in reversed(list(uses(tree))) if use.what not in known}
     return [f"line {use.line}: it {use.what}: {use.instead}" for use in sorted(new.values())]

@@ -23,8 +23,6 @@ from autoharness.benchmarks.leaks.opaque_data import opaque
 from autoharness.benchmarks.leaks.records import Secrets, many, matches, numbers_in, told
 from autoharness.benchmarks.leaks.source_text import oddities, parsed
 
-__all__ = ["Leak", "Secrets", "scan"]
-
 _LONGEST_SOURCE_CHARS = 500_000
 _LONGEST_LINE_CHARS = 120
 _MOST_LEAKS = 100

@@ -15,6 +15,8 @@ import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from autoharness.benchmarks.leaks import literals
+
 _COOKIE = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)", re.ASCII)  # as PEP 263 has it
 _COOKIE_LINES = 2
 _UTF_8 = {"utf-8", "utf8", "utf_8"}
@@ -31,11 +33,6 @@ class Odd(NamedTuple):
     """What the line has, as a verb and its object, and how to write it instead."""
 
 
-def decoded(source: bytes) -> str:
-    """The text of a source file. Raises UnicodeDecodeError if it is not UTF-8."""
-    return source.decode("utf-8")
-
-
 def parsed(text: str) -> ast.Module:
     """The syntax tree as Python parses it. Raises SyntaxError, ValueError, RecursionError or MemoryError."""
     with warnings.catch_warnings(action="ignore"):  # of strange escapes
@@ -44,7 +41,7 @@ def parsed(text: str) -> ast.Module:
 
 def oddities(text: str) -> Iterator[Odd]:
     """The places that not everybody reads the same, from the first line on."""
-    lines = _lines(text)
+    lines = literals.lines(text)
     yield from _cookies(lines)
     yield from _line_ends(text)
     for number, line in enumerate(lines, 1):
@@ -107,12 +104,8 @@ def _code_in_other_letters(text: str) -> Iterator[Odd]:
     try:
         parsed(re.sub(r"[^\x00-\x7f]", _NOT_CODE, text))
     except SyntaxError as error:
-        others = [number for number, line in enumerate(_lines(text), 1) if not line.isascii()]
+        others = [number for number, line in enumerate(literals.lines(text), 1) if not line.isascii()]
         line = error.lineno if error.lineno in others else others[0]  # Python counts from 1 inside of an f-string
         yield Odd(line, "has letters in its code that look like others: write names in a to z")
     except (ValueError, RecursionError, MemoryError):
         return
-
-
-def _lines(text: str) -> list[str]:
-    return re.split("\r\n|\r|\n", text)

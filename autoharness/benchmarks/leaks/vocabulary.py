@@ -1,7 +1,7 @@
 """Vocabulary of plain words: common English with endings, Python's names, and function words of some other languages.
 
-The list is `words.txt`, made by `make_words.py`. A word that is not in it is not a mistake: it only tells little to a
-reader who does not know it, and so it may stand for anything.
+The list is `words.txt`, made by tests/support/make_words.py. A word that is not in it is not a mistake: it only tells
+little to a reader who does not know it, and so it may stand for anything.
 """
 
 import re

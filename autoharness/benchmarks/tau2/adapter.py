@@ -16,9 +16,10 @@ from itertools import islice
 from typing import Any
 
 from autoharness.benchmarks import message_listener
+from autoharness.benchmarks.protocol import AgentLink, Complete, Limits
 from autoharness.benchmarks.tau2 import databases, replay_tolerance, seeded_tools
 from autoharness.benchmarks.tau2.domains import Domains, toolkits_of
-from autoharness.benchmarks.tau2.llm_calls import AgentLink, Complete, Running, asked_by
+from autoharness.benchmarks.tau2.llm_calls import Running, asked_by
 from autoharness.benchmarks.tau2.participants import NoAgent, agent_of
 from autoharness.benchmarks.tau2.time_limit import put_on
 from autoharness.core.errors import AutoHarnessError, EvaluationError, JudgeError, SimulationError
@@ -27,14 +28,6 @@ from autoharness.core.settings import SOLO
 _MOST_DIFFERENCES = 100
 
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """tau2's own limits on one conversation."""
-
-    max_steps: int
-    max_errors: int
 
 
 @dataclass
@@ -59,7 +52,7 @@ class Conversation:
 
 
 class Tau2(Domains):
-    """The installed tau2. Make one for each process; its methods may be called from many threads."""
+    """The installed tau2, as one experiment uses it. Its methods may be called from many threads."""
 
     def converse(
         self,

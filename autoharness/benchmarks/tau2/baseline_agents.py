@@ -1,4 +1,4 @@
-"""Baseline agents: tau2's own agents, with their errors and requests in the form of the harness's.
+"""Baseline agents: tau2's own agents, with their requests in the form of the harness's.
 
     llm_agent        tau2's stock agent
     llm_agent_solo   gets the customer's words as a ticket, and the customer's tools: nobody talks
@@ -8,33 +8,9 @@ They run in the worker, beside keys and answers, so none of the agent file's cod
 malformed answer, that is the agent's failure, as with the harness.
 """
 
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
-from autoharness.core.errors import AgentError, AutoHarnessError
-
 Json = dict[str, Any]
-
-
-def blamed(agent: Any, name: str) -> Any:
-    """The same agent, whose errors in its own turns become AgentErrors. `name`: tau2's name for it."""
-    turn: Callable[..., Any] = agent.generate_next_message
-
-    @wraps(turn)
-    def generate_next_message(message: Any, state: Any) -> Any:
-        try:
-            answer, state = turn(message, state)
-            answer.validate()
-        except AutoHarnessError:
-            raise
-        except Exception as error:
-            said = (str(error).splitlines() or [""])[0]
-            raise AgentError(f"tau2's {name}: {type(error).__name__}: {said:.300}") from error
-        return answer, state
-
-    agent.generate_next_message = generate_next_message
-    return agent
 
 
 def plain(messages: list[Json]) -> list[Json]:

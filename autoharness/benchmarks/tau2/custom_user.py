@@ -4,16 +4,14 @@ An error in it is the user simulator's failure, never the agent's. `user_code` s
 """
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import wraps
 from typing import Any
 
 from autoharness.benchmarks import user_code
-from autoharness.core.errors import AutoHarnessError, UserError, UserSimulatorError
+from autoharness.core.errors import UserError
 from autoharness.core.outcomes import digest
 
-_METHODS = ("get_init_state", "generate_next_message", "set_seed", "stop")
+USER_METHODS = ("get_init_state", "generate_next_message", "set_seed", "stop")
 
 
 @dataclass(frozen=True)
@@ -27,32 +25,8 @@ class OwnUser:
 def load(spec: str) -> OwnUser:
     """`spec`: such as "users:Impatient". Raises UserError."""
     cls = user_code.load("user", spec)
-    missing = [method for method in _METHODS if not callable(getattr(cls, method, None))]
+    missing = [method for method in USER_METHODS if not callable(getattr(cls, method, None))]
     if missing:
         raise UserError(f"user: {spec}: no user simulator: it has no {', '.join(missing)}")
     files = user_code.sources(user_code.files_of(spec, cls))
     return OwnUser(cls, digest([[name, hashlib.sha256(file.read_bytes()).hexdigest()] for name, file in files]))
-
-
-def blamed(user: Any, spec: str) -> Any:
-    """The same user simulator; what it raises, or an empty message, is a UserSimulatorError."""
-    for name in _METHODS:
-        setattr(user, name, _blamed(getattr(user, name), spec, checked=name == "generate_next_message"))
-    return user
-
-
-def _blamed(method: Callable[..., Any], spec: str, checked: bool) -> Callable[..., Any]:
-    @wraps(method)
-    def call(*arguments: Any, **named: Any) -> Any:
-        try:
-            result = method(*arguments, **named)
-            if checked:
-                message, _ = result
-                message.validate()
-        except AutoHarnessError:
-            raise
-        except user_code.STOPS as error:
-            raise UserSimulatorError(f"{spec} raised {user_code.in_short(error)}") from error
-        return result
-
-    return call

@@ -1,28 +1,34 @@
 """Domains of the installed tau2: their tasks, splits, policies, tools and data."""
 
-import copy
 import importlib.metadata
 import os
 from collections.abc import Callable
 from functools import cache, cached_property
-from typing import Any, Self
+from typing import Any
 
 from autoharness.benchmarks import user_code
 from autoharness.benchmarks.lazy_imports import postponed
-from autoharness.benchmarks.tau2 import custom_user, llm_calls, patches
+from autoharness.benchmarks.tau2 import custom_user, patches
 from autoharness.benchmarks.tau2.data import check_installed, checksums
 from autoharness.benchmarks.tau2.flavours import Nvidia, Sierra
-from autoharness.benchmarks.tau2.participants import AGENT_NAME, proxy_class
+from autoharness.benchmarks.tau2.participants import AGENT_NAME, blamed, proxy_class
 from autoharness.core.errors import SetupError, UserError, UserSimulatorError
 from autoharness.core.setting_checks import check_choice
 from autoharness.core.settings import ORACLE, SOLO, Experiment
-from autoharness.core.tasks import UNWRITTEN, DomainFacts, Script, Step, cut, in_order
+from autoharness.core.tasks import DomainFacts, Script, Step, cut, in_order
 
 Json = dict[str, Any]
 
+_UNWRITTEN = {
+    "mock/update_task_with_history_and_env_assertions": (
+        Step("assistant", "update_task_status", {"task_id": "task_2", "status": "completed"}, decisive=True),
+    )
+}
+"""The steps that solve the one task whose author wrote down only its outcome."""
+
 
 class Domains:
-    """The installed tau2, except its conversations. One for each process, which many threads may use."""
+    """The installed tau2, except its conversations, as one experiment uses it. Many threads may use it."""
 
     def __init__(self, experiment: Experiment | None = None) -> None:
         """`experiment`: how its conversations are set up; None: with the defaults of every setting."""
@@ -42,19 +48,7 @@ class Domains:
         self._flavour.register(AGENT_NAME, proxy_class())
         self._tasks = cache(self._load_tasks)
         self._experiment = experiment or Experiment()
-        llm_calls.route()
-        patches.let_assertions_fail()
-        patches.change_environments()
-
-    def configured(self, experiment: Experiment) -> Self:
-        """The same tau2 for another experiment; both can be used."""
-        if experiment == self._experiment:
-            return self
-        other = copy.copy(self)
-        for name in ("_facts", "_own_user", "_policy_and_changing_tools"):  # they depend on the experiment
-            other.__dict__.pop(name, None)
-        other._experiment = experiment
-        return other
+        patches.install()
 
     @cached_property
     def _facts(self) -> Callable[[str], DomainFacts]:
@@ -71,7 +65,7 @@ class Domains:
         """Nothing to do: the data comes with the package, or prepare has fetched it before any worker started."""
 
     def warm_up(self, domain: str) -> None:
-        """Load what every worker needs; if that is not possible, a worker says so."""
+        """Load what every worker needs. Raises UserError."""
         if domain in self.domains:
             self.facts(domain)
 
@@ -167,7 +161,7 @@ class Domains:
             return self._registry.get_user_constructor("user_simulator")(**made_with)
         spec = str(self._experiment.user)
         try:
-            return custom_user.blamed(self._own_user.cls(**made_with), spec)
+            return blamed(self._own_user.cls(**made_with), custom_user.USER_METHODS, UserSimulatorError, spec)
         except Exception as error:
             why = user_code.in_short(error)
             raise UserSimulatorError(
@@ -198,7 +192,7 @@ class Domains:
         to_say = list(criteria.communicate_info or []) if "COMMUNICATE" in basis else []
         to_say += list(criteria.nl_assertions or []) if "NL_ASSERTION" in basis else []
         request = _request(task.user_scenario.instructions)
-        known = UNWRITTEN.get(f"{domain}/{task_id}", tuple(steps))
+        known = _UNWRITTEN.get(f"{domain}/{task_id}", tuple(steps))
         return Script(domain, task_id, policy, request, known, tuple(to_say))
 
     @cached_property
@@ -233,7 +227,7 @@ class Domains:
 def _request(instructions: Any) -> str:
     """What the customer wants and knows; some task sets have it as one text."""
     if isinstance(instructions, str):
-        return instructions.replace("###", "")  # it quotes the word that hangs up, and saying the word hangs up
+        return instructions.replace("###", "")  # it quotes ###STOP###, and a customer who says that hangs up
     return "\n".join(part for part in (instructions.reason_for_call, instructions.known_info) if part)
 
 

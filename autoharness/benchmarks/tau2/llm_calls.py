@@ -10,27 +10,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
+from autoharness.benchmarks.protocol import AgentLink, Complete
 from autoharness.benchmarks.tau2 import baseline_agents
 
 Json = dict[str, Any]
-
-
-class AgentLink(Protocol):
-    """The agent of one simulation, wherever it runs. Both raise SimulationError."""
-
-    waited_s: float
-    """How long it has waited for its LLM so far."""
-
-    def start(self, tools: list[Json], domain_policy: str, llm_args: Json, history: list[Json]) -> None: ...
-
-    def next(self, message: Json) -> Json:
-        """The answer: {"content": str | None, "tool_calls": [{"id", "name", "arguments"}], "cost_usd": float}."""
-
-
-Complete = Callable[[str, Json], Json]
-"""Answers a chat completion request of "user", "judge", or "agent" (a baseline agent). Raises SimulationError."""
 
 
 @dataclass

@@ -1,15 +1,17 @@
-"""The agent in a tau2 conversation: a proxy of the agent in its host, or a baseline agent."""
+"""Who talks in a tau2 conversation: the proxy of the agent in its host or a baseline agent, and whom errors blame."""
 
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, wraps
 from typing import Any
 
-from autoharness.benchmarks.tau2 import baseline_agents
+from autoharness.benchmarks import user_code
 from autoharness.benchmarks.tau2.flavours import Nvidia, Sierra
 from autoharness.benchmarks.tau2.llm_calls import running
-from autoharness.core.errors import AgentError, EvaluationError
+from autoharness.core.errors import AgentError, AutoHarnessError, EvaluationError, SimulationError
 from autoharness.core.settings import HARNESS, SOLO, Experiment
 
 AGENT_NAME = "custom_agent"
+_TURN = "generate_next_message"
 
 Json = dict[str, Any]
 
@@ -23,7 +25,33 @@ def agent_of(flavour: Nvidia | Sierra, experiment: Experiment, environment: Any,
     if name == HARNESS:
         return flavour.agent(AGENT_NAME, task, **made_with, llm_args={})
     args = dict(experiment.agent_llm_args)
-    return baseline_agents.blamed(flavour.agent(name, task, **made_with, llm_args=args), name)
+    return blamed(flavour.agent(name, task, **made_with, llm_args=args), [_TURN], AgentError, f"tau2's {name}")
+
+
+def blamed(participant: Any, methods: Iterable[str], error_class: type[SimulationError], name: str) -> Any:
+    """The same agent or user simulator; what these methods raise, or an invalid message, is an `error_class`."""
+    for method in methods:
+        setattr(participant, method, _blamed(getattr(participant, method), error_class, name, method == _TURN))
+    return participant
+
+
+def _blamed(
+    method: Callable[..., Any], error_class: type[SimulationError], name: str, is_turn: bool
+) -> Callable[..., Any]:
+    @wraps(method)
+    def call(*arguments: Any, **named: Any) -> Any:
+        try:
+            result = method(*arguments, **named)
+            if is_turn:
+                message, _ = result
+                message.validate()
+        except AutoHarnessError:
+            raise
+        except user_code.STOPS as error:
+            raise error_class(f"{name} raised {user_code.in_short(error)}") from error
+        return result
+
+    return call
 
 
 @cache

@@ -1,10 +1,15 @@
-"""Every change to tau2's own code, in one list."""
+"""The changes to tau2's own code, in one list.
+
+Two more are made when they are needed: `flavours` limits the searches of banking_knowledge, and `seeded_tools`
+rebinds the modules that draw random values (`random_sources.rebind`).
+"""
 
 from functools import cache, wraps
 from typing import Any
 
 from autoharness.benchmarks.tau2 import (
     databases,
+    llm_calls,
     message_order,
     replay_tolerance,
     said_to_customer,
@@ -15,8 +20,8 @@ from autoharness.benchmarks.tau2 import (
 
 
 @cache
-def change_environments() -> None:
-    """Environments share databases and tools, and limit what an agent may make their tools do.
+def install() -> None:
+    """LLM calls go to the gateway. Environments share databases and tools, and limit what an agent may make tools do.
 
     Conversations keep their order, and checks count what the customer was told. Once for each process.
     """
@@ -28,6 +33,8 @@ def change_environments() -> None:
     from tau2.evaluator.evaluator_nl_assertions import NLAssertionsEvaluator
     from tau2.orchestrator.orchestrator import Orchestrator
 
+    llm_calls.route()
+    _let_assertions_fail(Environment)
     seeded_tools.install(Environment)
     replay_tolerance.install(Environment)  # around it
     tool_limits.install(Environment)  # around both
@@ -37,11 +44,9 @@ def change_environments() -> None:
     said_to_customer.install(CommunicateEvaluator, NLAssertionsEvaluator)
 
 
-def let_assertions_fail() -> None:
-    """tau2's evaluator breaks off if it asks for something that the agent should have made: now it is not met."""
-    from tau2.environment.environment import Environment
-
-    assert_in = getattr(Environment.run_env_assertion, "__wrapped__", Environment.run_env_assertion)
+def _let_assertions_fail(environment_class: Any) -> None:
+    """An assertion about something that the agent never made is not met; tau2's evaluator would break off."""
+    assert_in = environment_class.run_env_assertion
 
     @wraps(assert_in)
     def run_env_assertion(self: Any, assertion: Any, raise_assertion_error: bool = True) -> bool:
@@ -52,4 +57,4 @@ def let_assertions_fail() -> None:
                 raise
             return False
 
-    Environment.run_env_assertion = run_env_assertion
+    environment_class.run_env_assertion = run_env_assertion

@@ -6,7 +6,8 @@ the replayed databases are not those that the agent left.
 
 A difference is harmless if the call leaves the replayed databases as they are: it is a call of a tool that tau2 marks
 as reading, or it failed both times. The score is then the one of the same conversation without that call, which the
-agent could have had by not making it: tolerance raises no score. A call that changed something in the conversation
+agent could have had by not making it: tolerance raises no score, unless the task asks for the call itself, as no task
+of tau2's does with a reading tool. A call that changed something in the conversation
 and fails in the replay is not harmless: tolerating it would take back what the agent did. Nor is the reverse, or
 another answer of a call that changes something both times: then tau2 raises as usual.
 """

@@ -59,46 +59,32 @@ def told(messages: list[Any]) -> list[Any]:
     known, unheard = set[float](), set[float]()
     for place, message in enumerate(messages):
         if message.role != "assistant" or not message.content:
-            known |= _amounts(message.content or "")
+            known |= amounts(message.content or "")
             heard.append(message)
             continue
         text = visible(message.content)
         is_short = len(message.content) <= LONGEST_MESSAGE_CHARS  # as it was sent: nobody reads to the end of more
-        reached = not message.tool_calls and place < last_answer and is_short and not _is_too_much(text)
+        reached = not message.tool_calls and place < last_answer and is_short and not _lists_numbers(text)
         if reached:
             told_chars += len(text)
             told_numbers |= numbers(text)
-            unheard |= _amounts(text) - known
+            unheard |= amounts(text) - known
         enough = told_chars > LONGEST_CONVERSATION_CHARS or len(told_numbers) > MOST_NUMBERS_IN_ALL
         enough = enough or len(unheard) > MOST_UNHEARD
         heard.append(_with(message, text if reached and not enough else None))
     return heard
 
 
-def unheard(messages: list[Any]) -> set[float]:
-    """The amounts in the agent's messages that nobody had said before. `messages`: tau2's."""
-    known, found = set[float](), set[float]()
-    for message in messages:
-        amounts = _amounts(message.content or "")
-        if message.role == "assistant" and not message.tool_calls:
-            found |= amounts - known
-        elif message.role != "assistant":
-            known |= amounts
-    return found
-
-
-def _amounts(text: str) -> set[float]:
+def amounts(text: str) -> set[float]:
     """Numbers that are not a count or a day: from 100 on, and those with decimals."""
     found = set(map(float, _NUMBER.findall(text.replace(",", ""))))
     return {number for number in found if number >= 100 or number != int(number)}
 
 
-def _is_too_much(text: str) -> bool:
-    """Whether a message tells nobody anything: it is too long, or lists too many numbers or nothing else."""
+def _lists_numbers(text: str) -> bool:
+    """Whether a message tells nobody anything: it lists too many numbers, or nothing else."""
     found = len(numbers(text))
-    if len(text) > LONGEST_MESSAGE_CHARS or found > MOST_NUMBERS:
-        return True
-    return found > FROM_NUMBERS and words_to_a_number(text) < FEWEST_WORDS
+    return found > MOST_NUMBERS or (found > FROM_NUMBERS and words_to_a_number(text) < FEWEST_WORDS)
 
 
 def words_to_a_number(text: str) -> float:

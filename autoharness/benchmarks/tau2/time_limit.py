@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from autoharness.benchmarks.tau2.custom_user import USER_METHODS
 from autoharness.core.errors import AgentTimeout
-
-_USERS = ("get_init_state", "generate_next_message", "set_seed", "stop")
 
 
 def put_on(orchestrator: Any, timeout_s: float, waited_s: Callable[[], float]) -> None:
@@ -37,6 +36,6 @@ def put_on(orchestrator: Any, timeout_s: float, waited_s: Callable[[], float]) -
         if time.monotonic() - begun - users_s - waited_s() >= timeout_s:
             raise AgentTimeout(f"the agent's code and its tools took over {timeout_s:g} s (timeout_s)")
 
-    for name in _USERS:
+    for name in USER_METHODS:
         setattr(user, name, not_counted(getattr(user, name)))
     orchestrator.step = limited

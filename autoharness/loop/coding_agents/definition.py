@@ -1,8 +1,9 @@
 """Describes a coding agent: how it is started headless, and how it says what it spent.
 
 Each kind has a file beside this one, whose first line says which version was tried; `choice` has the table of all.
-test_coding_agents.py checks every flag against the agent's own `--help`, if it is installed, and has it edit
-against a test server. Agents are told not to ask, and not to confine themselves: `coding_agent` confines them.
+test_coding_agents.py checks the flags against the agent's own `--help`, if it is installed (but claude's
+`--max-turns`, which that does not list), and has it edit against a test server. Agents are told not to ask, and not
+to confine themselves: `coding_agent` confines them.
 """
 
 import json

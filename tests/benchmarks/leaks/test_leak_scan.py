@@ -22,11 +22,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoharness.benchmarks.leaks.forbidden_uses import problem_of
-from autoharness.benchmarks.leaks.leak_scan import Leak, Secrets, scan
+from autoharness.benchmarks.leaks.leak_scan import Leak, scan
+from autoharness.benchmarks.leaks.records import Secrets
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.errors import UserError
 from autoharness.core.settings import Experiment
-from autoharness.engine.executor import LocalExecutor
+from autoharness.engine.workers import Workers
 
 DOMAINS = ["retail", "airline", "telecom"]
 HONEST = {"template": TEMPLATE, "good prompt": GOOD_PROMPT, "good code": GOOD_CODE, "reference": REFERENCE, **BAD}
@@ -390,10 +391,10 @@ def test_a_long_file_is_scanned_quickly(secrets: Callable[[str], Secrets], domai
 
 
 @pytest.mark.slow
-def test_a_worker_answers_the_executor(tmp_path: Path) -> None:
+def test_a_worker_answers(tmp_path: Path) -> None:
     experiment = Experiment(domain="airline", agent_model="offline/clerk", user_model="offline/customer")
     after, number = with_line("USER = 'mia_li_3668'")
-    with LocalExecutor(experiment, {"": TEMPLATE}, tmp_path) as machine:
+    with Workers(experiment, tmp_path) as machine:
         assert machine.leaks("airline", TEMPLATE, TEMPLATE, TEMPLATE) == []
         found = machine.leaks("airline", TEMPLATE, after, TEMPLATE)
         assert Leak(number, "USER = 'mia_li_3668'", "carries the user id mia_li_3668") in found

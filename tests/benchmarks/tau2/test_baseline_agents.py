@@ -131,7 +131,7 @@ def test_the_solo_agent_works_from_a_ticket_with_the_customers_tools(
     tau2: Tau2, simulator: MakeSimulator, monkeypatch: pytest.MonkeyPatch, domain: str
 ) -> None:
     solo = simulator(domain=domain, agent=SOLO, agent_model=MODEL)
-    suitable = tau2.configured(Experiment(domain=domain, agent=SOLO)).facts(domain).suitable or []
+    suitable = Tau2(Experiment(domain=domain, agent=SOLO)).facts(domain).suitable or []
     task = next(one for one in tau2._tasks(domain).values() if one.id in suitable and one.ticket)
     alone = _Alone(task)
     with LLMServer(alone) as server:
@@ -154,18 +154,18 @@ def test_a_solo_agent_that_talks_has_failed(simulator: MakeSimulator, monkeypatc
     assert "only supports tool calls" in outcome.detail
 
 
-def test_a_control_runs_the_tasks_that_tau2_would_give_it(tau2: Tau2) -> None:
-    oracle = tau2.configured(Experiment(domain="airline", agent=ORACLE)).facts("airline")
+def test_a_control_runs_the_tasks_that_tau2_would_give_it() -> None:
+    oracle = Tau2(Experiment(domain="airline", agent=ORACLE)).facts("airline")
     assert oracle.suitable and len(oracle.suitable) < len(oracle.splits["base"])
     measure = Measure(Experiment(domain="airline", agent=ORACLE), asdict(oracle) | {"layers": {}})
     assert set(measure.splits["base"]) == set(oracle.suitable)
     with pytest.raises(UserError, match="llm_agent_solo can run no task of airline"):
-        tau2.configured(Experiment(domain="airline", agent=SOLO)).facts("airline")
+        Tau2(Experiment(domain="airline", agent=SOLO)).facts("airline")
 
 
-def test_a_control_is_a_measure_of_its_own_and_hides_what_the_harness_hides(tau2: Tau2) -> None:
+def test_a_control_is_a_measure_of_its_own_and_hides_what_the_harness_hides() -> None:
     """Also with a cut of train: or a control would show single results of tasks that are held out."""
-    facts = asdict(tau2.configured(Experiment(domain="airline", agent=ORACLE)).facts("airline")) | {"layers": {}}
+    facts = asdict(Tau2(Experiment(domain="airline", agent=ORACLE)).facts("airline")) | {"layers": {}}
     experiments = [Experiment(domain="airline", gate_split="train:0.4", agent=agent) for agent in (HARNESS, ORACLE)]
     harness = Measure(experiments[0], {**facts, "suitable": None})
     oracle = Measure(experiments[1], facts)
@@ -209,11 +209,11 @@ def test_a_control_is_not_prepared_gated_or_improved(prepared: Checkout, door: s
     assert done.returncode == 3
     line = done.stderr.strip().splitlines()[-1]
     assert line.endswith(
-        "agent: llm_agent_gt is a control: take it out, and run it with benchmark.py --agent llm_agent_gt"
+        "agent: llm_agent_gt is a baseline agent: take it out, and run it with benchmark.py --agent llm_agent_gt"
     )
 
 
 def test_only_a_command_that_says_so_resolves_a_control() -> None:
-    assert resolve({"agent": STOCK}, controls=True).experiment.agent == STOCK
-    with pytest.raises(UserError, match="is a control"):
+    assert resolve({"agent": STOCK}, baseline_agents=True).experiment.agent == STOCK
+    with pytest.raises(UserError, match="is a baseline agent"):
         resolve({"agent": STOCK})

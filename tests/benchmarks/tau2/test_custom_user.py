@@ -179,15 +179,15 @@ def test_its_failures_are_not_the_agents(run: Callable[[str], Outcome], name: st
 
 
 @pytest.mark.usefixtures("root")
-def test_one_that_cannot_be_made_is_said_before_anything_is_run(tau2: Tau2) -> None:
+def test_one_that_cannot_be_made_is_said_before_anything_is_run() -> None:
     with pytest.raises(UserError, match="user: users:WantsMore cannot be made as tau2 makes its own: TypeError"):
-        tau2.configured(Experiment(domain="mock", user="users:WantsMore")).facts("mock")
+        Tau2(Experiment(domain="mock", user="users:WantsMore")).facts("mock")
 
 
-def test_it_is_part_of_what_a_score_depends_on_to_the_last_byte(root: Path, tau2: Tau2) -> None:
+def test_it_is_part_of_what_a_score_depends_on_to_the_last_byte(root: Path) -> None:
     def key(**settings: Any) -> Any:
         experiment = Experiment(domain="mock", **settings)
-        facts = asdict(tau2.configured(experiment).facts("mock")) | {"layers": {}}
+        facts = asdict(Tau2(experiment).facts("mock")) | {"layers": {}}
         return Measure(experiment, facts).key(Trial("create_task_1", 0, 1))
 
     before = key(user="users:Loud")

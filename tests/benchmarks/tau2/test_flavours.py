@@ -22,7 +22,7 @@ PLAIN = "no_knowledge"
 def _banking(tau2: Tau2, retrieval: str = PLAIN) -> Tau2:
     if BANKING not in tau2.domains:
         pytest.skip("this tau2 has no banking_knowledge")
-    return tau2.configured(Experiment(domain=BANKING, retrieval_config=retrieval))
+    return Tau2(Experiment(domain=BANKING, retrieval_config=retrieval))
 
 
 @pytest.mark.slow

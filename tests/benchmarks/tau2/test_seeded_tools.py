@@ -20,9 +20,10 @@ each_source = pytest.mark.parametrize("source", SOURCES)
 
 
 @pytest.fixture(scope="module")
-def chance(tau2: Tau2) -> Tau2:
+def chance() -> Tau2:
+    tau2 = Tau2(Experiment(domain=chance_domain.NAME))
     chance_domain.register()
-    return tau2.configured(Experiment(domain=chance_domain.NAME))
+    return tau2
 
 
 def _talk(tau2: Tau2, task_id: str, *turns: Turn, seed: int = 1, domain: str = chance_domain.NAME) -> Conversation:
@@ -115,9 +116,9 @@ def test_a_conversation_whose_draws_are_not_known_raises_as_ever(chance: Tau2) -
         chance.evaluate(chance_domain.NAME, conversation, customer)
 
 
-def test_a_bill_that_is_drawn_for_a_refuel_voids_no_task(tau2: Tau2) -> None:
+def test_a_bill_that_is_drawn_for_a_refuel_voids_no_task() -> None:
     """An agent that had made a mistake made this call as well, and had another try at the task."""
-    telecom = tau2.configured(Experiment(domain="telecom"))
+    telecom = Tau2(Experiment(domain="telecom"))
     refuel = "refuel_data", {"customer_id": "C1002", "line_id": "L1004", "gb_amount": 1}
     bills = "get_bills_for_customer", {"customer_id": "C1002"}
     task_id = next(iter(telecom._tasks("telecom")))

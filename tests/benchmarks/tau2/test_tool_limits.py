@@ -22,8 +22,8 @@ MOST_BITS = tool_limits._MOST_BITS
 
 
 @pytest.fixture
-def calculate(tau2: Tau2) -> Callable[..., Conversation]:
-    retail = tau2.configured(Experiment(domain="retail"))
+def calculate() -> Callable[..., Conversation]:
+    retail = Tau2(Experiment(domain="retail"))
 
     def calculate(*expressions: str) -> Conversation:
         calls: Any = [("calculate", {"expression": one}) for one in expressions]
@@ -135,11 +135,11 @@ def _bits(node: ast.AST) -> int:
     ],
     ids=["a-long-list", "a-long-text", "deep-brackets", "deep-inside"],
 )
-def test_long_and_deep_arguments_are_an_error_of_the_tool(tau2: Tau2, arguments: dict[str, Any]) -> None:
+def test_long_and_deep_arguments_are_an_error_of_the_tool(arguments: dict[str, Any]) -> None:
     """Tools compare lists with lists; and how deep Python reads depends on who asks, so a replay would differ."""
     with pytest.raises(ValueError, match=r"too (long|deep)"):
         refuse_costly(arguments)
-    mock = tau2.configured(Experiment(domain="mock"))
+    mock = Tau2(Experiment(domain="mock"))
     agent = ScriptedAgent(("create_task", {"user_id": "user_1", "title": "a"} | arguments))
     conversation = mock.converse("mock", "create_task_1", 1, Limits(20, 10), agent, customer, {})
     assert _answers(conversation)[0][0] and mock.evaluate("mock", conversation, customer)["reward"] == 0.0
