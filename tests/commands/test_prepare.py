@@ -99,6 +99,7 @@ def test_check_says_of_every_part_whether_it_is_in_order_and_costs_nothing(prepa
     assert "not what prepare found: domains/mock/db.json" in failing["data"]
     assert failing["agent model"].endswith("gpt-5.4: OPENAI_API_KEY is not set; echo 'OPENAI_API_KEY=...' >> .env")
     assert "litellm knows no provider" in failing["user model"]
+    assert 'set prices: {"nobody-knows": {input: USD, output: USD}}' in done.stdout
     assert {"PROGRAM.md", "workspace", "baseline", "evaluator"} <= set(failing)
     assert "ok    isolation: sandbox" in done.stdout
 

@@ -293,6 +293,28 @@ def test_prices_are_those_of_the_name_as_it_is_written(servers: list[LLMServer])
         assert answer["cost_usd"] == pytest.approx(answer["usage"]["total_tokens"] / 1e6)
 
 
+@pytest.mark.parametrize(
+    "model", ["gpt-99", "openai/gpt-99", "gemini/gemini-99-pro", "anthropic/claude-99", "my-own"]
+)
+def test_a_model_that_litellm_has_never_heard_of_has_no_price(servers: list[LLMServer], model: str) -> None:
+    """Its answers do not cost nothing: a limit in dollars could not be kept."""
+    assert not has_price(model)
+    servers[0].reply = lambda request: assistant("Hello.")
+    asked = LiteLLM(model, 10, Endpoint(servers[0].url))
+    assert [asked({"messages": MESSAGES})["cost_usd"] for _ in range(2)] == [None, None]
+
+
+def test_models_of_this_autumn_have_prices_and_models_on_this_machine_are_free() -> None:
+    known = [
+        "gpt-5.6",
+        "anthropic/claude-opus-5",
+        "gemini/gemini-3.5-flash",
+        "deepseek/deepseek-v4-flash",
+        "ollama/any",
+    ]
+    assert [model for model in known if not has_price(model)] == []
+
+
 def test_a_key_that_is_not_set_is_one_line() -> None:
     check_keys({"agent": Endpoint("http://h/v1", "AGENT_PASS"), "user": Endpoint("http://h/v1")}, {})
     with pytest.raises(UserError) as error:
