@@ -145,7 +145,7 @@ class LiteLLM:
     def _response_of(self, response: Any, cost_usd: float | None) -> Response:
         """litellm's response as a chat completion, with what it cost: None if that is not known."""
         answer: Response = response.model_dump(exclude_none=True)
-        # litellm takes a provider that does not report its usage for a free one, and some models that it does not know
+        # litellm takes a provider that does not report its usage for a free one, and so some models it does not know
         known = usage_of(answer, 0).tokens and (cost_usd or has_price(self._model))
         answer["cost_usd"] = cost_usd if known else None
         return answer
