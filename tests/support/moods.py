@@ -1,7 +1,7 @@
 """Answers as real servers send them: what each is, what a run has to say of it, and whose fault it is.
 
 A mood stands between a request and the model that would solve the task. `tests/llm/test_moods.py` runs a task in each
-of them; `python tests/support/moods.py` prints the table of docs/endpoints.md.
+of them; `python perf/moods.py` prints what a run says of each.
 """
 
 import json
