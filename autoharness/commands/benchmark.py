@@ -50,7 +50,8 @@ __all__ = [
 def main(arguments: list[str]) -> int:
     """The exit code: 0 if every task was evaluated, 2 if infrastructure prevented some."""
     options = _parser().parse_args(arguments)
-    typed, domains = _settings(options), options.domain or []
+    typed = {one.name: getattr(options, one.name, None) for one in fields(Experiment) if one.name != "domain"}
+    domains = options.domain or []
     named = read_ids(options.task_ids) if options.task_ids else None
     if options.matrix or len(domains) > 1:
         return _run_all(matrix.cells(options.matrix, typed, options.config, options.set, domains), options, named)
@@ -204,12 +205,6 @@ def _count(text: str) -> int:
     if number < 1:
         raise ArgumentTypeError(f"{text!r} is no whole number from 1 on")
     return number
-
-
-def _settings(options: Any) -> dict[str, Any]:
-    """What was typed, except `--domain`, which may name several."""
-    names = {field.name for field in fields(Experiment)} - {"domain"}
-    return {name: getattr(options, name, None) for name in names}
 
 
 def _export(run: Run, bench: Bench) -> Changes | None:

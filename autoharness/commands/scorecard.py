@@ -91,7 +91,8 @@ class Scorecard:
             lines.append(f"held_out: {result.held_out} tasks")
         lines += self.changes.lines if self.changes else []
         lines += [_line(task_id, result.rewards[task_id]) for task_id in sorted(result.rewards, key=natural_order)]
-        lines += [f"statuses: {_counts(self.statuses)}"] if self.statuses else []
+        if self.statuses:
+            lines.append(f"statuses: {', '.join(f'{status} {count}' for status, count in self.statuses.items())}")
         lines += [_usage_line(self.usage)] if self.usage else []
         if self.measure.experiment.agent != HARNESS:
             what = f"{self.measure.experiment.agent}  (an agent of tau2's own, not the harness)"
@@ -129,18 +130,13 @@ def _without_unfinished(run: Run, measure: Measure) -> Rewards:
     return {task_id: reward for task_id, reward in run.rewards.items() if task_id not in unfinished}
 
 
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in counts.items())
-
-
 def _usage_line(usage: dict[str, Usage]) -> str:
     """Such as "usage: agent 12 calls, 3456 tokens, $0.0012; user 11 calls, 2345 tokens, $0.0008"."""
-    return "usage: " + "; ".join(f"{role} {_used(used)}" for role, used in usage.items())
-
-
-def _used(usage: Usage) -> str:
-    cached = f" and {usage.cached_calls} cached" if usage.cached_calls else ""
-    return f"{usage.calls} calls{cached}, {usage.tokens} tokens, {dollars(usage)}"
+    parts = []
+    for role, used in usage.items():
+        cached = f" and {used.cached_calls} cached" if used.cached_calls else ""
+        parts.append(f"{role} {used.calls} calls{cached}, {used.tokens} tokens, {dollars(used)}")
+    return f"usage: {'; '.join(parts)}"
 
 
 def _line(task_id: str, reward: float | None) -> str:

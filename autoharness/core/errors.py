@@ -57,10 +57,14 @@ class Interrupted(AutoHarnessError):
 
 
 class RunLimitReached(AutoHarnessError):
-    """A limit is reached while simulations are left; `limit` says which. What was finished is kept."""
+    """A limit is reached while simulations or edits are left; `limit` says which. What was finished is kept.
 
-    def __init__(self, message: str, limit: str = "") -> None:
-        super().__init__(message)
+    It is no field of `Run`: nothing may be concluded from a part of the trials, and a caller could forget to look.
+    """
+
+    def __init__(self, limit: str, left: str = "") -> None:
+        """`left`: what is left to do, for commands that end there."""
+        super().__init__("; ".join(filter(None, (limit, left))))
         self.limit = limit
 
 

@@ -137,18 +137,16 @@ def replacing(path: Path, root: Path | None = None, only_new: bool = False) -> I
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            rename = _rename_if_new if only_new else _rename
-            rename(beside, path.name, folder)
+            if only_new:
+                _rename_if_new(beside, path.name, folder)
+            else:
+                os.replace(beside, path.name, src_dir_fd=folder, dst_dir_fd=folder)
         except BaseException as error:
             with suppress(OSError):
                 os.unlink(beside, dir_fd=folder)
             if isinstance(error, OSError) and error.filename in (None, beside):  # the user does not know that name
                 raise OSError(error.errno, error.strerror, str(path)) from error
             raise
-
-
-def _rename(name: str, new: str, folder: int) -> None:
-    os.replace(name, new, src_dir_fd=folder, dst_dir_fd=folder)
 
 
 def _rename_if_new(name: str, new: str, folder: int) -> None:
@@ -161,7 +159,7 @@ def _rename_if_new(name: str, new: str, folder: int) -> None:
         fcntl.flock(folder, fcntl.LOCK_EX)  # until `folder` is closed
         if os.access(new, os.F_OK, dir_fd=folder):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
-        _rename(name, new, folder)
+        os.replace(name, new, src_dir_fd=folder, dst_dir_fd=folder)
     else:
         os.unlink(name, dir_fd=folder)
 

@@ -72,13 +72,11 @@ def installed(folders: Iterable[str]) -> dict[str, str]:
 
 def allowed_cpus(proc: Path = _PROC) -> int:
     """At least 1. `proc`: what the kernel says of this process."""
-    return max(1, min([_of_affinity(), *(math.ceil(quota) for quota in _quotas(proc))]))
-
-
-def _of_affinity() -> int:
-    with suppress(AttributeError, OSError):  # not on macOS
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    try:
+        cpus = len(os.sched_getaffinity(0))
+    except (AttributeError, OSError):  # macOS
+        cpus = os.cpu_count() or 1
+    return max(1, min([cpus, *(math.ceil(quota) for quota in _quotas(proc))]))
 
 
 def _quotas(proc: Path) -> Iterator[float]:

@@ -44,7 +44,10 @@ class Measure:
         self._hidden_before = set(hidden_before) & set(hidden_before if suitable is None else suitable)
         self.experiment = experiment
         self.facts = facts
-        self.splits = _suitable(_with_cut(facts["splits"], experiment), suitable)
+        splits = _with_cut(facts["splits"], experiment)
+        if suitable is not None:  # after the cut: what is held out is held out for a baseline agent too
+            splits = {name: in_order(ids, set(suitable)) for name, ids in splits.items()}
+        self.splits = splits
         """By split, in order: the ids of the tasks that the experiment's agent can run."""
         self.benchmark = {name: facts[name] for name in ("flavour", "version", "data_checksum")}
         self.kind = "tau2" if experiment.on_tau2 else "benchmark"
@@ -111,7 +114,8 @@ class Measure:
     @property
     def train(self) -> list[str]:
         """The train tasks, except those that are held out as well."""
-        return [task_id for task_id in self.splits["train"] if task_id not in self.held_out]
+        held_out = self.held_out
+        return [task_id for task_id in self.splits["train"] if task_id not in held_out]
 
     def trials(self, task_ids: list[str], agent: str, first: int = 0) -> list[Trial]:
         """As many trials of every task as the experiment has, from number `first` on."""
@@ -156,13 +160,6 @@ def _with_cut(splits: dict[str, list[str]], experiment: Experiment) -> dict[str,
     rest = set(splits["train"]) - chosen
     cut = {"train": in_order(splits["train"], rest), experiment.gate_split: in_order(splits["train"], chosen)}
     return splits | cut
-
-
-def _suitable(splits: dict[str, list[str]], suitable: list[str] | None) -> dict[str, list[str]]:
-    """Comes after the cut: what is held out is held out for a baseline agent too."""
-    if suitable is None:
-        return splits
-    return {name: in_order(ids, set(suitable)) for name, ids in splits.items()}
 
 
 @cache

@@ -7,7 +7,7 @@ it, and needs no code here.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,33 @@ _LAYERS = ("network", "limits", "privileges", "files", "tcp", "signals", "calls"
 
 def outcome_key(experiment: Experiment, facts: Json, left_out: LeftOut) -> Json:
     """All that a trial's outcome depends on, except the trial itself. `facts`: see `Measure`."""
-    key: Json = {}
-    for part in dict.fromkeys(says.stored for says in SETTINGS.values() if says.affects is OUTCOME and says.stored):
-        key |= _PARTS[part](experiment, facts)
-    return key | _by_name(experiment, OUTCOME, left_out)
+    always: Json = {
+        "tau2" if experiment.on_tau2 else "benchmark": {
+            name: facts[name] for name in ("flavour", "version", "data_checksum")
+        },
+        "domain": experiment.domain,
+        "models": {role: _model(experiment.model_of(role)) for role in ROLES},
+        "arguments": _listed(experiment, "arguments"),
+        "limits": _listed(experiment, "limits"),
+        "isolation": [_isolation(experiment, facts["layers"]), experiment.agent_memory_mb],
+    }
+    return always | _if_used(experiment, facts) | _by_name(experiment, OUTCOME, left_out)
+
+
+def _if_used(experiment: Experiment, facts: Json) -> Json:
+    """The parts of the first vaults that a key has only if the experiment uses them."""
+    parts: Json = {}
+    if servers := {role: endpoint.url for role, endpoint in experiment.endpoints.items()}:
+        parts["endpoints"] = servers  # another server may serve another model under the same name
+    if experiment.agent != HARNESS:
+        parts["control"] = experiment.agent
+    if experiment.user:
+        parts["user"] = [experiment.user, facts["user_sha256"]]
+    if experiment.domain == BANKING:
+        parts["retrieval_config"] = experiment.retrieval_config
+    if experiment.seeds == PER_ROLE:  # roles draw their seeds from this one; without that, each trial's seed says it
+        parts["seeds"] = [PER_ROLE, experiment.seed]
+    return parts
 
 
 def measure_id(experiment: Experiment, key: Json, gate_tasks: list[str]) -> str:
@@ -132,15 +155,6 @@ def _by_name(experiment: Experiment, affects: Affects, left_out: LeftOut) -> Jso
     return found
 
 
-def _benchmark(experiment: Experiment, facts: Json) -> Json:
-    installed = {name: facts[name] for name in ("flavour", "version", "data_checksum")}
-    return {"tau2" if experiment.on_tau2 else "benchmark": installed, "domain": experiment.domain}
-
-
-def _models(experiment: Experiment, _facts: Json) -> Json:
-    return {"models": {role: _model(experiment.model_of(role)) for role in ROLES}}
-
-
 def _model(name: str) -> str:
     """A recording is named by its contents, the offline model by its behaviour."""
     if name.startswith(REPLAY):
@@ -148,54 +162,16 @@ def _model(name: str) -> str:
     return f"{name} {BEHAVIOUR}" if name.startswith(OFFLINE) else name
 
 
-def _endpoints(experiment: Experiment, _facts: Json) -> Json:
-    """Another server may serve another model under the same name."""
-    servers = {role: endpoint.url for role, endpoint in experiment.endpoints.items()}
-    return {"endpoints": servers} if servers else {}
+def _listed(experiment: Experiment, part: str) -> list[Any]:
+    return [getattr(experiment, name) for name, says in SETTINGS.items() if says.stored == part]
 
 
-def _listed(part: str) -> Callable[[Experiment, Json], Json]:
-    names = [name for name, says in SETTINGS.items() if says.stored == part]
-    return lambda experiment, _facts: {part: [getattr(experiment, name) for name in names]}
-
-
-def _isolation(experiment: Experiment, facts: Json) -> Json:
+def _isolation(experiment: Experiment, layers: dict[str, str]) -> str:
     """The text was once the printed one. It stays as it is, whatever is printed now; `required` is the sandbox."""
-    lacks = [layer for layer, why in facts["layers"].items() if why]
+    lacks = [layer for layer, why in layers.items() if why]
     lacks.sort(key=lambda layer: _LAYERS.index(layer) if layer in _LAYERS else len(_LAYERS))
     text = experiment.isolation_mode
     text += f" without {', '.join(lacks)}" if lacks else ""
     text += ", with a base URL" if experiment.agent_base_url else ""
     text += ", a fresh host for each simulation" if experiment.fresh_host == PER_SIMULATION else ""
-    return {"isolation": [text, experiment.agent_memory_mb]}
-
-
-def _seeds(experiment: Experiment, _facts: Json) -> Json:
-    """Each trial's seed comes from this seed. If roles have seeds of their own, these are drawn from it too."""
-    return {"seeds": [PER_ROLE, experiment.seed]} if experiment.seeds == PER_ROLE else {}
-
-
-def _control(experiment: Experiment, _facts: Json) -> Json:
-    return {"control": experiment.agent} if experiment.agent != HARNESS else {}
-
-
-def _user(experiment: Experiment, facts: Json) -> Json:
-    return {"user": [experiment.user, facts["user_sha256"]]} if experiment.user else {}
-
-
-def _retrieval(experiment: Experiment, _facts: Json) -> Json:
-    return {"retrieval_config": experiment.retrieval_config} if experiment.domain == BANKING else {}
-
-
-_PARTS: dict[str, Callable[[Experiment, Json], Json]] = {
-    "benchmark": _benchmark,
-    "models": _models,
-    "arguments": _listed("arguments"),
-    "limits": _listed("limits"),
-    "isolation": _isolation,
-    "endpoints": _endpoints,
-    "seeds": _seeds,
-    "control": _control,
-    "user": _user,
-    "retrieval_config": _retrieval,
-}
+    return text

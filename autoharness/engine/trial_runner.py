@@ -61,7 +61,8 @@ class Run:
 
     @property
     def settled(self) -> dict[str, float | None]:
-        """Rewards to decide from: a task with a trial that was not evaluated has none."""
+        """Rewards to decide from: a task with a trial that was not evaluated has none. Not for a part of a run."""
+        assert not self.interrupted
         return settled_rewards(self.outcomes)
 
 
@@ -195,7 +196,7 @@ class Bench:
         left = 0 if enough and enough(outcomes.known) else len(outcomes.missing)
         if left and (reached := self._budget.reached):
             most = "up to " if enough else ""
-            raise RunLimitReached(f"{reached}; {most}{left} simulations are left. {_NOTHING_LOST}", reached)
+            raise RunLimitReached(reached, f"{most}{left} simulations are left. {_NOTHING_LOST}")
 
     def _check_code_digest(self) -> None:
         """Raises UserError if the code is not the accepted one: its outcomes must not be taken for the other's."""

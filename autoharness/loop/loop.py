@@ -80,18 +80,20 @@ class Loop:
     def run(self) -> str:
         """Run iterations until there is a reason to stop; returns it. Raises Outage, UserError, Interrupted."""
         try:
-            while not (reason := self._stop_rules.why_stop()):
-                self.iterate(self._open_or_new())
-        except RunLimitReached as limit:
-            reason = limit.limit or str(limit)
+            while not (reason := self._stop_rules.why_stop() or self.iterate(self._open_or_new())):
+                pass
+        except RunLimitReached as reached:
+            reason = reached.limit
         finally:
             if self._open and not self._open.finished:
                 self._save(self._open)  # how long it took, however it ended
         return reason
 
-    def iterate(self, iteration: Iteration) -> None:
-        """One turn of the loop."""
+    def iterate(self, iteration: Iteration) -> str:
+        """One turn of the loop. Returns why there is no further one; "" if there may be. Raises RunLimitReached."""
         iteration = self.run_train(iteration)
+        if all(map(passed, iteration.before.values())):
+            return "every train task passes: there is nothing to learn from"
         iteration = self.propose(iteration)
         iteration = self.check(iteration)
         if iteration.edit and not iteration.end:
@@ -100,15 +102,14 @@ class Loop:
                 iteration = self.gate(iteration, bench)
         iteration = self.keep(iteration)
         self.learn(iteration)
+        return ""
 
     def run_train(self, iteration: Iteration) -> Iteration:
         """Run the kept version on every train task: only what is missing."""
         if not iteration.before:
             self._enter(iteration, Phase.TRAIN)
             outcomes = self._train_outcomes(iteration.incumbent)
-            iteration = self._save(iteration, before=settled_rewards(outcomes))
-        if all(map(passed, iteration.before.values())):
-            raise RunLimitReached("", "every train task passes: there is nothing to learn from")
+            return self._save(iteration, before=settled_rewards(outcomes))
         return iteration
 
     def propose(self, iteration: Iteration) -> Iteration:
@@ -117,7 +118,7 @@ class Loop:
         while not iteration.edit:
             self._enter(iteration, Phase.EDIT)
             if reason := self._budget.check_edit():
-                raise RunLimitReached("", reason)
+                raise RunLimitReached(reason)
             with self._proposer.proposed(iteration) as (edit, ran):
                 self._budget.add_edit(0.0 if ran.failed else ran.cost_usd)
                 if edit.agent or not ran.failed:

@@ -45,7 +45,7 @@ class Patience:
         until = time.monotonic() + wait_s
         while (left_s := until - time.monotonic()) > 0:
             if reason := self._why_stop_now():
-                raise RunLimitReached("", reason)
+                raise RunLimitReached(reason)
             time.sleep(min(1.0, left_s))
 
     def run_trials(self, bench: Bench, trials: list[Trial], incumbent: str) -> tuple[list[Outcome], str]:

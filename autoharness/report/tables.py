@@ -134,7 +134,7 @@ def write_csv(file: BinaryIO, rows: Iterator[Row]) -> None:
 def check_openpyxl() -> None:
     """Raises UserError if it is missing."""
     if importlib.util.find_spec("openpyxl") is None:
-        raise UserError("openpyxl is not installed: pip install openpyxl")
+        raise UserError("--export xlsx: openpyxl is not installed: pip install 'auto-harness[xlsx]'")
 
 
 def write_workbook(file: BinaryIO, ranking: Sequence[Row], simulations: Iterable[Simulation]) -> None:

@@ -86,7 +86,10 @@ def export_traces(outcomes: list[Outcome], kind: str = "latest", folder: Path = 
     for task_id, trials in by_task((outcome.trial.task_id, outcome) for outcome in outcomes).items():
         worst = min(trials, key=lambda trial: 2.0 if trial.reward is None else trial.reward)
         worst = replace(worst, detail=_LOG.sub("", worst.detail))
-        _write_trace(folder / "traces" / kind / slug(task_id), worst, folder.parent)
+        result, place = worst.to_json(), folder / "traces" / kind / slug(task_id)
+        write_json(place / "trace.json", result.pop("messages"), folder.parent)
+        write_json(place / "result.json", result, folder.parent)
+        write_text(place / "trace.md", render_trace(worst), folder.parent)
 
 
 def export_ledger(ledger: Ledger, folder: Path = WORKSPACE) -> None:
@@ -153,14 +156,6 @@ def _columns(version: Version) -> dict[str, str]:
     }
 
 
-def _write_trace(folder: Path, outcome: Outcome, root: Path) -> None:
-    result = outcome.to_json()
-    messages = result.pop("messages")
-    write_json(folder / "trace.json", messages, root)
-    write_json(folder / "result.json", result, root)
-    write_text(folder / "trace.md", render_trace(outcome), root)
-
-
 def render_trace(outcome: Outcome) -> str:
     """The trial as a page for a reader who wants to know what went wrong."""
     reward = "none" if outcome.reward is None else f"{outcome.reward:.2f}"
@@ -172,10 +167,11 @@ def render_trace(outcome: Outcome) -> str:
     if outcome.termination:
         head.append(f"The conversation ended with: {outcome.termination}.")
     head += [f"- {note}" for note in outcome.notes]
+    calls = [(message["role"], call) for message in outcome.messages for call in message.get("tool_calls") or []]
     sections = [
         ("What was checked", _checks(outcome.reward_info)),
         ("Reference tool calls", _actions(outcome.reward_info)),
-        ("Tool calls made", _calls_made(outcome.messages)),
+        ("Tool calls made", [f"- {role}: {_called(call)}" for role, call in calls]),
         ("How the final database differs", _differences(outcome.database_diff)),
         ("Conversation", _conversation(outcome.messages)),
     ]
@@ -212,13 +208,8 @@ def _actions(info: Json) -> list[str]:
     for check in info.get("action_checks") or []:
         action = check["action"]
         made = "made" if check["action_match"] else "NOT made"
-        lines.append(f"- {made}: {action['requestor']}: {action['name']}({_short(action['arguments'])})")
+        lines.append(f"- {made}: {action['requestor']}: {_called(action)}")
     return lines
-
-
-def _calls_made(messages: list[Json]) -> list[str]:
-    calls = [(message["role"], call) for message in messages for call in message.get("tool_calls") or []]
-    return [f"- {role}: {call['name']}({_short(call['arguments'])})" for role, call in calls]
 
 
 def _differences(differences: list[Json]) -> list[str]:
@@ -231,8 +222,12 @@ def _conversation(messages: list[Json]) -> list[str]:
         who = "tool, with an error" if message.get("error") else message["role"]
         lines += [f"**{number} {who}:** {_text(message.get('content'))}".rstrip(), ""]
         for call in message.get("tool_calls") or []:
-            lines += [f"    {call['name']}({_short(call['arguments'])})", ""]
+            lines += [f"    {_called(call)}", ""]
     return lines
+
+
+def _called(call: Json) -> str:
+    return f"{call['name']}({_short(call['arguments'])})"
 
 
 def _met(met: bool) -> str:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from checkout import Checkout
 from conftest import RECORDINGS
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scorecards import card
 
@@ -181,6 +181,7 @@ AXES = st.dictionaries(NAMES, st.lists(st.text("abc", min_size=1), min_size=1, m
 
 @pytest.mark.slow
 @given(axes=AXES)
+@settings(deadline=None)
 def test_as_many_runs_as_combinations_each_another_one(axes: dict[str, list[str]], tmp_path_factory: Any) -> None:
     found = _cells(axes, tmp_path_factory.mktemp("matrix"))
     product = 1

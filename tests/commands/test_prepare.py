@@ -29,9 +29,7 @@ def test_a_second_time_changes_nothing(prepared: Checkout) -> None:
     done = prepared.run("prepare.py")
     assert done.returncode == 0
     assert prepared.contents() == before
-    score = "baseline: 0.5000  (2/4 passed, 0 infra errors), 95 % interval 0.15 to 0.85  (mock test"
-    assert done.stdout.splitlines()[0].startswith(score)
-    assert "simulated: the models are programs" in done.stdout
+    assert done.stdout.startswith("baseline: 0.5000  (2/4 passed, 0 infra errors)")
 
 
 @pytest.mark.slow

@@ -70,17 +70,10 @@ def test_a_good_edit_is_accepted_and_its_score_comes_from_trials_without_a_part_
     checkout, gate = _accepted_once
     printed, values = gate.stdout.splitlines(), _values(gate.stdout)
     assert gate.returncode == 0
-    assert (values["suite"], values["best"]) == ("empty", "0.5000  (the baseline)")
-    assert "/4 passed, 0 infra errors), 95 % interval" in values["val_score"]
-    assert printed[3:5] == ["promoted: 1 train tasks that used to fail", f"  PROMOTED  {_PROMOTED}"]
-    assert "candidate ahead by" in gate.stdout and "an edit that changes nothing is accepted" in gate.stdout
-    assert printed[-5:] == [
-        "gate_runs: 1 (1 against this incumbent)",
-        "questions: 1 asked of the holdout, 1 about this incumbent",
-        "verdict: accepted",
-        f"next: {sys.executable} record.py",
-        "simulated: the models are programs (docs/offline.md); this is no benchmark result",
-    ]
+    assert (values["suite"], values["best"][:6]) == ("empty", "0.5000")
+    assert "/4 passed, 0 infra errors)" in values["val_score"]
+    assert values["promoted"][:1] == "1" and f"  PROMOTED  {_PROMOTED}" in printed
+    assert (values["gate_runs"][:1], values["questions"][:1], values["verdict"]) == ("1", "1", "accepted")
     row = Ledger(Store(checkout.vault)).gates[-1]
     looked_at = [look.number for look in row.looks if look.side == Side.CANDIDATE]
     assert max(looked_at) < row.first_trial and {look.number for look in row.score_looks} == {row.first_trial}

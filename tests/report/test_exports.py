@@ -415,7 +415,7 @@ def test_without_openpyxl_it_says_how_to_get_it(
     checkout: Checkout, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "openpyxl", None)  # as where it is not installed
-    with pytest.raises(UserError, match="pip install openpyxl"):
+    with pytest.raises(UserError, match=r"pip install 'auto-harness\[xlsx\]'"):
         main(["--export", "xlsx", "--reveal-held-out"])
     assert store.reveals("mock") == 0
 
