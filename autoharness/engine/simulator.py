@@ -3,6 +3,7 @@
 This is the worker's part that knows what a trial is; `worker` has the messages.
 """
 
+import json
 import random
 import time
 from collections.abc import Mapping
@@ -38,6 +39,7 @@ from autoharness.llm.circuit_breaker import Breaker
 from autoharness.llm.gateway import Session
 from autoharness.llm.providers import Model, Providers
 from autoharness.llm.replay import Replay
+from autoharness.llm.request_schema import beyond_schema
 from autoharness.llm.seeds import Seeded, role_seed
 
 _LOST_TIMEOUTS = 3
@@ -90,6 +92,8 @@ class Simulator:
             session.journal.close()
         for role, what in session.uncounted.items():
             raise UserError(_uncounted_line(self._experiment.model_of(role), what))
+        for role, (argument, words) in session.refused.items():
+            raise UserError(_refused_line(self._experiment, role, argument, words))
         return replace(
             outcome,
             usage=session.usage,
@@ -153,7 +157,9 @@ class Simulator:
         settings = self._experiment
         with self._hosts.host(trial.agent) as host:
             drawn = digest([self._secret, trial.task_id, trial.number, trial.seed])
-            link = AgentInHost(host, session, settings.agent_model, dict(settings.agent_llm_args), drawn)
+            fixed = beyond_schema(settings.agent_llm_args)
+            its_own = {name: value for name, value in settings.agent_llm_args.items() if name not in fixed}
+            link = AgentInHost(host, session, settings.agent_model, its_own, drawn)
             return self._conversation(trial, session, link)
 
     def _conversation(self, trial: Trial, session: Session, link: AgentInHost | None) -> Finished:
@@ -232,7 +238,8 @@ class Simulator:
             settings.llm_timeout_s * _LOST_TIMEOUTS,
         )
         model, effort = settings.agent_model, settings.reasoning_effort
-        return Session(models, model, effort, limits, kept, asked_in, journal, trial.seed, self._breakers)
+        args = settings.agent_llm_args
+        return Session(models, model, effort, limits, kept, asked_in, journal, trial.seed, self._breakers, args)
 
     def _model(self, role: str, trial: Trial, journal: Journal) -> Model:
         name = self._experiment.model_of(role)
@@ -281,3 +288,23 @@ def _uncounted_line(model: str, what: str) -> str:
         f"{model} does not say how many tokens it used, so no limit in tokens or USD can be kept: take those out of "
         "experiment_config.yaml, and set max_llm_calls or max_run_llm_calls"
     )
+
+
+def _refused_line(experiment: Experiment, role: str, argument: str, words: str) -> str:
+    """`words`: the model's. Other roles of the same model would be refused next: their settings are named too."""
+    model, server = experiment.model_of(role), experiment.endpoint_of(role)
+    changes = []
+    for other in (AGENT, USER, JUDGE):
+        arguments = _arguments_of(experiment, other)
+        if argument in arguments and (experiment.model_of(other), experiment.endpoint_of(other)) == (model, server):
+            rest = {name: value for name, value in arguments.items() if name != argument}
+            changes.append(f"{other}_llm_args: {json.dumps(rest)}")
+    if argument == "reasoning_effort" and not changes:
+        changes = ["another reasoning_effort, or none"]
+    return f"{model} refuses {argument}: set {', '.join(changes)} in experiment_config.yaml ({words[:200]})"
+
+
+def _arguments_of(experiment: Experiment, role: str) -> Json:
+    """`judge_llm_args` has no default of its own: tau2 asks its judge at temperature 0."""
+    arguments: Json | None = getattr(experiment, f"{role}_llm_args")
+    return {"temperature": 0.0} if arguments is None else arguments

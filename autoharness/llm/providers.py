@@ -18,6 +18,7 @@ from autoharness.core.endpoints import Endpoint
 from autoharness.core.outcomes import Usage
 from autoharness.core.redaction import guard, one_line, scrubbed, without_whole_keys
 from autoharness.llm.rate_limit import Throttle, pause_after
+from autoharness.llm.request_schema import in_extra_body, without_litellms
 
 Request = dict[str, Any]
 Response = dict[str, Any]
@@ -35,6 +36,10 @@ _SOON = re.compile(r"(?:retry|try again) (?:in|after)|retry_?delay|per[ _](?:sec
 _MILLION = 1_000_000
 _OPENAI = "openai"
 """litellm's provider that sends the name behind the slash, whatever it is, to the user's own server."""
+_TRANSLATED = ("anthropic", "bedrock", "gemini", "vertex_ai", "vertex_ai_beta")
+"""litellm's providers whose requests it writes anew, since their protocol is not OpenAI's."""
+_BY_RESPONSES = re.compile(r"gpt-|codex|o\d|computer-use|deep-research")
+"""Names of models that litellm may call over OpenAI's /responses, which most servers do not have."""
 _MORE_TRIES = 8
 """How many more tries than `retries` a call has that meets the rate limit while others pass."""
 _PATIENCE_S = 24.0
@@ -79,6 +84,7 @@ class LiteLLM:
         guard([endpoint] if endpoint else [])
         self._endpoint = endpoint
         self._model = f"{_OPENAI}/{model}" if endpoint else model
+        self._only_chat = False
         self._timeout_s = timeout_s
         self._complete = FastPath(_http_client(), self._completion, self._read)
 
@@ -103,23 +109,53 @@ class LiteLLM:
 
     def _answer(self, request: Request) -> Response:
         try:
-            answer: Response = without_whole_keys(self._complete(request))
+            answer: Response = without_whole_keys(self._complete(self._for_the_server(request)))
             return answer
         except Exception as error:  # litellm's errors have no common base; each has a status code
             raise self._fault(error) from None
 
+    def _for_the_server(self, request: Request) -> Request:
+        """The request in the form in which litellm passes it on whole, without litellm's own field of messages."""
+        if self._model.startswith(f"{_OPENAI}/"):
+            request = in_extra_body(request)
+        return request if self._provider in _TRANSLATED else without_litellms(request)
+
+    @property
+    def _provider(self) -> str:
+        """By litellm's name; empty if it knows none."""
+        with suppress(Exception):  # litellm's errors have no common base
+            return str(self._litellm.get_llm_provider(self._model)[1])
+        return ""
+
     def _completion(self, request: Request) -> Response:
-        # an effort that the provider does not know is an error, not a setting that is silently dropped
-        kept = ["reasoning_effort"] if "reasoning_effort" in request else None
+        name = self._model.removeprefix(f"{_OPENAI}/")
+        if not self._only_chat:
+            try:
+                return self._through_litellm(self._model, request)
+            except Exception as error:  # litellm's errors have no common base
+                no_such_path = getattr(error, "status_code", 0) in (404, 405)
+                if not self._endpoint or not no_such_path or not _BY_RESPONSES.search(name):
+                    raise
+        answer = self._through_litellm(f"hosted_vllm/{name}", request)  # for servers with /chat/completions alone
+        self._only_chat = True
+        return answer
+
+    def _through_litellm(self, model: str, request: Request) -> Response:
         where = {"api_base": self._endpoint.url, "api_key": self._endpoint.key} if self._endpoint else {}
-        response = self._litellm.completion(
-            **{**request, "model": self._model, **where},
-            timeout=self._timeout_s,
-            max_retries=0,
-            num_retries=0,
-            allowed_openai_params=kept,
-        )
+        ours = {"model": model, "timeout": self._timeout_s, "max_retries": 0, "num_retries": 0, **where}
+        translated = self._provider in _TRANSLATED and self._litellm.get_supported_openai_params(self._model)
+        if "reasoning_effort" in request and "reasoning_effort" not in (translated or ()):
+            # an effort that the provider does not know is an error, not a setting that is silently dropped
+            ours["allowed_openai_params"] = ["reasoning_effort"]
+        response = self._litellm.completion(**{**request, **ours})
+        if model != self._model:
+            return _response_of(response, self._cost_usd(response, model.partition("/")[2], _OPENAI))
         return _response_of(response, response._hidden_params.get("response_cost"))
+
+    def _cost_usd(self, response: Any, model: str, provider: str) -> float | None:
+        with suppress(Exception):  # it knows no price
+            return float(self._litellm.completion_cost(response, model=model, custom_llm_provider=provider))
+        return None
 
     def _read(self, body: Response) -> Response:
         """A completion's body as litellm reads it: see `fast_path`."""
@@ -134,11 +170,7 @@ class LiteLLM:
             empty.model = f"{provider}/{model}"
         dumped = ChatCompletion.construct(**body).model_dump()  # what its OpenAI client makes of it
         response = convert_to_model_response_object(response_object=dumped, model_response_object=empty)
-        try:
-            cost_usd = self._litellm.completion_cost(response, model=model, custom_llm_provider=provider)
-        except Exception:  # it knows no price
-            cost_usd = None
-        return _response_of(response, cost_usd)
+        return _response_of(response, self._cost_usd(response, model, provider))
 
     def _fault(self, error: Exception) -> ProviderFault:
         code = getattr(error, "status_code", 0)

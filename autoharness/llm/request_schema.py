@@ -4,8 +4,11 @@ Everything that is not in the table is refused, so that no request reaches anoth
 through a provider's own tool, or an argument of litellm. The words are not judged: those are the harness.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
+LITELLMS = "provider_specific_fields"
+"""litellm's field for the fields of a message that it does not know."""
 _NUMBER = (int, float)
 
 
@@ -60,6 +63,24 @@ _ARGUMENTS: dict[str, tuple[Any, str]] = {
 }
 """For each argument its shape, see `_fits`, and the shape in words. A wrong type breaks a client library in ways that
 look like an outage."""
+
+
+def beyond_schema(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that no agent may choose."""
+    return {name: value for name, value in arguments.items() if name not in _ARGUMENTS}
+
+
+def in_extra_body(request: dict[str, Any]) -> dict[str, Any]:
+    """The request with the arguments beyond the schema in `extra_body`: anywhere else litellm drops some of them."""
+    moved = {name: value for name, value in beyond_schema(request).items() if not name.startswith("extra_")}
+    kept = {name: value for name, value in request.items() if name not in moved}
+    return kept | {"extra_body": {**moved, **request.get("extra_body", {})}} if moved else request
+
+
+def without_litellms(request: dict[str, Any]) -> dict[str, Any]:
+    """The request without the field of messages that is litellm's own."""
+    sent = [{name: value for name, value in one.items() if name != LITELLMS} for one in request["messages"]]
+    return {**request, "messages": sent}
 
 
 def problem_of(request: Any) -> str:
