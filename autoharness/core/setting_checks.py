@@ -27,6 +27,8 @@ _NOT_ARGUMENTS = ("messages", "model", "tools", "functions", "stream", "n", "cus
 """Arguments that change what is asked, not only how it is answered."""
 _ADDRESSES = ("base_url", "api_base")
 """Arguments that would send a model's requests, and a key, somewhere else."""
+_SETTINGS = {"timeout": "llm_timeout_s", "max_retries": "llm_retries"}
+"""Arguments that are settings of their own."""
 _LLM_ARGS = "_llm_args"
 
 
@@ -86,6 +88,8 @@ def llm_args(name: str, value: Mapping[str, Any], source: str) -> Any:
         if argument in _ADDRESSES:
             role = name.removesuffix(_LLM_ARGS)
             raise UserError(f"{place(source)}{name}: {argument}: set {role}_url instead (docs/endpoints.md)")
+        if argument in _SETTINGS:
+            raise UserError(f"{place(source)}{name}: {argument}: set {_SETTINGS[argument]} instead")
         if isinstance(inner, dict):
             llm_args(name, inner, source)
     return value

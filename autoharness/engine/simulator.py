@@ -26,7 +26,7 @@ from autoharness.core.errors import (
     UserError,
 )
 from autoharness.core.outcomes import ADDRESSED, PLAINLY, VERIFIED, Outcome, Status, Trial, digest, passed
-from autoharness.core.redaction import addresses
+from autoharness.core.redaction import addresses, one_line
 from autoharness.core.settings import HARNESS, OFFLINE, PER_ROLE, REPLAY, Experiment
 from autoharness.engine.agent_connection import AgentInHost
 from autoharness.host.pool import Hosts
@@ -301,7 +301,7 @@ def _refused_line(experiment: Experiment, role: str, argument: str, words: str) 
             changes.append(f"{other}_llm_args: {json.dumps(rest)}")
     if argument == "reasoning_effort" and not changes:
         changes = ["another reasoning_effort, or none"]
-    return f"{model} refuses {argument}: set {', '.join(changes)} in experiment_config.yaml ({words[:200]})"
+    return f"{model} refuses {argument}: set {', '.join(changes)} in experiment_config.yaml ({one_line(words)[:200]})"
 
 
 def _arguments_of(experiment: Experiment, role: str) -> Json:

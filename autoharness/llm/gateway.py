@@ -171,7 +171,7 @@ class Session:
             return
         again = self._calls.fault_of(role, hello(pristine))
         if again and again.status_code in _ABOUT_ARGUMENTS and _first_named({named: pristine.get(named)}, again):
-            self.refused[role] = named, str(again)
+            self.refused[role] = named, again.said
             raise _ERRORS[role](str(again), retryable=False)
 
     def _once_more(self, request: Request, pristine: Callable[[], Request], instead_of: str) -> Response:
@@ -239,7 +239,7 @@ def _first_named(arguments: Mapping[str, Any], fault: ProviderFault) -> str:
     """The first of the arguments that the fault's text names; empty if it names none."""
     for name, value in arguments.items():
         names = [name, *_WORDS.get(name, ()), *(value if isinstance(value, dict) else ())]
-        if name not in (*_SAID, "seed") and any(_is_named(one, str(fault)) for one in names):
+        if name not in (*_SAID, "seed") and any(_is_named(one, fault.said) for one in names):
             return name
     return ""
 

@@ -51,6 +51,8 @@ class ProviderFault(Exception):
 
     def __init__(self, message: str, status_code: int = 0, context_overflow: bool = False) -> None:
         super().__init__(scrubbed(message))  # agents and traces see it
+        self.said = str(self)
+        """All that the server said."""
         self.status_code = status_code
         self.context_overflow = context_overflow
         self.retry_after_s = 0.0
@@ -86,7 +88,8 @@ class LiteLLM:
         self._model = f"{_OPENAI}/{model}" if endpoint else model
         self._only_chat = False
         self._timeout_s = timeout_s
-        self._complete = FastPath(_http_client(), self._completion, self._read)
+        self._client = _http_client()
+        self._complete = FastPath(self._client, self._completion, self._read)
 
     def __call__(self, request: Request) -> Response:
         """The client limits the wait for each byte only: a server that sends slowly would hold a call for ever.
@@ -148,6 +151,8 @@ class LiteLLM:
             # an effort that the provider does not know is an error, not a setting that is silently dropped
             ours["allowed_openai_params"] = ["reasoning_effort"]
         response = self._litellm.completion(**{**request, **ours})
+        if response is None:  # after a second 422, by which litellm looks for arguments to drop
+            raise ProviderFault(self._client.last.text, self._client.last.status_code)
         if model != self._model:
             return _response_of(response, self._cost_usd(response, model.partition("/")[2], _OPENAI))
         return _response_of(response, response._hidden_params.get("response_cost"))
@@ -178,6 +183,7 @@ class LiteLLM:
         too_large = code == 429 and "too large" in str(error).lower()
         overflow = too_large or isinstance(error, self._litellm.ContextWindowExceededError)
         fault = ProviderFault(_one_line(error), code if isinstance(code, int) else 0, overflow)
+        fault.said = scrubbed(f"{fault} {getattr(error, 'body', None) or ''}")  # litellm may show a part
         fault.retry_after_s = _retry_after_s(error)
         no_credit = code == _TOO_MANY and not fault.retry_after_s and _says_no_credit(str(error))
         fault.retryable = fault.retryable and not too_large and not no_credit
