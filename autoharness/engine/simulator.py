@@ -39,7 +39,7 @@ from autoharness.llm.circuit_breaker import Breaker
 from autoharness.llm.gateway import Session
 from autoharness.llm.providers import Model, Providers
 from autoharness.llm.replay import Replay
-from autoharness.llm.request_schema import beyond_schema
+from autoharness.llm.request_schema import beyond_schema, problem_of
 from autoharness.llm.seeds import Seeded, role_seed
 
 _LOST_TIMEOUTS = 3
@@ -157,9 +157,7 @@ class Simulator:
         settings = self._experiment
         with self._hosts.host(trial.agent) as host:
             drawn = digest([self._secret, trial.task_id, trial.number, trial.seed])
-            fixed = beyond_schema(settings.agent_llm_args)
-            its_own = {name: value for name, value in settings.agent_llm_args.items() if name not in fixed}
-            link = AgentInHost(host, session, settings.agent_model, its_own, drawn)
+            link = AgentInHost(host, session, settings.agent_model, _for_agents(settings.agent_llm_args), drawn)
             return self._conversation(trial, session, link)
 
     def _conversation(self, trial: Trial, session: Session, link: AgentInHost | None) -> Finished:
@@ -239,6 +237,8 @@ class Simulator:
         )
         model, effort = settings.agent_model, settings.reasoning_effort
         args = settings.agent_llm_args
+        if problem := problem_of({"messages": [{"role": "user", "content": "Hello"}], **_for_agents(args)}):
+            raise UserError(f"agent_llm_args: {problem}")
         return Session(models, model, effort, limits, kept, asked_in, journal, trial.seed, self._breakers, args)
 
     def _model(self, role: str, trial: Trial, journal: Journal) -> Model:
@@ -290,21 +290,22 @@ def _uncounted_line(model: str, what: str) -> str:
     )
 
 
+def _for_agents(arguments: Json) -> Json:
+    """The experiment's arguments that an agent may change: it passes them on itself."""
+    fixed = beyond_schema(arguments)
+    return {name: value for name, value in arguments.items() if name not in fixed}
+
+
 def _refused_line(experiment: Experiment, role: str, argument: str, words: str) -> str:
     """`words`: the model's. Other roles of the same model would be refused next: their settings are named too."""
     model, server = experiment.model_of(role), experiment.endpoint_of(role)
-    changes = []
+    changes = ["another reasoning_effort, or none"] if (role, argument) == (AGENT, "reasoning_effort") else []
     for other in (AGENT, USER, JUDGE):
-        arguments = _arguments_of(experiment, other)
+        # tau2 itself asks its judge at temperature 0
+        configured: Json | None = getattr(experiment, f"{other}_llm_args")
+        arguments = {"temperature": 0.0} if configured is None else configured
         if argument in arguments and (experiment.model_of(other), experiment.endpoint_of(other)) == (model, server):
             rest = {name: value for name, value in arguments.items() if name != argument}
             changes.append(f"{other}_llm_args: {json.dumps(rest)}")
-    if argument == "reasoning_effort" and not changes:
-        changes = ["another reasoning_effort, or none"]
-    return f"{model} refuses {argument}: set {', '.join(changes)} in experiment_config.yaml ({one_line(words)[:200]})"
-
-
-def _arguments_of(experiment: Experiment, role: str) -> Json:
-    """`judge_llm_args` has no default of its own: tau2 asks its judge at temperature 0."""
-    arguments: Json | None = getattr(experiment, f"{role}_llm_args")
-    return {"temperature": 0.0} if arguments is None else arguments
+    how = f"set {', '.join(changes)} in experiment_config.yaml" if changes else f"the {role}'s requests have it"
+    return f"{model} refuses {argument}: {how} ({one_line(words)[:200]})"

@@ -36,6 +36,7 @@ class ProviderFields:
         """The fields of messages without calls, by their text."""
         self._calls: dict[_Name, tuple[str, Json, Json]] = {}
         """By tool call: the text and the fields of its message, and its own fields."""
+        self._has_fields = False
         self._refused = False
         """Whether the provider refused to get them back."""
 
@@ -43,9 +44,11 @@ class ProviderFields:
         """Keep what the model says. Of two equal messages the latest counts."""
         message = response["choices"][0]["message"]
         text, fields = _text(message), _fields(message, _OF_A_MESSAGE)
+        self._has_fields |= bool(fields)
         for call in _calls(message):
-            for name in _names(call):
-                self._calls[name] = text, fields, _fields(call, _OF_A_CALL)
+            of_call = _fields(call, _OF_A_CALL)
+            self._has_fields |= bool(of_call)
+            self._calls |= dict.fromkeys(_names(call), (text, fields, of_call))
         if not _calls(message):
             self._texts[text] = fields
 
@@ -68,10 +71,15 @@ class ProviderFields:
 
     def put_back(self, request: Request) -> Request:
         """The request with the fields of each message that the model wrote, and of each call."""
+        if not self._has_fields:
+            return request
         return {**request, "messages": [self._whole(message) for message in request["messages"]]}
 
     def harmless(self, request: Request) -> Request:
         """The request with the fields, but other words in them, and without messages that the model never wrote."""
+        invented = [one for one in request["messages"] if _calls(one) and self._said(one) is None]
+        if not self._has_fields and not invented:
+            return request
         messages, is_own = [], True
         for message in request["messages"]:
             if message["role"] != "tool":  # the answers go with the calls

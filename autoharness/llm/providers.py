@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any, Protocol
 
 from autoharness.core.endpoints import Endpoint
 from autoharness.core.outcomes import Usage
 from autoharness.core.redaction import guard, one_line, scrubbed, without_whole_keys
 from autoharness.llm.rate_limit import Throttle, pause_after
-from autoharness.llm.request_schema import in_extra_body, without_litellms
+from autoharness.llm.request_schema import TRANSLATED, as_sent
 
 Request = dict[str, Any]
 Response = dict[str, Any]
@@ -36,8 +36,6 @@ _SOON = re.compile(r"(?:retry|try again) (?:in|after)|retry_?delay|per[ _](?:sec
 _MILLION = 1_000_000
 _OPENAI = "openai"
 """litellm's provider that sends the name behind the slash, whatever it is, to the user's own server."""
-_TRANSLATED = ("anthropic", "bedrock", "gemini", "vertex_ai", "vertex_ai_beta")
-"""litellm's providers whose requests it writes anew, since their protocol is not OpenAI's."""
 _BY_RESPONSES = re.compile(r"gpt-|codex|o\d|computer-use|deep-research")
 """Names of models that litellm may call over OpenAI's /responses, which most servers do not have."""
 _MORE_TRIES = 8
@@ -112,18 +110,12 @@ class LiteLLM:
 
     def _answer(self, request: Request) -> Response:
         try:
-            answer: Response = without_whole_keys(self._complete(self._for_the_server(request)))
+            answer: Response = without_whole_keys(self._complete(as_sent(request, self._model, self._provider)))
             return answer
         except Exception as error:  # litellm's errors have no common base; each has a status code
             raise self._fault(error) from None
 
-    def _for_the_server(self, request: Request) -> Request:
-        """The request in the form in which litellm passes it on whole, without litellm's own field of messages."""
-        if self._model.startswith(f"{_OPENAI}/"):
-            request = in_extra_body(request)
-        return request if self._provider in _TRANSLATED else without_litellms(request)
-
-    @property
+    @cached_property
     def _provider(self) -> str:
         """By litellm's name; empty if it knows none."""
         with suppress(Exception):  # litellm's errors have no common base
@@ -146,7 +138,7 @@ class LiteLLM:
     def _through_litellm(self, model: str, request: Request) -> Response:
         where = {"api_base": self._endpoint.url, "api_key": self._endpoint.key} if self._endpoint else {}
         ours = {"model": model, "timeout": self._timeout_s, "max_retries": 0, "num_retries": 0, **where}
-        translated = self._provider in _TRANSLATED and self._litellm.get_supported_openai_params(self._model)
+        translated = self._provider in TRANSLATED and self._litellm.get_supported_openai_params(self._model)
         if "reasoning_effort" in request and "reasoning_effort" not in (translated or ()):
             # an effort that the provider does not know is an error, not a setting that is silently dropped
             ours["allowed_openai_params"] = ["reasoning_effort"]

@@ -9,6 +9,8 @@ from typing import Any
 
 LITELLMS = "provider_specific_fields"
 """litellm's field for the fields of a message that it does not know."""
+TRANSLATED = ("anthropic", "bedrock", "gemini", "vertex_ai", "vertex_ai_beta")
+"""litellm's providers whose requests it writes anew, since their protocol is not OpenAI's."""
 _NUMBER = (int, float)
 
 
@@ -70,17 +72,19 @@ def beyond_schema(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name not in _ARGUMENTS}
 
 
-def in_extra_body(request: dict[str, Any]) -> dict[str, Any]:
-    """The request with the arguments beyond the schema in `extra_body`: anywhere else litellm drops some of them."""
-    moved = {name: value for name, value in beyond_schema(request).items() if not name.startswith("extra_")}
+def as_sent(request: dict[str, Any], model: str, provider: str) -> dict[str, Any]:
+    """The request as litellm passes it on whole.
+
+    To the user's own server it drops some arguments beyond the schema, unless they are in `extra_body`. To any server
+    of OpenAI's protocol it would send its own field of messages.
+    """
+    if provider not in TRANSLATED:
+        sent = [{name: value for name, value in one.items() if name != LITELLMS} for one in request["messages"]]
+        request = {**request, "messages": sent}
+    beyond = beyond_schema(request) if model.startswith("openai/") else {}
+    moved = {name: value for name, value in beyond.items() if not name.startswith("extra_")}
     kept = {name: value for name, value in request.items() if name not in moved}
     return kept | {"extra_body": {**moved, **request.get("extra_body", {})}} if moved else request
-
-
-def without_litellms(request: dict[str, Any]) -> dict[str, Any]:
-    """The request without the field of messages that is litellm's own."""
-    sent = [{name: value for name, value in one.items() if name != LITELLMS} for one in request["messages"]]
-    return {**request, "messages": sent}
 
 
 def problem_of(request: Any) -> str:

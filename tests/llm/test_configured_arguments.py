@@ -106,6 +106,17 @@ def test_settings_still_refuse_what_is_no_argument(argument: str, nested: bool) 
         setting_checks.llm_args("agent_llm_args", value, "")
 
 
+@pytest.mark.parametrize("args", [{"reasoning_effort": "low"}, {"extra_body": "top_k: 20"}])
+def test_settings_refuse_what_could_not_arrive(args: Json) -> None:
+    with pytest.raises(UserError, match=r"agent_llm_args: (reasoning_effort: set|extra_body must be)"):
+        setting_checks.llm_args("agent_llm_args", args, "")
+
+
+def test_an_argument_of_a_wrong_type_is_the_users_mistake(simulator: MakeSimulator) -> None:
+    with pytest.raises(UserError, match="agent_llm_args: temperature must be a number, not '0'"):
+        run(simulator(agent_model=MODEL, agent_llm_args={"temperature": "0"}))
+
+
 OMITS = "self.llm_args.pop('temperature', None)"
 OF_ITS_OWN = "self.llm_args['temperature'] = 0.5"
 NO_TEMPERATURE: Json = {"agent_model": MODEL, "user_llm_args": {}}

@@ -1,19 +1,25 @@
 """What a provider wants back it gets back: for words that its model wrote, in any try, and for no others."""
 
 import json
+import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from llm_server import Fault, LLMServer, tool_call
 from moods import FIELDS, Mood, completion
 from provider import Provider
 from simulations import MODEL, MakeSimulator, edited, preceded, run
 
 from autoharness.core.outcomes import Status
+from autoharness.llm.calls import AGENT, Limits
+from autoharness.llm.gateway import Session
 from autoharness.llm.provider_fields import ProviderFields
-from autoharness.llm.providers import ProviderFault
+from autoharness.llm.providers import LiteLLM, ProviderFault
 
 Json = dict[str, Any]
 
@@ -105,6 +111,71 @@ def test_the_form_that_a_server_takes_is_the_first_from_then_on() -> None:
     for _ in range(2):
         fields.ask(refuses_fields, {"messages": [{"role": "assistant", "content": "Yes."}]})
     assert forms == [True, False, False]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+FUNCTION = st.fixed_dictionaries({"name": st.text(max_size=5)}, optional={"arguments": JSON})
+CALLS = st.lists(st.fixed_dictionaries({"function": FUNCTION}, optional={"id": JSON, "index": JSON, "x": JSON}))
+NAMES = ("content", "reasoning_content", "provider_specific_fields", "thinking_blocks", "refusal", "x")
+
+
+@given(st.fixed_dictionaries({}, optional={"tool_calls": CALLS | st.none(), **dict.fromkeys(NAMES, JSON)}))
+@settings(max_examples=500, deadline=None)
+def test_any_completion_can_be_kept_and_put_back(message: Json) -> None:
+    back = {name: value for name, value in message.items() if name in ("content", "tool_calls")}
+    whole = sent(kept(message), **back)
+    assert {**whole, "tool_calls": None} == {**whole, **back, "tool_calls": None}
+
+
+ANTHROPIC = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-4-5",
+    "stop_reason": "tool_use",
+    "usage": {"input_tokens": 9, "output_tokens": 9},
+    "content": [
+        {"type": "thinking", "thinking": "Let me see.", "signature": "EqQBCkYIBx"},
+        {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"a": 1}},
+    ],
+}
+LOOK = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+
+
+def test_claude_gets_its_thinking_back_and_the_effort_in_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own API refuses a tool call without the thinking before it, and the word reasoning_effort."""
+    asked: list[Json] = []
+
+    class Anthropic(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(ANTHROPIC).encode())
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Anthropic)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    monkeypatch.setenv("ANTHROPIC_API_BASE", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    model = LiteLLM("anthropic/claude-sonnet-4-5", 10)
+    trial = Session({AGENT: model}, "anthropic/claude-sonnet-4-5", "low", Limits(9, None, 0), arguments={"top_k": 5})
+    first: Json = {"messages": [{"role": "user", "content": "Look."}], "tools": [LOOK], "tool_choice": "auto"}
+    call = trial.complete_for_agent(first, lambda: first)["choices"][0]["message"]["tool_calls"][0]
+    plain = {name: call[name] for name in ("id", "type", "function")}
+    said = [{"role": "assistant", "content": None, "tool_calls": [plain]}]
+    answer = [{"role": "tool", "content": "A door.", "tool_call_id": call["id"]}]
+    second = {**first, "messages": [*first["messages"], *said, *answer]}
+    trial.complete_for_agent(second, lambda: second)
+    server.shutdown()
+    assert asked[1]["messages"][1]["content"] == ANTHROPIC["content"]
+    assert all(one["thinking"] and one["top_k"] == 5 and "reasoning_effort" not in one for one in asked)
 
 
 HONEST = {
