@@ -167,11 +167,12 @@ class Session:
         A greeting has to be refused in such words too: an agent can bring any words into an error's text.
         """
         as_configured = {name: value for name, value in request.items() if pristine.get(name) == value}
-        if fault.status_code not in _ABOUT_ARGUMENTS or not (named := _first_named(as_configured, fault)):
+        if fault.status_code not in _ABOUT_ARGUMENTS or not (named := _first_named(as_configured, fault.said)):
             return
         again = self._calls.fault_of(role, hello(pristine))
-        if again and again.status_code in _ABOUT_ARGUMENTS and _first_named({named: pristine.get(named)}, again):
-            self.refused[role] = named, again.said
+        argument = {named: pristine.get(named)}
+        if again and again.status_code in _ABOUT_ARGUMENTS and _first_named(argument, again.said):
+            self.refused[role] = named, str(again) if _first_named(argument, str(again)) else again.said
             raise _ERRORS[role](str(again), retryable=False)
 
     def _once_more(self, request: Request, pristine: Callable[[], Request], instead_of: str) -> Response:
@@ -235,11 +236,11 @@ class Session:
         return _ERRORS[role](str(fault), retryable=fault.retryable or is_back)
 
 
-def _first_named(arguments: Mapping[str, Any], fault: ProviderFault) -> str:
-    """The first of the arguments that the fault's text names; empty if it names none."""
+def _first_named(arguments: Mapping[str, Any], text: str) -> str:
+    """The first of the arguments that an error's text names; empty if it names none."""
     for name, value in arguments.items():
         names = [name, *_WORDS.get(name, ()), *(value if isinstance(value, dict) else ())]
-        if name not in (*_SAID, "seed") and any(_is_named(one, fault.said) for one in names):
+        if name not in (*_SAID, "seed") and any(_is_named(one, text) for one in names):
             return name
     return ""
 

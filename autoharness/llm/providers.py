@@ -175,7 +175,8 @@ class LiteLLM:
         too_large = code == 429 and "too large" in str(error).lower()
         overflow = too_large or isinstance(error, self._litellm.ContextWindowExceededError)
         fault = ProviderFault(_one_line(error), code if isinstance(code, int) else 0, overflow)
-        fault.said = scrubbed(f"{fault} {getattr(error, 'body', None) or ''}")  # litellm may show a part
+        body = getattr(error, "body", None) or getattr(error.__context__, "body", None)
+        fault.said = scrubbed(f"{fault} {body or ''}")
         fault.retry_after_s = _retry_after_s(error)
         no_credit = code == _TOO_MANY and not fault.retry_after_s and _says_no_credit(str(error))
         fault.retryable = fault.retryable and not too_large and not no_credit
