@@ -27,6 +27,10 @@ _NOT_ARGUMENTS = ("messages", "model", "tools", "functions", "stream", "n", "cus
 """Arguments that change what is asked, not only how it is answered."""
 _ADDRESSES = ("base_url", "api_base")
 """Arguments that would send a model's requests, and a key, somewhere else."""
+_SETTINGS = {"timeout": "llm_timeout_s", "max_retries": "llm_retries", "reasoning_effort": "reasoning_effort"}
+"""Arguments that are settings of their own."""
+_TAKEN = (("user_llm_args", "reasoning_effort"), ("judge_llm_args", "reasoning_effort"))
+"""That setting is the agent's alone."""
 _LLM_ARGS = "_llm_args"
 
 
@@ -86,6 +90,10 @@ def llm_args(name: str, value: Mapping[str, Any], source: str) -> Any:
         if argument in _ADDRESSES:
             role = name.removesuffix(_LLM_ARGS)
             raise UserError(f"{place(source)}{name}: {argument}: set {role}_url instead (docs/endpoints.md)")
+        if argument in _SETTINGS and (name, argument) not in _TAKEN:
+            raise UserError(f"{place(source)}{name}: {argument}: set {_SETTINGS[argument]} instead")
+        if argument == "extra_body" and not isinstance(inner, dict):
+            raise UserError(f"{place(source)}{name}: extra_body must be such as {{top_k: 20}}, not {inner!r:.60}")
         if isinstance(inner, dict):
             llm_args(name, inner, source)
     return value

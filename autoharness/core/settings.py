@@ -145,7 +145,8 @@ class Experiment:
     agent_llm_args: dict[str, Any] = setting(
         {"temperature": 0.0}, affects=OUTCOME, check=setting_checks.llm_args, stored="arguments"
     )
-    """Arguments given to the agent, which may change them: a harness can choose its own temperature."""
+    """Arguments given to the agent, which may change them: a harness can choose its own temperature. Those that no
+    agent may choose (top_k, extra_body, ...) are added to its requests."""
     user_llm_args: dict[str, Any] = setting(
         {"temperature": 0.0}, affects=OUTCOME, check=setting_checks.llm_args, stored="arguments"
     )

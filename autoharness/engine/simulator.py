@@ -3,6 +3,7 @@
 This is the worker's part that knows what a trial is; `worker` has the messages.
 """
 
+import json
 import random
 import time
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from autoharness.core.errors import (
     UserError,
 )
 from autoharness.core.outcomes import ADDRESSED, PLAINLY, VERIFIED, Outcome, Status, Trial, digest, passed
-from autoharness.core.redaction import addresses
+from autoharness.core.redaction import addresses, one_line
 from autoharness.core.settings import HARNESS, OFFLINE, PER_ROLE, REPLAY, Experiment
 from autoharness.engine.agent_connection import AgentInHost
 from autoharness.host.pool import Hosts
@@ -38,6 +39,7 @@ from autoharness.llm.circuit_breaker import Breaker
 from autoharness.llm.gateway import Session
 from autoharness.llm.providers import Model, Providers
 from autoharness.llm.replay import Replay
+from autoharness.llm.request_schema import beyond_schema, problem_of
 from autoharness.llm.seeds import Seeded, role_seed
 
 _LOST_TIMEOUTS = 3
@@ -90,6 +92,8 @@ class Simulator:
             session.journal.close()
         for role, what in session.uncounted.items():
             raise UserError(_uncounted_line(self._experiment.model_of(role), what))
+        for role, (argument, words) in session.refused.items():
+            raise UserError(_refused_line(self._experiment, role, argument, words))
         return replace(
             outcome,
             usage=session.usage,
@@ -153,7 +157,7 @@ class Simulator:
         settings = self._experiment
         with self._hosts.host(trial.agent) as host:
             drawn = digest([self._secret, trial.task_id, trial.number, trial.seed])
-            link = AgentInHost(host, session, settings.agent_model, dict(settings.agent_llm_args), drawn)
+            link = AgentInHost(host, session, settings.agent_model, _for_agents(settings.agent_llm_args), drawn)
             return self._conversation(trial, session, link)
 
     def _conversation(self, trial: Trial, session: Session, link: AgentInHost | None) -> Finished:
@@ -232,7 +236,10 @@ class Simulator:
             settings.llm_timeout_s * _LOST_TIMEOUTS,
         )
         model, effort = settings.agent_model, settings.reasoning_effort
-        return Session(models, model, effort, limits, kept, asked_in, journal, trial.seed, self._breakers)
+        args = settings.agent_llm_args
+        if problem := problem_of({"messages": [{"role": "user", "content": "Hello"}], **_for_agents(args)}):
+            raise UserError(f"agent_llm_args: {problem}")
+        return Session(models, model, effort, limits, kept, asked_in, journal, trial.seed, self._breakers, args)
 
     def _model(self, role: str, trial: Trial, journal: Journal) -> Model:
         name = self._experiment.model_of(role)
@@ -281,3 +288,24 @@ def _uncounted_line(model: str, what: str) -> str:
         f"{model} does not say how many tokens it used, so no limit in tokens or USD can be kept: take those out of "
         "experiment_config.yaml, and set max_llm_calls or max_run_llm_calls"
     )
+
+
+def _for_agents(arguments: Json) -> Json:
+    """The experiment's arguments that an agent may change: it passes them on itself."""
+    fixed = beyond_schema(arguments)
+    return {name: value for name, value in arguments.items() if name not in fixed}
+
+
+def _refused_line(experiment: Experiment, role: str, argument: str, words: str) -> str:
+    """`words`: the model's. Other roles of the same model would be refused next: their settings are named too."""
+    model, server = experiment.model_of(role), experiment.endpoint_of(role)
+    changes = ["another reasoning_effort, or none"] if (role, argument) == (AGENT, "reasoning_effort") else []
+    for other in (AGENT, USER, JUDGE):
+        # tau2 itself asks its judge at temperature 0
+        configured: Json | None = getattr(experiment, f"{other}_llm_args")
+        arguments = {"temperature": 0.0} if configured is None else configured
+        if argument in arguments and (experiment.model_of(other), experiment.endpoint_of(other)) == (model, server):
+            rest = {name: value for name, value in arguments.items() if name != argument}
+            changes.append(f"{other}_llm_args: {json.dumps(rest)}")
+    how = f"set {', '.join(changes)} in experiment_config.yaml" if changes else f"the {role}'s requests have it"
+    return f"{model} refuses {argument}: {how} ({one_line(words)[:200]})"

@@ -14,7 +14,7 @@ import math
 import random
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -27,6 +27,7 @@ from autoharness.llm.answer_cache import Answers
 from autoharness.llm.call_journal import Journal
 from autoharness.llm.circuit_breaker import Breaker
 from autoharness.llm.probe_requests import hello
+from autoharness.llm.provider_fields import ProviderFields
 from autoharness.llm.providers import TIMED_OUT, Model, ProviderFault, Request, Response, usage_of
 
 AGENT, USER, JUDGE = "agent", "user", "judge"
@@ -84,6 +85,8 @@ class Calls:
         self._breakers = breakers or {}
         self.pristine: Callable[[], Request] | None = None
         """Makes the request that the untouched template would send now, with the experiment's arguments."""
+        self.fields: dict[str, ProviderFields] = defaultdict(ProviderFields)
+        """By role: what its provider wants back."""
         self._lost_s = 0.0
         """Seconds that failed calls and the pauses after them took."""
         self._usage: dict[str, Usage] = {}
@@ -174,6 +177,7 @@ class Calls:
             if known := self.journal.recall(role, asked, instead_of):
                 if known.refused:
                     raise AgentError(known.refused)
+                self.fields[role].note(known.answer)
                 return known.answer
             if budget:
                 self._check_budget()
@@ -185,6 +189,7 @@ class Calls:
             raise
         with self._lock:
             self.journal.note_answer(role, asked, response)
+            self.fields[role].note(response)
         return response
 
     def _kept_or_paid(self, role: str, request: Request, key: str) -> Response:
@@ -274,7 +279,7 @@ class Calls:
         `is_its_own`: whether the simulation's budget counts it.
         """
         started = time.monotonic()
-        response = self._models[role](request)
+        response = self.fields[role].ask(self._models[role], request)
         message = _message_of(response)
         if role in self._breakers:
             self._breakers[role].has_answered()
@@ -304,12 +309,16 @@ class Calls:
 
     def takes(self, role: str, request: Request) -> bool:
         """Whether a provider that failed on another request answers this one at once."""
+        return self.fault_of(role, request) is None
+
+    def fault_of(self, role: str, request: Request) -> ProviderFault | None:
+        """How a provider that failed on another request fails on this one; None if it answers."""
         self._wait_for(role)
         try:
             self._call(role, request, is_its_own=False)  # asked now: an earlier answer proves nothing
-        except ProviderFault:
-            return False
-        return True
+        except ProviderFault as fault:
+            return fault
+        return None
 
 
 def _message_of(response: Response) -> dict[str, Any]:

@@ -5,9 +5,11 @@ the agent's model, reasoning effort and seed, and decides whose fault it is if a
 what one call needs: memory, retries, the meter, the simulation's budget.
 """
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from autoharness.core.errors import (
     AgentError,
@@ -22,10 +24,14 @@ from autoharness.llm.answer_cache import Answers
 from autoharness.llm.call_journal import Journal
 from autoharness.llm.calls import ABOUT_THE_ACCOUNT, AGENT, JUDGE, REFUSED, USER, Calls, Limits, Refused
 from autoharness.llm.circuit_breaker import Breaker
-from autoharness.llm.probe_requests import with_harmless_words, without_own_words
+from autoharness.llm.probe_requests import hello, with_harmless_words, without_own_words
 from autoharness.llm.providers import Model, ProviderFault, Request, Response
-from autoharness.llm.request_schema import problem_of
+from autoharness.llm.request_schema import beyond_schema, problem_of
 
+_SAID = ("messages", "tools", "tool_choice")
+_ABOUT_ARGUMENTS = (400, 422)
+_WORDS = {"reasoning_effort": ("thinking", "effort", "reasoning"), "thinking": ("reasoning",)}
+"""Providers' other words for an argument."""
 _ERRORS = {AGENT: ProviderError, USER: UserSimulatorError, JUDGE: JudgeError}
 
 
@@ -43,12 +49,19 @@ class Session:
         journal: Journal | None = None,
         seed: int | None = None,
         breakers: Mapping[str, Breaker] | None = None,
+        arguments: Mapping[str, Any] | None = None,
     ) -> None:
-        """`answers`, `trial`, `journal`, `breakers`: see `Calls`. `seed`: for agent requests that have none."""
+        """`answers`, `trial`, `journal`, `breakers`: see `Calls`. `seed`: for agent requests that have none.
+
+        `arguments`: the experiment's, for agent requests; see `agent_llm_args`.
+        """
         self._calls = Calls(models, limits, answers, trial, journal, breakers)
         self._agent_model = agent_model
         self._effort = effort
         self._seed = seed
+        self._arguments = dict(arguments or {})
+        self.refused: dict[str, tuple[str, str]] = {}
+        """By role: an argument of the experiment that the model refuses, whatever is said, and in which words."""
         self.journal = self._calls.journal
         self.uncounted = self._calls.uncounted
         self.waits = self._calls.waits
@@ -82,6 +95,7 @@ class Session:
         try:
             return self._calls.ask(role, request)
         except ProviderFault as fault:
+            self._check_arguments(role, request, request, fault)
             if not fault.alone and (role != USER or fault.status_code not in REFUSED):
                 raise self._blamed(role, request, fault) from fault
         try:  # it may be over by now: a limit that others passed, a short refusal
@@ -117,6 +131,7 @@ class Session:
             with self._agents_turn:
                 return self._calls.ask(AGENT, request, True, instead_of)
         except ProviderFault as fault:
+            self._check_arguments(AGENT, request, self._with_arguments(pristine()), fault)
             if fault.context_overflow:
                 raise Refused(f"the conversation is too long for the model: {fault}") from fault
             if not self._is_about(request, pristine(), fault):
@@ -133,9 +148,32 @@ class Session:
             return False
         if fault.status_code not in REFUSED and not fault.retryable and not fault.alone:
             return False
-        if request != pristine and self._calls.takes(AGENT, pristine):
-            return True
-        return fault.status_code in REFUSED and self._calls.takes(AGENT, without_own_words(pristine))
+        shared = {name: value for name, value in pristine.items() if name in _SAID or request.get(name) == value}
+        for likewise in (pristine, shared) if shared != pristine else (pristine,):
+            if request != likewise and self._calls.takes(AGENT, likewise):
+                return True
+        return fault.status_code in REFUSED and any(
+            self._calls.takes(AGENT, probe) for probe in self._without_own_words(shared)
+        )
+
+    def _without_own_words(self, request: Request) -> list[Request]:
+        """The request without what the agent said, and another one with what the provider wants back."""
+        plain, whole = without_own_words(request), without_own_words(self._calls.fields[AGENT].harmless(request))
+        return [plain] if plain == whole else [plain, whole]
+
+    def _check_arguments(self, role: str, request: Request, pristine: Request, fault: ProviderFault) -> None:
+        """Raises InfrastructureError if the model refuses an argument as the experiment has it, whatever is said.
+
+        A greeting has to be refused in such words too: an agent can bring any words into an error's text.
+        """
+        as_configured = {name: value for name, value in request.items() if pristine.get(name) == value}
+        if fault.status_code not in _ABOUT_ARGUMENTS or not (named := _first_named(as_configured, fault.said)):
+            return
+        again = self._calls.fault_of(role, hello(pristine))
+        argument = {named: pristine.get(named)}
+        if again and again.status_code in _ABOUT_ARGUMENTS and _first_named(argument, again.said):
+            self.refused[role] = named, str(again) if _first_named(argument, str(again)) else again.said
+            raise _ERRORS[role](str(again), retryable=False)
 
     def _once_more(self, request: Request, pristine: Callable[[], Request], instead_of: str) -> Response:
         """Try again after a failure, although the provider accepted another request.
@@ -156,6 +194,7 @@ class Session:
 
     def _checked(self, request: Request) -> Request:
         """The request with the experiment's model and effort. Raises AgentError if it asks for something else."""
+        request = self._without_fixed(request)
         problem = problem_of(request)
         if problem:
             raise AgentError(problem)
@@ -168,9 +207,20 @@ class Session:
         checked = {key: value for key, value in request.items() if key not in dropped and value is not None}
         return self._with_arguments(checked)
 
+    def _without_fixed(self, request: Request) -> Request:
+        """Without arguments that are the experiment's alone. Raises AgentError if the agent chose another value."""
+        if not isinstance(request, dict):
+            return request
+        fixed = beyond_schema(self._arguments)
+        for name in fixed.keys() & request.keys():
+            if request[name] not in (None, fixed[name]):
+                raise AgentError(f"the experiment's {name} is fixed, and it is not {request[name]!r:.100}")
+        return {name: value for name, value in request.items() if name not in fixed}
+
     def _with_arguments(self, request: Request) -> Request:
         """The request with the arguments that the experiment, not the agent, chooses."""
-        return self._with_seed(request) | ({"reasoning_effort": self._effort} if self._effort else {})
+        effort = {"reasoning_effort": self._effort} if self._effort else {}
+        return self._with_seed(request) | effort | beyond_schema(self._arguments)
 
     def _with_seed(self, request: Request) -> Request:
         """The request with the trial's seed. No agent is told it: it would tell which trial this is."""
@@ -184,3 +234,18 @@ class Session:
         """The role's error. It is known by now whether the model was down, but for refusals: those are checked."""
         is_back = fault.status_code in REFUSED and self._calls.is_back(role, request, time.monotonic())
         return _ERRORS[role](str(fault), retryable=fault.retryable or is_back)
+
+
+def _first_named(arguments: Mapping[str, Any], text: str) -> str:
+    """The first of the arguments that an error's text names; empty if it names none."""
+    for name, value in arguments.items():
+        names = [name, *_WORDS.get(name, ()), *(value if isinstance(value, dict) else ())]
+        if name not in (*_SAID, "seed") and any(_is_named(one, text) for one in names):
+            return name
+    return ""
+
+
+def _is_named(name: str, text: str) -> bool:
+    """Whether the text has the name, written in any way: top_k, top-k, topK, reasoning.effort."""
+    written = "[-_. ]?".join(map(re.escape, str(name).split("_")))
+    return bool(re.search(rf"(?<![a-zA-Z0-9]){written}(?![a-zA-Z0-9])", text, re.IGNORECASE))

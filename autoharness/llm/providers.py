@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any, Protocol
 
 from autoharness.core.endpoints import Endpoint
 from autoharness.core.outcomes import Usage
 from autoharness.core.redaction import guard, one_line, scrubbed, without_whole_keys
 from autoharness.llm.rate_limit import Throttle, pause_after
+from autoharness.llm.request_schema import TRANSLATED, as_sent
 
 Request = dict[str, Any]
 Response = dict[str, Any]
@@ -37,6 +38,8 @@ _OPENAI = "openai"
 """litellm's provider that sends the name behind the slash, whatever it is, to the user's own server."""
 _FREE = ("ollama/", "ollama_chat/")
 """Models on the user's machine: litellm knows none of their names, and they cost nothing."""
+_BY_RESPONSES = re.compile(r"gpt-|codex|o\d|computer-use|deep-research")
+"""Names of models that litellm may call over OpenAI's /responses, which most servers do not have."""
 _MORE_TRIES = 8
 """How many more tries than `retries` a call has that meets the rate limit while others pass."""
 _PATIENCE_S = 24.0
@@ -48,6 +51,8 @@ class ProviderFault(Exception):
 
     def __init__(self, message: str, status_code: int = 0, context_overflow: bool = False) -> None:
         super().__init__(scrubbed(message))  # agents and traces see it
+        self.said = str(self)
+        """All that the server said."""
         self.status_code = status_code
         self.context_overflow = context_overflow
         self.retry_after_s = 0.0
@@ -81,8 +86,10 @@ class LiteLLM:
         guard([endpoint] if endpoint else [])
         self._endpoint = endpoint
         self._model = f"{_OPENAI}/{model}" if endpoint else model
+        self._only_chat = False
         self._timeout_s = timeout_s
-        self._complete = FastPath(_http_client(), self._completion, self._read)
+        self._client = _http_client()
+        self._complete = FastPath(self._client, self._completion, self._read)
 
     def __call__(self, request: Request) -> Response:
         """The client limits the wait for each byte only: a server that sends slowly would hold a call for ever.
@@ -105,23 +112,49 @@ class LiteLLM:
 
     def _answer(self, request: Request) -> Response:
         try:
-            answer: Response = without_whole_keys(self._complete(request))
+            answer: Response = without_whole_keys(self._complete(as_sent(request, self._model, self._provider)))
             return answer
         except Exception as error:  # litellm's errors have no common base; each has a status code
             raise self._fault(error) from None
 
+    @cached_property
+    def _provider(self) -> str:
+        """By litellm's name; empty if it knows none."""
+        with suppress(Exception):  # litellm's errors have no common base
+            return str(self._litellm.get_llm_provider(self._model)[1])
+        return ""
+
     def _completion(self, request: Request) -> Response:
-        # an effort that the provider does not know is an error, not a setting that is silently dropped
-        kept = ["reasoning_effort"] if "reasoning_effort" in request else None
+        name = self._model.removeprefix(f"{_OPENAI}/")
+        if not self._only_chat:
+            try:
+                return self._through_litellm(self._model, request)
+            except Exception as error:  # litellm's errors have no common base
+                no_such_path = getattr(error, "status_code", 0) in (404, 405)
+                if not self._endpoint or not no_such_path or not _BY_RESPONSES.search(name):
+                    raise
+        answer = self._through_litellm(f"hosted_vllm/{name}", request)  # for servers with /chat/completions alone
+        self._only_chat = True
+        return answer
+
+    def _through_litellm(self, model: str, request: Request) -> Response:
         where = {"api_base": self._endpoint.url, "api_key": self._endpoint.key} if self._endpoint else {}
-        response = self._litellm.completion(
-            **{**request, "model": self._model, **where},
-            timeout=self._timeout_s,
-            max_retries=0,
-            num_retries=0,
-            allowed_openai_params=kept,
-        )
+        ours = {"model": model, "timeout": self._timeout_s, "max_retries": 0, "num_retries": 0, **where}
+        translated = self._provider in TRANSLATED and self._litellm.get_supported_openai_params(self._model)
+        if "reasoning_effort" in request and "reasoning_effort" not in (translated or ()):
+            # an effort that the provider does not know is an error, not a setting that is silently dropped
+            ours["allowed_openai_params"] = ["reasoning_effort"]
+        response = self._litellm.completion(**{**request, **ours})
+        if response is None:  # after a second 422, by which litellm looks for arguments to drop
+            raise ProviderFault(self._client.last.text, self._client.last.status_code)
+        if model != self._model:
+            return self._response_of(response, self._cost_usd(response, model.partition("/")[2], _OPENAI))
         return self._response_of(response, response._hidden_params.get("response_cost"))
+
+    def _cost_usd(self, response: Any, model: str, provider: str) -> float | None:
+        with suppress(Exception):  # it knows no price
+            return float(self._litellm.completion_cost(response, model=model, custom_llm_provider=provider))
+        return None
 
     def _read(self, body: Response) -> Response:
         """A completion's body as litellm reads it: see `fast_path`."""
@@ -136,11 +169,7 @@ class LiteLLM:
             empty.model = f"{provider}/{model}"
         dumped = ChatCompletion.construct(**body).model_dump()  # what its OpenAI client makes of it
         response = convert_to_model_response_object(response_object=dumped, model_response_object=empty)
-        try:
-            cost_usd = self._litellm.completion_cost(response, model=model, custom_llm_provider=provider)
-        except Exception:  # it knows no price
-            cost_usd = None
-        return self._response_of(response, cost_usd)
+        return self._response_of(response, self._cost_usd(response, model, provider))
 
     def _response_of(self, response: Any, cost_usd: float | None) -> Response:
         """litellm's response as a chat completion, with what it cost: None if that is not known."""
@@ -156,6 +185,8 @@ class LiteLLM:
         too_large = code == 429 and "too large" in str(error).lower()
         overflow = too_large or isinstance(error, self._litellm.ContextWindowExceededError)
         fault = ProviderFault(_one_line(error), code if isinstance(code, int) else 0, overflow)
+        body = getattr(error, "body", None) or getattr(error.__context__, "body", None)
+        fault.said = scrubbed(f"{fault} {body or ''}")
         fault.retry_after_s = _retry_after_s(error)
         no_credit = code == _TOO_MANY and not fault.retry_after_s and _says_no_credit(str(error))
         fault.retryable = fault.retryable and not too_large and not no_credit

@@ -4,8 +4,13 @@ Everything that is not in the table is refused, so that no request reaches anoth
 through a provider's own tool, or an argument of litellm. The words are not judged: those are the harness.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
+LITELLMS = "provider_specific_fields"
+"""litellm's field for the fields of a message that it does not know."""
+TRANSLATED = ("anthropic", "bedrock", "gemini", "vertex_ai", "vertex_ai_beta")
+"""litellm's providers whose requests it writes anew, since their protocol is not OpenAI's."""
 _NUMBER = (int, float)
 
 
@@ -60,6 +65,26 @@ _ARGUMENTS: dict[str, tuple[Any, str]] = {
 }
 """For each argument its shape, see `_fits`, and the shape in words. A wrong type breaks a client library in ways that
 look like an outage."""
+
+
+def beyond_schema(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that no agent may choose."""
+    return {name: value for name, value in arguments.items() if name not in _ARGUMENTS}
+
+
+def as_sent(request: dict[str, Any], model: str, provider: str) -> dict[str, Any]:
+    """The request as litellm passes it on whole.
+
+    To the user's own server it drops some arguments beyond the schema, unless they are in `extra_body`. To any server
+    of OpenAI's protocol it would send its own field of messages.
+    """
+    if provider not in TRANSLATED:
+        sent = [{name: value for name, value in one.items() if name != LITELLMS} for one in request["messages"]]
+        request = {**request, "messages": sent}
+    beyond = beyond_schema(request) if model.startswith("openai/") else {}
+    moved = {name: value for name, value in beyond.items() if not name.startswith("extra_")}
+    kept = {name: value for name, value in request.items() if name not in moved}
+    return kept | {"extra_body": {**moved, **request.get("extra_body", {})}} if moved else request
 
 
 def problem_of(request: Any) -> str:

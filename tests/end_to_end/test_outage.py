@@ -12,7 +12,7 @@ from llm_server import Fault, LLMServer
 from solver import Solver
 
 from autoharness.benchmarks.tau2.adapter import Tau2
-from autoharness.core.errors import Outage
+from autoharness.core.errors import Outage, UserError
 from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.engine.executor import Watch
 from autoharness.llm.calls import Limits
@@ -128,15 +128,19 @@ def test_what_never_comes_back_ends_the_run_with_one_line(asked: Any) -> None:
         Fault(401),
         Fault(402),
         Fault(429, NO_CREDIT),
-        Fault(400, NO_TEMPERATURE),
         Fault(404, '{"error": {"message": "no such model"}}'),
     ],
-    ids=["dead key", "payment required", "no credit", "an argument that it does not take", "no such model"],
+    ids=["dead key", "payment required", "no credit", "no such model"],
 )
 def test_what_no_waiting_mends_ends_it_at_once(asked: Any, fault: Fault) -> None:
     outcomes, provider, _, ended = asked(3, fault)
     assert "refuses whatever it is asked" in ended, outcomes
     assert provider.failed < 30
+
+
+def test_an_argument_that_it_does_not_take_ends_it_with_the_setting_to_change(asked: Any) -> None:
+    with pytest.raises(UserError, match=r"openai/x refuses temperature: set agent_llm_args: {}"):
+        asked(3, Fault(400, NO_TEMPERATURE))
 
 
 def test_a_request_that_a_provider_fails_on_is_no_outage(asked: Any) -> None:

@@ -25,6 +25,10 @@ MESSAGES = st.lists(
         st.builds(lambda text: {"role": "system", "content": text}, TEXT),
         st.just({"role": "assistant", "content": None, "tool_calls": CALLS}),
         st.just({"role": "assistant", "content": "Wait.", "tool_calls": [{**CALLS[0], "name": "look"}]}),
+        st.builds(
+            lambda text: {"role": "assistant", "content": "x", "reasoning_content": text, "state": [text]}, TEXT
+        ),
+        st.just({"role": "assistant", "tool_calls": [{**CALLS[0], "extra_content": {"google": {"x": "☃"}}}]}),
         st.builds(lambda text: {"role": "tool", "content": text, "tool_call_id": "call_1"}, TEXT),
         st.builds(lambda text: {"role": "user", "content": text, "name": "anna"}, TEXT),
     ),
@@ -41,6 +45,9 @@ ARGUMENTS = st.fixed_dictionaries(
         "max_tokens": st.just(100),
         "reasoning_effort": st.just("low"),
         "response_format": st.just({"type": "json_object"}),
+        "top_k": st.just(5),
+        "thinking": st.just({"type": "disabled"}),
+        "extra_body": st.sampled_from([{}, {"chat_template_kwargs": {"enable_thinking": False}}]),
     },
 )
 USAGE = {"prompt_tokens": 1200, "completion_tokens": 34, "total_tokens": 1234}

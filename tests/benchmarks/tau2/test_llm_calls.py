@@ -51,8 +51,12 @@ def _judges_requests(server: LLMServer) -> list[dict[str, Any]]:
         ({"judge_model": "openai/strict"}, {"model": "strict", "temperature": 0.0}),
         ({"judge_llm_args": {"temperature": 0.7, "max_tokens": 900}}, {"temperature": 0.7, "max_tokens": 900}),
         ({"judge_model": "openai/strict", "judge_llm_args": {}}, {"model": "strict"}),
+        (
+            {"judge_llm_args": {"temperature": 0.1, "top_k": 2, "thinking": {"type": "x"}, "extra_body": {"y": 3}}},
+            {"top_k": 2, "thinking": {"type": "x"}, "y": 3},
+        ),
     ],
-    ids=["tau2s", "model", "arguments", "none"],
+    ids=["tau2s", "model", "arguments", "none", "beyond-openai"],
 )
 def test_the_judge_is_asked_with_its_own_model_and_arguments(
     server: LLMServer, simulator: Callable[..., Any], settings: dict[str, Any], expected: dict[str, Any]
