@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from autoharness.core import strict_json
@@ -27,7 +28,8 @@ from autoharness.llm.answer_cache import Answers
 from autoharness.llm.call_journal import Journal
 from autoharness.llm.circuit_breaker import Breaker
 from autoharness.llm.probe_requests import hello
-from autoharness.llm.providers import TIMED_OUT, Model, ProviderFault, Request, Response, usage_of
+from autoharness.llm.providers import TIMED_OUT, Model, ProviderFault, Request, Response, filtered, usage_of
+from autoharness.llm.refusals import Growth, says_filtered
 
 AGENT, USER, JUDGE = "agent", "user", "judge"
 
@@ -99,6 +101,7 @@ class Calls:
         """By role: "tokens" or "price", if a limit counts it and a response did not tell it."""
         self.waits: list[str] = []
         """Why calls had to be waited for and tried again."""
+        self.growth = Growth()
         self._lock = threading.Lock()
 
     @property
@@ -264,6 +267,8 @@ class Calls:
     def _call(self, role: str, request: Request, is_its_own: bool = True) -> Response:
         response, message, paid = self._paid(role, request, is_its_own)
         self._check_counted(role, paid)
+        if says_filtered(HTTPStatus.OK, str(response["choices"][0].get("finish_reason"))):
+            raise filtered("it has cut the answer")
         if role != AGENT and not _says_something(message):
             raise ProviderFault(f"the {role}'s LLM sent neither text nor a tool call that parses")
         return response
@@ -281,6 +286,7 @@ class Calls:
         with self._lock:
             paid = usage_of(response, time.monotonic() - started)
             self._add(role, paid, charged=paid if is_its_own else Usage())
+            self.growth.note(role, request, paid.prompt_tokens)
         return response, message, paid
 
     def _add(self, role: str, paid: Usage, charged: Usage) -> None:
@@ -304,12 +310,16 @@ class Calls:
 
     def takes(self, role: str, request: Request) -> bool:
         """Whether a provider that failed on another request answers this one at once."""
+        return self.refusal_of(role, request) is None
+
+    def refusal_of(self, role: str, request: Request) -> ProviderFault | None:
+        """Why a provider that failed on another request does not answer this one at once; None if it does."""
         self._wait_for(role)
         try:
             self._call(role, request, is_its_own=False)  # asked now: an earlier answer proves nothing
-        except ProviderFault:
-            return False
-        return True
+        except ProviderFault as fault:
+            return fault
+        return None
 
 
 def _message_of(response: Response) -> dict[str, Any]:

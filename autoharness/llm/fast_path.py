@@ -73,6 +73,16 @@ class Client(httpx.Client):
             self._thread.exchange = None
 
     def send(self, request: httpx.Request, **arguments: Any) -> httpx.Response:
+        self._thread.last = self._response(request, arguments)
+        return self.last
+
+    @property
+    def last(self) -> httpx.Response:
+        """The last response that this thread got."""
+        response: httpx.Response = self._thread.last
+        return response
+
+    def _response(self, request: httpx.Request, arguments: Json) -> httpx.Response:
         exchange: Exchange | None = getattr(self._thread, "exchange", None)
         if exchange is None:
             return super().send(request, **arguments)
