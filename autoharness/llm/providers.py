@@ -6,7 +6,6 @@ model, takes the fast path if there is one, and ends with a completion or a Prov
 
 import itertools
 import math
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ from autoharness.core.endpoints import Endpoint
 from autoharness.core.outcomes import Usage
 from autoharness.core.redaction import guard, one_line, scrubbed, without_whole_keys
 from autoharness.llm.rate_limit import Throttle, pause_after
-from autoharness.llm.refusals import said_by, says_filtered, says_too_long
+from autoharness.llm.refusals import behind_a_proxy, said_by, says_filtered, says_no_credit, says_too_long
 
 Request = dict[str, Any]
 Response = dict[str, Any]
@@ -28,13 +27,6 @@ _NOT_WORTH_A_RETRY = frozenset({400, 401, 402, 403, 404, 413, 422})
 TIMED_OUT = 408
 _BAD_REQUEST = 400
 _TOO_MANY = 429
-_NO_CREDIT = re.compile(
-    r"insufficient[_ ](?:quota|balance|credit|fund)|exceeded your current quota|billing|out of credit|no credit"
-    r"|credit balance|(?:spend(?:ing)?|usage|monthly|hard) (?:limit|cap)|recharge|arrears|overdue",
-    re.IGNORECASE,
-)
-_SOON = re.compile(r"(?:retry|try again) (?:in|after)|retry_?delay|per[ _](?:second|minute)", re.IGNORECASE)
-"""In the text of a 429: that the account has no credit left; and that it is a rate limit after all."""
 _MILLION = 1_000_000
 _OPENAI = "openai"
 """litellm's provider that sends the name behind the slash, whatever it is, to the user's own server."""
@@ -156,15 +148,11 @@ class LiteLLM:
         code, said = code if isinstance(code, int) else 0, said_by(error)
         if says_filtered(code, said):
             return filtered(_one_line(error))
-        fault = ProviderFault(_one_line(error), code, says_too_long(code, said))
+        fault = ProviderFault(_one_line(error) + behind_a_proxy(error), code, says_too_long(code, said))
         fault.retry_after_s = _retry_after_s(error)
-        no_credit = code == _TOO_MANY and not fault.retry_after_s and _says_no_credit(str(error))
+        no_credit = code == _TOO_MANY and not fault.retry_after_s and says_no_credit(str(error))
         fault.retryable = fault.retryable and not no_credit
         return fault
-
-
-def _says_no_credit(text: str) -> bool:
-    return bool(_NO_CREDIT.search(text)) and not _SOON.search(text)
 
 
 def _response_of(response: Any, cost_usd: float | None) -> Response:

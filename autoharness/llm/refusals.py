@@ -13,9 +13,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from autoharness.core.endpoints import proxy_of
 from autoharness.core.outcomes import CUT
 
-_MOST_CHARS = 20_000
+_MOST_CHARS, _MOST_ERRORS = 20_000, 8
 _TOO_MANY, _TOO_LARGE = 429, 413
 _OF_THE_ACCOUNT = frozenset({401, 402, 403, 408})
 """Status codes that say nothing about the conversation's length, whatever the words are."""
@@ -58,6 +59,13 @@ _TOO_LONG = [
         r"(?:prompt|token|输入|上下文|消息|对话|内容)[^。]{0,12}(?:超长|过长|太长|超过|超出|超限)",
     )
 ]
+_NO_CREDIT = re.compile(
+    r"insufficient[_ ](?:quota|balance|credit|fund)|exceeded your current quota|billing|out of credit|no credit"
+    r"|credit balance|(?:spend(?:ing)?|usage|monthly|hard) (?:limit|cap)|recharge|arrears|overdue",
+    re.IGNORECASE,
+)
+_SOON = re.compile(r"(?:retry|try again) (?:in|after)|retry_?delay|per[ _](?:second|minute)", re.IGNORECASE)
+"""In the text of a 429: that the account has no credit left; and that it is a rate limit after all."""
 _FILTERED = re.compile(
     r"content[_ -]?(?:filter|policy|management|moderation|safety)|responsible_?ai|data_?inspection_?failed"
     r"|prohibited_content|\bsafety\b|\bblocklist\b|\brecitation\b|\bspii\b|usage polic|cyber_policy|guardrail"
@@ -88,9 +96,37 @@ def says_filtered(status: int, text: str) -> bool:
     return status in _REFUSALS and bool(_FILTERED.search(text[:_MOST_CHARS].lower()))
 
 
+def says_no_credit(text: str) -> bool:
+    """Whether the text of a 429 says that the account is empty, and not that a limit is over soon."""
+    return bool(_NO_CREDIT.search(text)) and not _SOON.search(text)
+
+
 def said_by(error: BaseException) -> str:
     """All that an error says, and the errors that led to it: a client passes on only a part of the server's words."""
-    return " ".join(dict.fromkeys(_parts(error)))
+    parts: list[str] = []
+    for one in led_to(error):
+        body = getattr(one, "body", None)
+        parts += [str(one), body if isinstance(body, str) else json.dumps(body, default=str, ensure_ascii=False)]
+    return " ".join(dict.fromkeys(parts))
+
+
+def led_to(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and those behind it."""
+    for _ in range(_MOST_ERRORS):
+        if error is None:
+            return
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def behind_a_proxy(error: BaseException) -> str:
+    """If a connection failed: the proxy on its way, such as " (through HTTP_PROXY http://proxy:3128)"."""
+    import httpx  # loaded only if providers are asked
+
+    for one in led_to(error):
+        if isinstance(one, httpx.TransportError) and (proxy := proxy_of(str(one.request.url))):
+            return f" (through {proxy})"
+    return ""
 
 
 class Growth:
@@ -128,13 +164,3 @@ def _cut(role: str, calls: list[tuple[int, int]]) -> str:
                 f"{CUT} at about {most} tokens: {what}: set a longer context (Ollama: OLLAMA_CONTEXT_LENGTH, num_ctx)"
             )
     return ""
-
-
-def _parts(error: BaseException | None) -> Iterator[str]:
-    for _ in range(6):
-        if error is None:
-            return
-        yield str(error)
-        if body := getattr(error, "body", None):
-            yield body if isinstance(body, str) else json.dumps(body, default=str, ensure_ascii=False)
-        error = error.__cause__ or error.__context__
