@@ -239,11 +239,13 @@ def _explain(run: Run, hidden: set[str]) -> None:
     for reason, task_ids in reasons.items():
         who = f"{len(task_ids)} simulations" if len(task_ids) > 3 or "(held out)" in reason else ", ".join(task_ids)
         print(f"[benchmark] {who}: {one_line(reason, 1000)}", file=sys.stderr)  # the agent's words may be in it
-    notes = [note for outcome in run.outcomes if outcome.trial.task_id not in hidden for note in outcome.notes]
+    shown = [outcome.notes for outcome in run.outcomes if outcome.trial.task_id not in hidden]
+    notes = [note for of_one in shown for note in of_one]
     same, otherwise = notes.count(VERIFIED), sum(note.startswith(PLAINLY) for note in notes)
     if same or otherwise:
         counts = f"{same} simulations {VERIFIED}, {otherwise} did not and were run on it"
         print(f"[benchmark] {counts}", file=sys.stderr)
-    if cut := [note for note in notes if note.startswith(CUT)]:
-        print(f"[benchmark] {len(cut)} simulations: {cut[0]}", file=sys.stderr)
+    if cut := [note for of_one in shown for note in of_one if note.startswith(CUT)]:
+        many = sum(any(note.startswith(CUT) for note in of_one) for of_one in shown)
+        print(f"[benchmark] {many} simulations: {cut[0]}", file=sys.stderr)
     print(f"[benchmark] log: {run.folder}", file=sys.stderr)

@@ -87,7 +87,7 @@ def _experiment(experiment: Experiment) -> Iterator[Check]:
         model, endpoint = experiment.model_of(role), experiment.endpoint_of(role)
         check = _server(role, model, endpoint) if endpoint else _model(role, model, missing)
         proxy = proxy_of(_address(model, endpoint)) if model in experiment.provider_models else ""
-        yield replace(check, detail=f"{check.detail}, through {proxy}") if proxy else check
+        yield replace(check, detail=f"{check.detail}, through {proxy}") if proxy and check.ok else check
     yield _workspace()
     yield _baseline(measure)
     yield _evaluator(measure)
