@@ -31,11 +31,12 @@ _BOUND = re.compile(
     r"(?:string|array|list) too long|string_above_max_length|array_above_max_length|should have at most"
 )
 """The server checks the length of a field, such as a tool's name."""
-_FIELD_OF_ALL = re.compile(r"""["'`(\[ ](?:messages|input|prompt)\b""")
+_OF_ALL = re.compile(r"""["'`](?:messages|input|prompt)(?:\[\d+])?(?:\.content\S*?)?["'`]""")
+"""... and this field is the conversation."""
 
 _EXCEEDS = (
     r"(?:exceed|too (?:long|large|big|many|high)|(?:longer|greater|larger|more|bigger|fewer|less) than|overflow"
-    r"|beyond|over the|(?:which )?is not enough|maximum|at most|up to|only|should be|must be|reduce|shorten|full|>=)"
+    r"|beyond|over the|is not enough|maximum|at most|up to|only|should be \[|must be (?:<|less)|reduce|shorten|full|>=)"
 )
 _OF_MODEL = (
     r"(?:(?:context|sequence)[ _'-]*(?:length|window|size|limit|len)|(?:prompt|input|model)[ _-](?:length|len|size)"
@@ -43,16 +44,19 @@ _OF_MODEL = (
 )
 _OF_TALK = r"(?:prompt|inputs?|context|conversation|messages|chat history|history)"
 _OTHER = r"(?:image|audio|video|pdf|file|name|description|schema|timeout|took|takes|output|completion|max_tokens)"
+_TYPE = re.compile(
+    r"context_length_exceeded|exceed_context|context_?window_?exceeded|context_limit|request_too_large"
+    r"|(?:prompt|input|context)_too_long|max_?prompt_?(?:length|tokens)_?exceeded|tokens_limit_reached"
+)
 _TOO_LONG = [
     re.compile(one)
     for one in (
-        r"context_length_exceeded|exceed_context|context_?window_?exceeded|context_limit|request_too_large"
-        r"|(?:prompt|input|context)_too_long|max_?prompt_?(?:length|tokens)_?exceeded|tokens_limit_reached",
         rf"{_OF_MODEL}.{{0,120}}{_EXCEEDS}",
         rf"{_EXCEEDS}.{{0,80}}{_OF_MODEL}",
         rf"(?<!image )\b{_OF_TALK}\b(?:(?!{_OTHER})[^.;]){{0,80}}?too (?:long|large|big)\b",
         rf"\b{_OF_TALK}\b(?:(?!{_OTHER})[^.;]){{0,40}}?\btokens?\b(?:(?!{_OTHER})[^.;]){{0,60}}?{_EXCEEDS}",
-        rf"{_EXCEEDS}(?:(?!{_OTHER})[^.;]){{0,40}}?\b(?:input|prompt) tokens?\b",
+        rf"\b{_OF_TALK}\b(?:(?!{_OTHER})[^.;]){{0,30}}?exceed(?:(?!{_OTHER})[^.;]){{0,40}}?\b(?:tokens|length)\b",
+        rf"{_EXCEEDS}(?:(?!{_OTHER})[^.;]){{0,40}}?\b(?:input|prompt) tokens?\b|than (?:the|its) context\b",
         r"\bcontext\b.{0,20}overflow|too many tokens|`inputs` (?:tokens|must have)|size limit exceeded by \d+ tokens",
         rf"reduce the (?:length|size) of (?:the|your) {_OF_TALK}|(?:shorter|shorten(?: the| your)?) (?:prompt|input)",
         r"(?:request|payload|body|entity)(?: body| entity)? (?:is )?too large",
@@ -84,11 +88,13 @@ def says_too_long(status: int, text: str) -> bool:
         return True
     if status == _TOO_MANY:  # beyond the account's tokens per minute: this is not a rate limit that is over soon
         return "too large" in said
-    if status in _OF_THE_ACCOUNT or _RATE.search(said):
+    if status in _OF_THE_ACCOUNT:
         return False
     if _BOUND.search(said):
-        return bool(_FIELD_OF_ALL.search(said)) and "tool" not in said
-    return any(one.search(said) for one in _TOO_LONG)
+        return bool(_OF_ALL.search(said))
+    if _TYPE.search(said):
+        return True
+    return not _RATE.search(said) and any(one.search(said) for one in _TOO_LONG)
 
 
 def says_filtered(status: int, text: str) -> bool:

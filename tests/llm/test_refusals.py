@@ -1,5 +1,7 @@
 """Refusals are told apart by what servers really say: their own words, from their code or public reports."""
 
+import time
+
 import pytest
 
 from autoharness.llm.refusals import says_filtered, says_too_long
@@ -85,6 +87,11 @@ TOO_LONG = {
     "new-history": (500, "chat history too large: 40960 > 32768"),
     "new-tokens": (422, "input has 9000 tokens, more than the 8192 that fit"),
     "new-window": (200, "Your messages overflow the model's context window"),
+    "new-than": (400, "The total number of tokens (9000) is larger than the context of the model (8192)"),
+    "new-32k": (400, "Conversation history exceeds 32k tokens"),
+    "new-length": (422, "Value error, prompt exceeds maximum allowed length"),
+    "new-sequence": (400, "sequence length 9000 exceeds max_seq_len 8192"),
+    "new-cache": (500, "KV cache is full: prompt of 8200 tokens does not fit into n_ctx 8192"),
     "new-max": (400, "number of prompt tokens (9000) must be at most max_model_len"),
 }
 
@@ -122,6 +129,17 @@ NOT_TOO_LONG = {
     "tool-name-anthropic": (400, "tools.0.custom.name: String should have at most 128 characters"),
     "user-field": (400, "Invalid 'user': string too long. Expected a string with maximum length 64"),
     "tools": (400, "Invalid 'tools': array too long. Expected an array with maximum length 128"),
+    "call-id": (400, "Invalid 'messages[1].tool_calls[0].id': string too long. Expected a string with at most 40"),
+    "message-name": (400, "Invalid 'messages[2].name': string too long. Expected a string with maximum length 64"),
+    "item-id": (400, "Invalid 'input[2].id': string too long. Expected a string with maximum length 64"),
+    "number-of-tools": (400, "The number of function tools exceeds the maximum of 128"),
+    "server-setting": (500, "context size must be divisible by n_parallel"),
+    "reset": (503, "upstream connect error or disconnect/reset before headers. reset reason: overflow"),
+    "tool-results": (400, "messages.3: `tool_use` ids were found without `tool_result` blocks in the next message"),
+    "thinking-block": (
+        400,
+        "When `thinking` is enabled, a final message must start with a thinking block",
+    ),
     "temperature": (400, "temperature must be less than or equal to 2"),
     "thinking": (400, "`max_tokens` must be greater than `thinking.budget_tokens`"),
     "stop": (400, "too many stop sequences: at most 4"),
@@ -176,6 +194,14 @@ def test_a_conversation_beyond_the_context_is_recognised(status: int, text: str)
 def test_what_only_sounds_like_it_is_not(status: int, text: str) -> None:
     assert not says_too_long(status, text)
     assert not says_filtered(status, text)
+
+
+def test_a_huge_error_is_read_at_once() -> None:
+    started = time.monotonic()
+    for part in ("context length ", "prompt ", "input tokens ", "maximum ", "too long ", "x"):
+        says_too_long(400, part * 100_000)
+        says_filtered(400, part * 100_000)
+    assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize("text", FILTERED.values(), ids=FILTERED)
