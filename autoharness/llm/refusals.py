@@ -36,7 +36,7 @@ _OF_ALL = re.compile(r"""["'`](?:messages|input|prompt)(?:\[\d+])?(?:\.content\S
 
 _EXCEEDS = (
     r"(?:exceed|too (?:long|large|big|many|high)|(?:longer|greater|larger|more|bigger|fewer|less) than|overflow"
-    r"|beyond|over the|is not enough|maximum|at most|up to|only|should be \[|must be (?:<|less)|reduce|shorten|full|>=)"
+    r"|beyond|over the|is not enough|maximum|at most|up to|only|should be \[|must be <|reduce|shorten|full|>=)"
 )
 _OF_MODEL = (
     r"(?:(?:context|sequence)[ _'-]*(?:length|window|size|limit|len)|(?:prompt|input|model)[ _-](?:length|len|size)"
