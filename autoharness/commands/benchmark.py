@@ -18,7 +18,7 @@ from autoharness.commands.scorecard import Scorecard
 from autoharness.commands.task_selection import RERUN, choose, read_ids
 from autoharness.commands.transcript import Transcript
 from autoharness.core.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
-from autoharness.core.outcomes import EVALUATED, PLAINLY, VERIFIED, Outcome, Status, Trial, rewards_by_task
+from autoharness.core.outcomes import CUT, EVALUATED, PLAINLY, VERIFIED, Outcome, Status, Trial, rewards_by_task
 from autoharness.core.redaction import one_line
 from autoharness.core.setting_sources import read_value, resolve
 from autoharness.core.settings import Experiment
@@ -234,9 +234,13 @@ def _explain(run: Run, hidden: set[str]) -> None:
     for reason, task_ids in reasons.items():
         who = f"{len(task_ids)} simulations" if len(task_ids) > 3 or "(held out)" in reason else ", ".join(task_ids)
         print(f"[benchmark] {who}: {one_line(reason, 1000)}", file=sys.stderr)  # the agent's words may be in it
-    notes = [note for outcome in run.outcomes if outcome.trial.task_id not in hidden for note in outcome.notes]
+    shown = [outcome.notes for outcome in run.outcomes if outcome.trial.task_id not in hidden]
+    notes = [note for of_one in shown for note in of_one]
     same, otherwise = notes.count(VERIFIED), sum(note.startswith(PLAINLY) for note in notes)
     if same or otherwise:
         counts = f"{same} simulations {VERIFIED}, {otherwise} did not and were run on it"
         print(f"[benchmark] {counts}", file=sys.stderr)
+    if cut := [note for of_one in shown for note in of_one if note.startswith(CUT)]:
+        many = sum(any(note.startswith(CUT) for note in of_one) for of_one in shown)
+        print(f"[benchmark] {many} simulations: {cut[0]}", file=sys.stderr)
     print(f"[benchmark] log: {run.folder}", file=sys.stderr)

@@ -5,16 +5,17 @@ import importlib.util
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from autoharness.benchmarks.tau2 import data
 from autoharness.benchmarks.tau2.data import check_installed
-from autoharness.core.endpoints import Endpoint
+from autoharness.core.endpoints import Endpoint, proxy_of
 from autoharness.core.errors import UserError
 from autoharness.core.files import read_plain
 from autoharness.core.git_repository import Repository
+from autoharness.core.redaction import addresses
 from autoharness.core.setting_sources import resolve
 from autoharness.core.settings import AGENT_FILE, CONFIG_FILE, Experiment
 from autoharness.engine.benchmark_runner import BenchmarkRunner
@@ -84,7 +85,9 @@ def _experiment(experiment: Experiment) -> Iterator[Check]:
     yield Check("isolation", True, "; ".join([measure.isolation, *measure.not_enforced]))
     for role in ("agent", "user", "judge"):
         model, endpoint = experiment.model_of(role), experiment.endpoint_of(role)
-        yield _server(role, model, endpoint) if endpoint else _model(role, model, missing)
+        check = _server(role, model, endpoint) if endpoint else _model(role, model, missing)
+        proxy = proxy_of(_address(model, endpoint)) if model in experiment.provider_models else ""
+        yield replace(check, detail=f"{check.detail}, through {proxy}") if proxy and check.ok else check
     if look.unpriced:
         yield Check("prices", True, _unpriced(look.unpriced))
     yield _workspace()
@@ -174,6 +177,13 @@ def _model(role: str, model: str, missing: dict[str, str]) -> Check:
     is_a_key = what.endswith("is not set")
     mend = f"echo '{what.split()[0]}=...' >> .env" if is_a_key else f"correct {role}_model in experiment_config.yaml"
     return Check(f"{role} model", False, f"{model}: {what}", mend)
+
+
+def _address(model: str, endpoint: Endpoint | None) -> str:
+    """Of the model's server. A provider that litellm knows by the model's name has https."""
+    named = f"{model.partition('/')[0]}_".upper()
+    told = [url for name, url in addresses().items() if name.startswith(named)]
+    return endpoint.url if endpoint else [*told, "https://"][0]
 
 
 def _server(role: str, model: str, endpoint: Endpoint) -> Check:

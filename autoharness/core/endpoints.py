@@ -2,11 +2,16 @@
 
 The key itself is only in the environment of the processes that call the server. Without a variable name the server
 gets a placeholder as the key: otherwise litellm would take another provider's key from the environment.
+
+And the proxies that lead there, by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY. This machine's own addresses are
+never asked through a proxy, which would look for the server on its own machine.
 """
 
+import importlib.util
+import ipaddress
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -17,6 +22,9 @@ _NO_KEY = "none"
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _AWS_KEY = re.compile(r"A[A-Z]{3}[A-Z0-9]{16}")
 _USUAL_PORTS = {"http": 80, "https": 443}
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+_PROXIED = ("http", "https", "all")
+_SOCKS = ("socks5", "socks5h")
 
 
 @dataclass(frozen=True)
@@ -78,3 +86,70 @@ def base_url(text: str) -> str:
 def is_variable(text: str) -> bool:
     """Whether it can be the name of a variable: a user who puts the key itself there is told so."""
     return bool(_VARIABLE.fullmatch(text)) and not _AWS_KEY.fullmatch(text)
+
+
+def sparing_loopback(urls: Iterable[str]) -> dict[str, str]:
+    """NO_PROXY for a process that asks these servers: what it is here, and this machine's own addresses."""
+    given = _proxies().get("no", "")
+    own = [host for url in urls if _is_loopback(host := _host(url))]
+    hosts = ",".join(dict.fromkeys([*filter(None, given.split(",")), *_LOOPBACK, *own]))
+    return {"NO_PROXY": hosts, "no_proxy": hosts}
+
+
+def proxy_of(url: str) -> str:
+    """The proxy on the way to a server, such as "HTTP_PROXY http://proxy:3128"; empty if there is none."""
+    from urllib.request import proxy_bypass  # slow to load
+
+    proxies, host = _proxies(), _host(url)
+    scheme = next((one for one in (urlsplit(url).scheme, "all") if one in proxies), "")
+    if not scheme or _is_loopback(host) or proxy_bypass(host, proxies):
+        return ""
+    return _named(scheme, proxies[scheme])
+
+
+def check_proxies() -> None:
+    """Raises UserError for the first proxy of the environment that cannot be used."""
+    for scheme, proxy in _proxies().items():
+        kind, _, _ = proxy.rpartition("://")
+        if scheme not in _PROXIED:
+            continue
+        if kind not in ("", *_USUAL_PORTS, *_SOCKS) or not _is_address(proxy):
+            raise UserError(f"{_named(scheme, proxy)}: must be such as http://proxy:3128 or socks5://proxy:1080")
+        if kind in _SOCKS and importlib.util.find_spec("socksio") is None:
+            raise UserError(f"{_named(scheme, proxy)}: pip install socksio")
+
+
+def _proxies() -> dict[str, str]:
+    """By "http", "https" or "all"; with "no", the hosts that are asked without one."""
+    from urllib.request import getproxies_environment  # slow to load
+
+    return getproxies_environment()
+
+
+def _named(scheme: str, proxy: str) -> str:
+    """The variable and the address, without a user and a password."""
+    name = next((name for name in os.environ if name.lower() == f"{scheme}_proxy" and os.environ[name] == proxy), "")
+    kind, colon, place = proxy.rpartition("://")
+    return f"{name} {kind}{colon}{place.rpartition('@')[2]}"
+
+
+def _is_address(proxy: str) -> bool:
+    try:
+        parts = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+        return bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

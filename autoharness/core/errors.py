@@ -12,6 +12,7 @@ AutoHarnessError
       HostDied            the agent host ended, because of the agent's code
     InfrastructureError   nobody's score: reward None, run again
       ProviderError  UserSimulatorError  JudgeError  EvaluationError  WorkerDied  HostFailed  HostKilled
+      ContextTooSmall
   LayerMissing            the kernel has no such part of the confinement
   TooManyLayers           ... or has it, and this process is confined too often already
   Interrupted             Ctrl-C in a run of trials: what was finished is kept, exit 130
@@ -142,6 +143,12 @@ class EvaluationError(InfrastructureError):
     """tau2's environment or evaluator itself raised."""
 
     status = "environment_error"
+
+
+class ContextTooSmall(InfrastructureError):
+    """A model's first request of a conversation is too long for it: nothing of that is the agent's."""
+
+    status = "setup_error"
 
 
 class HostFailed(InfrastructureError):

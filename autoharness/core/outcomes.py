@@ -18,6 +18,8 @@ PLAINLY = "run once more on tau2's plain path"
 
 ADDRESSED = "words to the simulator"
 """Beginning of the note of an outcome in which the agent speaks to the user simulator or judge, not the customer."""
+CUT = "the server cuts the conversation"
+"""Beginning of the note of an outcome in which a server dropped a part of what it was sent, and said nothing."""
 FINISHED = "finished"
 """Termination of a simulation of the user's own benchmark that no limit ended."""
 REPLAYED_OTHERWISE = "replayed otherwise, harmless"

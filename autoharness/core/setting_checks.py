@@ -123,8 +123,8 @@ def user_class(name: str, value: str, source: str) -> str:
 
 def prices(name: str, value: Mapping[str, Any], source: str) -> Any:
     for model, price in value.items():
-        sound = isinstance(price, dict) and set(price) == {"input", "output"}
+        sound = isinstance(price, dict) and set(price) - {"cached_input"} == {"input", "output"}
         if not sound or not all(type(usd) in (int, float) and 0 <= usd < LARGEST for usd in price.values()):
-            wanted = "{input: 1.25, output: 10.0}, in USD for a million tokens"
+            wanted = "{input: 1.25, output: 10.0, cached_input: 0.1}, in USD for a million tokens"
             raise UserError(f"{place(source)}{name}: {model}: must be such as {wanted}, not {price!r:.60}")
     return value

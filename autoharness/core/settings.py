@@ -212,8 +212,8 @@ class Experiment:
     prices: dict[str, Any] = setting(
         {}, affects=OUTCOME, check=setting_checks.prices, counts_with="max_simulation_cost_usd", once_left_out=True
     )
-    """Prices by model, if litellm knows none: {input: USD, output: USD}, for a million tokens. They decide where a
-    limit in dollars cuts a conversation."""
+    """Prices by model, if litellm knows none: {input: USD, output: USD}, for a million tokens; with cached_input: USD
+    if cached tokens cost less. They decide where a limit in dollars cuts a conversation."""
     coding_agent: str | None = setting(None, affects=NOTHING, choices=CODING_AGENTS)
     """Default: the first of them that is installed."""
     coding_agent_command: list[str] | None = setting(None, affects=NOTHING)

@@ -9,7 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from autoharness.benchmarks.tau2 import data
+from autoharness.core.endpoints import check_proxies, sparing_loopback
 from autoharness.core.errors import UserError
+from autoharness.core.redaction import addresses
 from autoharness.core.settings import Experiment
 from autoharness.import_finder import python_path
 
@@ -23,16 +25,22 @@ class ForkServerProcess:
     """The fork server, as the door uses it."""
 
     def __init__(self, experiment: Experiment, log: Path, simulates: bool) -> None:
-        """Raises UserError in a worker: the user's own code there would start workers that start workers."""
+        """Raises UserError if a proxy cannot be used, and in a worker.
+
+        The user's own code in a worker would start workers that start workers.
+        """
         if os.environ.get(_IN_WORKER):
             raise UserError("a simulation cannot run a benchmark: splits() and simulate() are called in its workers")
+        check_proxies()
+        servers = [*addresses().values(), *(endpoint.url for endpoint in experiment.endpoints.values())]
+        own = {**data.environment(), **sparing_loopback(servers), "PYTHONPATH": python_path(), _IN_WORKER: "yes"}
         self.log = log
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, log.open("ab") as output:  # appended: an earlier one's last words stay
             self._process = subprocess.Popen(
                 [sys.executable, "-P", str(_FORKSERVER), str(theirs.fileno()), START_METHOD],
                 pass_fds=[theirs.fileno()],
-                env={**os.environ, **data.environment(), "PYTHONPATH": python_path(), _IN_WORKER: "yes"},
+                env=os.environ | own,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

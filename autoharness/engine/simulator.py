@@ -99,7 +99,7 @@ class Simulator:
             usage=session.usage,
             started=started,
             duration_s=round(time.monotonic() - clock, 3),
-            notes=[*notes, *session.waits, *outcome.notes, *_addressed(outcome.messages)],
+            notes=[*notes, *session.waits, *outcome.notes, *session.growth.notes, *_addressed(outcome.messages)],
             tries=1 + session.journal.failures,
         )
 

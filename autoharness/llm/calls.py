@@ -18,6 +18,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from autoharness.core import strict_json
@@ -28,7 +29,8 @@ from autoharness.llm.call_journal import Journal
 from autoharness.llm.circuit_breaker import Breaker
 from autoharness.llm.probe_requests import hello
 from autoharness.llm.provider_fields import ProviderFields
-from autoharness.llm.providers import TIMED_OUT, Model, ProviderFault, Request, Response, usage_of
+from autoharness.llm.providers import TIMED_OUT, Model, ProviderFault, Request, Response, filtered, usage_of
+from autoharness.llm.refusals import Growth, says_filtered
 
 AGENT, USER, JUDGE = "agent", "user", "judge"
 
@@ -102,6 +104,7 @@ class Calls:
         """By role: "tokens" or "price", if a limit counts it and a response did not tell it."""
         self.waits: list[str] = []
         """Why calls had to be waited for and tried again."""
+        self.growth = Growth()
         self._lock = threading.Lock()
 
     @property
@@ -269,6 +272,8 @@ class Calls:
     def _call(self, role: str, request: Request, is_its_own: bool = True) -> Response:
         response, message, paid = self._paid(role, request, is_its_own)
         self._check_counted(role, paid)
+        if says_filtered(HTTPStatus.OK, str(response["choices"][0].get("finish_reason"))):
+            raise filtered("it has cut the answer")
         if role != AGENT and not _says_something(message):
             raise ProviderFault(f"the {role}'s LLM sent neither text nor a tool call that parses")
         return response
@@ -286,6 +291,7 @@ class Calls:
         with self._lock:
             paid = usage_of(response, time.monotonic() - started)
             self._add(role, paid, charged=paid if is_its_own else Usage())
+            self.growth.note(role, request, paid.prompt_tokens)
         return response, message, paid
 
     def _add(self, role: str, paid: Usage, charged: Usage) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from autoharness.core.errors import (
     AgentError,
+    ContextTooSmall,
     InfrastructureError,
     JudgeError,
     ProviderError,
@@ -65,6 +66,9 @@ class Session:
         self.journal = self._calls.journal
         self.uncounted = self._calls.uncounted
         self.waits = self._calls.waits
+        self.growth = self._calls.growth
+        self._opening: dict[str, int] = {}
+        """By role: how many messages its first request of the conversation has."""
         self._agents_turn = threading.Lock()
         """One call of the agent at a time: otherwise it could void a failing trial by flooding its own provider."""
 
@@ -89,6 +93,7 @@ class Session:
         """
         if role == AGENT:
             return self.complete_for_agent(request, lambda: self._checked(request))
+        self._opening.setdefault(role, len(request["messages"]))
         return self._calls.patiently(role, lambda: self._complete(role, request))
 
     def _complete(self, role: str, request: Request) -> Response:
@@ -104,8 +109,11 @@ class Session:
             raise self._blamed(role, request, fault) from fault
 
     def _blamed(self, role: str, request: Request, fault: ProviderFault) -> SimulationError:
+        harmless = with_harmless_words(request)
+        if self._is_too_small(role, fault, request, harmless):
+            return _too_small(role, fault)
         refused = role == USER and (fault.status_code in REFUSED or fault.alone)
-        if fault.context_overflow or (refused and self._calls.takes(role, with_harmless_words(request))):
+        if fault.context_overflow or (refused and self._calls.takes(role, harmless)):
             return AgentError(f"the {role}'s provider refused what the agent said: {fault}")
         return self._infrastructure(role, request, fault)
 
@@ -117,6 +125,7 @@ class Session:
         """
         request = self._checked(request)
         self._calls.pristine = lambda: self._with_arguments(pristine())
+        self._opening.setdefault(AGENT, len(pristine()["messages"]))
         with self._agents_turn:
             self._calls.spend_one()
         instead_of = self._calls.note_made(request)
@@ -133,10 +142,21 @@ class Session:
         except ProviderFault as fault:
             self._check_arguments(AGENT, request, self._with_arguments(pristine()), fault)
             if fault.context_overflow:
+                asked = self._with_arguments(pristine())
+                if self._is_too_small(AGENT, fault, asked, asked):
+                    raise _too_small(AGENT, fault) from fault
                 raise Refused(f"the conversation is too long for the model: {fault}") from fault
             if not self._is_about(request, pristine(), fault):
                 raise self._infrastructure(AGENT, request, fault) from fault
             return self._once_more(request, pristine, instead_of)
+
+    def _is_too_small(self, role: str, fault: ProviderFault, request: Request, harmless: Request) -> bool:
+        """Whether the role's model cannot even take its first request of a conversation, whatever the agent says."""
+        if not fault.context_overflow or len(request["messages"]) > self._opening.get(role, 0):
+            return False
+        self._opening[role] = 0  # found out once: it costs a call
+        refusal = self._calls.fault_of(role, harmless)
+        return refusal is not None and refusal.context_overflow
 
     def _is_about(self, request: Request, pristine: Request, fault: ProviderFault) -> bool:
         """Whether the provider, which failed on the agent's request, accepts the pristine one.
@@ -249,3 +269,8 @@ def _is_named(name: str, text: str) -> bool:
     """Whether the text has the name, written in any way: top_k, top-k, topK, reasoning.effort."""
     written = "[-_. ]?".join(map(re.escape, str(name).split("_")))
     return bool(re.search(rf"(?<![a-zA-Z0-9]){written}(?![a-zA-Z0-9])", text, re.IGNORECASE))
+
+
+def _too_small(role: str, fault: ProviderFault) -> ContextTooSmall:
+    what = f"the context of the {role}'s model is too small for this task, before the agent has said anything"
+    return ContextTooSmall(f"{what}: give its server a longer one, or take another model: {fault}", retryable=False)

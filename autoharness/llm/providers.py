@@ -5,6 +5,7 @@ model, takes the fast path if there is one, and ends with a completion or a Prov
 """
 
 import itertools
+import math
 import re
 import threading
 import time
@@ -18,6 +19,7 @@ from autoharness.core.endpoints import Endpoint
 from autoharness.core.outcomes import Usage
 from autoharness.core.redaction import guard, one_line, scrubbed, without_whole_keys
 from autoharness.llm.rate_limit import Throttle, pause_after
+from autoharness.llm.refusals import behind_a_proxy, said_by, says_filtered, says_no_credit, says_too_long
 from autoharness.llm.request_schema import TRANSLATED, as_sent
 
 Request = dict[str, Any]
@@ -25,14 +27,8 @@ Response = dict[str, Any]
 
 _NOT_WORTH_A_RETRY = frozenset({400, 401, 402, 403, 404, 413, 422})
 TIMED_OUT = 408
+_BAD_REQUEST = 400
 _TOO_MANY = 429
-_NO_CREDIT = re.compile(
-    r"insufficient[_ ](?:quota|balance|credit|fund)|exceeded your current quota|billing|out of credit|no credit"
-    r"|credit balance|(?:spend(?:ing)?|usage|monthly|hard) (?:limit|cap)|recharge|arrears|overdue",
-    re.IGNORECASE,
-)
-_SOON = re.compile(r"(?:retry|try again) (?:in|after)|retry_?delay|per[ _](?:second|minute)", re.IGNORECASE)
-"""In the text of a 429: that the account has no credit left; and that it is a rate limit after all."""
 _MILLION = 1_000_000
 _OPENAI = "openai"
 """litellm's provider that sends the name behind the slash, whatever it is, to the user's own server."""
@@ -54,14 +50,19 @@ class ProviderFault(Exception):
         self.said = str(self)
         """All that the server said."""
         self.status_code = status_code
-        self.context_overflow = context_overflow
+        self.context_overflow = context_overflow or says_too_long(status_code, message)
         self.retry_after_s = 0.0
         """How long the provider asks to wait before the next try."""
-        self.retryable = status_code not in _NOT_WORTH_A_RETRY
+        self.retryable = status_code not in _NOT_WORTH_A_RETRY and not self.context_overflow
         self.waited = False
         """Whether the call has already waited and been retried as often as allowed."""
         self.alone = False
         """Whether other calls passed the limit meanwhile."""
+
+
+def filtered(what: str) -> ProviderFault:
+    """A refusal of the provider's content filter. It is one of the request, whatever status the provider gives it."""
+    return ProviderFault(f"the provider's content filter refused it: {what}", _BAD_REQUEST)
 
 
 class Model(Protocol):
@@ -174,27 +175,35 @@ class LiteLLM:
     def _response_of(self, response: Any, cost_usd: float | None) -> Response:
         """litellm's response as a chat completion, with what it cost: None if that is not known."""
         answer: Response = response.model_dump(exclude_none=True)
+        stated = _stated_cost(answer.get("usage") or {})
         # litellm takes a provider that does not report its usage for a free one, and so some models it does not know
-        known = usage_of(answer, 0).tokens and (cost_usd or has_price(self._model))
-        answer["cost_usd"] = cost_usd if known else None
+        known = usage_of(answer, 0).tokens and (stated is not None or cost_usd or has_price(self._model))
+        answer["cost_usd"] = (cost_usd if stated is None else stated) if known else None
         return answer
 
     def _fault(self, error: Exception) -> ProviderFault:
         code = getattr(error, "status_code", 0)
-        # a request beyond the account's tokens per minute never passes: this is not a rate limit that is over soon
-        too_large = code == 429 and "too large" in str(error).lower()
-        overflow = too_large or isinstance(error, self._litellm.ContextWindowExceededError)
-        fault = ProviderFault(_one_line(error), code if isinstance(code, int) else 0, overflow)
-        body = getattr(error, "body", None) or getattr(error.__context__, "body", None)
-        fault.said = scrubbed(f"{fault} {body or ''}")
+        code, said = code if isinstance(code, int) else 0, said_by(error)
+        if says_filtered(code, said):
+            return filtered(_one_line(error))
+        fault = ProviderFault(_one_line(error) + behind_a_proxy(error), code, says_too_long(code, said))
+        fault.said = scrubbed(said)
         fault.retry_after_s = _retry_after_s(error)
-        no_credit = code == _TOO_MANY and not fault.retry_after_s and _says_no_credit(str(error))
-        fault.retryable = fault.retryable and not too_large and not no_credit
+        no_credit = code == _TOO_MANY and not fault.retry_after_s and says_no_credit(str(error))
+        fault.retryable = fault.retryable and not no_credit
         return fault
 
 
-def _says_no_credit(text: str) -> bool:
-    return bool(_NO_CREDIT.search(text)) and not _SOON.search(text)
+def _stated_cost(usage: Mapping[str, Any]) -> float | None:
+    """What the provider itself says that the call cost, in US dollars, as OpenRouter does; None if it does not say.
+
+    With a key of the user's own at the provider behind it, that one's bill comes on top.
+    """
+    details = usage.get("cost_details")
+    behind = details.get("upstream_inference_cost") if isinstance(details, dict) and usage.get("is_byok") else None
+    stated: list[Any] = [usage.get("cost"), behind or 0.0]
+    sound = all(type(usd) in (int, float) and 0 <= usd < math.inf for usd in stated)
+    return float(sum(stated)) if sound else None
 
 
 @cache
@@ -292,6 +301,8 @@ def litellm_prices(prices: Mapping[str, Mapping[str, float]]) -> dict[str, dict[
         model: {
             "input_cost_per_token": price["input"] / _MILLION,
             "output_cost_per_token": price["output"] / _MILLION,
+            "cache_read_input_token_cost": price.get("cached_input", price["input"]) / _MILLION,
+            "cache_creation_input_token_cost": price["input"] / _MILLION,
             "litellm_provider": model.partition("/")[0] if "/" in model else "openai",
             "mode": "chat",
         }
@@ -300,7 +311,7 @@ def litellm_prices(prices: Mapping[str, Mapping[str, float]]) -> dict[str, dict[
 
 
 def set_prices(prices: Mapping[str, Mapping[str, float]]) -> None:
-    """Tell litellm prices: by model {"input", "output"}, in USD for a million tokens."""
+    """Tell litellm prices: by model {"input", "output", perhaps "cached_input"}, in USD for a million tokens."""
     if not prices:
         return
     import litellm

@@ -122,8 +122,8 @@ def trial_name(trial: Trial) -> str:
 
 
 def cost_of(outcome: Outcome, experiment: Experiment) -> float | None:
-    """What a simulation cost in US dollars. If it ran before the configuration had prices, they are applied now. None
-    if that cannot be known."""
+    """What a simulation cost in US dollars. If it ran before the configuration had prices, they are applied now, with
+    the full price for tokens of which it is not known whether they were cached. None if that cannot be known."""
     total = outcome.cost_usd
     for role, usage in outcome.usage.items():
         price = experiment.prices.get(experiment.model_of(role))

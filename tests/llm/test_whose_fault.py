@@ -116,7 +116,7 @@ def test_an_outage_that_is_over_when_the_pristine_request_is_tried_costs_nothing
 
 
 def test_a_context_overflow_is_the_agents_fault(provider: Provider, simulator: MakeSimulator) -> None:
-    provider.fault = Fault(400, OVERFLOW)
+    provider.fault, provider.after = Fault(400, OVERFLOW), 1
     outcome = run(simulator(agent_model=MODEL))
     assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
     assert "too long" in outcome.detail

@@ -25,6 +25,11 @@ def _own(experiment: Experiment) -> str:
     return model if provider == "openai" and first_set("OPENAI_BASE_URL", "OPENAI_API_BASE") else ""
 
 
+def _cost(price: dict[str, float]) -> dict[str, float]:
+    """By opencode's names."""
+    return {"cache_read" if name == "cached_input" else name: usd for name, usd in price.items()}
+
+
 def _arguments(experiment: Experiment, scratch: Path) -> list[str]:
     own = _own(experiment)
     model = ["--model", f"{_OWN_PROVIDER}/{own}"] if own else model_arguments(experiment)
@@ -43,7 +48,7 @@ def _settings(experiment: Experiment, scratch: Path) -> dict[str, str]:
     if own := _own(experiment):
         price = experiment.prices.get(experiment.coding_model or "")
         address = {"baseURL": first_set("OPENAI_BASE_URL", "OPENAI_API_BASE"), "apiKey": "{env:OPENAI_API_KEY}"}
-        models = {own: {"cost": price} if price else {}}
+        models = {own: {"cost": _cost(price)} if price else {}}
         provider = {"npm": "@ai-sdk/openai-compatible", "options": address, "models": models}
         config |= {"provider": {_OWN_PROVIDER: provider}, "small_model": f"{_OWN_PROVIDER}/{own}"}
     # what it would otherwise install into its home, at every start
