@@ -76,15 +76,22 @@ def as_sent(request: dict[str, Any], model: str, provider: str) -> dict[str, Any
     """The request as litellm passes it on whole.
 
     To the user's own server it drops some arguments beyond the schema, unless they are in `extra_body`. To any server
-    of OpenAI's protocol it would send its own field of messages.
+    of OpenAI's protocol it would send its own field of messages, and tau2's of calls: Google's server refuses names
+    that it does not know.
     """
-    if provider not in TRANSLATED:
-        sent = [{name: value for name, value in one.items() if name != LITELLMS} for one in request["messages"]]
-        request = {**request, "messages": sent}
+    own = () if provider in TRANSLATED else (LITELLMS,)
+    request = {**request, "messages": [_without(own, message) for message in request["messages"]]}
     beyond = beyond_schema(request) if model.startswith("openai/") else {}
     moved = {name: value for name, value in beyond.items() if not name.startswith("extra_")}
     kept = {name: value for name, value in request.items() if name not in moved}
     return kept | {"extra_body": {**moved, **request.get("extra_body", {})}} if moved else request
+
+
+def _without(own: tuple[str, ...], message: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in message.items() if name not in own}
+    if calls := kept.get("tool_calls"):
+        kept["tool_calls"] = [{name: value for name, value in call.items() if name != "name"} for call in calls]
+    return kept
 
 
 def problem_of(request: Any) -> str:

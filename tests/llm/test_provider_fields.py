@@ -14,7 +14,9 @@ from llm_server import Fault, LLMServer, tool_call
 from moods import FIELDS, Mood, completion
 from provider import Provider
 from simulations import MODEL, MakeSimulator, edited, preceded, run
+from solver import Solver
 
+from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.outcomes import Status
 from autoharness.llm.calls import AGENT, Limits
 from autoharness.llm.gateway import Session
@@ -176,6 +178,27 @@ def test_claude_gets_its_thinking_back_and_the_effort_in_its_own_words(monkeypat
     server.shutdown()
     assert asked[1]["messages"][1]["content"] == ANTHROPIC["content"]
     assert all(one["thinking"] and one["top_k"] == 5 and "reasoning_effort" not in one for one in asked)
+
+
+def test_a_user_simulator_with_tools_gives_back_its_fields_and_nothing_of_tau2s(
+    tau2: Tau2, simulator: MakeSimulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """tau2 drops the fields, and adds a name to each call that no protocol has."""
+    tasks, refused = tau2._tasks("telecom"), []
+    solver = Solver(tasks.values())
+
+    def reply(request: Json) -> Fault:
+        answer = STRICT.reply(request, solver.reply)
+        assert isinstance(answer, Fault)
+        refused.extend([answer.body] if answer.status != 200 else [])
+        return answer
+
+    with LLMServer(reply) as server:
+        monkeypatch.setenv("OPENAI_API_BASE", server.url)
+        monkeypatch.setenv("OPENAI_API_KEY", "k")
+        outcome = run(simulator(domain="telecom", agent_model=MODEL), list(tasks)[3])
+    assert (outcome.status, refused) == (Status.PASSED, []), outcome.detail
+    assert any(message["role"] == "user" and message.get("tool_calls") for message in outcome.messages)
 
 
 HONEST = {
