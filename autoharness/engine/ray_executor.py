@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.core.channel import Channel, Message
+from autoharness.core.endpoints import sparing_loopback
 from autoharness.core.errors import ChannelError, SetupError, UserError
 from autoharness.core.files import PACKAGE_ROOT
 from autoharness.core.settings import Experiment
@@ -119,11 +120,13 @@ class RayWorker:
 
     def start(self, environment: dict[str, str], experiment: Message) -> tuple[str, Message]:
         """`environment`: the providers' keys and addresses. Returns this node's name and its benchmark's facts."""
-        os.environ.update(environment)
+        settings = Experiment(**experiment)
+        servers = [*environment.values(), *(endpoint.url for endpoint in settings.endpoints.values())]
+        os.environ.update(environment | sparing_loopback(servers))
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
         from autoharness.benchmarks.loading import load
 
-        benchmark = load(Experiment(**experiment))
+        benchmark = load(settings)
         facts = benchmark.facts(experiment["domain"])
         ours, theirs = socket.socketpair()
         self._channel = Channel(ours)
