@@ -26,6 +26,7 @@ from autoharness.core.outcomes import Usage, digest, exact_digest
 from autoharness.llm.answer_cache import Answers
 from autoharness.llm.call_journal import Journal
 from autoharness.llm.circuit_breaker import Breaker
+from autoharness.llm.completion import limit_of, only_reasoned, says_something
 from autoharness.llm.probe_requests import hello
 from autoharness.llm.providers import TIMED_OUT, Model, ProviderFault, Request, Response, usage_of
 
@@ -99,6 +100,8 @@ class Calls:
         """By role: "tokens" or "price", if a limit counts it and a response did not tell it."""
         self.waits: list[str] = []
         """Why calls had to be waited for and tried again."""
+        self.remarks: list[str] = []
+        """What the models' servers do wrong, each once."""
         self._lock = threading.Lock()
 
     @property
@@ -174,6 +177,7 @@ class Calls:
             if known := self.journal.recall(role, asked, instead_of):
                 if known.refused:
                     raise AgentError(known.refused)
+                self._note_remarks(known.answer)
                 return known.answer
             if budget:
                 self._check_budget()
@@ -185,7 +189,11 @@ class Calls:
             raise
         with self._lock:
             self.journal.note_answer(role, asked, response)
+            self._note_remarks(response)
         return response
+
+    def _note_remarks(self, answer: Response) -> None:
+        self.remarks += [one for one in answer.get("remarks") or [] if one not in self.remarks]
 
     def _kept_or_paid(self, role: str, request: Request, key: str) -> Response:
         """An answer of an earlier run, or a new one, which is kept. A judge's is not kept: it may be of no use."""
@@ -237,7 +245,7 @@ class Calls:
 
     def _was_down(self, role: str, request: Request, fault: ProviderFault, since: float) -> bool:
         """Whether the model answered no request at all, and does again by now. Refusals are handled elsewhere."""
-        if fault.context_overflow or fault.alone or fault.status_code in REFUSED:
+        if fault.context_overflow or fault.alone or fault.is_mute or fault.status_code in REFUSED:
             return False
         return self.is_back(role, request, since)
 
@@ -264,9 +272,17 @@ class Calls:
     def _call(self, role: str, request: Request, is_its_own: bool = True) -> Response:
         response, message, paid = self._paid(role, request, is_its_own)
         self._check_counted(role, paid)
-        if role != AGENT and not _says_something(message):
+        if mute := only_reasoned(role, request, response):
+            if role != AGENT or not self._asks_for_less(request):
+                raise ProviderFault(f"{mute}: raise max_tokens in {role}_llm_args", is_mute=True)
+            response["remarks"] = [f"{mute}: the agent set that limit"]
+        if role != AGENT and not says_something(message):
             raise ProviderFault(f"the {role}'s LLM sent neither text nor a tool call that parses")
         return response
+
+    def _asks_for_less(self, request: Request) -> bool:
+        """Whether the agent has set a lower limit than the experiment's."""
+        return self.pristine is not None and limit_of(request) < limit_of(self.pristine())
 
     def _paid(self, role: str, request: Request, is_its_own: bool = True) -> tuple[Response, dict[str, Any], Usage]:
         """The answer, its message and what it cost, useful or not. Raises ProviderFault.
@@ -328,13 +344,3 @@ def _message_of(response: Response) -> dict[str, Any]:
 def _is_over_soon(fault: ProviderFault) -> bool:
     """Whether the next try may well be answered. A time-out has taken long, and a refusal does not end."""
     return fault.retryable and fault.status_code != TIMED_OUT
-
-
-def _says_something(message: dict[str, Any]) -> bool:
-    calls = message.get("tool_calls") or []
-    try:
-        for call in calls:
-            strict_json.loads_object(call["function"].get("arguments") or "{}")
-    except (ValueError, TypeError):
-        return False
-    return bool(calls or (message.get("content") or "").strip())

@@ -52,6 +52,7 @@ class Session:
         self.journal = self._calls.journal
         self.uncounted = self._calls.uncounted
         self.waits = self._calls.waits
+        self.remarks = self._calls.remarks
         self._agents_turn = threading.Lock()
         """One call of the agent at a time: otherwise it could void a failing trial by flooding its own provider."""
 
@@ -82,7 +83,9 @@ class Session:
         try:
             return self._calls.ask(role, request)
         except ProviderFault as fault:
-            if not fault.alone and (role != USER or fault.status_code not in REFUSED):
+            if fault.is_mute and not self._is_about_the_words(role, request):
+                raise self._infrastructure(role, request, fault) from fault
+            if not (fault.alone or fault.is_mute) and (role != USER or fault.status_code not in REFUSED):
                 raise self._blamed(role, request, fault) from fault
         try:  # it may be over by now: a limit that others passed, a short refusal
             return self._calls.ask(role, request)
@@ -90,10 +93,14 @@ class Session:
             raise self._blamed(role, request, fault) from fault
 
     def _blamed(self, role: str, request: Request, fault: ProviderFault) -> SimulationError:
-        refused = role == USER and (fault.status_code in REFUSED or fault.alone)
-        if fault.context_overflow or (refused and self._calls.takes(role, with_harmless_words(request))):
+        refused = fault.status_code in REFUSED or fault.alone or fault.is_mute
+        if fault.context_overflow or (refused and self._is_about_the_words(role, request)):
             return AgentError(f"the {role}'s provider refused what the agent said: {fault}")
         return self._infrastructure(role, request, fault)
+
+    def _is_about_the_words(self, role: str, request: Request) -> bool:
+        """Whether the user simulator's provider answers if the agent has said something harmless."""
+        return role == USER and self._calls.takes(role, with_harmless_words(request))
 
     def complete_for_agent(self, request: Request, pristine: Callable[[], Request]) -> Response:
         """Answer the agent. Raises AgentError if the request is at fault, otherwise ProviderError.
@@ -121,6 +128,8 @@ class Session:
                 raise Refused(f"the conversation is too long for the model: {fault}") from fault
             if not self._is_about(request, pristine(), fault):
                 raise self._infrastructure(AGENT, request, fault) from fault
+            if fault.is_mute:
+                raise Refused(f"{fault}; it does answer another request") from fault
             return self._once_more(request, pristine, instead_of)
 
     def _is_about(self, request: Request, pristine: Request, fault: ProviderFault) -> bool:
@@ -131,11 +140,13 @@ class Session:
         pristine = self._with_arguments(pristine)
         if fault.status_code in ABOUT_THE_ACCOUNT and not fault.alone:  # otherwise it may be this request's own
             return False
-        if fault.status_code not in REFUSED and not fault.retryable and not fault.alone:
+        if fault.status_code not in REFUSED and not (fault.retryable or fault.alone or fault.is_mute):
             return False
         if request != pristine and self._calls.takes(AGENT, pristine):
             return True
-        return fault.status_code in REFUSED and self._calls.takes(AGENT, without_own_words(pristine))
+        others = without_own_words(pristine)
+        needs_others = fault.status_code in REFUSED or (fault.is_mute and others != request)
+        return needs_others and self._calls.takes(AGENT, others)
 
     def _once_more(self, request: Request, pristine: Callable[[], Request], instead_of: str) -> Response:
         """Try again after a failure, although the provider accepted another request.

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from autoharness.core.endpoints import Endpoint
 from autoharness.core.outcomes import Usage
 from autoharness.core.redaction import guard, one_line, scrubbed, without_whole_keys
+from autoharness.llm.completion import regular
 from autoharness.llm.rate_limit import Throttle, pause_after
 
 Request = dict[str, Any]
@@ -44,13 +45,17 @@ _PATIENCE_S = 24.0
 class ProviderFault(Exception):
     """A model did not answer with a completion. `status_code` is HTTP's, 0 if there was no answer at all."""
 
-    def __init__(self, message: str, status_code: int = 0, context_overflow: bool = False) -> None:
+    def __init__(
+        self, message: str, status_code: int = 0, context_overflow: bool = False, is_mute: bool = False
+    ) -> None:
+        """`is_mute`: the model was asked and answered, but with reasoning alone."""
         super().__init__(scrubbed(message))  # agents and traces see it
         self.status_code = status_code
         self.context_overflow = context_overflow
         self.retry_after_s = 0.0
         """How long the provider asks to wait before the next try."""
-        self.retryable = status_code not in _NOT_WORTH_A_RETRY
+        self.is_mute = is_mute
+        self.retryable = status_code not in _NOT_WORTH_A_RETRY and not is_mute
         self.waited = False
         """Whether the call has already waited and been retried as often as allowed."""
         self.alone = False
@@ -158,7 +163,7 @@ def _says_no_credit(text: str) -> bool:
 
 def _response_of(response: Any, cost_usd: float | None) -> Response:
     """litellm's response as a chat completion, with what it cost."""
-    answer: Response = response.model_dump(exclude_none=True)
+    answer: Response = regular(response.model_dump(exclude_none=True))
     # litellm takes a provider that does not report its usage for a free one
     answer["cost_usd"] = cost_usd if usage_of(answer, 0).tokens else None
     return answer
