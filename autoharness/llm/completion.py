@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from autoharness.core import strict_json
@@ -34,8 +35,7 @@ _LEAKS = "leaks_reasoning"
 """Field of a body: litellm removes some leaked reasoning itself, and then nothing shows that it was there."""
 _BODY_TYPES = {"system_fingerprint": str, "service_tier": str, "prompt_filter_results": list, _LEAKS: bool}
 _CHOICE_TYPES = {"content_filter_results": dict, "native_finish_reason": str, "provider_specific_fields": dict}
-"""The fields that are kept, besides those that are read. Others of a message and a call are kept unless in `_UNREAD`
-or of another type: providers want them back."""
+"""The fields of body and choice that are kept, besides those that are read."""
 _UNREAD = ("audio", "images", "annotations", "function_call", "function", "custom", "index")
 _TYPES = {
     "refusal": str,
@@ -47,7 +47,7 @@ _TYPES = {
     "extra_content": dict,
     "provider_specific_fields": dict,
 }
-_REASONING_PARTS = ("think", "reason", "thought", "analysis")
+"""Of messages and calls all else is kept, since providers want it back, unless its type breaks litellm."""
 
 _NAME = r"(?:(?:seed:|ant)?think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|inner_monologue)"
 _CLOSING = (
@@ -58,12 +58,11 @@ _OPENING = (
     rf"<\|?{_NAME}\|?(?:\s[^<>]{{0,80}})?>|<\|(?:begin_of|start)_{_NAME}\|>|<\|{_NAME}_start\|>|\[(?:THINK|REASONING)\]"
     r"|◁think▷|<unused94>(?:thought)?|<\|channel\|?>\s*(?:analysis|commentary|thought)(?:<\|message\|>)?"
 )
-_TAG = re.compile(rf"(?P<closes>{_CLOSING})|(?:{_OPENING})", re.IGNORECASE)
-_WRITTEN_CALL = re.compile(
-    r"<(?:\w+:)?(?:tool_calls?|function_calls?|tool_code|start_function_call)>|\[TOOL_CALLS\]|<function="
+_TAG = rf"(?i)(?P<closes>{_CLOSING})|(?:{_OPENING})"  # not compiled yet: a door starts at once
+_WRITTEN_CALL = (
+    r"(?i)<(?:\w+:)?(?:tool_calls?|function_calls?|tool_code|start_function_call)>|\[TOOL_CALLS\]|<function="
     r"|<\|(?:tool_calls?|tool_call_start|tool_calls_section_begin|python_tag)\|>|<[|\uff5c]tool\u2581calls?\u2581begin"
-    r"|<invoke name=|```tool_(?:code|call)|\bto=functions\.",
-    re.IGNORECASE,
+    r"|<invoke name=|```tool_(?:code|call)|\bto=functions\."
 )
 _LEAKED_REASONING = (
     "the {}'s LLM writes its reasoning into its text: start its server with --reasoning-parser (vLLM, SGLang) or "
@@ -76,12 +75,11 @@ _LEAKED_CALLS = (
 
 
 class NoCompletion(Exception):
-    """A body is no chat completion, or says that the provider failed."""
+    """A body is no chat completion, or says that the provider failed: with HTTP's status code, as it names it."""
 
     def __init__(self, message: str, status_code: int = _BAD_GATEWAY) -> None:
         super().__init__(message)
         self.status_code = status_code
-        """HTTP's, as the body names it."""
 
 
 def regular(body: Any) -> Json:
@@ -105,21 +103,16 @@ def _completion(body: Json) -> Json:
     choice = choices[0] if choices and isinstance(choices, list) else {}
     _check_success(body, choice)
     message = _message(choice["message"])
-    finish_reason = choice.get("finish_reason")
-    if not (finish_reason and isinstance(finish_reason, str)):
-        finish_reason = "tool_calls" if "tool_calls" in message else "stop"
-    leaks = {_LEAKS: True} if _TAG.search(message["content"] or "") else {}
-    usage = _usage(body.get("usage"))
+    finish_reason = _text_or(choice.get("finish_reason"), "tool_calls" if "tool_calls" in message else "stop")
+    kept, usage = _of_types(choice, _CHOICE_TYPES), _usage(body.get("usage"))
     return {
         **_of_types(body, _BODY_TYPES),
-        **leaks,
+        **({_LEAKS: True} if re.search(_TAG, message["content"] or "") else {}),
         "id": _text_or(body.get("id"), "chatcmpl"),
         "object": "chat.completion",
         "created": _count(body.get("created"), most=2**53),
         "model": _text_or(body.get("model"), "unknown"),
-        "choices": [
-            {**_of_types(choice, _CHOICE_TYPES), "index": 0, "message": message, "finish_reason": finish_reason}
-        ],
+        "choices": [{**kept, "index": 0, "message": message, "finish_reason": finish_reason}],
         **({"usage": usage} if usage else {}),
     }
 
@@ -141,9 +134,8 @@ def _status_of(error: Any) -> int:
         named = str(error.get(name)).lower()
         if re.fullmatch("[45][0-9][0-9]", named):
             return int(named)
-        for status_code, words in _NAMED.items():
-            if named in words.split():
-                return status_code
+        if known := [status_code for status_code, words in _NAMED.items() if named in words.split()]:
+            return known[0]
     return _BAD_GATEWAY
 
 
@@ -153,6 +145,8 @@ def _message(message: Json) -> Json:
     if not calls and not (content or "").strip() and message.get("refusal"):
         content = _text(message["refusal"])
     kept = _others(message, ("role", "content", "tool_calls"))
+    if not _is_thinking(kept.get("thinking_blocks") or []):
+        del kept["thinking_blocks"]
     return {**kept, "role": "assistant", "content": content, **({"tool_calls": calls} if calls else {})}
 
 
@@ -171,7 +165,7 @@ def _text_of(part: Any) -> str:
     if isinstance(part, str):
         return part
     kind = str(part.get("type")).lower()
-    if part.get("thought") is True or any(word in kind for word in _REASONING_PARTS):
+    if part.get("thought") is True or re.search("think|reason|thought|analysis", kind):
         return ""
     for name in ("text", "refusal", "content"):
         value = part.get(name)
@@ -199,27 +193,23 @@ def _call(call: Json, place: int) -> Json:
     name = function["name"]
     if not (name and isinstance(name, str)):
         raise ValueError("a tool call without a name")
-    arguments = function.get("arguments", call.get("arguments"))
     return {
         **_others(call, ("id", "type", "name", "arguments")),
         "id": _text_or(call.get("id"), f"call_{place}"),
         "type": "function",
-        "function": {"name": name, "arguments": _arguments(arguments)},
+        "function": {"name": name, "arguments": _arguments(function.get("arguments"))},
     }
 
 
 def _arguments(given: Any) -> str:
     """As text: JSON if the model wrote JSON. Nothing, in whatever way it is written, is no arguments."""
     text = given if isinstance(given, str) else json.dumps(given)
-    if not text.strip() or text.strip() == "null":
-        return "{}"
-    if text.lstrip().startswith('"'):  # written twice as JSON
-        try:
-            inner = json.loads(text)
-            return inner if isinstance(inner, str) and strict_json.loads_object(inner) is not None else text
-        except ValueError:
-            return text
-    return text
+    if text.lstrip().startswith('"'):  # perhaps written twice as JSON
+        with suppress(ValueError):
+            inner = str(json.loads(text))
+            strict_json.loads_object(inner)
+            return inner
+    return "{}" if text.strip() in ("", "null") else text
 
 
 def _usage(usage: Any) -> Json:
@@ -234,12 +224,11 @@ def _usage(usage: Any) -> Json:
 
 
 def _numbers(values: Json) -> Json:
-    found = {name: _numbers(one) if isinstance(one, dict) else one for name, one in values.items()}
-    return {name: one for name, one in found.items() if one is None or isinstance(one, dict) or _is_number(one)}
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value <= _MOST_TOKENS
+    """With those of the objects in it, which are named `..._details`."""
+    plain = {name: one for name, one in values.items() if type(one) in (int, float) and 0 <= one <= _MOST_TOKENS}
+    numbers: Json = {name: one for name, one in plain.items() if not name.endswith("_details")}
+    inner = {name: one for name, one in values.items() if name.endswith("_details") and isinstance(one, dict)}
+    return numbers | {name: found for name, one in inner.items() if (found := _numbers(one))}
 
 
 def _count(value: Any, most: int = _MOST_TOKENS) -> int:
@@ -250,20 +239,22 @@ def _count(value: Any, most: int = _MOST_TOKENS) -> int:
 def _others(given: Json, read: tuple[str, ...]) -> Json:
     """The fields that are not read here, and that litellm can take."""
     others = {name: value for name, value in given.items() if name not in read and name not in _UNREAD}
-    return {
-        name: value
-        for name, value in others.items()
-        if value is None or name not in _TYPES or _is_of(value, _TYPES[name])
-    }
+    wrong = {name for name, kind in _TYPES.items() if others.get(name) is not None and not _is_of(others[name], kind)}
+    return {name: value for name, value in others.items() if name not in wrong}
 
 
 def _of_types(given: Json, types: Mapping[str, type]) -> Json:
     return {name: given[name] for name, kind in types.items() if name in given and isinstance(given[name], kind)}
 
 
-def _is_of(value: Any, kind: type) -> bool:
-    of_objects = not isinstance(value, list) or all(isinstance(one, dict) for one in value)
-    return isinstance(value, kind) and of_objects
+def _is_of(value: Any, kind: Any) -> bool:
+    return isinstance(value, kind) and (kind is not list or all(isinstance(one, dict) for one in value))
+
+
+def _is_thinking(blocks: Any) -> bool:
+    """Whether these are thinking blocks as litellm takes them."""
+    texts = all(isinstance(text, str | None) for one in blocks for text in one.values())
+    return texts and all(one.get("type") in ("thinking", "redacted_thinking") for one in blocks)
 
 
 def _text_or(value: Any, instead: str) -> str:
@@ -296,7 +287,7 @@ class Heard:
         remarks = []
         if answer.pop(_LEAKS, False) or said != text:
             remarks.append(_LEAKED_REASONING.format(self._role))
-        if request.get("tools") and "tool_calls" not in message and _WRITTEN_CALL.search(said):
+        if request.get("tools") and "tool_calls" not in message and re.search(_WRITTEN_CALL, text):
             remarks.append(_LEAKED_CALLS.format(self._role))
         if not self._is_agent:
             message["content"] = said or None
@@ -317,7 +308,7 @@ def without_reasoning(text: str) -> str:
     """What is said in a text that has reasoning in it, in whatever tags; a text without those stays as it is."""
     said: list[str] = []
     start, reasons = 0, False
-    for tag in _TAG.finditer(text):
+    for tag in re.finditer(_TAG, text):
         if not tag["closes"] and not reasons:
             said.append(text[start : tag.start()])
         elif tag["closes"] and not reasons:

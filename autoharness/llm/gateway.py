@@ -128,8 +128,6 @@ class Session:
                 raise Refused(f"the conversation is too long for the model: {fault}") from fault
             if not self._is_about(request, pristine(), fault):
                 raise self._infrastructure(AGENT, request, fault) from fault
-            if fault.is_mute:
-                raise Refused(f"{fault}; it does answer another request") from fault
             return self._once_more(request, pristine, instead_of)
 
     def _is_about(self, request: Request, pristine: Request, fault: ProviderFault) -> bool:
@@ -144,9 +142,8 @@ class Session:
             return False
         if request != pristine and self._calls.takes(AGENT, pristine):
             return True
-        others = without_own_words(pristine)
-        needs_others = fault.status_code in REFUSED or (fault.is_mute and others != request)
-        return needs_others and self._calls.takes(AGENT, others)
+        may_be_earlier_words = fault.status_code in REFUSED or fault.is_mute
+        return may_be_earlier_words and self._calls.takes(AGENT, without_own_words(pristine))
 
     def _once_more(self, request: Request, pristine: Callable[[], Request], instead_of: str) -> Response:
         """Try again after a failure, although the provider accepted another request.
