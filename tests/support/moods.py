@@ -135,7 +135,7 @@ SHAPES: dict[str, Mood] = {
         reply=_in_parts,
         status="passed",
         role="all",
-        most_calls=8,
+        most_calls=4,
     ),
     "all tokens in reasoning, agent": Mood(
         seen_at="thinking models with a low max_tokens",
@@ -155,27 +155,27 @@ SHAPES: dict[str, Mood] = {
         most_calls=2,
     ),
     "arguments as an object": Mood(
-        seen_at="older Ollama, TGI", reply=_called(_arguments_as_object), status="passed", most_calls=8
+        seen_at="older Ollama, TGI", reply=_called(_arguments_as_object), status="passed", most_calls=4
     ),
     "the same id every turn": Mood(
         seen_at="servers that name a call after its place",
         reply=_called(lambda call: call.update(id="call_0")),
         status="passed",
-        most_calls=8,
+        most_calls=4,
     ),
     "null ids": Mood(
-        seen_at="older llama.cpp", reply=_called(lambda call: call.update(id=None)), status="passed", most_calls=8
+        seen_at="older llama.cpp", reply=_called(lambda call: call.update(id=None)), status="passed", most_calls=4
     ),
-    "one id for two calls": Mood(seen_at="proxies", reply=_calls_two, status="passed", most_calls=8),
+    "one id for two calls": Mood(seen_at="proxies", reply=_calls_two, status="passed", most_calls=4),
     "finish_reason error": Mood(
-        seen_at="OpenRouter", reply=_broken(), status="provider_error", says="finish_reason error", most_calls=25
+        seen_at="OpenRouter", reply=_broken(), status="provider_error", says="finish_reason error", most_calls=3
     ),
     "error in a 200": Mood(
         seen_at="OpenRouter",
         reply=_broken(choices=[], error={"code": 502, "message": "Upstream is gone"}),
         status="provider_error",
         says="Upstream is gone",
-        most_calls=25,
+        most_calls=3,
     ),
     "error for good in a 200": Mood(
         seen_at="OpenRouter",
@@ -190,7 +190,7 @@ SHAPES: dict[str, Mood] = {
         status="passed",
         says=f"the user's LLM writes its reasoning into its text: start its server with {_PARSER}",
         role="user",
-        most_calls=8,
+        most_calls=4,
     ),
     "leaked reasoning without its beginning": Mood(
         seen_at="chat templates that end with <think>",
@@ -198,7 +198,7 @@ SHAPES: dict[str, Mood] = {
         status="passed",
         says=_PARSER,
         role="user",
-        most_calls=8,
+        most_calls=4,
     ),
     "leaked reasoning without an end": Mood(
         seen_at="servers that cut off",
@@ -206,14 +206,14 @@ SHAPES: dict[str, Mood] = {
         status="user_error",
         says="the user's LLM sent its reasoning and no answer",
         role="user",
-        most_calls=3,
+        most_calls=2,
     ),
     "leaked reasoning, agent": Mood(
         seen_at="gpt-oss without a parser",
         reply=_leaking("<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant<|channel|>final<|message|>"),
         status="passed",
         says=f"the agent's LLM writes its reasoning into its text: start its server with {_PARSER}",
-        most_calls=8,
+        most_calls=4,
     ),
     "leaked tool calls": Mood(
         seen_at="vLLM, SGLang, llama.cpp without a parser for the model's tool calls",
