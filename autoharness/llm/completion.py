@@ -59,6 +59,7 @@ _OPENING = (
     r"|◁think▷|<unused94>(?:thought)?|<\|channel\|?>\s*(?:analysis|commentary|thought)(?:<\|message\|>)?"
 )
 _TAG = rf"(?i)(?P<closes>{_CLOSING})|(?:{_OPENING})"  # not compiled yet: a door starts at once
+_MARKS = ("<", "[", "◁", "`", "assistantfinal", "to=functions.")
 _WRITTEN_CALL = (
     r"(?i)<(?:\w+:)?(?:tool_calls?|function_calls?|tool_code|start_function_call)>|\[TOOL_CALLS\]|<function="
     r"|<\|(?:tool_calls?|tool_call_start|tool_calls_section_begin|python_tag)\|>|<[|\uff5c]tool\u2581calls?\u2581begin"
@@ -107,7 +108,7 @@ def _completion(body: Json) -> Json:
     kept, usage = _of_types(choice, _CHOICE_TYPES), _usage(body.get("usage"))
     return {
         **_of_types(body, _BODY_TYPES),
-        **({_LEAKS: True} if re.search(_TAG, message["content"] or "") else {}),
+        **({_LEAKS: True} if _search(_TAG, message["content"] or "") else {}),
         "id": _text_or(body.get("id"), "chatcmpl"),
         "object": "chat.completion",
         "created": _count(body.get("created"), most=2**53),
@@ -178,11 +179,9 @@ def _text_of(part: Any) -> str:
 
 
 def _calls(message: Json) -> list[Json]:
-    calls = message.get("tool_calls")
+    calls = message.get("tool_calls") or []
     if not calls and message.get("function_call"):  # as it was before there were tools
         calls = [{"function": message["function_call"]}]
-    if not calls:
-        return []
     if not isinstance(calls, list | dict):
         raise ValueError("tool_calls are no list")
     return [_call(call, place) for place, call in enumerate(calls if isinstance(calls, list) else [calls])]
@@ -226,18 +225,16 @@ def _usage(usage: Any) -> Json:
 def _numbers(values: Json) -> Json:
     """With those of the objects in it, which are named `..._details`."""
     plain = {name: one for name, one in values.items() if type(one) in (int, float) and 0 <= one <= _MOST_TOKENS}
-    numbers: Json = {name: one for name, one in plain.items() if not name.endswith("_details")}
-    inner = {name: one for name, one in values.items() if name.endswith("_details") and isinstance(one, dict)}
-    return numbers | {name: found for name, one in inner.items() if (found := _numbers(one))}
+    inner = {name: _numbers(one) for name, one in values.items() if isinstance(one, dict)}
+    found = [(name, one) for name, one in (plain | inner).items() if name.endswith("_details") == (name in inner)]
+    return {name: one for name, one in found if one != {}}
 
 
 def _count(value: Any, most: int = _MOST_TOKENS) -> int:
-    """0 if it is no plain number."""
     return int(value) if type(value) in (int, float) and math.isfinite(value) and 0 <= value <= most else 0
 
 
 def _others(given: Json, read: tuple[str, ...]) -> Json:
-    """The fields that are not read here, and that litellm can take."""
     others = {name: value for name, value in given.items() if name not in read and name not in _UNREAD}
     wrong = {name for name, kind in _TYPES.items() if others.get(name) is not None and not _is_of(others[name], kind)}
     return {name: value for name, value in others.items() if name not in wrong}
@@ -252,7 +249,6 @@ def _is_of(value: Any, kind: Any) -> bool:
 
 
 def _is_thinking(blocks: Any) -> bool:
-    """Whether these are thinking blocks as litellm takes them."""
     texts = all(isinstance(text, str | None) for one in blocks for text in one.values())
     return texts and all(one.get("type") in ("thinking", "redacted_thinking") for one in blocks)
 
@@ -287,7 +283,7 @@ class Heard:
         remarks = []
         if answer.pop(_LEAKS, False) or said != text:
             remarks.append(_LEAKED_REASONING.format(self._role))
-        if request.get("tools") and "tool_calls" not in message and re.search(_WRITTEN_CALL, text):
+        if request.get("tools") and "tool_calls" not in message and _search(_WRITTEN_CALL, text):
             remarks.append(_LEAKED_CALLS.format(self._role))
         if not self._is_agent:
             message["content"] = said or None
@@ -304,11 +300,15 @@ def _give_own_ids(calls: list[Json], request: Json) -> None:
         used.add(call["id"])
 
 
+def _search(pattern: str, text: str) -> bool:
+    return any(mark in text for mark in _MARKS) and re.search(pattern, text) is not None
+
+
 def without_reasoning(text: str) -> str:
     """What is said in a text that has reasoning in it, in whatever tags; a text without those stays as it is."""
     said: list[str] = []
     start, reasons = 0, False
-    for tag in re.finditer(_TAG, text):
+    for tag in re.finditer(_TAG, text) if _search(_TAG, text) else ():
         if not tag["closes"] and not reasons:
             said.append(text[start : tag.start()])
         elif tag["closes"] and not reasons:
