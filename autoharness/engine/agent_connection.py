@@ -99,12 +99,24 @@ def _for_the_agent(response: Response) -> Response:
     Not the price, nor how many tokens came from the provider's cache: an agent could use that as a memory from one
     simulation to the next.
     """
-    seen: Response = {
-        name: response[name] for name in ("id", "object", "created", "model", "choices") if name in response
-    }
+    seen: Response = {name: response[name] for name in ("id", "object", "created", "model") if name in response}
     usage = response.get("usage") or {}
     counts = ("prompt_tokens", "completion_tokens", "total_tokens")
-    return {**seen, "usage": {name: usage[name] for name in counts if name in usage}}
+    choices = [_choice_for_the_agent(response["choices"][0])]
+    return {**seen, "choices": choices, "usage": {name: usage[name] for name in counts if name in usage}}
+
+
+def _choice_for_the_agent(choice: Json) -> Json:
+    message = choice["message"]
+    said = {"role": "assistant", "content": message.get("content")}
+    if calls := message.get("tool_calls"):
+        said["tool_calls"] = [_call_for_the_agent(call) for call in calls]
+    return {"index": 0, "message": said, "finish_reason": choice.get("finish_reason") or "stop"}
+
+
+def _call_for_the_agent(call: Json) -> Json:
+    name, arguments = call["function"]["name"], call["function"].get("arguments") or "{}"
+    return {"id": call.get("id") or "", "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def _words_heard(message: Json) -> str:

@@ -36,6 +36,7 @@ from autoharness.llm.call_journal import Journal
 from autoharness.llm.calls import AGENT, JUDGE, USER
 from autoharness.llm.calls import Limits as LLMLimits
 from autoharness.llm.circuit_breaker import Breaker
+from autoharness.llm.completion import Heard
 from autoharness.llm.gateway import Session
 from autoharness.llm.providers import Model, Providers
 from autoharness.llm.replay import Replay
@@ -99,7 +100,7 @@ class Simulator:
             usage=session.usage,
             started=started,
             duration_s=round(time.monotonic() - clock, 3),
-            notes=[*notes, *session.waits, *outcome.notes, *session.growth.notes, *_addressed(outcome.messages)],
+            notes=[*notes, *session.waits, *session.remarks, *outcome.notes, *_addressed(outcome.messages)],
             tries=1 + session.journal.failures,
         )
 
@@ -251,7 +252,8 @@ class Simulator:
             return offline.model(role, name, script, trial.seed, journal)
         settings = self._experiment
         endpoint = settings.endpoint_of(role)
-        model = self._providers.model(name, settings.llm_timeout_s, settings.llm_retries, endpoint)
+        called = self._providers.model(name, settings.llm_timeout_s, settings.llm_retries, endpoint)
+        model = Heard(called, role, is_agent=role == AGENT)
         if settings.seeds != PER_ROLE:
             return model
         seed = role_seed(settings.seed, trial.task_id, trial.number, role)

@@ -65,7 +65,8 @@ from autoharness.host.pool import Hosts, agent_files, confinement_of
 from autoharness.llm.answer_cache import Answers
 from autoharness.llm.calls import AGENT, JUDGE, USER
 from autoharness.llm.circuit_breaker import Breaker
-from autoharness.llm.providers import Providers, has_price, missing_keys, set_prices
+from autoharness.llm.prices import has_price, set_prices
+from autoharness.llm.providers import Providers, missing_keys
 
 _BEAT_S = 5.0
 _LONGEST_REASON_CHARS = 300

@@ -9,7 +9,6 @@ started over, since a second try of the same conversation would be a second draw
 `gateway` decides what is asked, and whose fault a failure is.
 """
 
-import json
 import math
 import random
 import threading
@@ -21,15 +20,16 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any
 
-from autoharness.core import strict_json
 from autoharness.core.errors import AgentError, InfrastructureError
 from autoharness.core.outcomes import Usage, digest, exact_digest
 from autoharness.llm.answer_cache import Answers
 from autoharness.llm.call_journal import Journal
 from autoharness.llm.circuit_breaker import Breaker
+from autoharness.llm.completion import limit_of, only_reasoned, says_something
+from autoharness.llm.prices import usage_of
 from autoharness.llm.probe_requests import hello
 from autoharness.llm.provider_fields import ProviderFields
-from autoharness.llm.providers import TIMED_OUT, Model, ProviderFault, Request, Response, filtered, usage_of
+from autoharness.llm.providers import TIMED_OUT, Model, ProviderFault, Request, Response, filtered, message_of
 from autoharness.llm.refusals import Growth, says_filtered
 
 AGENT, USER, JUDGE = "agent", "user", "judge"
@@ -104,7 +104,8 @@ class Calls:
         """By role: "tokens" or "price", if a limit counts it and a response did not tell it."""
         self.waits: list[str] = []
         """Why calls had to be waited for and tried again."""
-        self.growth = Growth()
+        self._growth = Growth()
+        self._remarks: list[str] = []
         self._lock = threading.Lock()
 
     @property
@@ -112,6 +113,11 @@ class Calls:
         """What was paid for so far, by role."""
         with self._lock:
             return dict(self._usage)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the models' servers do wrong, each once."""
+        return [*self._remarks, *self._growth.notes]
 
     def begin_try(self) -> None:
         """Start the conversation over: calls that were answered before are answered from memory."""
@@ -180,7 +186,7 @@ class Calls:
             if known := self.journal.recall(role, asked, instead_of):
                 if known.refused:
                     raise AgentError(known.refused)
-                self.fields[role].note(known.answer)
+                self._heard(role, known.answer)
                 return known.answer
             if budget:
                 self._check_budget()
@@ -192,8 +198,12 @@ class Calls:
             raise
         with self._lock:
             self.journal.note_answer(role, asked, response)
-            self.fields[role].note(response)
+            self._heard(role, response)
         return response
+
+    def _heard(self, role: str, answer: Response) -> None:
+        self.fields[role].note(answer)
+        self._remarks += [one for one in answer.get("remarks") or [] if one not in self._remarks]
 
     def _kept_or_paid(self, role: str, request: Request, key: str) -> Response:
         """An answer of an earlier run, or a new one, which is kept. A judge's is not kept: it may be of no use."""
@@ -245,7 +255,7 @@ class Calls:
 
     def _was_down(self, role: str, request: Request, fault: ProviderFault, since: float) -> bool:
         """Whether the model answered no request at all, and does again by now. Refusals are handled elsewhere."""
-        if fault.context_overflow or fault.alone or fault.status_code in REFUSED:
+        if fault.context_overflow or fault.alone or fault.is_mute or fault.status_code in REFUSED:
             return False
         return self.is_back(role, request, since)
 
@@ -274,9 +284,17 @@ class Calls:
         self._check_counted(role, paid)
         if says_filtered(HTTPStatus.OK, str(response["choices"][0].get("finish_reason"))):
             raise filtered("it has cut the answer")
-        if role != AGENT and not _says_something(message):
+        if mute := only_reasoned(role, request, response):
+            if role != AGENT or not self._asks_for_less(request):
+                raise ProviderFault(f"{mute}: raise max_tokens in {role}_llm_args", is_mute=True)
+            response["remarks"] = [f"{mute}: the agent set that limit"]
+        if role != AGENT and not says_something(message):
             raise ProviderFault(f"the {role}'s LLM sent neither text nor a tool call that parses")
         return response
+
+    def _asks_for_less(self, request: Request) -> bool:
+        """Whether the agent has set a lower limit than the experiment's."""
+        return self.pristine is not None and limit_of(request) < limit_of(self.pristine())
 
     def _paid(self, role: str, request: Request, is_its_own: bool = True) -> tuple[Response, dict[str, Any], Usage]:
         """The answer, its message and what it cost, useful or not. Raises ProviderFault.
@@ -285,13 +303,13 @@ class Calls:
         """
         started = time.monotonic()
         response = self.fields[role].ask(self._models[role], request)
-        message = _message_of(response)
+        message = message_of(response)
         if role in self._breakers:
             self._breakers[role].has_answered()
         with self._lock:
             paid = usage_of(response, time.monotonic() - started)
             self._add(role, paid, charged=paid if is_its_own else Usage())
-            self.growth.note(role, request, paid.prompt_tokens)
+            self._growth.note(role, request, paid.prompt_tokens)
         return response, message, paid
 
     def _add(self, role: str, paid: Usage, charged: Usage) -> None:
@@ -327,29 +345,6 @@ class Calls:
         return None
 
 
-def _message_of(response: Response) -> dict[str, Any]:
-    """The first choice's message. Raises ProviderFault if the body is not a chat completion."""
-    try:
-        message: dict[str, Any] = response["choices"][0]["message"]
-        strict_json.dumps(message)
-        sound = all(isinstance(call["function"]["name"], str) for call in message.get("tool_calls") or [])
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
-        sound = False
-    if not sound:
-        raise ProviderFault(f"not a chat completion: {json.dumps(response, default=str)[:200]}")
-    return message
-
-
 def _is_over_soon(fault: ProviderFault) -> bool:
     """Whether the next try may well be answered. A time-out has taken long, and a refusal does not end."""
     return fault.retryable and fault.status_code != TIMED_OUT
-
-
-def _says_something(message: dict[str, Any]) -> bool:
-    calls = message.get("tool_calls") or []
-    try:
-        for call in calls:
-            strict_json.loads_object(call["function"].get("arguments") or "{}")
-    except (ValueError, TypeError):
-        return False
-    return bool(calls or (message.get("content") or "").strip())

@@ -21,6 +21,7 @@ from typing import Any
 import httpx
 
 from autoharness.core.outcomes import exact_digest
+from autoharness.llm.completion import NoCompletion, regular
 
 Json = dict[str, Any]
 Whole = Callable[[Json], Json]
@@ -45,7 +46,10 @@ class Exchange:
 
 
 class Client(httpx.Client):
-    """The HTTP client of litellm's OpenAI clients: it can record an exchange, and replay one."""
+    """The HTTP client of litellm's OpenAI clients: it can record an exchange, and replay one.
+
+    What servers answer is given on as they should have answered: litellm breaks on some bodies.
+    """
 
     def __init__(self, **settings: Any) -> None:
         unlimited = httpx.Limits(max_connections=None, max_keepalive_connections=None)
@@ -85,21 +89,43 @@ class Client(httpx.Client):
     def _response(self, request: httpx.Request, arguments: Json) -> httpx.Response:
         exchange: Exchange | None = getattr(self._thread, "exchange", None)
         if exchange is None:
-            return super().send(request, **arguments)
+            return _regular(super().send(request, **arguments))
         exchange.request = request
         if self._thread.replay:
             if exchange.error:
                 raise exchange.error
             assert exchange.response is not None
             return _again(exchange.response, request)
-        exchange.response = super().send(request, **arguments)
+        exchange.response = _regular(super().send(request, **arguments))
         return exchange.response
 
 
 def _again(came: httpx.Response, request: httpx.Request) -> httpx.Response:
+    return httpx.Response(came.status_code, headers=_kept_headers(came), content=came.content, request=request)
+
+
+def _kept_headers(came: httpx.Response) -> list[tuple[str, str]]:
     encodings = ("content-encoding", "content-length", "transfer-encoding")  # the content is decoded already
-    headers = [(name, value) for name, value in came.headers.items() if name not in encodings]
-    return httpx.Response(came.status_code, headers=headers, content=came.content, request=request)
+    return [(name, value) for name, value in came.headers.items() if name not in encodings]
+
+
+def _regular(came: httpx.Response) -> httpx.Response:
+    """The response with a regular completion, or with the status code of the failure that its body tells."""
+    if not (came.is_success and came.is_closed and came.request.url.path.endswith(_SUFFIX)):
+        return came
+    status_code, body = came.status_code, _parsed(came.content)
+    try:
+        completion = regular(body if body is not None else came.text)
+    except NoCompletion as fault:
+        status_code, completion = (
+            fault.status_code,
+            {"error": {"message": str(fault), "code": str(fault.status_code)}},
+        )
+    if completion == body:
+        return came
+    response = httpx.Response(status_code, headers=_kept_headers(came), content=json.dumps(completion))
+    response.headers["content-type"], response.request = "application/json", came.request
+    return response
 
 
 @dataclass
@@ -243,6 +269,6 @@ def _shape(value: Any) -> str:
 def _parsed(content: bytes) -> Json | None:
     try:
         body = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return body if isinstance(body, dict) else None

@@ -66,7 +66,6 @@ class Session:
         self.journal = self._calls.journal
         self.uncounted = self._calls.uncounted
         self.waits = self._calls.waits
-        self.growth = self._calls.growth
         self._opening: dict[str, int] = {}
         """By role: how many messages its first request of the conversation has."""
         self._agents_turn = threading.Lock()
@@ -75,6 +74,10 @@ class Session:
     @property
     def usage(self) -> dict[str, Usage]:
         return self._calls.usage
+
+    @property
+    def remarks(self) -> list[str]:
+        return self._calls.remarks
 
     def begin_try(self) -> None:
         """Start the conversation over: calls that were answered before are answered from memory."""
@@ -101,7 +104,9 @@ class Session:
             return self._calls.ask(role, request)
         except ProviderFault as fault:
             self._check_arguments(role, request, request, fault)
-            if not fault.alone and (role != USER or fault.status_code not in REFUSED):
+            if fault.is_mute and not self._is_about_the_words(role, request):
+                raise self._infrastructure(role, request, fault) from fault
+            if not (fault.alone or fault.is_mute) and (role != USER or fault.status_code not in REFUSED):
                 raise self._blamed(role, request, fault) from fault
         try:  # it may be over by now: a limit that others passed, a short refusal
             return self._calls.ask(role, request)
@@ -109,13 +114,16 @@ class Session:
             raise self._blamed(role, request, fault) from fault
 
     def _blamed(self, role: str, request: Request, fault: ProviderFault) -> SimulationError:
-        harmless = with_harmless_words(request)
-        if self._is_too_small(role, fault, request, harmless):
+        if self._is_too_small(role, fault, request, with_harmless_words(request)):
             return _too_small(role, fault)
-        refused = role == USER and (fault.status_code in REFUSED or fault.alone)
-        if fault.context_overflow or (refused and self._calls.takes(role, harmless)):
+        refused = fault.status_code in REFUSED or fault.alone or fault.is_mute
+        if fault.context_overflow or (refused and self._is_about_the_words(role, request)):
             return AgentError(f"the {role}'s provider refused what the agent said: {fault}")
         return self._infrastructure(role, request, fault)
+
+    def _is_about_the_words(self, role: str, request: Request) -> bool:
+        """Whether the user simulator's provider answers if the agent has said something harmless."""
+        return role == USER and self._calls.takes(role, with_harmless_words(request))
 
     def complete_for_agent(self, request: Request, pristine: Callable[[], Request]) -> Response:
         """Answer the agent. Raises AgentError if the request is at fault, otherwise ProviderError.
@@ -166,13 +174,13 @@ class Session:
         pristine = self._with_arguments(pristine)
         if fault.status_code in ABOUT_THE_ACCOUNT and not fault.alone:  # otherwise it may be this request's own
             return False
-        if fault.status_code not in REFUSED and not fault.retryable and not fault.alone:
+        if fault.status_code not in REFUSED and not (fault.retryable or fault.alone or fault.is_mute):
             return False
         shared = {name: value for name, value in pristine.items() if name in _SAID or request.get(name) == value}
         for likewise in (pristine, shared) if shared != pristine else (pristine,):
             if request != likewise and self._calls.takes(AGENT, likewise):
                 return True
-        return fault.status_code in REFUSED and any(
+        return (fault.status_code in REFUSED or fault.is_mute) and any(
             self._calls.takes(AGENT, probe) for probe in self._without_own_words(shared)
         )
 

@@ -5,19 +5,21 @@ model, takes the fast path if there is one, and ends with a completion or a Prov
 """
 
 import itertools
-import math
+import json
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import cache, cached_property, partial
 from typing import Any, Protocol
 
+from autoharness.core import strict_json
 from autoharness.core.endpoints import Endpoint
-from autoharness.core.outcomes import Usage
 from autoharness.core.redaction import guard, one_line, scrubbed, without_whole_keys
+from autoharness.llm.completion import regular
+from autoharness.llm.prices import has_price, stated_cost, usage_of
 from autoharness.llm.rate_limit import Throttle, pause_after
 from autoharness.llm.refusals import behind_a_proxy, said_by, says_filtered, says_no_credit, says_too_long
 from autoharness.llm.request_schema import TRANSLATED, as_sent
@@ -29,11 +31,8 @@ _NOT_WORTH_A_RETRY = frozenset({400, 401, 402, 403, 404, 413, 422})
 TIMED_OUT = 408
 _BAD_REQUEST = 400
 _TOO_MANY = 429
-_MILLION = 1_000_000
 _OPENAI = "openai"
 """litellm's provider that sends the name behind the slash, whatever it is, to the user's own server."""
-_FREE = ("ollama/", "ollama_chat/")
-"""Models on the user's machine: litellm knows none of their names, and they cost nothing."""
 _BY_RESPONSES = re.compile(r"gpt-|codex|o\d|computer-use|deep-research")
 """Names of models that litellm may call over OpenAI's /responses, which most servers do not have."""
 _MORE_TRIES = 8
@@ -45,7 +44,10 @@ _PATIENCE_S = 24.0
 class ProviderFault(Exception):
     """A model did not answer with a completion. `status_code` is HTTP's, 0 if there was no answer at all."""
 
-    def __init__(self, message: str, status_code: int = 0, context_overflow: bool = False) -> None:
+    def __init__(
+        self, message: str, status_code: int = 0, context_overflow: bool = False, is_mute: bool = False
+    ) -> None:
+        """`is_mute`: the model was asked and answered, but with reasoning alone."""
         super().__init__(scrubbed(message))  # agents and traces see it
         self.said = str(self)
         """All that the server said."""
@@ -53,7 +55,8 @@ class ProviderFault(Exception):
         self.context_overflow = context_overflow or says_too_long(status_code, message)
         self.retry_after_s = 0.0
         """How long the provider asks to wait before the next try."""
-        self.retryable = status_code not in _NOT_WORTH_A_RETRY and not self.context_overflow
+        self.is_mute = is_mute
+        self.retryable = status_code not in _NOT_WORTH_A_RETRY and not self.context_overflow and not is_mute
         self.waited = False
         """Whether the call has already waited and been retried as often as allowed."""
         self.alone = False
@@ -63,6 +66,19 @@ class ProviderFault(Exception):
 def filtered(what: str) -> ProviderFault:
     """A refusal of the provider's content filter. It is one of the request, whatever status the provider gives it."""
     return ProviderFault(f"the provider's content filter refused it: {what}", _BAD_REQUEST)
+
+
+def message_of(response: Response) -> dict[str, Any]:
+    """The first choice's message. Raises ProviderFault if the body is not a chat completion."""
+    try:
+        message: dict[str, Any] = response["choices"][0]["message"]
+        strict_json.dumps(message)
+        sound = all(isinstance(call["function"]["name"], str) for call in message.get("tool_calls") or [])
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
+        sound = False
+    if not sound:
+        raise ProviderFault(f"not a chat completion: {json.dumps(response, default=str)[:200]}")
+    return message
 
 
 class Model(Protocol):
@@ -174,8 +190,8 @@ class LiteLLM:
 
     def _response_of(self, response: Any, cost_usd: float | None) -> Response:
         """litellm's response as a chat completion, with what it cost: None if that is not known."""
-        answer: Response = response.model_dump(exclude_none=True)
-        stated = _stated_cost(answer.get("usage") or {})
+        answer: Response = regular(response.model_dump(exclude_none=True))
+        stated = stated_cost(answer.get("usage") or {})
         # litellm takes a provider that does not report its usage for a free one, and so some models it does not know
         known = usage_of(answer, 0).tokens and (stated is not None or cost_usd or has_price(self._model))
         answer["cost_usd"] = (cost_usd if stated is None else stated) if known else None
@@ -192,18 +208,6 @@ class LiteLLM:
         no_credit = code == _TOO_MANY and not fault.retry_after_s and says_no_credit(str(error))
         fault.retryable = fault.retryable and not no_credit
         return fault
-
-
-def _stated_cost(usage: Mapping[str, Any]) -> float | None:
-    """What the provider itself says that the call cost, in US dollars, as OpenRouter does; None if it does not say.
-
-    With a key of the user's own at the provider behind it, that one's bill comes on top.
-    """
-    details = usage.get("cost_details")
-    behind = details.get("upstream_inference_cost") if isinstance(details, dict) and usage.get("is_byok") else None
-    stated: list[Any] = [usage.get("cost"), behind or 0.0]
-    sound = all(type(usd) in (int, float) and 0 <= usd < math.inf for usd in stated)
-    return float(sum(stated)) if sound else None
 
 
 @cache
@@ -293,61 +297,6 @@ def missing_keys(model: str) -> str:
         return f"litellm knows no provider for it ({_one_line(error)[:160]}): name it PROVIDER/{model}"
     found = litellm.validate_environment(model)
     return "" if found["keys_in_environment"] else f"{' or '.join(found['missing_keys'])} is not set"
-
-
-def litellm_prices(prices: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, Any]]:
-    """The prices of the configuration, in USD for a million tokens, as litellm takes them."""
-    return {
-        model: {
-            "input_cost_per_token": price["input"] / _MILLION,
-            "output_cost_per_token": price["output"] / _MILLION,
-            "cache_read_input_token_cost": price.get("cached_input", price["input"]) / _MILLION,
-            "cache_creation_input_token_cost": price["input"] / _MILLION,
-            "litellm_provider": model.partition("/")[0] if "/" in model else "openai",
-            "mode": "chat",
-        }
-        for model, price in prices.items()
-    }
-
-
-def set_prices(prices: Mapping[str, Mapping[str, float]]) -> None:
-    """Tell litellm prices: by model {"input", "output", perhaps "cached_input"}, in USD for a million tokens."""
-    if not prices:
-        return
-    import litellm
-
-    litellm.suppress_debug_info = True
-    on_servers = {f"{_OPENAI}/{model}": price for model, price in prices.items()}
-    litellm.register_model({**litellm_prices(on_servers), **litellm_prices(prices)})
-
-
-def has_price(model: str) -> bool:
-    """Whether litellm knows what a token of it costs, by that name or on the user's own server.
-
-    For names such as gpt-... and gemini-... that it has never heard of it says 0: that is no price.
-    """
-    import litellm
-
-    for name in (model, f"{_OPENAI}/{model}"):
-        with suppress(Exception):  # litellm's errors have no common base
-            known = litellm.get_model_info(name)
-            prices = known.get("input_cost_per_token"), known.get("output_cost_per_token")
-            if any(prices) or (None not in prices and (known["key"] in litellm.model_cost or name.startswith(_FREE))):
-                return True
-    return False
-
-
-def usage_of(response: Response, latency_s: float) -> Usage:
-    tokens = response.get("usage") or {}
-    cost_usd = response.get("cost_usd")
-    return Usage(
-        calls=1,
-        prompt_tokens=max(0, int(tokens.get("prompt_tokens") or 0)),
-        completion_tokens=max(0, int(tokens.get("completion_tokens") or 0)),
-        cost_usd=cost_usd or 0.0,
-        uncosted_calls=int(cost_usd is None),
-        latency_s=latency_s,
-    )
 
 
 def _retry_after_s(error: Exception) -> float:

@@ -9,10 +9,11 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import chain, repeat
 from typing import Any
 
 from autoharness.core.outcomes import Outcome, by_task, known_cost, passed
-from autoharness.report.failed_checks import remarks
+from autoharness.report.failed_checks import remarks, results_of
 from autoharness.report.visible_trials import Kept
 
 MOST_BYTES = 100_000_000
@@ -63,9 +64,8 @@ def _shown(outcome: Outcome, name: str, wrong: str) -> Json:
     beside: dict[int, list[str]] = {}
     for remark in [] if passed(outcome.reward) else remarks(outcome):
         beside.setdefault(remark.turn, []).append(remark.text)
-    results = {message.get("id"): message for message in outcome.messages if message["role"] == "tool"}
     turns = [
-        _turn(number, message, results, beside.get(number, []))
+        _turn(number, message, results_of(outcome.messages, number), beside.get(number, []))
         for number, message in enumerate(outcome.messages)
         if message["role"] != "tool"
     ]
@@ -88,11 +88,10 @@ def _shown(outcome: Outcome, name: str, wrong: str) -> Json:
     }
 
 
-def _turn(number: int, message: Json, results: Mapping[Any, Json], beside: Sequence[str]) -> Json:
+def _turn(number: int, message: Json, results: Sequence[Json], beside: Sequence[str]) -> Json:
     """A message, with the result of each of its tool calls."""
     calls = []
-    for call in message.get("tool_calls") or []:
-        result = results.get(call.get("id"), {})
+    for call, result in zip(message.get("tool_calls") or [], chain(results, repeat({})), strict=False):
         calls.append(
             {
                 "name": call["name"],

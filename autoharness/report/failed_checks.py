@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice, repeat, takewhile
 from typing import Any
 
 from autoharness.core.outcomes import Outcome, Status
@@ -58,11 +59,16 @@ def remarks(outcome: Outcome) -> list[Remark]:
 
 
 def _calls(messages: Sequence[Json]) -> Iterator[_Call]:
-    failed = {message.get("id") for message in messages if message["role"] == "tool" and message.get("error")}
     for turn, message in enumerate(messages):
-        for call in message.get("tool_calls") or []:
+        calls = message.get("tool_calls") or []
+        for call, result in zip(calls, chain(results_of(messages, turn), repeat({})), strict=False):
             arguments = call["arguments"] if isinstance(call["arguments"], dict) else {}
-            yield _Call(turn, message["role"], call["name"], arguments, call.get("id") in failed)
+            yield _Call(turn, message["role"], call["name"], arguments, bool(result.get("error")))
+
+
+def results_of(messages: Sequence[Json], turn: int) -> list[Json]:
+    """The results of a message's tool calls, in their order. By place: servers give several calls the same id."""
+    return list(takewhile(lambda message: message["role"] == "tool", islice(messages, turn + 1, None)))
 
 
 def _errors(outcome: Outcome) -> Iterator[Remark]:

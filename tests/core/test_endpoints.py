@@ -29,7 +29,8 @@ from autoharness.engine.ray_executor import _environment
 from autoharness.engine.score_identity import Measure
 from autoharness.engine.simulator import Simulator
 from autoharness.llm.call_journal import Journal
-from autoharness.llm.providers import LiteLLM, ProviderFault, Providers, has_price, set_prices
+from autoharness.llm.prices import has_price, set_prices
+from autoharness.llm.providers import LiteLLM, ProviderFault, Providers
 from autoharness.llm.seeds import role_seed
 from autoharness.loop.coding_agents.choice import AGENTS, chosen
 

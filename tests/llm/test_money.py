@@ -11,7 +11,8 @@ from autoharness.core.errors import UserError
 from autoharness.core.outcomes import Outcome, Status, Trial, Usage
 from autoharness.core.setting_checks import prices
 from autoharness.core.settings import Experiment
-from autoharness.llm.providers import LiteLLM, set_prices
+from autoharness.llm.prices import set_prices
+from autoharness.llm.providers import LiteLLM
 from autoharness.vault.spending import cost_of
 
 Json = dict[str, Any]

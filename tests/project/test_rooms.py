@@ -40,7 +40,7 @@ CHILD_IMPORTS = {
     ),
 }
 MOST_FILES, MOST_LINES = 20, 350
-ONLY_IN = {"tau2": ("benchmarks.tau2.",), "litellm": ("engine.forkserver", "llm.providers")}
+ONLY_IN = {"tau2": ("benchmarks.tau2.",), "litellm": ("engine.forkserver", "llm.prices", "llm.providers")}
 HEAVY = {
     "dotenv",
     "git",

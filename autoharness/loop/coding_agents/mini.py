@@ -7,7 +7,7 @@ from pathlib import Path
 from autoharness.core.errors import UserError
 from autoharness.core.files import read_plain
 from autoharness.core.settings import OFFLINE, Experiment
-from autoharness.llm.providers import litellm_prices
+from autoharness.llm.prices import litellm_prices
 from autoharness.loop.coding_agents.definition import PROVIDER_ADDRESSES, PROVIDER_KEYS, CodingAgent, Used, prompt_in
 
 _LARGEST_TRAJECTORY_BYTES = 50_000_000

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from llm_server import LLMServer
+from moods import SHAPES
 from provider import Provider
 
 from autoharness.benchmarks.tau2.adapter import Tau2
@@ -67,6 +69,36 @@ def test_the_judge_is_asked_with_its_own_model_and_arguments(
     (request,) = _judges_requests(server)
     assert {name: request[name] for name in expected} == expected
     assert ("temperature" in request) == (settings.get("judge_llm_args") != {})
+
+
+@pytest.mark.usefixtures("judged")
+@pytest.mark.parametrize(
+    ("mood", "status", "says", "calls"),
+    [
+        ("content in parts", Status.PASSED, "", 1),
+        (
+            "leaked reasoning without its beginning",
+            Status.PASSED,
+            "the judge's LLM writes its reasoning into its text",
+            1,
+        ),
+        ("all tokens in reasoning, user", Status.JUDGE_ERROR, "raise max_tokens in judge_llm_args", 1),
+    ],
+)
+def test_a_judge_that_reasons_in_its_answer(
+    tau2: Tau2,
+    server: LLMServer,
+    simulator: Callable[..., Any],
+    mood: str,
+    status: Status,
+    says: str,
+    calls: int,
+) -> None:
+    provider = Provider(tau2)
+    provider.mood, server.reply = replace(SHAPES[mood], role="judge"), provider.reply
+    outcome = simulator(agent_model="openai/solver").run(Trial(JUDGED, 0, 1), diagnose=False)
+    assert (outcome.status, outcome.usage["judge"].calls) == (status, calls), outcome.detail
+    assert says in "\n".join([outcome.detail, *outcome.notes])
 
 
 def test_the_judges_arguments_are_part_of_what_a_score_depends_on() -> None:
