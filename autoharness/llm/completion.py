@@ -29,8 +29,8 @@ _NAMED = {
     503: "overloaded_error service_unavailable",
 }
 """The words by which errors are named, by HTTP status code."""
-_DEEPEST = 60
-_MOST_TOKENS = 10**9
+_DEEPEST, _MOST_TOKENS = 60, 10**9
+_COUNTED = (int, float, bool)
 _LEAKS = "leaks_reasoning"
 """Field of a body: litellm removes some leaked reasoning itself, and then nothing shows that it was there."""
 _BODY_TYPES = {"system_fingerprint": str, "service_tier": str, "prompt_filter_results": list, _LEAKS: bool}
@@ -212,7 +212,7 @@ def _arguments(given: Any) -> str:
 
 
 def _usage(usage: Any) -> Json:
-    """The tokens, and further numbers that the provider tells."""
+    """The tokens, and further numbers and yeses that the provider tells."""
     if not isinstance(usage, dict):
         return {}
     prompt, answer = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
@@ -224,7 +224,7 @@ def _usage(usage: Any) -> Json:
 
 def _numbers(values: Json) -> Json:
     """With those of the objects in it, which are named `..._details`."""
-    plain = {name: one for name, one in values.items() if type(one) in (int, float) and 0 <= one <= _MOST_TOKENS}
+    plain = {name: one for name, one in values.items() if type(one) in _COUNTED and 0 <= one <= _MOST_TOKENS}
     inner = {name: _numbers(one) for name, one in values.items() if isinstance(one, dict)}
     found = [(name, one) for name, one in (plain | inner).items() if name.endswith("_details") == (name in inner)]
     return {name: one for name, one in found if one != {}}

@@ -437,7 +437,7 @@ def _too_long(refusal: Fault, from_turn: int = 2) -> Mood:
     return Mood(seen_at="", reply=reply, status="agent_error", says="too long for the model", most_calls=5)
 
 
-def _said(seen_at: str, status: int, message: str, **more: Any) -> Mood:
+def _refusing(seen_at: str, status: int, message: str, **more: Any) -> Mood:
     refusal = _refusal(status, {"error": {"message": message, "code": status, **more}})
     return replace(_too_long(refusal), seen_at=seen_at)
 
@@ -450,25 +450,27 @@ _KEEP = (
 
 
 TOO_LONG: dict[str, Mood] = {
-    "llama.cpp, context": _said("llama-server", 400, _LLAMA, type="exceed_context_size_error", n_ctx=256),
-    "llama.cpp, older": _said("llama-server of 2025", 500, _LLAMA, type="server_error"),
+    "llama.cpp, context": _refusing("llama-server", 400, _LLAMA, type="exceed_context_size_error", n_ctx=256),
+    "llama.cpp, older": _refusing("llama-server of 2025", 500, _LLAMA, type="server_error"),
     "LM Studio, context": replace(_too_long(_refusal(400, _KEEP)), seen_at="LM Studio 0.3"),
-    "vLLM, context": _said(
+    "vLLM, context": _refusing(
         "vLLM", 400, "The decoder prompt (length 9000) is longer than the maximum model length of 8"
     ),
     "vLLM, context, no error object": replace(
         _too_long(_refusal(400, {"object": "error", "message": "maximum context length is 8 tokens", "code": 400})),
         seen_at="vLLM 0.6",
     ),
-    "SGLang, context": _said("SGLang", 400, "Input length (265330) exceeds model's maximum context length (262144)."),
-    "Anthropic, context": _said("Claude", 400, "prompt is too long: 213462 tokens > 200000 maximum"),
-    "Bedrock, context": _said("Bedrock", 400, "Input is too long for requested model."),
-    "Gemini, context": _said(
+    "SGLang, context": _refusing(
+        "SGLang", 400, "Input length (265330) exceeds model's maximum context length (262144)."
+    ),
+    "Anthropic, context": _refusing("Claude", 400, "prompt is too long: 213462 tokens > 200000 maximum"),
+    "Bedrock, context": _refusing("Bedrock", 400, "Input is too long for requested model."),
+    "Gemini, context": _refusing(
         "Gemini", 400, "The input token count (9) exceeds the maximum number of tokens allowed (8)."
     ),
-    "TGI, context": _said("TGI", 422, "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4000 and 200"),
+    "TGI, context": _refusing("TGI", 422, "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4000 and 200"),
     "nginx, 413": replace(_too_long(Fault(413, "<html>Request Entity Too Large</html>")), seen_at="a proxy"),
-    "by its type alone": _said("any", 400, "bad request", type="context_length_exceeded"),
+    "by its type alone": _refusing("any", 400, "bad request", type="context_length_exceeded"),
     "from the first request on": replace(
         _too_long(_refusal(400, {"error": {"message": _LLAMA}}), from_turn=0),
         seen_at="llama-server with a context below the policy's length",
