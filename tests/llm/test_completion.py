@@ -111,7 +111,7 @@ def check_regular(answer: Json) -> None:
     json.dumps(answer, allow_nan=False, ensure_ascii=False).encode()
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(BODY | ODD)
 def test_any_body_becomes_a_completion_or_a_failure(body: Any) -> None:
     try:

@@ -126,7 +126,7 @@ NAMES = ("content", "reasoning_content", "provider_specific_fields", "thinking_b
 
 
 @given(st.fixed_dictionaries({}, optional={"tool_calls": CALLS | st.none(), **dict.fromkeys(NAMES, JSON)}))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_completion_can_be_kept_and_put_back(message: Json) -> None:
     back = {name: value for name, value in message.items() if name in ("content", "tool_calls")}
     whole = sent(kept(message), **back)
@@ -180,6 +180,7 @@ def test_claude_gets_its_thinking_back_and_the_effort_in_its_own_words(monkeypat
     assert all(one["thinking"] and one["top_k"] == 5 and "reasoning_effort" not in one for one in asked)
 
 
+@pytest.mark.slow
 def test_a_user_simulator_with_tools_gives_back_its_fields_and_nothing_of_tau2s(
     tau2: Tau2, simulator: MakeSimulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -108,13 +108,14 @@ def server() -> Iterator[LLMServer]:
         yield one
 
 
-@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
-@pytest.mark.parametrize("dead", [DEAD, "socks5://127.0.0.1:9"])
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "dead"), [("http_proxy", DEAD), ("ALL_PROXY", "socks5://127.0.0.1:9")])
 def test_this_machines_own_servers_are_asked_without_a_proxy(server: LLMServer, name: str, dead: str) -> None:
     environment = {name: dead}
     assert _asked(server.url, environment | sparing_loopback([server.url])) == "Good day\n" * 2
 
 
+@pytest.mark.slow
 def test_every_address_of_this_machine_is_its_own(server: LLMServer) -> None:
     url = server.url.replace("127.0.0.1", "127.0.0.2")
     with socket.create_server(("127.0.0.2", 0)):
@@ -131,7 +132,8 @@ def test_what_the_user_excepts_stays_excepted(monkeypatch: pytest.MonkeyPatch) -
     assert not proxy_of("http://gpu.example/v1")
 
 
-@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "http"])
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["socks5h", "http"])
 def test_a_proxy_leads_to_a_server_elsewhere(server: LLMServer, scheme: str) -> None:
     proxy = Proxy(int(server.url.split(":")[2].split("/")[0]))
     with proxy.running() as port:
@@ -140,6 +142,7 @@ def test_a_proxy_leads_to_a_server_elsewhere(server: LLMServer, scheme: str) -> 
     assert any("model.example" in asked for asked in proxy.asked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["http", "socks5"])
 def test_a_connection_that_fails_behind_a_proxy_names_it(scheme: str) -> None:
     said = _asked("http://model.example/v1", {"HTTP_PROXY": f"{scheme}://me:secret@127.0.0.1:9"})
