@@ -25,7 +25,7 @@ from autoharness.llm.answer_cache import Answers
 from autoharness.llm.call_journal import Journal
 from autoharness.llm.calls import ABOUT_THE_ACCOUNT, AGENT, JUDGE, REFUSED, USER, Calls, Limits, Refused
 from autoharness.llm.circuit_breaker import Breaker
-from autoharness.llm.probe_requests import hello, with_harmless_words, without_own_words
+from autoharness.llm.probe_requests import hello, opening, with_harmless_words, without_own_words
 from autoharness.llm.providers import Model, ProviderFault, Request, Response
 from autoharness.llm.request_schema import beyond_schema, problem_of
 
@@ -66,8 +66,8 @@ class Session:
         self.journal = self._calls.journal
         self.uncounted = self._calls.uncounted
         self.waits = self._calls.waits
-        self._opening: dict[str, int] = {}
-        """By role: how many messages its first request of the conversation has."""
+        self._openings_tried: set[str] = set()
+        """The roles whose model was asked whether it takes the opening of the conversation."""
         self._agents_turn = threading.Lock()
         """One call of the agent at a time: otherwise it could void a failing trial by flooding its own provider."""
 
@@ -96,7 +96,6 @@ class Session:
         """
         if role == AGENT:
             return self.complete_for_agent(request, lambda: self._checked(request))
-        self._opening.setdefault(role, len(request["messages"]))
         return self._calls.patiently(role, lambda: self._complete(role, request))
 
     def _complete(self, role: str, request: Request) -> Response:
@@ -114,7 +113,7 @@ class Session:
             raise self._blamed(role, request, fault) from fault
 
     def _blamed(self, role: str, request: Request, fault: ProviderFault) -> SimulationError:
-        if self._is_too_small(role, fault, request, with_harmless_words(request)):
+        if role == USER and self._is_too_small(role, fault, with_harmless_words(request)):
             return _too_small(role, fault)
         refused = fault.status_code in REFUSED or fault.alone or fault.is_mute
         if fault.context_overflow or (refused and self._is_about_the_words(role, request)):
@@ -133,7 +132,6 @@ class Session:
         """
         request = self._checked(request)
         self._calls.pristine = lambda: self._with_arguments(pristine())
-        self._opening.setdefault(AGENT, len(pristine()["messages"]))
         with self._agents_turn:
             self._calls.spend_one()
         instead_of = self._calls.note_made(request)
@@ -150,20 +148,19 @@ class Session:
         except ProviderFault as fault:
             self._check_arguments(AGENT, request, self._with_arguments(pristine()), fault)
             if fault.context_overflow:
-                asked = self._with_arguments(pristine())
-                if self._is_too_small(AGENT, fault, asked, asked):
+                if self._is_too_small(AGENT, fault, self._with_arguments(pristine())):
                     raise _too_small(AGENT, fault) from fault
                 raise Refused(f"the conversation is too long for the model: {fault}") from fault
             if not self._is_about(request, pristine(), fault):
                 raise self._infrastructure(AGENT, request, fault) from fault
             return self._once_more(request, pristine, instead_of)
 
-    def _is_too_small(self, role: str, fault: ProviderFault, request: Request, harmless: Request) -> bool:
-        """Whether the role's model cannot even take its first request of a conversation, whatever the agent says."""
-        if not fault.context_overflow or len(request["messages"]) > self._opening.get(role, 0):
+    def _is_too_small(self, role: str, fault: ProviderFault, request: Request) -> bool:
+        """Whether the role's model cannot even take the opening of the conversation, before the agent's words."""
+        if not fault.context_overflow or role in self._openings_tried:
             return False
-        self._opening[role] = 0  # found out once: it costs a call
-        refusal = self._calls.fault_of(role, harmless)
+        self._openings_tried.add(role)  # it costs a call
+        refusal = self._calls.fault_of(role, opening(request))
         return refusal is not None and refusal.context_overflow
 
     def _is_about(self, request: Request, pristine: Request, fault: ProviderFault) -> bool:

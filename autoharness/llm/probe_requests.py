@@ -15,6 +15,13 @@ def hello(request: Request) -> Request:
     return {**request, "messages": [{"role": "user", "content": "Hello."}]}
 
 
+def opening(request: Request) -> Request:
+    """The request as it begins: up to the first words of the other side."""
+    messages = request["messages"]
+    end = next((place for place, message in enumerate(messages, 1) if message["role"] == "user"), len(messages))
+    return {**request, "messages": messages[:end]}
+
+
 def with_harmless_words(request: Request) -> Request:
     """The user simulator's request, with something else in place of what the agent said."""
     messages = [

@@ -86,6 +86,25 @@ def test_a_context_that_is_too_small_for_everybody_scores_nobody(
         assert "\n" not in outcome.detail
 
 
+def test_an_agent_that_fills_the_context_before_it_asks_has_failed(
+    provider: Provider, simulator: MakeSimulator
+) -> None:
+    """Otherwise it could void the tasks that it is about to fail."""
+    refusal, most = Fault(400, OVERFLOW), 40_000
+    provider.mood = Mood("a server", lambda one, solve: refusal if len(json.dumps(one)) > most else solve(one), "")
+    agent = edited(
+        "from autoharness.agent_api import AssistantMessage\n"
+        "state.messages.append(message)\n"
+        "if len(state.messages) < 4:\n"
+        "    state.messages.append(AssistantMessage('Please wait. ' * 3000))\n"
+        "    return state.messages[-1], state\n"
+        "return turn(self, message, state)"
+    )
+    outcome = run(simulator(agent, agent_model=MODEL))
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
+    assert "too long for the model" in outcome.detail
+
+
 def _grown(sizes: list[tuple[int, int]]) -> list[str]:
     """The notes after requests with so many characters, to which so many prompt tokens are counted."""
     growth = Growth()

@@ -489,6 +489,7 @@ TOO_LONG: dict[str, Mood] = {
         seen_at="llama-server",
         role="user",
         says="refused what the agent said",
+        most_calls=6,
     ),
     "too many tokens for an answer": Mood(
         seen_at="a provider whose model writes less than max_tokens",

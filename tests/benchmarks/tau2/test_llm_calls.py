@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from llm_server import LLMServer
+from llm_server import Fault, LLMServer
 from moods import SHAPES
 from provider import Provider
 
@@ -99,6 +99,17 @@ def test_a_judge_that_reasons_in_its_answer(
     outcome = simulator(agent_model="openai/solver").run(Trial(JUDGED, 0, 1), diagnose=False)
     assert (outcome.status, outcome.usage["judge"].calls) == (status, calls), outcome.detail
     assert says in "\n".join([outcome.detail, *outcome.notes])
+
+
+@pytest.mark.usefixtures("judged")
+def test_a_conversation_that_is_too_long_for_the_judge_is_the_agents_fault(
+    tau2: Tau2, server: LLMServer, simulator: Callable[..., Any]
+) -> None:
+    provider = Provider(tau2)
+    provider.fault, provider.role = Fault(400, '{"error": {"message": "prompt is too long"}}'), "judge"
+    server.reply = provider.reply
+    outcome = simulator(agent_model="openai/solver").run(Trial(JUDGED, 0, 1), diagnose=False)
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
 
 
 def test_the_judges_arguments_are_part_of_what_a_score_depends_on() -> None:
