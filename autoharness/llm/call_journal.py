@@ -123,6 +123,11 @@ class Journal:
         self._write({"made": asked, "turn": self.turn})
         return asked
 
+    @property
+    def refusals(self) -> int:
+        """How many requests were refused, in all tries."""
+        return sum(bool(one.refused) for one in self._answers)
+
     def recall(self, role: str, asked: str, instead_of: str = "") -> Answer | None:
         """The result of this request in an earlier try; None if it was not made then.
 

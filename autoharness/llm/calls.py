@@ -35,6 +35,7 @@ from autoharness.llm.refusals import Growth, says_filtered
 AGENT, USER, JUDGE = "agent", "user", "judge"
 
 _LONGEST_PAUSE_S = 60.0
+_MOST_REFUSALS = 30
 ABOUT_THE_ACCOUNT = frozenset({401, 402, 403, 429})
 """HTTP status codes of faults that do not depend on the request."""
 REFUSED = frozenset(range(400, 500)) - ABOUT_THE_ACCOUNT - {TIMED_OUT}
@@ -221,6 +222,8 @@ class Calls:
     def _check_budget(self) -> None:
         """Raises AgentError if nothing more may be paid for. Answers in memory are free."""
         spent, limits = self._charged, self._limits
+        if self.journal.refusals >= _MOST_REFUSALS:  # to know whose fault each is costs calls that no budget counts
+            raise Refused(f"no further request: {_MOST_REFUSALS} of this simulation were refused")
         if limits.max_tokens is not None and spent.tokens >= limits.max_tokens:
             raise Refused(f"budget of the simulation spent: {spent.tokens} tokens")
         if limits.max_cost_usd is not None and spent.cost_usd >= limits.max_cost_usd:
@@ -238,7 +241,8 @@ class Calls:
                 failed = fault
             self._lost_s += time.monotonic() - began
             is_last = failed.waited or attempt == self._limits.retries or not self._has_patience
-            if attempt or is_last or not _is_over_soon(failed):
+            is_over_soon = failed.retryable and failed.status_code != TIMED_OUT  # that has taken long already
+            if attempt or is_last or not is_over_soon:
                 if self._was_down(role, request, failed, began):
                     attempt = 0
                     continue
@@ -343,8 +347,3 @@ class Calls:
         except ProviderFault as fault:
             return fault
         return None
-
-
-def _is_over_soon(fault: ProviderFault) -> bool:
-    """Whether the next try may well be answered. A time-out has taken long, and a refusal does not end."""
-    return fault.retryable and fault.status_code != TIMED_OUT

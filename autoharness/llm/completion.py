@@ -14,21 +14,13 @@ from typing import Any
 
 from autoharness.core import strict_json
 from autoharness.core.outcomes import exact_digest
+from autoharness.llm.refusals import BAD_GATEWAY, status_of
 
 Json = dict[str, Any]
 
-_BAD_GATEWAY = 502
-_NAMED = {
-    400: "invalid_request_error context_length_exceeded",
-    401: "authentication_error invalid_api_key",
-    403: "permission_error",
-    404: "not_found_error model_not_found",
-    413: "request_too_large",
-    429: "rate_limit_error rate_limit_exceeded resource_exhausted insufficient_quota",
-    500: "api_error server_error internal_server_error",
-    503: "overloaded_error service_unavailable",
-}
-"""The words by which errors are named, by HTTP status code."""
+_BROKEN_OFF = re.compile("error|abort|cancel|time_?out|insufficient_system|network", re.IGNORECASE)
+_FINISHED = {"stop", "length", "tool_calls", "function_call", "content_filter", "end_turn", "eos", "max_tokens"}
+"""Reasons to finish: those of failures, and those that an answer without words may have."""
 _DEEPEST, _MOST_TOKENS = 60, 10**9
 _COUNTED = (int, float, bool)
 _LEAKS = "leaks_reasoning"
@@ -49,15 +41,19 @@ _TYPES = {
 }
 """Of messages and calls all else is kept, since providers want it back, unless its type breaks litellm."""
 
-_NAME = r"(?:(?:seed:|ant)?think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|inner_monologue)"
+_NAME = (
+    r"(?:(?:seed:|ant|[a-z]+_)?(?:think(?:ing)?|thoughts?|reasoning|analysis|reflection|scratchpad|monologue)"
+    r"(?:_[a-z]+)?)"
+)
 _CLOSING = (
-    rf"<\|?/{_NAME}\|?>|<\|end_(?:of_)?{_NAME}\|>|<\|{_NAME}_end\|>|\[/(?:THINK|REASONING)\]|◁/think▷|<unused95>"
+    rf"<\|?/{_NAME}\|?>|<\|end_(?:of_)?{_NAME}\|>|<\|{_NAME}_end\|>|\[/(?:THINK(?:ING)?|REASONING)\]|◁/think▷|<unused95>"
     r"|(?:<\|end\|>)?(?:<\|start\|>assistant)?<\|channel\|>final(?:<\|message\|>)?|<channel\|>|assistantfinal"
 )
 _OPENING = (
-    rf"<\|?{_NAME}\|?(?:\s[^<>]{{0,80}})?>|<\|(?:begin_of|start)_{_NAME}\|>|<\|{_NAME}_start\|>|\[(?:THINK|REASONING)\]"
+    rf"<\|?{_NAME}\|?(?:\s[^<>]{{0,80}})?>|<\|(?:begin_of|start)_{_NAME}\|>|<\|{_NAME}_start\|>|\[(?:THINK(?:ING)?|REASONING)\]"
     r"|◁think▷|<unused94>(?:thought)?|<\|channel\|?>\s*(?:analysis|commentary|thought)(?:<\|message\|>)?"
 )
+_ARGUMENTS = ("arguments", "parameters", "args", "input")
 _TAG = rf"(?i)(?P<closes>{_CLOSING})|(?:{_OPENING})"  # not compiled yet: a door starts at once
 _MARKS = ("<", "[", "◁", "`", "assistantfinal", "to=functions.")
 _WRITTEN_CALL = (
@@ -78,7 +74,7 @@ _LEAKED_CALLS = (
 class NoCompletion(Exception):
     """A body is no chat completion, or says that the provider failed: with HTTP's status code, as it names it."""
 
-    def __init__(self, message: str, status_code: int = _BAD_GATEWAY) -> None:
+    def __init__(self, message: str, status_code: int = BAD_GATEWAY) -> None:
         super().__init__(message)
         self.status_code = status_code
 
@@ -124,20 +120,14 @@ def _check_success(body: Json, choice: Json) -> None:
     for error in errors:
         if any(error.values()) if isinstance(error, dict) else error:
             words = error if isinstance(error, str) else json.dumps(error)
-            raise NoCompletion(f"the provider answered with an error: {words[:1000]}", _status_of(error))
-    if choice.get("finish_reason") == "error":
-        raise NoCompletion(f"the provider broke off with finish_reason error: {_shortly(choice)}")
-
-
-def _status_of(error: Any) -> int:
-    """The status code that an error names, by number or by word; otherwise the provider's own failure."""
-    for name in ("code", "status_code", "status", "type") if isinstance(error, dict) else ():
-        named = str(error.get(name)).lower()
-        if re.fullmatch("[45][0-9][0-9]", named):
-            return int(named)
-        if known := [status_code for status_code, words in _NAMED.items() if named in words.split()]:
-            return known[0]
-    return _BAD_GATEWAY
+            raise NoCompletion(f"the provider answered with an error: {words[:1000]}", status_of(error))
+    message, reasons = (
+        choice.get("message"),
+        [str(choice.get(name)) for name in ("finish_reason", "native_finish_reason")],
+    )
+    is_empty = isinstance(message, dict) and not (message.get("content") or message.get("tool_calls"))
+    if any(map(_BROKEN_OFF.search, reasons)) or (is_empty and reasons[0].lower() not in _FINISHED):
+        raise NoCompletion(f"the provider broke off with finish_reason {reasons[0]}: {_shortly(choice)}")
 
 
 def _message(message: Json) -> Json:
@@ -196,7 +186,7 @@ def _call(call: Json, place: int) -> Json:
         **_others(call, ("id", "type", "name", "arguments")),
         "id": _text_or(call.get("id"), f"call_{place}"),
         "type": "function",
-        "function": {"name": name, "arguments": _arguments(function.get("arguments"))},
+        "function": {"name": name, "arguments": _arguments(next(filter(None, map(function.get, _ARGUMENTS)), None))},
     }
 
 
@@ -336,7 +326,7 @@ def only_reasoned(role: str, request: Json, answer: Json) -> str:
 
 def limit_of(request: Json) -> float:
     """The most tokens that an answer may have by a request."""
-    return float(request.get("max_completion_tokens") or request.get("max_tokens") or math.inf)
+    return request.get("max_completion_tokens") or request.get("max_tokens") or math.inf
 
 
 def says_something(message: Json) -> bool:

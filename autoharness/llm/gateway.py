@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from autoharness.core.errors import (
@@ -66,8 +67,8 @@ class Session:
         self.journal = self._calls.journal
         self.uncounted = self._calls.uncounted
         self.waits = self._calls.waits
-        self._openings_tried: set[str] = set()
-        """The roles whose model was asked whether it takes the opening of the conversation."""
+        self._openings_taken: set[str] = set()
+        """The roles whose model takes the opening of the conversation, as far as it was asked."""
         self._agents_turn = threading.Lock()
         """One call of the agent at a time: otherwise it could void a failing trial by flooding its own provider."""
 
@@ -103,26 +104,24 @@ class Session:
             return self._calls.ask(role, request)
         except ProviderFault as fault:
             self._check_arguments(role, request, request, fault)
-            if fault.is_mute and not self._is_about_the_words(role, request):
-                raise self._infrastructure(role, request, fault) from fault
-            if not (fault.alone or fault.is_mute) and (role != USER or fault.status_code not in REFUSED):
+            is_about_words = role == USER and not fault.context_overflow and self._is_about_the_words(request, fault)
+            if not fault.alone and not is_about_words:
                 raise self._blamed(role, request, fault) from fault
         try:  # it may be over by now: a limit that others passed, a short refusal
             return self._calls.ask(role, request)
         except ProviderFault as fault:
+            if is_about_words:
+                raise AgentError(f"the {role}'s provider refused what the agent said: {fault}") from fault
             raise self._blamed(role, request, fault) from fault
 
     def _blamed(self, role: str, request: Request, fault: ProviderFault) -> SimulationError:
-        if role == USER and self._is_too_small(role, fault, with_harmless_words(request)):
-            return _too_small(role, fault)
-        refused = fault.status_code in REFUSED or fault.alone or fault.is_mute
-        if fault.context_overflow or (refused and self._is_about_the_words(role, request)):
-            return AgentError(f"the {role}'s provider refused what the agent said: {fault}")
+        if fault.context_overflow:
+            return self._too_long(role, with_harmless_words(request) if role == USER else hello(request), fault)
         return self._infrastructure(role, request, fault)
 
-    def _is_about_the_words(self, role: str, request: Request) -> bool:
+    def _is_about_the_words(self, request: Request, fault: ProviderFault) -> bool:
         """Whether the user simulator's provider answers if the agent has said something harmless."""
-        return role == USER and self._calls.takes(role, with_harmless_words(request))
+        return _may_be_about_words(fault) and self._calls.takes(USER, with_harmless_words(request))
 
     def complete_for_agent(self, request: Request, pristine: Callable[[], Request]) -> Response:
         """Answer the agent. Raises AgentError if the request is at fault, otherwise ProviderError.
@@ -148,20 +147,24 @@ class Session:
         except ProviderFault as fault:
             self._check_arguments(AGENT, request, self._with_arguments(pristine()), fault)
             if fault.context_overflow:
-                if self._is_too_small(AGENT, fault, self._with_arguments(pristine())):
-                    raise _too_small(AGENT, fault) from fault
-                raise Refused(f"the conversation is too long for the model: {fault}") from fault
+                raise self._too_long(AGENT, self._with_arguments(pristine()), fault) from fault
             if not self._is_about(request, pristine(), fault):
                 raise self._infrastructure(AGENT, request, fault) from fault
             return self._once_more(request, pristine, instead_of)
 
-    def _is_too_small(self, role: str, fault: ProviderFault, request: Request) -> bool:
-        """Whether the role's model cannot even take the opening of the conversation, before the agent's words."""
-        if not fault.context_overflow or role in self._openings_tried:
-            return False
-        self._openings_tried.add(role)  # it costs a call
-        refusal = self._calls.fault_of(role, opening(request))
-        return refusal is not None and refusal.context_overflow
+    def _too_long(self, role: str, request: Request, fault: ProviderFault) -> SimulationError:
+        """The error of a conversation that is too long: the agent's, unless the opening is refused too.
+
+        An error may only sound like that: then the opening fails in other words, and it is the provider's.
+        """
+        if role not in self._openings_taken and (refusal := self._calls.fault_of(role, opening(request))):
+            if refusal.context_overflow and role != JUDGE:
+                return _too_small(role, fault)
+            return _ERRORS[role](str(fault), retryable=True)
+        self._openings_taken.add(role)  # it costs a call to know
+        if role != AGENT:
+            return AgentError(f"the {role}'s provider refused what the agent said: {fault}")
+        return Refused(f"the conversation is too long for the model: {fault}")
 
     def _is_about(self, request: Request, pristine: Request, fault: ProviderFault) -> bool:
         """Whether the provider, which failed on the agent's request, accepts the pristine one.
@@ -169,17 +172,15 @@ class Session:
         If it refuses both: whether it accepts that one without what the agent said earlier, even in tool calls.
         """
         pristine = self._with_arguments(pristine)
-        if fault.status_code in ABOUT_THE_ACCOUNT and not fault.alone:  # otherwise it may be this request's own
-            return False
-        if fault.status_code not in REFUSED and not (fault.retryable or fault.alone or fault.is_mute):
+        if not _may_be_about_words(fault):
             return False
         shared = {name: value for name, value in pristine.items() if name in _SAID or request.get(name) == value}
         for likewise in (pristine, shared) if shared != pristine else (pristine,):
             if request != likewise and self._calls.takes(AGENT, likewise):
                 return True
-        return (fault.status_code in REFUSED or fault.is_mute) and any(
-            self._calls.takes(AGENT, probe) for probe in self._without_own_words(shared)
-        )
+        may_repeat = fault.status_code in REFUSED or fault.is_mute  # all else was retried
+        probes = [probe for probe in self._without_own_words(shared) if may_repeat or probe != request]
+        return any(self._calls.takes(AGENT, probe) for probe in probes)
 
     def _without_own_words(self, request: Request) -> list[Request]:
         """The request without what the agent said, and another one with what the provider wants back."""
@@ -196,7 +197,10 @@ class Session:
             return
         again = self._calls.fault_of(role, hello(pristine))
         argument = {named: pristine.get(named)}
-        if again and again.status_code in _ABOUT_ARGUMENTS and _first_named(argument, again.said):
+        if not again or again.status_code not in _ABOUT_ARGUMENTS or not _first_named(argument, again.said):
+            return
+        without = self._calls.fault_of(role, {key: one for key, one in hello(pristine).items() if key != named})
+        if not without or not _first_named(argument, without.said):  # otherwise the error says that of everything
             self.refused[role] = named, str(again) if _first_named(argument, str(again)) else again.said
             raise _ERRORS[role](str(again), retryable=False)
 
@@ -259,6 +263,15 @@ class Session:
         """The role's error. It is known by now whether the model was down, but for refusals: those are checked."""
         is_back = fault.status_code in REFUSED and self._calls.is_back(role, request, time.monotonic())
         return _ERRORS[role](str(fault), retryable=fault.retryable or is_back)
+
+
+def _may_be_about_words(fault: ProviderFault) -> bool:
+    """Whether the provider may answer other words. One that refuses the account refuses everything."""
+    if fault.alone:  # others pass: this request has a limit of its own
+        return True
+    if fault.status_code in ABOUT_THE_ACCOUNT:
+        return fault.status_code == HTTPStatus.FORBIDDEN  # a firewall forbids words too
+    return fault.status_code in REFUSED or fault.retryable or fault.is_mute
 
 
 def _first_named(arguments: Mapping[str, Any], text: str) -> str:

@@ -1,5 +1,7 @@
 """Requests without the agent's words, to find out whether a provider refuses because of those words."""
 
+import itertools
+from collections import defaultdict
 from contextlib import suppress
 from typing import Any
 
@@ -31,7 +33,10 @@ def with_harmless_words(request: Request) -> Request:
 
 
 def without_own_words(request: Request) -> Request:
-    """The agent's request, with something else for what it said earlier, also if a tool or the user repeats it."""
+    """The agent's request, with something else for what it said earlier, also if a tool or the user repeats it.
+
+    Tool calls have other ids, since agents may write into those too.
+    """
     own = sorted({text for one in request["messages"] for text in _said_in(one)}, key=len, reverse=True)
     messages = []
     for message in request["messages"]:
@@ -46,7 +51,26 @@ def without_own_words(request: Request) -> Request:
                 content = content.replace(text, "...")
             message = {**message, "content": content}
         messages.append(message)
-    return {**request, "messages": messages}
+    return {**request, "messages": _with_other_ids(messages)}
+
+
+def _with_other_ids(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The messages with a new id for each tool call. Results follow their calls in order, if ids come twice."""
+    waiting: dict[str, list[str]] = defaultdict(list)
+    numbers = itertools.count(1)
+
+    def renamed(message: dict[str, Any]) -> dict[str, Any]:
+        if message["role"] == "tool":
+            known = waiting[str(message.get("tool_call_id"))]
+            return {**message, "tool_call_id": known.pop(0)} if known else message
+        if not (calls := message.get("tool_calls")):
+            return message
+        named = [{**call, "id": f"call_{next(numbers)}"} for call in calls]
+        for call, other in zip(calls, named, strict=True):
+            waiting[str(call.get("id"))].append(other["id"])
+        return {**message, "tool_calls": named}
+
+    return [renamed(message) for message in messages]
 
 
 def _said_in(message: dict[str, Any]) -> list[str]:

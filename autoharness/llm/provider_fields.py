@@ -36,6 +36,8 @@ class ProviderFields:
         """The fields of messages without calls, by their text."""
         self._calls: dict[_Name, tuple[str, Json, Json]] = {}
         """By tool call: the text and the fields of its message, and its own fields."""
+        self._together: set[tuple[_Name, ...]] = set()
+        """Which calls the model made in one message."""
         self._has_fields = False
         self._refused = False
         """Whether the provider refused to get them back."""
@@ -49,6 +51,7 @@ class ProviderFields:
             of_call = _fields(call, _OF_A_CALL)
             self._has_fields |= bool(of_call)
             self._calls |= dict.fromkeys(_names(call), (text, fields, of_call))
+        self._together.add(tuple(map(_called, _calls(message))))
         if not _calls(message):
             self._texts[text] = fields
 
@@ -77,13 +80,13 @@ class ProviderFields:
 
     def harmless(self, request: Request) -> Request:
         """The request with the fields, but other words in them, and without messages that the model never wrote."""
-        invented = [one for one in request["messages"] if _calls(one) and self._said(one) is None]
+        invented = [one for one in request["messages"] if _calls(one) and not self._is_the_models(one)]
         if not self._has_fields and not invented:
             return request
         messages, is_own = [], True
         for message in request["messages"]:
             if message["role"] != "tool":  # the answers go with the calls
-                is_own = message["role"] != "assistant" or self._said(message) is not None
+                is_own = message["role"] != "assistant" or self._is_the_models(message)
             if is_own:
                 more = {name: _reworded(value) for name, value in self._whole(message).items() if name not in message}
                 messages.append(self._whole(message) | more)
@@ -103,6 +106,11 @@ class ProviderFields:
             return self._texts.get(_text(message))
         text, fields, _ = self._call(calls[0])
         return fields if _text(message) in ("", text) else None
+
+    def _is_the_models(self, message: Json) -> bool:
+        """Whether the model said this, with all of its calls and no others."""
+        together = tuple(map(_called, _calls(message)))
+        return self._said(message) is not None and together in self._together
 
     def _call(self, call: Json) -> tuple[str | None, Json | None, Json]:
         """What is kept of a call; of one that the model did not make, nothing."""
@@ -124,9 +132,13 @@ def _calls(message: Json) -> list[Json]:
 
 def _names(call: Json) -> Iterator[_Name]:
     """What a call is known by: its id too, or what it calls alone, since a framework may draw other ids."""
-    called = call["function"]["name"], _canonical(call["function"].get("arguments") or "{}")
+    called = _called(call)
     yield str(call.get("id")), *called
     yield "", *called
+
+
+def _called(call: Json) -> _Name:
+    return call["function"]["name"], _canonical(call["function"].get("arguments") or "{}")
 
 
 def _canonical(arguments: Any) -> str:

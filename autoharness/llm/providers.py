@@ -13,6 +13,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import cache, cached_property, partial
+from http import HTTPStatus
 from typing import Any, Protocol
 
 from autoharness.core import strict_json
@@ -56,7 +57,8 @@ class ProviderFault(Exception):
         self.retry_after_s = 0.0
         """How long the provider asks to wait before the next try."""
         self.is_mute = is_mute
-        self.retryable = status_code not in _NOT_WORTH_A_RETRY and not self.context_overflow and not is_mute
+        is_too_long = self.context_overflow and status_code < HTTPStatus.INTERNAL_SERVER_ERROR  # more may be wrong
+        self.retryable = status_code not in _NOT_WORTH_A_RETRY and not is_too_long and not is_mute
         self.waited = False
         """Whether the call has already waited and been retried as often as allowed."""
         self.alone = False
@@ -164,13 +166,15 @@ class LiteLLM:
         response = self._litellm.completion(**{**request, **ours})
         if response is None:  # after a second 422, by which litellm looks for arguments to drop
             raise ProviderFault(self._client.last.text, self._client.last.status_code)
-        if model != self._model:
-            return self._response_of(response, self._cost_usd(response, model.partition("/")[2], _OPENAI))
-        return self._response_of(response, response._hidden_params.get("response_cost"))
+        return self._response_of(response)
 
-    def _cost_usd(self, response: Any, model: str, provider: str) -> float | None:
-        with suppress(Exception):  # it knows no price
-            return float(self._litellm.completion_cost(response, model=model, custom_llm_provider=provider))
+    def _cost_usd(self, response: Any) -> float | None:
+        """By the price of the model that was asked for: a server may write another name into its answer."""
+        with suppress(Exception):  # litellm knows no price
+            model, provider, _, _ = self._litellm.get_llm_provider(self._model)
+            usage = response.usage
+            costs = self._litellm.cost_per_token(model, custom_llm_provider=provider, usage_object=usage)
+            return float(sum(costs))
         return None
 
     def _read(self, body: Response) -> Response:
@@ -186,11 +190,12 @@ class LiteLLM:
             empty.model = f"{provider}/{model}"
         dumped = ChatCompletion.construct(**body).model_dump()  # what its OpenAI client makes of it
         response = convert_to_model_response_object(response_object=dumped, model_response_object=empty)
-        return self._response_of(response, self._cost_usd(response, model, provider))
+        return self._response_of(response)
 
-    def _response_of(self, response: Any, cost_usd: float | None) -> Response:
+    def _response_of(self, response: Any) -> Response:
         """litellm's response as a chat completion, with what it cost: None if that is not known."""
         answer: Response = regular(response.model_dump(exclude_none=True))
+        cost_usd = self._cost_usd(response)
         stated = stated_cost(answer.get("usage") or {})
         # litellm takes a provider that does not report its usage for a free one, and so some models it does not know
         known = usage_of(answer, 0).tokens and (stated is not None or cost_usd or has_price(self._model))
@@ -202,7 +207,10 @@ class LiteLLM:
         code, said = code if isinstance(code, int) else 0, said_by(error)
         if says_filtered(code, said):
             return filtered(_one_line(error))
-        fault = ProviderFault(_one_line(error) + behind_a_proxy(error), code, says_too_long(code, said))
+        line = _one_line(error)
+        if line.endswith(f"Error code: {code}"):  # an error of another shape than OpenAI's
+            line = one_line(f"{line}: {scrubbed(said)}")
+        fault = ProviderFault(line + behind_a_proxy(error), code, says_too_long(code, said))
         fault.said = scrubbed(said)
         fault.retry_after_s = _retry_after_s(error)
         no_credit = code == _TOO_MANY and not fault.retry_after_s and says_no_credit(str(error))
@@ -309,4 +317,5 @@ def _retry_after_s(error: Exception) -> float:
 
 
 def _one_line(error: Exception) -> str:
-    return one_line(scrubbed(str(error))) or type(error).__name__
+    said = str(error).partition("Traceback (most recent call last)")[0]  # litellm's, beside a broken answer
+    return one_line(scrubbed(said)) or type(error).__name__

@@ -16,6 +16,18 @@ from typing import Any
 from autoharness.core.endpoints import proxy_of
 from autoharness.core.outcomes import CUT
 
+BAD_GATEWAY = 502
+_NAMED = {
+    400: "invalid_request_error context_length_exceeded",
+    401: "authentication_error invalid_api_key",
+    403: "permission_error",
+    404: "not_found_error model_not_found",
+    413: "request_too_large",
+    429: "rate_limit_error rate_limit_exceeded resource_exhausted insufficient_quota",
+    500: "api_error server_error internal_server_error",
+    503: "overloaded_error service_unavailable",
+}
+"""The words by which errors are named, by HTTP status code."""
 _MOST_CHARS, _MOST_ERRORS = 20_000, 8
 _TOO_MANY, _TOO_LARGE = 429, 413
 _OF_THE_ACCOUNT = frozenset({401, 402, 403, 408})
@@ -25,7 +37,9 @@ _REFUSALS = frozenset({200, 400, 403, 422, 451})
 
 _RATE = re.compile(
     r"rate[ _-]?limit|\b(?:per|a|each)[ _-](?:second|min|hour|day|month)|\btp[md]\b|quota|too many requests|throttl"
-    r"|concurren|credits|billing"
+    r"|concurren|credits|billing|please wait|try again later|overload|out of memory|allocat|api key"
+    r"|token limit\b.{0,30}\b(?:day|month|team|key|account)"
+    r"|\b(?:team|key|account|organi[sz]ation)\S*\b.{0,20}token limit"
 )
 _BOUND = re.compile(
     r"(?:string|array|list) too long|string_above_max_length|array_above_max_length|should have at most"
@@ -76,6 +90,17 @@ _FILTERED = re.compile(
     r"|inappropriate content|sensitive (?:content|information|words?)|(?:was|been|is) flagged|content exists risk"
     r"|invalid_prompt|moderation|敏感|内容安全|违规|不安全",
 )
+
+
+def status_of(error: Any) -> int:
+    """The status code that an error names, by number or by word; otherwise the provider's own failure."""
+    for name in ("code", "status_code", "status", "type") if isinstance(error, dict) else ():
+        named = str(error.get(name)).lower()
+        if re.fullmatch("[45][0-9][0-9]", named):
+            return int(named)
+        if known := [status_code for status_code, words in _NAMED.items() if named in words.split()]:
+            return known[0]
+    return BAD_GATEWAY
 
 
 def says_too_long(status: int, text: str) -> bool:

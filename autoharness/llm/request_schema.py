@@ -12,6 +12,7 @@ LITELLMS = "provider_specific_fields"
 TRANSLATED = ("anthropic", "bedrock", "gemini", "vertex_ai", "vertex_ai_beta")
 """litellm's providers whose requests it writes anew, since their protocol is not OpenAI's."""
 _NUMBER = (int, float)
+_LARGEST = 2**63 - 1
 
 
 class _Object:
@@ -117,6 +118,8 @@ def _fits(value: Any, shape: Any) -> bool:
         return any(_fits(value, one) for one in shape)
     if isinstance(shape, list):
         return isinstance(value, list) and all(_fits(one, shape[0]) for one in value)
+    if isinstance(value, int) and abs(value) > _LARGEST:
+        return False
     if not isinstance(shape, _Object):
         return bool(value == shape) if isinstance(shape, str) else type(value) is shape  # true is no number
     if not isinstance(value, dict):

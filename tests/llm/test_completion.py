@@ -259,6 +259,15 @@ def test_a_failure_with_http_200(
     assert (code, retryable) == (status_code, status_code not in (400, 401)), words
 
 
+@pytest.mark.parametrize("reason", ["abort", "network_error", "insufficient_system_resource", "TIMEOUT", "cancelled"])
+@pytest.mark.parametrize("content", ["", "I would"])
+def test_a_failure_told_by_the_reason_to_finish(reason: str, content: str) -> None:
+    for reasons in ({"finish_reason": reason}, {"finish_reason": "stop", "native_finish_reason": reason}):
+        with pytest.raises(NoCompletion) as failure:
+            regular({"choices": [{"message": {"role": "assistant", "content": content}, **reasons}]})
+        assert failure.value.status_code == 502
+
+
 def test_an_error_that_is_none() -> None:
     for none in (None, {}, "", {"code": None, "message": ""}, {"code": 0}):
         assert regular(completion({"content": "Yes"}, error=none))["choices"][0]["message"]["content"] == "Yes"

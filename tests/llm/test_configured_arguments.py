@@ -200,12 +200,14 @@ def test_a_refusal_in_other_words_is_one_line_too(
     with pytest.raises(UserError) as error:
         run(simulator(agent_model=MODEL, **{f"{role}_llm_args": {"top_k": 20, "top_p": 1.0}}))
     assert f'openai/solver refuses top_k: set {role}_llm_args: {{"top_p": 1.0}} in experiment' in str(error.value)
-    assert provider.asked <= 5 and "\n" not in str(error.value)
+    assert provider.asked <= 6 and "\n" not in str(error.value)
 
 
 def test_the_judge_is_one_of_the_roles() -> None:
     def refuses(request: Json) -> Json:
-        raise ProviderFault("`temperature` is deprecated for this model.", 400)
+        if "temperature" in request:
+            raise ProviderFault("`temperature` is deprecated for this model.", 400)
+        return {"choices": [{"message": {"role": "assistant", "content": "Hello."}}]}
 
     one = Session({JUDGE: refuses}, "m", None, Limits(100, None, 0))
     with pytest.raises(JudgeError):
@@ -225,6 +227,15 @@ def test_a_refusal_that_is_not_of_the_argument_is_no_reason_to_end_the_run(
 
     provider.mood = Mood("a server without tools", reply, "provider_error")
     assert run(simulator(agent_model=MODEL)).status == Status.PROVIDER_ERROR
+
+
+def test_an_error_whose_fields_have_the_names_of_arguments_is_no_reason_to_end_the_run(
+    provider: Provider, simulator: MakeSimulator
+) -> None:
+    loading = Fault(400, '{"error": {"message": "The model is being loaded", "type": "invalid_request_error"}}')
+    provider.fault, provider.times = loading, 9
+    outcome = run(simulator(agent_model=MODEL, agent_llm_args={"thinking": {"type": "disabled"}}))
+    assert outcome.status == Status.PROVIDER_ERROR
 
 
 def test_the_defaults_are_as_they_were() -> None:

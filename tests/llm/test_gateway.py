@@ -195,7 +195,7 @@ def test_a_provider_that_names_a_pause_gets_it(echo: Echo) -> None:
     assert time.monotonic() - started >= 2
 
 
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("status", [401, 402])
 def test_a_wrong_key_is_not_tried_again(echo: Echo, status: int) -> None:
     echo.faults = [Fault(status, '{"error": {"message": "wrong key"}}')] * 2
     with pytest.raises(ProviderError) as raised:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from llm_server import Fault, LLMServer
+from moods import completion
 
 from autoharness.core.endpoints import Endpoint
 from autoharness.core.errors import UserError
@@ -91,3 +92,16 @@ def test_prices_that_come_later_count_every_token_in_full() -> None:
     outcome = Outcome(Trial("t", 0, 1), Status.PASSED, 1.0, usage=usage)
     price = {"openai/mine": {"input": 1.0, "output": 2.0, "cached_input": 0.1}}
     assert cost_of(outcome, Experiment(agent_model="openai/mine", prices=price)) == 1.0
+
+
+@pytest.mark.parametrize("model", ["my-own", "gpt-5.7"])
+def test_the_price_is_that_of_the_name_that_was_asked_for(model: str) -> None:
+    """Whatever name the server writes into its answer, and by whatever way it is asked."""
+    set_prices({model: {"input": 10.0, "output": 20.0}})
+    usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 1100}
+    with LLMServer(lambda request: completion(request, {"content": "Hi"}, usage=usage, model="gpt-5-nano")) as server:
+        ask = LiteLLM(model, 10, Endpoint(server.url))
+        tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
+        arguments = {"reasoning_effort": "low", "tools": [tool]} if model.startswith("gpt") else {}
+        costs = [ask({"messages": [{"role": "user", "content": "x"}], **arguments})["cost_usd"] for _ in range(2)]
+    assert costs == [pytest.approx(0.012)] * 2

@@ -1,11 +1,13 @@
 """Whose fault it is: docs/rewards.md row by row, through a real server, a real tau2 and a real agent host."""
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import TEMPLATE
 from llm_server import Fault, assistant, tool_call
+from moods import Mood
 from provider import INFRASTRUCTURE, Provider
 from simulations import MODEL, TASK, Json, MakeSimulator, edited, run
 
@@ -64,6 +66,53 @@ def test_words_that_the_users_provider_does_not_take_are_the_agents_fault(
     assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(500), Fault(hang_s=30), Fault(403, "<h1>blocked</h1>"), assistant(""), Fault(body='{"choices": []}')],
+    ids=["500", "hang", "firewall", "empty", "no-choices"],
+)
+@pytest.mark.parametrize("role", ["user", "agent"])
+def test_words_at_which_a_provider_always_fails_are_the_agents_fault(
+    provider: Provider, simulator: MakeSimulator, fault: Fault, role: str
+) -> None:
+    """Whatever the failure looks like. The agent's own model gets them back with the conversation."""
+    provider.fault, provider.role, provider.only_if = fault, role, "SWEAR"
+    said = "AssistantMessage('SWEAR')"
+    agent = edited(
+        "from autoharness.agent_api import AssistantMessage\n"
+        f"if 'SWEAR' not in str(state.messages):\n    state.messages += [message, {said}]\n    return {said}, state\n"
+        "return turn(self, message, state)"
+    )
+    outcome = run(simulator(agent, agent_model=MODEL, llm_timeout_s=1.0))
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0), outcome.detail
+
+
+IDS = {
+    "too-long": "for one in answer.tool_calls or []: one.id = 'x' * 100",
+    "twice": "answer.tool_calls = (answer.tool_calls or []) * 2",
+}
+
+
+@pytest.mark.parametrize("code", IDS.values(), ids=IDS)
+def test_ids_that_a_provider_refuses_are_the_agents_fault(
+    provider: Provider, simulator: MakeSimulator, code: str
+) -> None:
+    def reply(request: Json, solve: Callable[[Json], Json]) -> Json | Fault:
+        calls = [one for message in request["messages"] for one in message.get("tool_calls") or []]
+        ids = [one["id"] for one in calls]
+        bad = len(set(ids)) < len(ids) or max(map(len, ids), default=0) > 40
+        return Fault(400, '{"error": {"message": "bad id"}}') if bad else solve(request)
+
+    provider.mood = Mood("OpenAI, Anthropic", reply, "agent_error")
+    outcome = run(
+        simulator(
+            edited(f"answer, state = turn(self, message, state)\n{code}\nreturn answer, state"), agent_model=MODEL
+        )
+    )
+    assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0), outcome.detail
+
+
 def test_a_user_simulator_that_says_nothing_is_infrastructure(provider: Provider, simulator: MakeSimulator) -> None:
     provider.fault, provider.role = assistant(""), "user"
     outcome = run(simulator(agent_model=MODEL))
@@ -75,7 +124,7 @@ def test_what_was_paid_for_is_not_paid_for_again(provider: Provider, simulator: 
     """The second attempt at a simulation answers from memory what the provider answered in the first."""
     run(simulator(agent_model=MODEL))
     undisturbed, provider.answered = provider.answered, 0
-    provider.fault, provider.after, provider.times = Fault(500), 1, 2  # the template's request too
+    provider.fault, provider.after, provider.times = Fault(500), 1, 3  # both probes too
     outcome = run(simulator(agent_model=MODEL, simulation_retries=1))
     assert outcome.status == Status.PASSED
     assert provider.answered == undisturbed == sum(usage.calls for usage in outcome.usage.values())
@@ -116,7 +165,7 @@ def test_an_outage_that_is_over_when_the_pristine_request_is_tried_costs_nothing
 
 
 def test_a_context_overflow_is_the_agents_fault(provider: Provider, simulator: MakeSimulator) -> None:
-    provider.fault, provider.after = Fault(400, OVERFLOW), 1
+    provider.fault, provider.only_if = Fault(400, OVERFLOW), "tool_call_id"  # not the opening
     outcome = run(simulator(agent_model=MODEL))
     assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
     assert "too long" in outcome.detail
@@ -286,7 +335,7 @@ def test_a_budget_that_is_spent_is_the_agents_fault(
 def test_an_infrastructure_failure_does_not_spend_the_budget(provider: Provider, simulator: MakeSimulator) -> None:
     """The attempt after it is answered from memory up to where the first one was, whatever that had cost."""
     undisturbed = run(simulator(agent_model=MODEL)).usage["agent"].tokens
-    provider.fault, provider.after, provider.times = Fault(500), 1, 2
+    provider.fault, provider.after, provider.times = Fault(500), 1, 3
     outcome = run(simulator(agent_model=MODEL, simulation_retries=1, max_simulation_tokens=undisturbed))
     assert (outcome.status, len(outcome.notes)) == (Status.PASSED, 1)
 

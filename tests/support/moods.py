@@ -86,10 +86,15 @@ def _takes_none_back(request: Json, solve: Solve) -> Fault:
     return completion(request, {**solve(request), "reasoning_content": "Let me see."})
 
 
-def _refuses(argument: str, words: str) -> Callable[[Json, Solve], Fault]:
-    """A model that refuses an argument."""
+def _refuses(argument: str, words: str, beside: str = "") -> Callable[[Json, Solve], Fault]:
+    """A model that refuses an argument, or only if another one is there too."""
     refusal = Fault(400, json.dumps({"error": {"message": words, "type": "invalid_request_error"}}))
-    return lambda request, solve: refusal if argument in request else completion(request, solve(request))
+
+    def reply(request: Json, solve: Solve) -> Fault:
+        refused = argument in request and (not beside or beside in request)
+        return refusal if refused else completion(request, solve(request))
+
+    return reply
 
 
 def _needs(arguments: Json) -> Callable[[Json, Solve], Fault]:
@@ -195,11 +200,11 @@ FIELDS: dict[str, Mood] = {
         status="stopped",
         says="user_llm_args: {}",
         role="all",
-        most_calls=2,
+        most_calls=3,
     ),
     "top-p-beside-temperature": Mood(
         seen_at="Claude 4.x",
-        reply=_refuses("top_p", "`temperature` and `top_p` cannot both be specified for this model."),
+        reply=_refuses("top_p", "`temperature` and `top_p` cannot both be specified for this model.", "temperature"),
         status="stopped",
         says='openai/solver refuses temperature: set agent_llm_args: {"top_p": 0.9}',
         settings={"agent_llm_args": {"temperature": 0.0, "top_p": 0.9}},
@@ -354,14 +359,14 @@ SHAPES: dict[str, Mood] = {
     ),
     "one id for two calls": Mood(seen_at="proxies", reply=_calls_two, status="passed", most_calls=4),
     "finish_reason error": Mood(
-        seen_at="OpenRouter", reply=_broken(), status="provider_error", says="finish_reason error", most_calls=3
+        seen_at="OpenRouter", reply=_broken(), status="provider_error", says="finish_reason error", most_calls=4
     ),
     "error in a 200": Mood(
         seen_at="OpenRouter",
         reply=_broken(choices=[], error={"code": 502, "message": "Upstream is gone"}),
         status="provider_error",
         says="Upstream is gone",
-        most_calls=3,
+        most_calls=4,
     ),
     "error for good in a 200": Mood(
         seen_at="OpenRouter",

@@ -69,7 +69,8 @@ def test_the_stock_agent_shows_its_llm_what_the_pristine_harness_does(
 def test_what_the_stock_agent_makes_of_a_bad_answer_is_its_own_failure(
     provider: Provider, simulator: MakeSimulator, answer: Any
 ) -> None:
-    provider.fault, provider.after = answer, 1  # a first request that is too long is nobody's fault
+    provider.fault = answer
+    provider.only_if = "tool_call_id" if isinstance(answer, Fault) else ""  # an opening that is too long is nobody's
     outcome = _run(simulator(agent=STOCK, agent_model=MODEL))
     assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
     assert "\n" not in outcome.detail
