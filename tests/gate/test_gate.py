@@ -305,6 +305,17 @@ HarnessAgent.generate_next_message = speak
 """
 
 
+def _fails(request: dict[str, Any]) -> bool:
+    """Whether it has that word; or other words in its place, by which a run finds out whose fault that is."""
+    text = json.dumps(request)
+    return "unmentionable" in text or ('"Hello."' in text and len(request["messages"]) > 1)
+
+
+def _fail_on_that_word(server: LLMServer) -> None:
+    solve = server.reply
+    server.reply = lambda request: Fault(503) if _fails(request) else solve(request)
+
+
 @pytest.mark.slow
 def test_an_edit_on_which_a_provider_fails_is_rejected_and_no_outage_is_waited_for(
     solver_server: tuple[LLMServer, set[str]], real_client: Callable[..., tuple[Checkout, _Run]]
@@ -313,7 +324,7 @@ def test_an_edit_on_which_a_provider_fails_is_rejected_and_no_outage_is_waited_f
     checkout, run = real_client("max_trials: 3\n")
     assert run("prepare.py").returncode == 0
     checkout.agent.write_text(_SAYS_WHAT_NO_PROVIDER_TAKES)
-    solver_server[1].add("unmentionable")
+    _fail_on_that_word(solver_server[0])
     gate = run("gating.py")
     assert gate.returncode == 1, gate.stdout
     assert "infrastructure fails on the candidate alone: 3 of its trials were lost, and lost again" in gate.stdout
@@ -329,7 +340,7 @@ def test_a_kept_version_that_loses_its_trials_keeps_no_better_edit_out(
     checkout, run = real_client("max_trials: 3\n")
     checkout.agent.write_text(_SAYS_WHAT_NO_PROVIDER_TAKES)
     assert run("prepare.py").stdout.startswith("baseline: 1.0000")
-    solver_server[1].add("unmentionable")
+    _fail_on_that_word(solver_server[0])
     checkout.agent.write_text(_CAREFUL)
     gate = run("gating.py")
     assert gate.returncode == 0, gate.stdout
@@ -341,15 +352,15 @@ def test_a_kept_version_that_loses_its_trials_keeps_no_better_edit_out(
 @pytest.mark.slow
 def test_an_edit_that_is_tried_again_clearly_more_often_is_not_accepted(tau2: Tau2, tmp_path: Path) -> None:
     """Its trials are better, and the user's provider fails on each of them once."""
-    solver, failed = Solver(tau2._tasks("mock").values()), set()
+    solver, failed = Solver(tau2._tasks("mock").values()), set[str]()
 
     def answer(request: dict[str, Any]) -> Any:
         text = json.dumps(request)
         if request.get("tools"):
             return solver.reply(request) if "helpful and careful" in text else assistant("No.")
-        if "unmentionable" not in text or text in failed:
+        if not _fails(request) or text in failed:
             return solver.reply(request)
-        failed.add(text)
+        failed.update([text] if "unmentionable" in text else [])
         return Fault(503)
 
     with LLMServer(answer) as server:

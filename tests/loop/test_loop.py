@@ -336,5 +336,5 @@ def test_one_edit_on_which_a_provider_fails_does_not_stop_the_night(tmp_path: Pa
     assert done.returncode == 0, done.stderr
     first, second = _iterations(checkout)
     assert (first.end, second.end) == ("refused", "no edit")
-    assert "infrastructure fails on the candidate alone" in " ".join(first.reasons)
+    assert "the user's provider refused what the agent said" in " ".join(first.reasons)
     assert checkout.run("report.py", "--verify").returncode == 0
