@@ -107,7 +107,7 @@ def test_what_a_users_provider_fails_goes_on_from_the_call_that_failed(
     provider: Provider, simulator: MakeSimulator
 ) -> None:
     """The agent is not asked again: it does not even learn of it."""
-    provider.fault, provider.role, provider.after, provider.times = Fault(500), "user", 1, 1
+    provider.fault, provider.role, provider.after, provider.times = Fault(500), "user", 1, 2  # other words too
     counted = preceded("state.turns = getattr(state, 'turns', 0) + 1\nprint(state.turns)")
     outcome = run(simulator(counted, agent_model=MODEL, simulation_retries=1))
     assert outcome.status == Status.PASSED and outcome.tries == 2
