@@ -1,4 +1,4 @@
-"""How servers answer, and what a run makes of it: a task in each mood of tests/support/moods.py.
+"""How servers answer, and what a run makes of it: a task in each of the moods of tests/support.
 
     python perf/moods.py                 every mood, as a table of Markdown
     python perf/moods.py NAME [NAME ...]
@@ -17,7 +17,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "support")]
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 from llm_server import LLMServer  # noqa: E402
-from moods import MOODS, Mood  # noqa: E402
+from mood import Mood  # noqa: E402
+from moods import MOODS  # noqa: E402
 from provider import Provider  # noqa: E402
 
 from autoharness.benchmarks.tau2.adapter import Tau2  # noqa: E402

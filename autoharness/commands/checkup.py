@@ -180,7 +180,7 @@ def _model(role: str, model: str, missing: dict[str, str]) -> Check:
 
 
 def _address(model: str, endpoint: Endpoint | None) -> str:
-    """Of the model's server. A provider that litellm knows by the model's name has https."""
+    """The address of the model's server; for a provider that litellm knows by the model's name, any with https."""
     named = f"{model.partition('/')[0]}_".upper()
     told = [url for name, url in addresses().items() if name.startswith(named)]
     return endpoint.url if endpoint else [*told, "https://"][0]

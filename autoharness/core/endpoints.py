@@ -50,8 +50,10 @@ class Endpoint:
 
 
 def check_keys(endpoints: Mapping[str, Endpoint], missing: Mapping[str, str]) -> None:
-    """Raises UserError for the first key that is not set. `endpoints`: by role. `missing`: by model, why its provider
-    cannot be asked; see `providers.missing_keys`."""
+    """Raises UserError for the first key that is not set.
+
+    `endpoints`: by role. `missing`: by model, why its provider cannot be asked; see `providers.missing_keys`.
+    """
     for role, endpoint in endpoints.items():
         if endpoint.lacks_key:
             name = endpoint.key_name

@@ -235,7 +235,7 @@ class Workers:
                     self._inbox.put((worker, message))
         except ChannelError:
             pass
-        finally:  # also after a bug: whoever waits for this worker must hear that it has ended
+        finally:  # also after a bug: the executor waits for the message that this worker has ended
             worker.channel.close()  # its trials run elsewhere now
             worker.ended = True
             self._inbox.put((worker, None))

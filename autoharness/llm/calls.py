@@ -29,7 +29,7 @@ from autoharness.llm.completion import limit_of, only_reasoned, says_something
 from autoharness.llm.prices import usage_of
 from autoharness.llm.probe_requests import hello
 from autoharness.llm.provider_fields import ProviderFields
-from autoharness.llm.providers import TIMED_OUT, Model, ProviderFault, Request, Response, filtered, message_of
+from autoharness.llm.providers import TIMED_OUT, Model, ProviderFault, Request, Response, filtered
 from autoharness.llm.refusals import Growth, says_filtered
 
 AGENT, USER, JUDGE = "agent", "user", "judge"
@@ -307,7 +307,7 @@ class Calls:
         """
         started = time.monotonic()
         response = self.fields[role].ask(self._models[role], request)
-        message = message_of(response)
+        message = response["choices"][0]["message"]
         if role in self._breakers:
             self._breakers[role].has_answered()
         with self._lock:

@@ -39,7 +39,7 @@ _TYPES = {
     "extra_content": dict,
     "provider_specific_fields": dict,
 }
-"""Of messages and calls all else is kept, since providers want it back, unless its type breaks litellm."""
+"""The types of fields of messages and calls that break litellm otherwise. All other fields are kept as they are."""
 
 _NAME = (
     r"(?:(?:seed:|ant|[a-z]+_)?(?:think(?:ing)?|thoughts?|reasoning|analysis|reflection|scratchpad|monologue)"
@@ -121,10 +121,8 @@ def _check_success(body: Json, choice: Json) -> None:
         if any(error.values()) if isinstance(error, dict) else error:
             words = error if isinstance(error, str) else json.dumps(error)
             raise NoCompletion(f"the provider answered with an error: {words[:1000]}", status_of(error))
-    message, reasons = (
-        choice.get("message"),
-        [str(choice.get(name)) for name in ("finish_reason", "native_finish_reason")],
-    )
+    message = choice.get("message")
+    reasons = [str(choice.get(name)) for name in ("finish_reason", "native_finish_reason")]
     is_empty = isinstance(message, dict) and not (message.get("content") or message.get("tool_calls"))
     if any(map(_BROKEN_OFF.search, reasons)) or (is_empty and reasons[0].lower() not in _FINISHED):
         raise NoCompletion(f"the provider broke off with finish_reason {reasons[0]}: {_shortly(choice)}")

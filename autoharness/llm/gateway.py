@@ -237,14 +237,11 @@ class Session:
         return self._with_arguments(checked)
 
     def _without_fixed(self, request: Request) -> Request:
-        """Without arguments that are the experiment's alone. Raises AgentError if the agent chose another value."""
+        """Without arguments that the agent passes on as the experiment has them; with others it is refused."""
         if not isinstance(request, dict):
             return request
         fixed = beyond_schema(self._arguments)
-        for name in fixed.keys() & request.keys():
-            if request[name] not in (None, fixed[name]):
-                raise AgentError(f"the experiment's {name} is fixed, and it is not {request[name]!r:.100}")
-        return {name: value for name, value in request.items() if name not in fixed}
+        return {name: one for name, one in request.items() if name not in fixed or one not in (None, fixed[name])}
 
     def _with_arguments(self, request: Request) -> Request:
         """The request with the arguments that the experiment, not the agent, chooses."""

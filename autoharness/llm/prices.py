@@ -8,8 +8,8 @@ from typing import Any
 from autoharness.core.outcomes import Usage
 
 _MILLION = 1_000_000
-_OPENAI = "openai"
-"""litellm's provider for models on the user's own servers."""
+OPENAI = "openai"
+"""litellm's provider that sends the name behind the slash, whatever it is, to the user's own server."""
 _FREE = ("ollama/", "ollama_chat/")
 """Models on the user's machine: litellm knows none of their names, and they cost nothing."""
 
@@ -22,7 +22,7 @@ def litellm_prices(prices: Mapping[str, Mapping[str, float]]) -> dict[str, dict[
             "output_cost_per_token": price["output"] / _MILLION,
             "cache_read_input_token_cost": price.get("cached_input", price["input"]) / _MILLION,
             "cache_creation_input_token_cost": price["input"] / _MILLION,
-            "litellm_provider": model.partition("/")[0] if "/" in model else "openai",
+            "litellm_provider": model.partition("/")[0] if "/" in model else OPENAI,
             "mode": "chat",
         }
         for model, price in prices.items()
@@ -36,7 +36,7 @@ def set_prices(prices: Mapping[str, Mapping[str, float]]) -> None:
     import litellm
 
     litellm.suppress_debug_info = True
-    on_servers = {f"{_OPENAI}/{model}": price for model, price in prices.items()}
+    on_servers = {f"{OPENAI}/{model}": price for model, price in prices.items()}
     litellm.register_model({**litellm_prices(on_servers), **litellm_prices(prices)})
 
 
@@ -47,7 +47,7 @@ def has_price(model: str) -> bool:
     """
     import litellm
 
-    for name in (model, f"{_OPENAI}/{model}"):
+    for name in (model, f"{OPENAI}/{model}"):
         with suppress(Exception):  # litellm's errors have no common base
             known = litellm.get_model_info(name)
             prices = known.get("input_cost_per_token"), known.get("output_cost_per_token")

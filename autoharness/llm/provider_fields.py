@@ -13,8 +13,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from autoharness.llm.providers import Model, ProviderFault, Request, Response
-from autoharness.llm.request_schema import LITELLMS
+from autoharness.llm.providers import LITELLMS, Model, ProviderFault, Request, Response
 
 Json = dict[str, Any]
 _Name = tuple[str, ...]

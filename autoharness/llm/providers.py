@@ -5,7 +5,6 @@ model, takes the fast path if there is one, and ends with a completion or a Prov
 """
 
 import itertools
-import json
 import re
 import threading
 import time
@@ -16,14 +15,13 @@ from functools import cache, cached_property, partial
 from http import HTTPStatus
 from typing import Any, Protocol
 
-from autoharness.core import strict_json
 from autoharness.core.endpoints import Endpoint
 from autoharness.core.redaction import guard, one_line, scrubbed, without_whole_keys
 from autoharness.llm.completion import regular
-from autoharness.llm.prices import has_price, stated_cost, usage_of
+from autoharness.llm.prices import OPENAI, has_price, stated_cost, usage_of
 from autoharness.llm.rate_limit import Throttle, pause_after
 from autoharness.llm.refusals import behind_a_proxy, said_by, says_filtered, says_no_credit, says_too_long
-from autoharness.llm.request_schema import TRANSLATED, as_sent
+from autoharness.llm.request_schema import beyond_schema
 
 Request = dict[str, Any]
 Response = dict[str, Any]
@@ -32,8 +30,10 @@ _NOT_WORTH_A_RETRY = frozenset({400, 401, 402, 403, 404, 413, 422})
 TIMED_OUT = 408
 _BAD_REQUEST = 400
 _TOO_MANY = 429
-_OPENAI = "openai"
-"""litellm's provider that sends the name behind the slash, whatever it is, to the user's own server."""
+LITELLMS = "provider_specific_fields"
+"""litellm's field for the fields of a message that it does not know."""
+_TRANSLATED = ("anthropic", "bedrock", "gemini", "vertex_ai", "vertex_ai_beta")
+"""litellm's providers whose requests it writes anew, since their protocol is not OpenAI's."""
 _BY_RESPONSES = re.compile(r"gpt-|codex|o\d|computer-use|deep-research")
 """Names of models that litellm may call over OpenAI's /responses, which most servers do not have."""
 _MORE_TRIES = 8
@@ -70,19 +70,6 @@ def filtered(what: str) -> ProviderFault:
     return ProviderFault(f"the provider's content filter refused it: {what}", _BAD_REQUEST)
 
 
-def message_of(response: Response) -> dict[str, Any]:
-    """The first choice's message. Raises ProviderFault if the body is not a chat completion."""
-    try:
-        message: dict[str, Any] = response["choices"][0]["message"]
-        strict_json.dumps(message)
-        sound = all(isinstance(call["function"]["name"], str) for call in message.get("tool_calls") or [])
-    except (KeyError, IndexError, TypeError, AttributeError, ValueError):
-        sound = False
-    if not sound:
-        raise ProviderFault(f"not a chat completion: {json.dumps(response, default=str)[:200]}")
-    return message
-
-
 class Model(Protocol):
     """Something that answers chat completion requests: a provider through litellm, or a built-in model."""
 
@@ -104,7 +91,7 @@ class LiteLLM:
         self._litellm = litellm
         guard([endpoint] if endpoint else [])
         self._endpoint = endpoint
-        self._model = f"{_OPENAI}/{model}" if endpoint else model
+        self._model = f"{OPENAI}/{model}" if endpoint else model
         self._only_chat = False
         self._timeout_s = timeout_s
         self._client = _http_client()
@@ -131,10 +118,10 @@ class LiteLLM:
 
     def _answer(self, request: Request) -> Response:
         try:
-            answer: Response = without_whole_keys(self._complete(as_sent(request, self._model, self._provider)))
+            answer: Response = without_whole_keys(self._complete(_as_sent(request, self._model, self._provider)))
             return answer
         except Exception as error:  # litellm's errors have no common base; each has a status code
-            raise self._fault(error) from None
+            raise self._fault(error, request) from None
 
     @cached_property
     def _provider(self) -> str:
@@ -144,7 +131,7 @@ class LiteLLM:
         return ""
 
     def _completion(self, request: Request) -> Response:
-        name = self._model.removeprefix(f"{_OPENAI}/")
+        name = self._model.removeprefix(f"{OPENAI}/")
         if not self._only_chat:
             try:
                 return self._through_litellm(self._model, request)
@@ -159,7 +146,7 @@ class LiteLLM:
     def _through_litellm(self, model: str, request: Request) -> Response:
         where = {"api_base": self._endpoint.url, "api_key": self._endpoint.key} if self._endpoint else {}
         ours = {"model": model, "timeout": self._timeout_s, "max_retries": 0, "num_retries": 0, **where}
-        translated = self._provider in TRANSLATED and self._litellm.get_supported_openai_params(self._model)
+        translated = self._provider in _TRANSLATED and self._litellm.get_supported_openai_params(self._model)
         if "reasoning_effort" in request and "reasoning_effort" not in (translated or ()):
             # an effort that the provider does not know is an error, not a setting that is silently dropped
             ours["allowed_openai_params"] = ["reasoning_effort"]
@@ -186,7 +173,7 @@ class LiteLLM:
 
         model, provider, _, _ = self._litellm.get_llm_provider(self._model)
         empty = self._litellm.ModelResponse()
-        if provider != _OPENAI:
+        if provider != OPENAI:
             empty.model = f"{provider}/{model}"
         dumped = ChatCompletion.construct(**body).model_dump()  # what its OpenAI client makes of it
         response = convert_to_model_response_object(response_object=dumped, model_response_object=empty)
@@ -202,7 +189,7 @@ class LiteLLM:
         answer["cost_usd"] = (cost_usd if stated is None else stated) if known else None
         return answer
 
-    def _fault(self, error: Exception) -> ProviderFault:
+    def _fault(self, error: Exception, request: Request) -> ProviderFault:
         code = getattr(error, "status_code", 0)
         code, said = code if isinstance(code, int) else 0, said_by(error)
         if says_filtered(code, said):
@@ -210,12 +197,36 @@ class LiteLLM:
         line = _one_line(error)
         if line.endswith(f"Error code: {code}"):  # an error of another shape than OpenAI's
             line = one_line(f"{line}: {scrubbed(said)}")
+        if "seed" in request:  # some servers repeat the request: its seed would tell an agent which trial this is
+            line = re.sub(rf"\b{request['seed']}\b", "(seed)", line)
         fault = ProviderFault(line + behind_a_proxy(error), code, says_too_long(code, said))
         fault.said = scrubbed(said)
         fault.retry_after_s = _retry_after_s(error)
         no_credit = code == _TOO_MANY and not fault.retry_after_s and says_no_credit(str(error))
         fault.retryable = fault.retryable and not no_credit
         return fault
+
+
+def _as_sent(request: Request, model: str, provider: str) -> Request:
+    """The request as litellm passes it on whole.
+
+    To the user's own server it drops some arguments beyond the schema, unless they are in `extra_body`. To any server
+    of OpenAI's protocol it would send its own field of messages, and tau2's of calls: Google's server refuses names
+    that it does not know.
+    """
+    own = () if provider in _TRANSLATED else (LITELLMS,)
+    request = {**request, "messages": [_without(own, message) for message in request["messages"]]}
+    beyond = beyond_schema(request) if model.startswith(f"{OPENAI}/") else {}
+    moved = {name: value for name, value in beyond.items() if not name.startswith("extra_")}
+    kept = {name: value for name, value in request.items() if name not in moved}
+    return kept | {"extra_body": {**moved, **request.get("extra_body", {})}} if moved else request
+
+
+def _without(own: tuple[str, ...], message: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in message.items() if name not in own}
+    if calls := kept.get("tool_calls"):
+        kept["tool_calls"] = [{name: value for name, value in call.items() if name != "name"} for call in calls]
+    return kept
 
 
 @cache

@@ -7,10 +7,6 @@ through a provider's own tool, or an argument of litellm. The words are not judg
 from collections.abc import Mapping
 from typing import Any
 
-LITELLMS = "provider_specific_fields"
-"""litellm's field for the fields of a message that it does not know."""
-TRANSLATED = ("anthropic", "bedrock", "gemini", "vertex_ai", "vertex_ai_beta")
-"""litellm's providers whose requests it writes anew, since their protocol is not OpenAI's."""
 _NUMBER = (int, float)
 _LARGEST = 2**63 - 1
 
@@ -71,28 +67,6 @@ look like an outage."""
 def beyond_schema(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments that no agent may choose."""
     return {name: value for name, value in arguments.items() if name not in _ARGUMENTS}
-
-
-def as_sent(request: dict[str, Any], model: str, provider: str) -> dict[str, Any]:
-    """The request as litellm passes it on whole.
-
-    To the user's own server it drops some arguments beyond the schema, unless they are in `extra_body`. To any server
-    of OpenAI's protocol it would send its own field of messages, and tau2's of calls: Google's server refuses names
-    that it does not know.
-    """
-    own = () if provider in TRANSLATED else (LITELLMS,)
-    request = {**request, "messages": [_without(own, message) for message in request["messages"]]}
-    beyond = beyond_schema(request) if model.startswith("openai/") else {}
-    moved = {name: value for name, value in beyond.items() if not name.startswith("extra_")}
-    kept = {name: value for name, value in request.items() if name not in moved}
-    return kept | {"extra_body": {**moved, **request.get("extra_body", {})}} if moved else request
-
-
-def _without(own: tuple[str, ...], message: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in message.items() if name not in own}
-    if calls := kept.get("tool_calls"):
-        kept["tool_calls"] = [{name: value for name, value in call.items() if name != "name"} for call in calls]
-    return kept
 
 
 def problem_of(request: Any) -> str:

@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from conftest import TEMPLATE
 from llm_server import Fault, LLMServer, assistant
-from moods import FIELDS, Mood, completion
+from mood import Mood, completion
+from mood_fields import FIELDS
 from provider import Provider
 from simulations import MODEL, MakeSimulator, edited, preceded, run
 
@@ -243,3 +245,22 @@ def test_the_defaults_are_as_they_were() -> None:
     experiment = Experiment()
     assert experiment.agent_llm_args == experiment.user_llm_args == {"temperature": 0.0}
     assert experiment.judge_llm_args is None
+
+
+@pytest.mark.parametrize("seeds", ["tau2", "per_role"])
+def test_a_server_that_repeats_the_request_does_not_tell_the_agent_its_seed(
+    provider: Provider, simulator: MakeSimulator, seeds: str
+) -> None:
+    """It would tell which trial this is."""
+
+    def reply(request: Json, solve: Callable[[Json], Json]) -> Json | Fault:
+        said = json.dumps(
+            {"error": {"message": f"not understood: {json.dumps(request)[-60:]} seed={request['seed']}"}}
+        )
+        return Fault(400, said) if "BE EVIL" in json.dumps(request) else solve(request)
+
+    provider.mood = Mood("FastAPI", reply, "agent_error")
+    evil = TEMPLATE.replace("You are a helpful assistant", "BE EVIL")
+    outcome = run(simulator(evil, agent_model=MODEL, seeds=seeds))
+    assert outcome.status == Status.AGENT_ERROR
+    assert "seed=(seed)" in outcome.detail

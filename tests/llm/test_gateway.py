@@ -265,10 +265,8 @@ def test_a_bug_in_reading_an_error_ends_the_call_at_once(echo: Echo) -> None:
         raise Unreadable
 
     model._complete = fail  # type: ignore[assignment]
-    started = time.monotonic()
-    with pytest.raises(ValueError, match="no text"):
+    with pytest.raises(ValueError, match="no text"):  # not the time-out's ProviderFault
         model(REQUEST)
-    assert time.monotonic() - started < 20
 
 
 HANGS = {

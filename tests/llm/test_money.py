@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from llm_server import Fault, LLMServer
-from moods import completion
+from mood import completion
 
 from autoharness.core.endpoints import Endpoint
 from autoharness.core.errors import UserError

@@ -1,7 +1,8 @@
 """A task in each mood of a server: what the run says, whose fault it is, and how many calls it takes."""
 
 import pytest
-from moods import MOODS, Mood
+from mood import Mood
+from moods import MOODS
 from provider import Provider
 from simulations import MODEL, MakeSimulator, run
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from llm_server import Fault
-from moods import MOODS, SHAPES, Mood, Solve, completion
+from mood import Mood, Solve, completion
+from mood_shapes import SHAPES
+from moods import MOODS
 from provider import Provider
 from simulations import MODEL, Json, MakeSimulator, edited, run
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llm_server import Fault, LLMServer, tool_call
-from moods import FIELDS, Mood, completion
+from mood import Mood, completion
+from mood_fields import FIELDS
 from provider import Provider
 from simulations import MODEL, MakeSimulator, edited, preceded, run
 from solver import Solver

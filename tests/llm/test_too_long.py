@@ -5,7 +5,8 @@ import json
 import pytest
 from conftest import TEMPLATE
 from llm_server import Fault, assistant
-from moods import TOO_LONG, Mood, completion
+from mood import Mood, completion
+from mood_lengths import TOO_LONG
 from provider import Provider
 from simulations import MODEL, Json, MakeSimulator, edited, run
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from conftest import TEMPLATE
 from llm_server import Fault, assistant, tool_call
-from moods import Mood
+from mood import Mood
 from provider import INFRASTRUCTURE, Provider
 from simulations import MODEL, TASK, Json, MakeSimulator, edited, run
 

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from llm_server import Fault
-from moods import Mood
+from mood import Mood
 from solver import Solver
 
 from autoharness.benchmarks.tau2.adapter import Tau2

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from llm_server import Fault, LLMServer
-from moods import SHAPES
+from mood_shapes import SHAPES
 from provider import Provider
 
 from autoharness.benchmarks.tau2.adapter import Tau2
