@@ -93,7 +93,7 @@ def test_a_controls_provider_that_fails_is_infrastructure(
 
 @pytest.mark.slow
 def test_what_a_control_was_answered_is_not_paid_for_again(provider: Provider, simulator: MakeSimulator) -> None:
-    provider.fault, provider.after, provider.times = Fault(500), 1, 1
+    provider.fault, provider.after, provider.times = Fault(500), 1, 2
     outcome = _run(simulator(agent=STOCK, agent_model=MODEL, simulation_retries=1))
     assert outcome.status == Status.PASSED and outcome.notes[0].startswith("the agent's call was tried again")
     assert provider.answered == outcome.usage["agent"].calls + outcome.usage["user"].calls
