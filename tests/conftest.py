@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ from autoharness.core.settings import Experiment  # noqa: E402
 from autoharness.engine.simulator import Simulator  # noqa: E402
 from autoharness.host.pool import Hosts, confinement_of  # noqa: E402
 from autoharness.host.process import AgentFile  # noqa: E402
+
+hypothesis.settings.register_profile("no test measures seconds", deadline=None)
+hypothesis.settings.load_profile("no test measures seconds")
 
 TEMPLATE = (ROOT / "agent" / "templates" / "tau_bench.py").read_text()
 

@@ -83,6 +83,8 @@ def _experiment(experiment: Experiment) -> Iterator[Check]:
     yield _data(measure)
     yield _program(measure)
     yield Check("isolation", True, "; ".join([measure.isolation, *measure.not_enforced]))
+    if measure.shared_seeds:
+        yield Check("seeds", True, measure.shared_seeds)
     for role in ("agent", "user", "judge"):
         model, endpoint = experiment.model_of(role), experiment.endpoint_of(role)
         check = _server(role, model, endpoint) if endpoint else _model(role, model, missing)

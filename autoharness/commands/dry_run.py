@@ -21,12 +21,12 @@ def dry_run(runs: list[Resolved], as_json: bool) -> int:
 
 def _resolved_json(run: Resolved, measure: Measure) -> dict[str, Any]:
     sizes = {name: len(ids) for name, ids in measure.splits.items()}
-    settings = {"experiment": run.experiment.to_json(), "sources": run.sources}
+    settings = {"experiment": measure.experiment.to_json(), "sources": run.sources}
     return {**settings, measure.kind: measure.benchmark, "splits": sizes}
 
 
 def _resolved_lines(run: Resolved, measure: Measure) -> list[str]:
-    settings = run.experiment.to_json().items()
+    settings = measure.experiment.to_json().items()
     return [
         *(f"{name}: {json.dumps(value)}  ({run.sources[name]})" for name, value in settings),
         f"{measure.kind}: {measure.installed}, data {measure.benchmark['data_checksum'][:12]}",

@@ -195,6 +195,8 @@ def _run_baseline(bench: Bench, ledger: Ledger) -> int:
     export_traces(bench.export(run), "baseline")
     scored = [outcome for outcome in run.outcomes if outcome.trial.task_id in held_out]
     looks = looks_of(bench, scored, bench.agent)
+    if bench.measure.shared_seeds:
+        _say(f"warning: {bench.measure.shared_seeds}")
     held_out_rewards, rewards, missing = scored_looks(looks, {}), run.settled, unfinished(looks)
     if run.outcomes and all(outcome.status == Status.AGENT_ERROR for outcome in run.outcomes):
         raise UserError(f"{AGENT_FILE} fails in every conversation: {run.outcomes[0].detail}")

@@ -27,7 +27,7 @@ SEQUENTIAL, RATCHET = "sequential", "ratchet"
 
 SANDBOX, REQUIRED, PROCESS, NONE = "sandbox", "required", "process", "none"
 PER_WORKER, PER_SIMULATION = "per_worker", "per_simulation"
-BY_TAU2, PER_ROLE = "tau2", "per_role"
+PER_TASK, BY_TAU2, PER_ROLE = "per_task", "tau2", "per_role"
 ROLES = ("agent", "user", "judge")
 
 CODING_AGENTS = ("claude", "codex", "opencode", "gemini", "aider", "mini", "scripted")
@@ -155,8 +155,11 @@ class Experiment:
     """Default: the arguments that tau2 itself uses for its judge, {temperature: 0.0}."""
     seed: int = setting(300, affects=OUTCOME, stored="seeds")
     """Root of the trial seeds, derived as tau2 derives them."""
-    seeds: str = setting(BY_TAU2, affects=OUTCOME, choices=(BY_TAU2, PER_ROLE), stored="seeds")
-    """Which seed an LLM call has: the trial's, or one of its own for each task, trial and role."""
+    seeds: str | None = setting(None, affects=OUTCOME, choices=(PER_TASK, BY_TAU2, PER_ROLE), stored="seeds")
+    """Which seed an LLM call has: its own for each task, trial and role, or the trial's for all tasks, as in tau2.
+
+    Default: per_task; in a vault that an earlier version began, tau2. `per_role` is the per_task of earlier versions.
+    """
     trials: int = setting(1, affects=GATE, least=1, most=1000, stored="id")
     max_concurrency: int = setting(3, affects=NOTHING, least=1)
     """Conversations in flight, over all workers."""

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from statistics import NormalDist, fmean
+from dataclasses import dataclass
+from statistics import NormalDist, fmean, variance
 
 from autoharness.core.outcomes import mean, passed
 
 TWO_SIDED_95 = NormalDist().inv_cdf(0.975)
 """The 97.5 % quantile of the standard normal distribution."""
+_ROUNDING = 1e-12
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -59,10 +61,17 @@ def difference_interval(differences: Sequence[float]) -> tuple[float, float]:
     return max(-1.0, total / n - spread), min(1.0, total / n + spread)
 
 
-def in_points(differences: Sequence[float]) -> str:
+def few_means_interval(means: Sequence[float]) -> tuple[float, float]:
+    """Student's 95 % interval for the mean of a few independent means in [-1, 1], two at least."""
+    n, middle = len(means), fmean(means)
+    spread = math.sqrt(f_quantile(0.95, 1, n - 1) * variance(means) / n)
+    return max(-1.0, middle - spread), min(1.0, middle + spread)
+
+
+def in_points(difference: float, interval: tuple[float, float]) -> str:
     """Such as "+30.0 points, 95 % interval +11.4 to +45.8"."""
-    low, high = difference_interval(differences)
-    return f"{100 * fmean(differences):+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
+    low, high = interval
+    return f"{100 * difference:+.1f} points, 95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
 
 
 def sign_test(better: int, worse: int) -> float:
@@ -97,3 +106,78 @@ def more_often(count: int, of: int, others: int, of_others: int) -> float:
     together, everything = count + others, of + of_others
     ways = sum(math.comb(of, k) * math.comb(of_others, together - k) for k in range(count, min(of, together) + 1))
     return ways / math.comb(everything, together)
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """How far the tasks of one trial share their luck, beyond what makes a task easy or hard."""
+
+    correlation: float
+    """The intraclass correlation of two tasks of a trial: 0 if they are independent, 1 if all flip together."""
+    low: float
+    high: float
+    """Its 95 % interval."""
+    tasks: int
+    trials: int
+
+    @property
+    def words(self) -> str:
+        """Such as "intraclass correlation 0.02, 95 % interval -0.01 to 0.30, ..." and what it was measured in."""
+        interval = f"95 % interval {self.low:.2f} to {self.high:.2f}"
+        between = f"between {self.tasks} tasks of a trial ({self.trials} trials)"
+        return f"intraclass correlation {self.correlation:.2f}, {interval}, {between}"
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether it is more than chance explains."""
+        return self.low > 0
+
+    @property
+    def worth(self) -> float:
+        """How many independent tasks say as much about a mean as one trial of all these."""
+        return self.tasks / (1 + (self.tasks - 1) * max(0.0, self.correlation))
+
+
+def dependence(rewards: Sequence[Sequence[float]]) -> Dependence | None:
+    """`rewards`: for each task those of the same trials, in the same order. None if nothing varies in it.
+
+    Two-way analysis of variance (tasks and trials), with the F interval. Source: McGraw and Wong, Psychological
+    Methods 1 (1996), 30-46, ICC(C,1), with trials as the subjects.
+    """
+    tasks, trials = len(rewards), len(rewards[0]) if rewards else 0
+    if tasks < 2 or trials < 2:
+        return None
+    by_trial, overall = [fmean(one) for one in zip(*rewards, strict=True)], fmean(map(fmean, rewards))
+    between = tasks * sum((mean - overall) ** 2 for mean in by_trial) / (trials - 1)
+    everything = sum((reward - fmean(some)) ** 2 for some in rewards for reward in some)
+    within = (everything - (trials - 1) * between) / ((trials - 1) * (tasks - 1))
+    if everything < _ROUNDING:
+        return None
+    ratio = between / within if within > _ROUNDING else math.inf
+    freedom = trials - 1, (trials - 1) * (tasks - 1)
+    quantiles = [f_quantile(p, *freedom) for p in (0.975, 0.025)]
+    found, low, high = (_correlation(ratio / over, tasks) for over in (1.0, *quantiles))
+    return Dependence(found, low, high, tasks, trials)
+
+
+def _correlation(ratio: float, tasks: int) -> float:
+    return (ratio - 1) / (ratio + tasks - 1) if ratio < math.inf else 1.0
+
+
+def f_quantile(p: float, above: int, below: int) -> float:
+    """The `p` quantile of the F distribution with these degrees of freedom, 1 or more."""
+    low, high = 0.0, 1.0
+    for _ in range(50):  # bisection, for the share x = F above / (F above + below), which has a beta distribution
+        middle = (low + high) / 2
+        low, high = (middle, high) if _beta_cdf(middle, above / 2, below / 2) < p else (low, middle)
+    return below * low / (above * (1 - low))
+
+
+def _beta_cdf(x: float, a: float, b: float) -> float:
+    """By Simpson's rule in the angle: x = sin(angle)^2 leaves no singularity for a, b of one half or more."""
+    steps, end = 400, math.asin(math.sqrt(x))
+    scale = 2 * math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b))
+    weights = (1, *[4, 2] * (steps // 2 - 1), 4, 1)
+    angles = [end * step / steps for step in range(steps + 1)]
+    heights: list[float] = [math.sin(angle) ** (2 * a - 1) * math.cos(angle) ** (2 * b - 1) for angle in angles]
+    return scale * end / steps / 3 * sum(weight * height for weight, height in zip(weights, heights, strict=True))

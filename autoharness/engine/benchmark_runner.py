@@ -10,6 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -75,7 +76,7 @@ class BenchmarkRunner:
     ) -> None:
         """`settings`: of `experiment_config.yaml`, such as agent_model="gpt-5.4", split="test". Raises UserError."""
         own = f"{type(self).__module__}:{type(self).__qualname__}"
-        self.experiment = from_settings({"benchmark": own} | settings)
+        self._asked_for = from_settings({"benchmark": own} | settings)
         self._agent_file = agent_file
         self._given_store = store
         self._progress = progress or Progress()
@@ -93,10 +94,17 @@ class BenchmarkRunner:
     ) -> Self:
         """A runner for an experiment that is already resolved. `budget`: bounds it instead of its own."""
         runner = cls.__new__(cls)  # nothing is left to resolve
-        runner.experiment, runner._agent_file = experiment, agent_file
+        runner._asked_for, runner._agent_file = experiment, agent_file
         runner._given_store, runner._progress, runner._budget = None, progress or Progress(), budget
         runner._callbacks = callbacks
         return runner
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        """The settings, resolved. One default depends on the vault: `seeds`. Raises UserError."""
+        if self._asked_for.seeds:
+            return self._asked_for
+        return replace(self._asked_for, seeds=self._store.default_seeds())
 
     @abstractmethod
     def splits(self) -> Mapping[str, Sequence[str]]:

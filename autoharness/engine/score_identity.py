@@ -10,7 +10,7 @@ from autoharness.core.errors import UserError
 from autoharness.core.outcomes import Outcome, Trial, digest
 from autoharness.core.settings import PER_SIMULATION, SANDBOX, Experiment
 from autoharness.core.tasks import in_order
-from autoharness.engine.trial_keys import LeftOut, measure_id, outcome_key
+from autoharness.engine.trial_keys import LeftOut, drawn_by, measure_id, outcome_key
 from autoharness.host.sandbox import NOT_ENFORCED
 from autoharness.vault.store import Store
 
@@ -19,6 +19,12 @@ FIRST_OF_GATE = 1000
 
 FIRST_BY_THE_CLOCK = 1_000_000
 """From here on a trial's number is a time, so that no earlier trial has the same number."""
+
+_SHARED_SEEDS = (
+    "tau2 has one seed for all tasks of a trial, and the temperature is not 0: on a server that keeps to seeds they "
+    "share their luck, and every interval is too narrow (gating.py --null measures it); with seeds: per_task in "
+    "experiment_config.yaml each has its own, and prepare.py --new-experiment starts over with that"
+)
 
 Json = dict[str, Any]
 
@@ -79,6 +85,14 @@ class Measure:
         """For each layer of the confinement that this machine lacks: what that leaves open, in a line."""
         missing = {layer: why for layer, why in self.facts["layers"].items() if why}
         return [f"not enforced: {layer} ({why}): {NOT_ENFORCED[layer]}" for layer, why in missing.items()]
+
+    @property
+    def shared_seeds(self) -> str:
+        """What to do if the tasks of a trial may share their luck, because all are asked with one seed; else ""."""
+        settings = self.experiment
+        arguments = [settings.agent_llm_args, *([settings.user_llm_args] if settings.on_tau2 else [])]
+        draws = settings.provider_models and any(one.get("temperature") != 0 for one in arguments)
+        return _SHARED_SEEDS if draws and not drawn_by(settings) else ""
 
     @property
     def gate_tasks(self) -> list[str]:

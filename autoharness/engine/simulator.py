@@ -29,6 +29,7 @@ from autoharness.core.outcomes import ADDRESSED, PLAINLY, VERIFIED, Outcome, Sta
 from autoharness.core.redaction import addresses, one_line
 from autoharness.core.settings import HARNESS, OFFLINE, PER_ROLE, REPLAY, Experiment
 from autoharness.engine.agent_connection import AgentInHost
+from autoharness.engine.trial_keys import drawn_by
 from autoharness.host.pool import Hosts
 from autoharness.llm import offline
 from autoharness.llm.answer_cache import Answers
@@ -223,7 +224,7 @@ class Simulator:
         kept = self._answers if settings.llm_cache == "all" or train else None
         names = {role: settings.model_of(role) for role in (AGENT, USER, JUDGE)}
         servers = addresses() | {role: endpoint.url for role, endpoint in settings.endpoints.items()}
-        seeds = [settings.seeds, settings.seed] if settings.seeds == PER_ROLE else []
+        seeds = drawn_by(settings)
         asked_in = digest([settings.domain, trial.task_id, trial.number, trial.seed, names, servers, *seeds])
         models = {role: self._model(role, trial, journal) for role in (AGENT, USER, JUDGE)}
         limits = LLMLimits(
@@ -254,9 +255,10 @@ class Simulator:
         endpoint = settings.endpoint_of(role)
         called = self._providers.model(name, settings.llm_timeout_s, settings.llm_retries, endpoint)
         model = Heard(called, role, is_agent=role == AGENT)
-        if settings.seeds != PER_ROLE:
+        if not drawn_by(settings):
             return model
-        seed = role_seed(settings.seed, trial.task_id, trial.number, role)
+        root = settings.seed if settings.seeds == PER_ROLE else trial.seed
+        seed = role_seed(root, trial.task_id, trial.number, role)
         return Seeded(model, trial.seed, seed, always=role != AGENT)
 
 

@@ -24,6 +24,7 @@ from autoharness.core.settings import (
     OUTCOME,
     PER_ROLE,
     PER_SIMULATION,
+    PER_TASK,
     REPLAY,
     ROLES,
     SEQUENTIAL,
@@ -71,9 +72,16 @@ def _if_used(experiment: Experiment, facts: Json) -> Json:
         parts["user"] = [experiment.user, facts["user_sha256"]]
     if experiment.domain == BANKING:
         parts["retrieval_config"] = experiment.retrieval_config
-    if experiment.seeds == PER_ROLE:  # roles draw their seeds from this one; without that, each trial's seed says it
-        parts["seeds"] = [PER_ROLE, experiment.seed]
+    if seeds := drawn_by(experiment):
+        parts["seeds"] = seeds
     return parts
+
+
+def drawn_by(experiment: Experiment) -> list[Any]:
+    """What the seeds of LLM calls depend on, besides the trial and its seed; empty if they are the trial's."""
+    if experiment.seeds == PER_ROLE:
+        return [PER_ROLE, experiment.seed]
+    return [PER_TASK] if experiment.seeds == PER_TASK else []
 
 
 def measure_id(experiment: Experiment, key: Json, gate_tasks: list[str]) -> str:

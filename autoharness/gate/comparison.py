@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from autoharness.core.outcomes import Rewards, by_task, passed
-from autoharness.core.stats import difference_interval, in_points, mean_interval, sign_test
+from autoharness.core.stats import (
+    Dependence,
+    dependence,
+    difference_interval,
+    few_means_interval,
+    in_points,
+    mean_interval,
+    sign_test,
+)
 from autoharness.vault.ledger_rows import Confirmation, Look, Side
 
 TaskRewards = Mapping[str, Sequence[float]]
@@ -34,6 +42,8 @@ class Comparison:
 
     before: Sequence[float]
     after: Sequence[float]
+    by_trial: tuple[float, ...] = ()
+    """The mean difference in each trial, if the tasks of a trial share more luck than chance explains."""
 
     @classmethod
     def of(cls, one: Rewards, other: Rewards) -> "Comparison | None":
@@ -56,7 +66,7 @@ class Comparison:
             return None
         before, after = sides_of(row)
         means = [(fmean(before[task_id]), fmean(after[task_id])) for task_id in before]
-        return cls([a for a, _ in means], [b for _, b in means]) if means else None
+        return cls([a for a, _ in means], [b for _, b in means], _means_by_trial(row)) if means else None
 
     @property
     def tasks(self) -> int:
@@ -72,8 +82,12 @@ class Comparison:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the difference."""
-        return difference_interval(self.differences)
+        """The 95 % interval of the difference; if tasks share their luck, the wider one of by task and by trial."""
+        low, high = difference_interval(self.differences)
+        if not self.by_trial:
+            return low, high
+        lowest, highest = few_means_interval(self.by_trial)
+        return min(low, lowest), max(high, highest)
 
     @property
     def better(self) -> int:
@@ -94,7 +108,7 @@ class Comparison:
 
     @property
     def points(self) -> str:
-        return in_points(self.differences)
+        return in_points(self.difference, self.interval)
 
 
 _MOST_LEFT_OUT = 0.1
@@ -113,8 +127,29 @@ def sides_of(row: Confirmation) -> tuple[TaskRewards, TaskRewards]:
     """The trials of baseline and best. One that tau2 itself could not score counts 0, if its task is not left out."""
     out = set(left_out(row))
     looks = [look for look in row.looks if look.task_id not in out]
+    looks.sort(key=lambda look: look.number)
     before, after = (_rewards(looks, side) for side in (Side.INCUMBENT, Side.CANDIDATE))
     return before, after
+
+
+def dependence_of(row: Confirmation) -> Dependence | None:
+    """How far the differences of one trial's tasks share their luck; None if that cannot be told."""
+    return dependence(_differences(row))
+
+
+def _means_by_trial(row: Confirmation) -> tuple[float, ...]:
+    """The mean difference in each trial; empty if the tasks of a trial are independent, as far as can be told."""
+    shared = dependence_of(row)
+    return tuple(fmean(one) for one in zip(*_differences(row), strict=True)) if shared and shared.is_seen else ()
+
+
+def _differences(row: Confirmation) -> list[list[float]]:
+    """Best minus baseline, by task and trial; empty if one of them is missing."""
+    before, after = sides_of(row)
+    if len({len(some) for some in (*before.values(), *after.values())}) != 1:
+        return []
+    pairs = ((before[task_id], after[task_id]) for task_id in before)
+    return [[b - a for a, b in zip(*both, strict=True)] for both in pairs]
 
 
 def _rewards(looks: Sequence[Look], side: str) -> TaskRewards:

@@ -14,7 +14,7 @@ from autoharness.core.settings import SIMULATED, Experiment
 from autoharness.core.stats import mean_interval
 from autoharness.engine.benchmark_runner import BenchmarkRunner
 from autoharness.engine.trial_runner import CONFIRM, Bench
-from autoharness.gate.comparison import Comparison, TaskRewards, left_out, sides_of
+from autoharness.gate.comparison import Comparison, TaskRewards, dependence_of, left_out, sides_of
 from autoharness.gate.gate_run import is_void, looks_of, run_trials
 from autoharness.vault import code_digest
 from autoharness.vault.ledger import Ledger
@@ -95,6 +95,7 @@ def _as_text(row: Confirmation, best: Version, ledger: Ledger) -> list[str]:
         f"best: {_score(list(after.values()), trials)}{_if_void_passed(row, Side.CANDIDATE, after)}",
         f"difference: {found.points}",
         f"confirmed: {_confirmed(found)}",
+        *_dependence(row),
         *([f"left_out: {len(out)} of {len(row.tasks)} tasks, which tau2 could not evaluate"] if out else []),
         *_warnings(row),
         f"gate_runs: {ledger.questions} before",
@@ -104,6 +105,13 @@ def _as_text(row: Confirmation, best: Version, ledger: Ledger) -> list[str]:
         lines.append("split: the gate chose on these tasks, by other trials; a confirm_split of its own says more")
     lines += [*reveal_lines(row), *ledger.evaluator_lines]
     return [*lines, SIMULATED] if row.simulated else lines
+
+
+def _dependence(row: Confirmation) -> list[str]:
+    shared = dependence_of(row)
+    if not shared or not shared.is_seen:
+        return []
+    return [f"dependence: {shared.words}: the interval of the difference is by trial"]
 
 
 def _if_void_passed(row: Confirmation, side: Side, rewards: TaskRewards) -> str:

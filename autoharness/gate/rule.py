@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from itertools import chain, islice
+from statistics import fmean
 from types import MappingProxyType
 from typing import Protocol
 
 from autoharness.core.outcomes import Rewards, mean
-from autoharness.core.stats import in_points
+from autoharness.core.stats import difference_interval, in_points
 from autoharness.gate.sequential_test import Walk, bar, detectable_gain, in_tasks, operating_point
 from autoharness.vault.ledger_rows import RULES, VOID, Request, Seen, Side, Verdict
 
@@ -167,7 +168,8 @@ class Sequential:
         where = f"candidate {'behind' if behind else 'ahead'} by {sum_of_pairs} tasks"
         lines = [f"{where} after {decided.pairs} paired trials; {decided.needs}"]
         if known:
-            lines += [f"difference {in_points(known)}", self._power(known)]
+            shown = in_points(fmean(known), difference_interval(known))
+            lines += [f"difference {shown}", self._power(known)]
         lines += self._void_lines(seen)
         if lost:
             line = f"{lost} trials could not be evaluated; the same command runs those again"

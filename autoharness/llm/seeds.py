@@ -1,7 +1,7 @@
-"""Separate seeds for agent, user simulator and judge (`seeds: per_role`), all from the experiment's root seed.
+"""A seed of its own for each task, trial and role (`seeds: per_task`).
 
-tau2 draws one seed for each trial number, and uses it for agent and user simulator of every task. Here each (task,
-trial number, role) has its own, by a digest: it does not depend on what else is run.
+tau2 draws one seed for each trial number, and uses it for agent and user simulator of every task. On a server that
+keeps to seeds, the tasks of a trial then share their luck: they are not independent, and intervals are too narrow.
 """
 
 import hashlib
@@ -15,7 +15,10 @@ _LARGEST = 0x7FFFFFFF
 
 
 def role_seed(root: int, task_id: str, trial: int, role: str) -> int:
-    """The first four bytes of the SHA-256 of `[root, task_id, trial, role]` as JSON, without the sign."""
+    """The first four bytes of the SHA-256 of `[root, task_id, trial, role]` as JSON, without the sign.
+
+    `root`: the trial's own seed, which is a secret for held-out trials; with `per_role` the experiment's root seed.
+    """
     path = json.dumps([root, task_id, trial, role])
     return int.from_bytes(hashlib.sha256(path.encode()).digest()[:4], "big") & _LARGEST
 

@@ -15,7 +15,7 @@
         data.json               the checksums of the task data, as prepare found it
         iterations/ loop.json limits.json spending.jsonl llm-cache/
         secret                  a random text, and secret.sha256
-        trial-seeds             whether the seeds of held-out trials are drawn from the secret
+        trial-seeds             how seeds are drawn: those of held-out trials, and by default those of LLM calls
         left-out.json           values of settings that keys of older trials do not name (`trial_keys`)
 
 It lies outside the checkout, mode 0700: held-out conversations must not lie where a coding agent works. A trial is
@@ -47,6 +47,7 @@ from autoharness.core.exhausted import line_of
 from autoharness.core.files import begin_json, remove_tree, write_bytes, write_text
 from autoharness.core.locks import is_locked, locked
 from autoharness.core.outcomes import Outcome, digest
+from autoharness.core.settings import BY_TAU2, PER_TASK
 from autoharness.vault.location import HOSTS, VAULT_VARIABLE, expanded, inner_folder
 from autoharness.vault.trial_claims import Claims
 
@@ -55,6 +56,8 @@ SPENDING = "spending.jsonl"
 
 _COUNTED = (LEDGER, HOLDOUT, SPENDING)
 """Files of lines whose number of lines is also kept in another file."""
+_PUBLIC, _SECRET, _PER_TASK = "public", "secret", "per_task"
+"""How a vault's seeds are drawn, by the version that began it: the last is today's."""
 _RUN_TIME = "%Y%m%dT%H%M%S.%f"
 _LONGEST_LOOK_S = 1.0
 """A process that asks whether it is locked holds the lock for an instant."""
@@ -130,13 +133,21 @@ class Store:
 
         "" for a vault of an earlier version, whose trials have tau2's public seeds: those are kept.
         """
+        return "" if self._seeds_said() == _PUBLIC else self.secret()
+
+    def default_seeds(self) -> str:
+        """The default of the setting `seeds`: tau2's for a vault of an earlier version, whose trials have those."""
+        return PER_TASK if self._seeds_said() == _PER_TASK else BY_TAU2
+
+    def _seeds_said(self) -> str:
         marker = self.folder / "trial-seeds"
         if not marker.exists():
-            write_text(marker, "public\n" if self.trial_files() else "secret\n")
-        said = marker.read_bytes().strip()
-        if said not in (b"public", b"secret"):
-            raise UserError(f"{marker} is damaged: it says 'public' or 'secret', whichever it was: restore it")
-        return self.secret() if said == b"secret" else ""
+            write_text(marker, f"{_PUBLIC if self.trial_files() else _PER_TASK}\n")
+        said = marker.read_bytes().strip().decode(errors="replace")
+        if said not in (_PUBLIC, _SECRET, _PER_TASK):
+            known = f"{_PUBLIC!r}, {_SECRET!r} or {_PER_TASK!r}"
+            raise UserError(f"{marker} is damaged: it says {known}, whichever it was: restore it")
+        return said
 
     def fingerprint(self, key: Json) -> tuple[str, str]:
         """A stored trial's name, and the SHA-256 of its file."""

@@ -2,14 +2,25 @@
 
 import itertools
 import math
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binomtest
+from scipy.stats import binomtest, f
 
 from autoharness.core.pass_k import pass_at_k, pass_hat_k
-from autoharness.core.stats import at_least, difference_interval, mean_interval, more_often, score_line, sign_test
+from autoharness.core.stats import (
+    at_least,
+    dependence,
+    difference_interval,
+    f_quantile,
+    few_means_interval,
+    mean_interval,
+    more_often,
+    score_line,
+    sign_test,
+)
 
 
 @pytest.mark.parametrize(
@@ -111,3 +122,34 @@ def test_how_often_chance_puts_so_many_on_one_side(count: int, of: int, others: 
 
 def test_twelve_of_forty_against_none_of_eighty_is_no_chance() -> None:
     assert more_often(12, 40, 0, 80) < 1e-5 < more_often(2, 40, 1, 80)
+
+
+@given(st.floats(0.001, 0.999), st.integers(1, 60), st.integers(1, 3000))
+def test_the_quantile_of_f_is_scipys(p: float, above: int, below: int) -> None:
+    expected = f.ppf(p, above, below)
+    assert f_quantile(p, above, below) == pytest.approx(expected, rel=1e-3, abs=1e-9)
+
+
+def test_the_interval_of_few_means_is_students() -> None:
+    low, high = few_means_interval([0.1, 0.2, 0.3])
+    assert (low, high) == pytest.approx((0.2 - 4.302653 * 0.1 / 3**0.5, 0.2 + 4.302653 * 0.1 / 3**0.5), abs=1e-6)
+
+
+def _trials(shared: float, tasks: int, trials: int, draw: random.Random) -> list[list[float]]:
+    """Tasks of several difficulties; with probability `shared` a task takes its trial's luck in place of its own."""
+    luck = [draw.random() for _ in range(trials)]
+    hard = [draw.choice((0.0, 0.1, 0.5, 0.9)) for _ in range(tasks)]
+    return [[float((one if draw.random() < shared else draw.random()) < p) for one in luck] for p in hard]
+
+
+def test_luck_that_tasks_share_is_seen_and_chance_is_not() -> None:
+    draw = random.Random(7)
+    seen = {shared: [dependence(_trials(shared, 40, 6, draw)) for _ in range(200)] for shared in (0.0, 0.7)}
+    rates = {shared: sum(bool(one and one.is_seen) for one in some) / 200 for shared, some in seen.items()}
+    assert rates[0.0] < 0.05 and rates[0.7] > 0.9
+
+
+def test_tasks_that_flip_together_are_worth_one() -> None:
+    found = dependence([[0.0, 1.0, 1.0]] * 12)
+    assert found and (found.correlation, found.worth, found.is_seen) == (1.0, 1.0, True)
+    assert dependence([[1.0, 1.0]] * 5) is None and dependence([[0.0, 1.0]]) is None and dependence([]) is None

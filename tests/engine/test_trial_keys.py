@@ -16,6 +16,7 @@ from autoharness.core.outcomes import Outcome, Status, Trial, digest
 from autoharness.core.setting_sources import from_settings
 from autoharness.core.settings import (
     BANKING,
+    BY_TAU2,
     GATE,
     NOTHING,
     OUTCOME,
@@ -98,7 +99,7 @@ ALSO: dict[str, dict[str, Any]] = {
     "retrieval_config": {"domain": BANKING},
 }
 """What must be set for a setting to affect anything."""
-SAME = {"isolation": REQUIRED}
+SAME = {"isolation": REQUIRED, "seeds": BY_TAU2}
 """Values by another name: no other outcome comes of them."""
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -87,3 +88,22 @@ def test_a_confirmation_of_an_earlier_version_is_without_void_tasks() -> None:
     assert sides_of(row) == ({"a": [0.0, 1.0]}, {"a": [1.0, 1.0]})
     assert Comparison.confirmed_by(row) == Comparison([0.5], [1.0])
     assert Comparison.confirmed_by(Confirmation("m", "best", looks=looks[2:])) is None
+
+
+def test_where_the_tasks_of_a_trial_share_their_luck_the_interval_is_by_trial() -> None:
+    """Twelve tasks whose trials pass together are three draws, not thirty-six."""
+    tasks = [str(number) for number in range(12)]
+    together = [0.0, 1.0, 1.0]
+    looks = [one for task in tasks for one in looks_of(Side.CANDIDATE, task, *together)]
+    looks += [one for task in tasks for one in looks_of(Side.INCUMBENT, task, 0.0, 0.0, 0.0)]
+    found = Comparison.confirmed_by(Confirmation("m", "best", looks=looks, tasks=tasks, rules=1))
+    assert found and found.difference == pytest.approx(2 / 3)
+    assert found.interval[0] < 0 < difference_interval(found.differences)[0]
+    apart = [
+        one
+        for n, task in enumerate(tasks)
+        for one in looks_of(Side.CANDIDATE, task, *together[n % 3 :], *together[: n % 3])
+    ]
+    others = [look for look in looks if look.side == Side.INCUMBENT]
+    found = Comparison.confirmed_by(Confirmation("m", "best", looks=[*apart, *others], tasks=tasks, rules=1))
+    assert found and found.interval == difference_interval(found.differences)
