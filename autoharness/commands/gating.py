@@ -2,6 +2,7 @@
 
 import sys
 from argparse import Namespace
+from contextlib import nullcontext
 
 from autoharness.commands.cli import Parser, run_door
 from autoharness.core.errors import EXIT_UNDECIDED
@@ -29,7 +30,7 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     experiment = resolve({}, options.config, options.set).experiment
     store = Store(default_vault())
-    with store.lock():
+    with nullcontext() if options.plan else store.lock():  # a plan only reads: it may be asked while the loop runs
         code = _command(options, experiment, store)
     if experiment.simulated:
         print(SIMULATED)
@@ -91,14 +92,14 @@ def _suite_line(gate: Gate) -> str:
 def _score_lines(gate: Gate, ledger: Ledger) -> list[str]:
     """The score, or what it could have been: a rejected candidate's first trial is not completed."""
     best = "N/A" if gate.best is None else f"{gate.best:.4f}"
-    lines = [f"best: {best}  ({ledger.best.name})"]
+    lines, trials = [f"best: {best}  ({ledger.best.name})"], gate.experiment["trials"]
     if gate.val_score is not None:
-        return [f"val_score: {score_line(gate.held_out.values())}", *lines]
+        return [f"val_score: {score_line(gate.held_out.values(), trials)}", *lines]
     if not gate.asked:
         return ["val_score: N/A  (held-out tasks were not run)", *lines]
     if gate.experiment["gate"] == RATCHET:
         rewards = scored_looks(gate.looks, gate.best_held_out, gate.rules)
-        return [f"val_score: {score_line(rewards.values())}", *lines]
+        return [f"val_score: {score_line(rewards.values(), trials)}", *lines]
     ours = [look for look in gate.looks if look.side == Side.CANDIDATE]
     number = min((look.number for look in ours), default=0)
     first = [0.0 if look.void else look.reward for look in ours if look.number == number]

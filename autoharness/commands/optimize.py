@@ -197,8 +197,8 @@ def _result(store: Store, measure: Measure, reason: str) -> list[str]:
         *(f"  {summary(one)}" for one in finished),
         f"iterations: {len(finished)} finished, {len(kept)} accepted",
         f"best: {best.name}  ({best.row.measured})",
-        f"val_score: {score_line(best.row.held_out.values())}",
-        f"baseline: {score_line(ledger.versions[0].row.held_out.values())}",
+        f"val_score: {score_line(best.row.held_out.values(), measure.experiment.trials)}",
+        f"baseline: {score_line(ledger.versions[0].row.held_out.values(), measure.experiment.trials)}",
         f"gate_runs: {ledger.questions}",
         f"questions: {ledger.questions} asked of the holdout",  # as earlier versions said it
         f"spent: {spent(store).line}",

@@ -138,8 +138,9 @@ def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool
             _compare_template(ledger, store)
     _export(measure, ledger, store)
     if ledger.versions:
-        print(f"baseline: {score_line(ledger.versions[0].row.held_out.values())}  ({measure.words})")
-        print(f"train: {score_line(ledger.versions[0].row.train.values())}")
+        row, trials = ledger.versions[0].row, experiment.trials
+        print(f"baseline: {score_line(row.held_out.values(), trials)}  ({measure.words})")
+        print(f"train: {score_line(row.train.values(), trials)}")
         print(f"next: {python_command()} optimize.py, or tell a coding agent here to follow {PROGRAM_FILE}")
     if experiment.simulated:
         print(SIMULATED)
@@ -192,7 +193,7 @@ def _run_baseline(bench: Bench, ledger: Ledger) -> int:
     trials = bench.measure.trials(train, bench.agent) + bench.measure.trials(held_out, bench.agent, FIRST_TRIAL)
     bench.accepted = code_digest.keep(bench.store)
     run = run_trials(bench, trials, "prepare.py")
-    export_traces(bench.export(run), "baseline")
+    export_traces(bench.export(run), "baseline", train=train)
     scored = [outcome for outcome in run.outcomes if outcome.trial.task_id in held_out]
     looks = looks_of(bench, scored, bench.agent)
     if bench.measure.shared_seeds:

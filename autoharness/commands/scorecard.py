@@ -84,7 +84,8 @@ class Scorecard:
         result = self.result
         lines = []
         if result.scored or not result.withheld:
-            lines += [f"val_score: {score_line(result.scored.values())}", *self.repeats.lines]
+            score = score_line(result.scored.values(), self.measure.experiment.trials)
+            lines += [f"val_score: {score}", *self.repeats.lines]
         if result.withheld:
             lines.append(f"held_out: {result.withheld} tasks were run; a part of a held-out split shows no score")
         elif result.held_out:

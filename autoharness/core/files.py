@@ -20,7 +20,7 @@ import shutil
 import stat
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Generic, TypeVar
@@ -199,6 +199,15 @@ def remove_tree(folder: Path) -> None:
     if folder.exists():  # nested deeper than Python follows, or without permission for us
         subprocess.run(["/bin/chmod", "-R", "u+rwX", "--", str(folder)], check=False)
         subprocess.run(["/bin/rm", "-rf", "--", str(folder)], check=False)
+
+
+def remove_others(folder: Path, kept: Collection[str], root: Path) -> None:
+    """Remove the folders in it that are not to be kept, and follow no link. Raises UserError as `write_text` does."""
+    with suppress(FileNotFoundError), _folder_of(folder / "entry", root) as opened:
+        with os.scandir(opened) as entries:
+            others = {entry.name for entry in entries} - set(kept)
+        for name in others:
+            shutil.rmtree(name, ignore_errors=True, dir_fd=opened)
 
 
 @contextmanager

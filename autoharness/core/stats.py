@@ -26,15 +26,17 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
     return max(0.0, (centre - spread) / (1 + z2 / n)), min(1.0, (centre + spread) / (1 + z2 / n))
 
 
-def score_line(rewards: Iterable[float | None]) -> str:
+def score_line(rewards: Iterable[float | None], trials: int = 1) -> str:
     """Such as "0.7250  (29/40 passed, 0 infra errors), 95 % interval 0.57 to 0.84"; N/A if none was evaluated.
 
+    `rewards`: one for each task, the mean of its `trials`: a task counts as passed if all of them did.
     If some were not, it also says what the mean would be if all of those had failed, or passed.
     """
     rewards = list(rewards)
     evaluated = [reward for reward in rewards if reward is not None]
     missing = len(rewards) - len(evaluated)
-    counts = f"({sum(map(passed, evaluated))}/{len(evaluated)} passed, {missing} infra errors)"
+    every = f" all {trials} trials" if trials > 1 else ""
+    counts = f"({sum(map(passed, evaluated))}/{len(evaluated)} passed{every}, {missing} infra errors)"
     if not evaluated:
         return f"N/A  {counts}"
     low, high = mean_interval(evaluated)

@@ -36,8 +36,9 @@ class Progress:
         `at_most`: fewer simulations may be enough. `partly`: the run has held-out tasks but not their whole split,
         so that their cost would tell how single ones ended.
         """
+        self._at_most = "at most " if at_most else ""
         if self._shown:
-            self.say(f"{'at most ' if at_most else ''}{total} simulations: {what}")
+            self.say(f"{self._at_most}{total} simulations: {what}")
         self._counts: Counter[str] = Counter()
         self._used: dict[str, Usage] = {}
         """By role. Held-out tasks count as one role: whom one asked, and how much, could tell how it ended."""
@@ -62,7 +63,8 @@ class Progress:
         if self._bar:
             self._bar.update(self._task, advance=1, facts=self.facts)
         elif self._shown and self._line_is_due():
-            self.say(f"{self.done}/{self.total}  {self.facts}, {self._time_left()} left")
+            of = f" of {self._at_most}" if self._at_most else "/"
+            self.say(f"{self.done}{of}{self.total}  {self.facts}, {self._at_most}{self._time_left()} left")
 
     def end(self) -> None:
         if self._bar:
@@ -118,8 +120,9 @@ class Progress:
 
         columns = (
             BarColumn(),
-            MofNCompleteColumn(),
+            MofNCompleteColumn(separator=f" of {self._at_most}" if self._at_most else "/"),
             TextColumn("{task.fields[facts]}"),
+            TextColumn(self._at_most),
             TimeRemainingColumn(),
         )
         bar = Bar(*columns, console=Console(file=self._stream))

@@ -209,7 +209,7 @@ class Bench:
             return []
         export_domain(self.measure.facts["policy"], self.measure.facts["tools"])
         outcomes = [outcome for outcome in run.outcomes if outcome.trial.task_id in self.measure.train]
-        export_traces(outcomes)
+        export_traces(outcomes, train=self.measure.train)
         return outcomes
 
     def stored(self, agent: str, task_ids: list[str]) -> dict[str, float | None]:

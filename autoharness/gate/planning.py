@@ -46,16 +46,16 @@ def null(experiment: Experiment, store: Store) -> int:
         return EXIT_UNDECIDED
     differences = [(halves[1][task_id] or 0.0) - (halves[0][task_id] or 0.0) for task_id in both]
     shared = _dependence(_stored(bench.measure, store, version), both)
-    print("\n".join([*_null_lines(version, halves, differences), *dependence_lines(shared)]))
+    print("\n".join([*_null_lines(version, halves, differences, experiment.trials), *dependence_lines(shared)]))
     return 0 if len(both) == len(halves[0]) else EXIT_UNDECIDED
 
 
-def _null_lines(version: Version, halves: list[Rewards], differences: list[float]) -> list[str]:
+def _null_lines(version: Version, halves: list[Rewards], differences: list[float], trials: int) -> list[str]:
     floor = TWO_SIDED_95 * math.sqrt(sum(difference**2 for difference in differences)) / len(differences)
     return [
         f"null: {version.name} against itself, other trial seeds",
-        f"first: {score_line(halves[0].values())}",
-        f"second: {score_line(halves[1].values())}",
+        f"first: {score_line(halves[0].values(), trials)}",
+        f"second: {score_line(halves[1].values(), trials)}",
         f"flipped: {sum(difference != 0 for difference in differences)} of {len(differences)} tasks",
         f"noise_floor: {100 * floor:.1f} points: two runs with other trial seeds differ by less, 19 times in 20",
     ]

@@ -35,7 +35,7 @@ from autoharness.core.settings import Experiment
 from autoharness.host import landlock
 from autoharness.host.covert_channels import settle
 from autoharness.loop.coding_agent_access import PROXIES, Reach
-from autoharness.loop.coding_agents.definition import PROMPT_FILE, CodingAgent, Used
+from autoharness.loop.coding_agents.definition import PROMPT_FILE, CodingAgent, Used, with_whole_paths
 from autoharness.loop.worktree import Worktree
 
 _CHILD = Path(__file__).resolve().with_name("coding_agent_child.py")
@@ -112,7 +112,10 @@ class Coder:
         self.settle_traces()
         prompt_file = worktree.scratch / PROMPT_FILE
         prompt_file.write_text(PROMPT)
-        arguments = [*self.agent.arguments(self._experiment, worktree.scratch), *self._experiment.coding_agent_args]
+        arguments = [
+            *self.agent.arguments(self._experiment, worktree.scratch),
+            *with_whole_paths(self._experiment.coding_agent_args),
+        ]
         environment = self._environment(worktree, iteration)
         setup = {
             "command": [str(self._reach.program), *arguments],

@@ -62,7 +62,7 @@ def section(iteration: Iteration, gate: Gate | None, diff: str, spent: Spent) ->
     ]
     lines += [f"- {reason}" for reason in iteration.reasons]
     if gate and gate.val_score is not None:
-        lines.append(f"- val_score: {score_line(gate.held_out.values())}")
+        lines.append(f"- val_score: {score_line(gate.held_out.values(), gate.experiment.get('trials', 1))}")
     for line in changes_lines(iteration):
         lines.append(f"  - {line.strip()}" if line.startswith(" ") else f"- {line}")
     lines += [f"- {remark}" for remark in (edit.remarks if edit else [])]

@@ -29,7 +29,16 @@ from autoharness.loop.learnings import write_section
 from autoharness.loop.loop_budget import LoopBudget
 from autoharness.loop.patience import Patience
 from autoharness.loop.proposal import Proposer, lay_out
-from autoharness.loop.screening import Screened, claim_trials, claimed, claims, smoke_refusal, smoke_trials
+from autoharness.loop.screening import (
+    FEW,
+    MORE,
+    Screened,
+    claim_trials,
+    claimed,
+    claims,
+    smoke_refusal,
+    smoke_trials,
+)
 from autoharness.loop.status import Phase, note_phase
 from autoharness.loop.stop_rules import StopRules, WorkClock
 from autoharness.vault.iterations import (
@@ -154,14 +163,21 @@ class Loop:
         smoke, refusal = self._patience.run_trials(bench, smoke_trials(bench, iteration.before), iteration.incumbent)
         if refusal := refusal or smoke_refusal(smoke):
             return self._save(iteration, end=REFUSED, reasons=[refusal], after=self._after(bench))
-        tasks = claimed(iteration.edit.fixes, iteration.before)
-        trials = claim_trials(bench, iteration.incumbent, tasks)
-        outcomes, refusal = self._patience.run_trials(bench, trials, iteration.incumbent) if tasks else ([], "")
-        screened = Screened(refusal, {}) if refusal else claims(outcomes, bench.agent)
+        screened = self._claims(iteration, bench, FEW)
+        if screened.is_behind:
+            screened = self._claims(iteration, bench, MORE)
         found: Json = {"screening": screened.rewards, "after": self._after(bench)}
         if screened.refusal:
             found |= {"end": REFUSED, "reasons": [screened.refusal]}
         return self._save(iteration, **found)
+
+    def _claims(self, iteration: Iteration, bench: Bench, fresh: int) -> Screened:
+        """Whether it fixes what it is to fix, in so many fresh trials of each task."""
+        assert iteration.edit
+        tasks = claimed(iteration.edit.fixes, iteration.before)
+        trials = claim_trials(bench, iteration.incumbent, tasks, fresh)
+        outcomes, refusal = self._patience.run_trials(bench, trials, iteration.incumbent) if tasks else ([], "")
+        return Screened(refusal, {}) if refusal else claims(outcomes, bench.agent)
 
     def gate(self, iteration: Iteration, bench: Bench) -> Iteration:
         """The verdict. If infrastructure prevents one, the loop waits and runs the gate again."""

@@ -33,7 +33,7 @@ _MOST_NAMED = 5
 def lay_out(measure: Measure, store: Store, outcomes: Sequence[Outcome], folder: Path) -> None:
     """Write what a coding agent reads about the train tasks and the kept versions."""
     export_domain(measure.facts["policy"], measure.facts["tools"], folder)
-    export_traces(list(outcomes), folder=folder)
+    export_traces(list(outcomes), folder=folder, train=measure.train)
     export_ledger(Ledger(store), folder)
 
 

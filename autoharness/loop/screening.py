@@ -16,11 +16,16 @@ from dataclasses import dataclass
 from autoharness.benchmarks.leaks import scan_process
 from autoharness.core.outcomes import EVALUATED, Outcome, Rewards, Status, Trial, passed, settled_rewards
 from autoharness.core.redaction import without_whole_keys
+from autoharness.core.stats import at_least
 from autoharness.engine.trial_runner import Bench
 
 _SMOKE_TASKS = 2
 _MOST_CLAIMS = 8
 """How many of the tasks that an edit is to fix are run."""
+FEW, MORE = 1, 3
+"""In how many fresh trials of each: three if the edit is behind after one."""
+_CHANCE = 0.1
+"""An edit is refused if it loses more often than an edit that changes nothing does with this probability."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,8 @@ class Screened:
     """Why it is refused; "" if it goes on to the gate."""
     rewards: Rewards
     """The rewards of the tasks that it is to fix."""
+    is_behind: bool = False
+    """Whether it loses in these, which may be chance: more trials tell."""
 
 
 def problem_of(source: bytes, incumbent: str) -> str:
@@ -71,27 +78,34 @@ def claimed(fixes: Sequence[str], before: Rewards) -> list[str]:
     return list(dict.fromkeys(failed))[:_MOST_CLAIMS]
 
 
-def claim_trials(bench: Bench, incumbent: str, tasks: Sequence[str]) -> list[Trial]:
-    """The edit in the trials that the incumbent failed, and both sides in one more: a failure may be chance, too."""
-    fresh = bench.experiment.trials
-    sides = [(0, bench.agent), (fresh, bench.agent), (fresh, incumbent)]
+def claim_trials(bench: Bench, incumbent: str, tasks: Sequence[str], fresh: int) -> list[Trial]:
+    """The edit in the trials that the incumbent failed, and both sides in fresh ones: failing may be chance, too."""
+    first = bench.experiment.trials
+    numbers = range(first, first + fresh)
+    sides = [(0, bench.agent), *((number, agent) for number in numbers for agent in (bench.agent, incumbent))]
     return [bench.measure.trial(task_id, number, agent) for number, agent in sides for task_id in tasks]
 
 
 def claims(outcomes: Sequence[Outcome], candidate: str) -> Screened:
-    """Refuse an edit that loses in the very tasks it is to fix. What infrastructure lost counts for neither side."""
+    """Refuse an edit that loses in the very tasks it is to fix, and more often than chance explains.
+
+    What infrastructure lost counts for neither side.
+    """
     first = [one for one in outcomes if one.trial.agent == candidate and one.trial.number == 0]
     rewards = settled_rewards(first)
     ours, theirs = (_rewards(outcomes, candidate, mine) for mine in (True, False))
-    pairs = [(ours[task_id], theirs[task_id]) for task_id in ours.keys() & theirs.keys()]
-    ahead = sum(map(passed, rewards.values())) + sum(mine - other for mine, other in pairs)
-    if ahead >= 0:
-        return Screened("", rewards)
-    tasks = f"{len(rewards)} tasks that it is to fix"
-    return Screened(f"in the {tasks} it loses against the version that is kept, by {-ahead:g} trials", rewards)
+    differences = [ours[trial] - theirs[trial] for trial in ours.keys() & theirs.keys()]
+    ahead = sum(map(passed, rewards.values())) + sum(differences)
+    won, lost = (sum(sign * one > 0 for one in differences) for sign in (1, -1))
+    if ahead >= 0 or at_least(lost, [0.5] * (won + lost)) > _CHANCE:
+        return Screened("", rewards, is_behind=ahead < 0)
+    tasks = f"{len(rewards)} tasks that it is to fix" if len(rewards) != 1 else "task that it is to fix"
+    trials = f"in {lost} of {len(differences)} trials, and wins {won}"
+    again = "with another prediction, or none, the same edit is judged by the gate"
+    return Screened(f"in the {tasks} it loses against the version that is kept {trials}; {again}", rewards)
 
 
-def _rewards(outcomes: Sequence[Outcome], candidate: str, mine: bool) -> Mapping[str, float]:
-    """The rewards of the trials that both sides have."""
+def _rewards(outcomes: Sequence[Outcome], candidate: str, mine: bool) -> Mapping[tuple[str, int], float]:
+    """The rewards of its fresh trials, by task and number."""
     some = [one for one in outcomes if one.trial.number and (one.trial.agent == candidate) == mine]
-    return {one.trial.task_id: one.reward for one in some if one.reward is not None}
+    return {(one.trial.task_id, one.trial.number): one.reward for one in some if one.reward is not None}

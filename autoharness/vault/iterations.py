@@ -164,7 +164,8 @@ class Iterations:
             if one.number < iteration.number and one.edit and one.edit.agent
         ]
         for one in earlier:
-            if one.edit and (one.edit.agent, one.incumbent) == (agent, iteration.incumbent) and one.end != UNDECIDED:
+            same = one.edit and (one.edit.agent, one.incumbent) == (agent, iteration.incumbent)
+            if same and one.end != UNDECIDED and not _claimed_other_fixes(one, iteration):
                 return f"the same edit was tried in iteration {one.number}: {one.end}"
         form = self._form(iteration.incumbent, agent)
         rejected = [
@@ -182,6 +183,12 @@ class Iterations:
         if (before, after) not in _forms:
             _forms[before, after] = form_of(diff(*(self._store.agent_source(agent) for agent in (before, after))))
         return _forms[before, after]
+
+
+def _claimed_other_fixes(refused: Iteration, again: Iteration) -> bool:
+    """Whether an edit that lost in the tasks it was to fix comes again with another prediction: that may be right."""
+    lost_there = refused.end == REFUSED and refused.screening
+    return bool(lost_there and refused.edit and again.edit and set(refused.edit.fixes) != set(again.edit.fixes))
 
 
 def next_iteration(store: Store, ledger: Ledger) -> int:

@@ -14,12 +14,13 @@ one (`files`).
 
 import json
 import re
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from autoharness.core.errors import NotPlain
-from autoharness.core.files import MOST_TEXT_BYTES, read_plain, set_aside, write_json, write_text
+from autoharness.core.files import MOST_TEXT_BYTES, read_plain, remove_others, set_aside, write_json, write_text
 from autoharness.core.outcomes import Outcome, Rewards, by_task, natural_order, passed, slug
 from autoharness.core.redaction import cut
 from autoharness.core.settings import Experiment
@@ -78,15 +79,21 @@ def export_train_results(results: Rewards, changes: Changes | None, folder: Path
     write_json(folder / "train_results.json", document | (asdict(changes) if changes else {}), folder.parent)
 
 
-def export_traces(outcomes: list[Outcome], kind: str = "latest", folder: Path = WORKSPACE) -> None:
+def export_traces(
+    outcomes: list[Outcome], kind: str = "latest", folder: Path = WORKSPACE, train: Collection[str] | None = None
+) -> None:
     """Write a folder for each of the outcomes' tasks; `kind` is "latest" or "baseline".
 
-    With several trials a task's folder shows its worst one: that is the one to learn from.
+    With several trials a task's folder shows its worst one: that is the one to learn from. `train`: the ids of all
+    train tasks; folders of others, of another domain or split, are removed.
     """
+    traces = folder / "traces" / kind
+    if train is not None:
+        remove_others(traces, {slug(task_id) for task_id in train}, folder.parent)
     for task_id, trials in by_task((outcome.trial.task_id, outcome) for outcome in outcomes).items():
         worst = min(trials, key=lambda trial: 2.0 if trial.reward is None else trial.reward)
         worst = replace(worst, detail=_LOG.sub("", worst.detail))
-        result, place = worst.to_json(), folder / "traces" / kind / slug(task_id)
+        result, place = worst.to_json(), traces / slug(task_id)
         write_json(place / "trace.json", result.pop("messages"), folder.parent)
         write_json(place / "result.json", result, folder.parent)
         write_text(place / "trace.md", render_trace(worst), folder.parent)

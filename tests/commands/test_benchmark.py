@@ -20,6 +20,7 @@ from solver import Solver
 
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.outcomes import slug
+from autoharness.llm.seeds import role_seed
 from autoharness.vault.store import Store, default_vault
 
 RECORDING = f"replay/{ROOT / 'examples' / 'recording.json'}"
@@ -112,7 +113,8 @@ def test_an_edited_agent_is_run_anew_and_more_trials_are_added(
     assert benchmark(*command, "--trials", "2").stdout.startswith("val_score: 1.0000  (1/1 passed")
     assert len(server.requests) == 2 * once
     seeds = {request.body["seed"] for request in server.requests}
-    assert len(seeds) == 2 and 626729 in seeds, "tau2's own first seed, then another"
+    firsts = {role_seed(626729, "create_task_1", 0, role) for role in ("agent", "user")}
+    assert len(seeds) == 4 and firsts < seeds, "from tau2's own first seed, then from another"
     (checkout / "agent" / "agent.py").write_text(TEMPLATE + "\n# edited\n")
     benchmark(*command)
     assert len(server.requests) == 3 * once

@@ -66,6 +66,10 @@ def test_a_score_is_printed_with_its_counts_and_its_interval() -> None:
     assert score_line([None]) == "N/A  (0/0 passed, 1 infra errors)"
 
 
+def test_a_task_with_several_trials_passed_if_all_of_them_did() -> None:
+    assert score_line([0.25, 0.75, 1.0], 4).startswith("0.6667  (1/3 passed all 4 trials, 0 infra errors)")
+
+
 def test_no_task_says_nothing_about_the_mean() -> None:
     assert mean_interval([]) == (0.0, 1.0)
 

@@ -51,6 +51,15 @@ def test_200_outcomes_are_told_in_a_handful_of_lines_and_the_last_one_says_it_al
     assert all(line.endswith(" s left") for line in lines[1:])
 
 
+def test_a_run_that_may_end_early_says_so_beside_each_figure() -> None:
+    progress = Progress(stream := io.StringIO())
+    progress.begin(HEADLINE, 20, [], "a", at_most=True)
+    for _ in range(2):
+        progress.add(_outcome("a", 1.0))
+    said = stream.getvalue().splitlines()[-1]
+    assert "2 of at most 20  held out 2" in said and re.search(r", at most \d+ s left$", said)
+
+
 @given(OUTCOMES, OUTCOMES, st.sets(st.sampled_from("abcd")))
 def test_counts_what_passed_failed_erred_and_is_held_out(
     known: list[Outcome], fresh: list[Outcome], held_out: set[str]

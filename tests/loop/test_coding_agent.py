@@ -93,6 +93,27 @@ def test_a_command_names_where_it_wants_the_prompt(worktree: Worktree, placehold
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("command", [["python3", "mine/edit.py"], ["./mine/edit.sh"]], ids=["python", "shell"])
+def test_a_script_of_the_checkout_may_be_the_coding_agent(
+    worktree: Worktree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    """It runs in another folder: so its path is made whole, and it may read that file. Words that name the agent
+    file mean the one that it edits."""
+    (mine := tmp_path / "checkout" / "mine").mkdir(parents=True)
+    (mine.parent / "agent").mkdir()
+    (mine.parent / "agent" / "agent.py").write_text("the checkout's own\n")
+    (mine / "edit.py").write_text("import sys; open(sys.argv[1], 'w').write('edited\\n')")
+    (mine / "edit.sh").write_text("#!/bin/sh\necho edited > $1\n")
+    (mine / "edit.sh").chmod(0o755)
+    monkeypatch.chdir(mine.parent)
+    experiment = Experiment(coding_agent_command=[*command, "agent/agent.py"])
+    ran = Coder(chosen(experiment), experiment).edit(worktree, worktree.folder / "transcript.txt", 7)
+    assert ran.exit_code == 0, ran.last_words
+    assert (worktree.root / "agent" / "agent.py").read_text() == "edited\n"
+    assert (mine.parent / "agent" / "agent.py").read_text() == "the checkout's own\n"
+
+
+@pytest.mark.slow
 @needs_landlock
 def test_tau2_is_out_of_its_reach_wherever_it_lies(worktree: Worktree, tmp_path: Path) -> None:
     """In an environment inside what the coding agent is installed in, say."""

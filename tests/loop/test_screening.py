@@ -1,11 +1,13 @@
 """What is refused before anything is run, and what trials refuse before the holdout is asked."""
 
+import random
+
 import pytest
 from conftest import TEMPLATE
 from harnesses import GOOD_CODE, GOOD_PROMPT, REFERENCE_STYLE
 
 from autoharness.core.outcomes import Outcome, Status, Trial
-from autoharness.loop.screening import claimed, claims, problem_of, smoke_refusal
+from autoharness.loop.screening import MORE, Screened, claimed, claims, problem_of, smoke_refusal
 
 _IMPORT = "from typing import Any\n"
 
@@ -104,36 +106,65 @@ def test_tasks_that_it_is_to_fix_are_ones_that_fail() -> None:
     assert claimed(["4", "2", "3", "1", "4", "unknown"], before) == ["4", "1"]
 
 
+KINDS = {"p": Status.PASSED, "f": Status.FAILED, "?": Status.PROVIDER_ERROR}
+
+
+def _claims(first: str, fresh: str, incumbent: str) -> Screened:
+    """`first`: the trials that the incumbent failed; `fresh` and `incumbent`: further ones of both, task by task."""
+    tasks = len(first)
+    sides = ((first, "new", 0), (fresh, "new", 1), (incumbent, "old", 1))
+    outcomes = [
+        _outcome(str(n % tasks), KINDS[how], agent, number + n // tasks)
+        for some, agent, number in sides
+        for n, how in enumerate(some)
+    ]
+    return claims(outcomes, "new")
+
+
 @pytest.mark.parametrize(
-    ("first", "fresh", "incumbent", "refused"),
+    ("first", "fresh", "incumbent", "behind", "refused"),
     [
-        ("ff", "ff", "ff", False),
-        ("pf", "ff", "pf", False),
-        ("ff", "ff", "pf", True),
-        ("ff", "fp", "pp", True),
-        ("pp", "ff", "pp", False),
-        ("ff", "f?", "fp", False),
+        ("ff", "ff", "ff", False, False),
+        ("pf", "ff", "pf", False, False),
+        ("ff", "ff", "pf", True, False),
+        ("ff", "fp", "pp", True, False),
+        ("pp", "ff", "pp", False, False),
+        ("ff", "f?", "fp", False, False),
+        ("ff", "ffffff", "ppppff", False, True),
+        ("ff", "ffffpp", "ppppff", True, False),
+        ("ffff", "ffff", "pppp", False, True),
     ],
     ids=[
         "nothing-changes",
         "made-up-for",
-        "one-behind",
-        "behind-in-one",
+        "one-behind-is-chance",
+        "behind-in-one-is-chance",
         "fixed-both",
         "lost-trials-count-for-neither",
+        "loses-again-and-again",
+        "loses-and-wins",
+        "loses-everywhere-at-once",
     ],
 )
-def test_an_edit_that_loses_where_it_is_to_win_is_refused(
-    first: str, fresh: str, incumbent: str, refused: bool
+def test_an_edit_that_loses_where_it_is_to_win_is_refused_unless_that_is_chance(
+    first: str, fresh: str, incumbent: str, behind: bool, refused: bool
 ) -> None:
-    """`first`: the trials that the incumbent failed; `fresh` and `incumbent`: one more of both."""
-    kinds = {"p": Status.PASSED, "f": Status.FAILED, "?": Status.PROVIDER_ERROR}
-    sides = ((first, "new", 0), (fresh, "new", 1), (incumbent, "old", 1))
-    outcomes = [
-        _outcome(str(task), kinds[how], agent, number)
-        for some, agent, number in sides
-        for task, how in enumerate(some)
-    ]
-    screened = claims(outcomes, "new")
-    assert bool(screened.refusal) == refused
+    screened = _claims(first, fresh, incumbent)
+    assert (screened.is_behind, bool(screened.refusal)) == (behind, refused)
     assert screened.rewards == {str(task): 1.0 if how == "p" else 0.0 for task, how in enumerate(first)}
+
+
+@pytest.mark.parametrize("tasks", [1, 3, 8])
+def test_an_edit_that_changes_nothing_is_hardly_ever_refused(tasks: int) -> None:
+    """By one fresh trial of each task it was 0.17 to 0.38."""
+    draw = random.Random(tasks)
+
+    def drawn(count: int) -> str:
+        return "".join("p" if draw.random() < 0.4 else "f" for _ in range(count))
+
+    def is_refused() -> bool:
+        first, fresh, incumbent = drawn(tasks), drawn(MORE * tasks), drawn(MORE * tasks)
+        screened = _claims(first, fresh[:tasks], incumbent[:tasks])
+        return bool((_claims(first, fresh, incumbent) if screened.is_behind else screened).refusal)
+
+    assert sum(is_refused() for _ in range(150)) < 0.06 * 150

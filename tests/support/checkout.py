@@ -47,7 +47,11 @@ class Checkout:
     @property
     def kept(self) -> Path:
         """Where the vault keeps its files."""
-        return Store(self.vault).folder
+        return self.store.folder
+
+    @property
+    def store(self) -> Store:
+        return Store(self.vault)
 
     @property
     def agent(self) -> Path:

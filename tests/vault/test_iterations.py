@@ -91,6 +91,17 @@ def test_the_same_edit_of_the_same_version_is_refused_at_once(store: Store) -> N
     assert repeated == "the same edit was tried in iteration 1: rejected"
 
 
+def test_an_edit_that_lost_where_it_was_to_win_may_come_again_with_another_prediction(store: Store) -> None:
+    iterations, lost = Iterations(store), _tried(store, 1, TEMPLATE, EDITED, REFUSED)
+    iterations.save(replace(lost, screening={"1": 0.0}))
+    again = _tried(store, 2, TEMPLATE, EDITED, "")
+    assert again.edit and "iteration 1: refused" in iterations.repeats(again, again.edit.agent)
+    other = replace(again, edit=replace(again.edit, fixes=[]))
+    assert iterations.repeats(other, again.edit.agent) == ""
+    iterations.save(replace(lost, screening={}))  # refused for another reason
+    assert "iteration 1: refused" in iterations.repeats(other, again.edit.agent)
+
+
 def test_a_form_that_was_not_kept_twice_is_refused_wherever_it_stands(store: Store) -> None:
     """Each time from another version, so that it is another file."""
     versions = [TEMPLATE, OTHER, f"{TEMPLATE}\n\n# a comment\n"]

@@ -1,6 +1,7 @@
 """`workspace/` shows the coding agent how each train task went: files in a promised shape, and a page to read."""
 
 import json
+import shutil
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from autoharness.core.errors import UserError
 from autoharness.core.outcomes import Outcome, Status, Trial, slug
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_rows import Baseline, Gate, Record
@@ -145,6 +147,21 @@ def test_the_newest_run_takes_the_place_of_the_one_before_and_the_baselines_stay
         export_traces([_trial(number, 0.5)], folder=tmp_path)
         assert _shown(tmp_path)["trial"]["number"] == number
     assert _shown(tmp_path, "baseline")["trial"]["number"] == 0
+
+
+def test_tasks_of_another_domain_do_not_stay_among_the_newest_and_no_link_is_followed(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "workspace", tmp_path / "elsewhere"
+    (elsewhere / "kept").mkdir(parents=True)
+    export_traces([_trial(0, 0.0, "1"), _trial(0, 0.0, "2")], folder=folder)
+    (folder / "traces" / "latest" / "link").symlink_to(elsewhere)
+    export_traces([_trial(0, 0.0, TASK)], folder=folder, train=[TASK, "2", "3"])
+    names = {path.name for path in (folder / "traces" / "latest").iterdir()}
+    assert names == {slug(TASK), slug("2"), "link"} and (elsewhere / "kept").exists()
+    shutil.rmtree(folder / "traces" / "latest")
+    (folder / "traces" / "latest").symlink_to(elsewhere)
+    with pytest.raises(UserError):
+        export_traces([], folder=folder, train=[TASK])
+    assert (elsewhere / "kept").exists()
 
 
 @pytest.mark.parametrize(

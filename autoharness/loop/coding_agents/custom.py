@@ -1,5 +1,6 @@
 """Any other coding agent: the command that `coding_agent_command` names."""
 
+import sys
 from pathlib import Path
 
 from autoharness.core.settings import Experiment
@@ -9,8 +10,13 @@ from autoharness.loop.coding_agents.definition import (
     PROVIDER_KEYS,
     CodingAgent,
     Used,
+    files_in,
     prompt_in,
+    with_whole_paths,
 )
+
+_PYTHON = ("python", "python3")
+"""Means this one: another, such as a shim of pyenv, consists of files that are not open to a coding agent."""
 
 
 def custom_agent(command: list[str]) -> CodingAgent:
@@ -18,12 +24,13 @@ def custom_agent(command: list[str]) -> CodingAgent:
 
     def arguments(experiment: Experiment, scratch: Path) -> list[str]:
         file = str(scratch / PROMPT_FILE)
-        return [word.replace("{prompt_file}", file).replace("{prompt}", prompt_in(scratch)) for word in command[1:]]
+        words = with_whole_paths(command[1:])
+        return [word.replace("{prompt_file}", file).replace("{prompt}", prompt_in(scratch)) for word in words]
 
     named = any("{prompt}" in word or "{prompt_file}" in word for word in command)
     return CodingAgent(
         name=Path(command[0]).name,
-        program=command[0],
+        program=sys.executable if command[0] in _PYTHON else command[0],
         install="see coding_agent_command",
         arguments=arguments,
         used=lambda printed, scratch: Used(),
@@ -31,4 +38,5 @@ def custom_agent(command: list[str]) -> CodingAgent:
         keys=PROVIDER_KEYS,
         addresses=PROVIDER_ADDRESSES,
         says_tokens=False,
+        reads=lambda experiment: files_in([*command, *experiment.coding_agent_args]),
     )

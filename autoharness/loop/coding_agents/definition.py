@@ -9,7 +9,7 @@ to confine themselves: `coding_agent` confines them.
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from autoharness.core.settings import Experiment
 
 PROMPT_FILE = "prompt.txt"
 """In the scratch folder."""
+_IN_WORKTREE = ("agent", "workspace", "PROGRAM.md")
+"""What a coding agent's folder has too: a command that names one of these means that one."""
 PROVIDER_KEYS, PROVIDER_ADDRESSES = r".+_API_KEY", r".+_API_BASE|.+_BASE_URL"
 """Patterns of environment variables, for an agent that takes any provider."""
 
@@ -92,6 +94,21 @@ def json_lines(printed: str) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(value, dict):
             yield value
+
+
+def with_whole_paths(words: Iterable[str]) -> list[str]:
+    """The words of a command; files of this checkout by their whole paths, since it runs in another folder."""
+    return [os.path.realpath(word) if _is_ours(word) else word for word in words]
+
+
+def files_in(words: Iterable[str]) -> list[str]:
+    """The files that the words of a command name: it has to read them."""
+    return [os.path.realpath(word) for word in words if _is_ours(word)]
+
+
+def _is_ours(word: str) -> bool:
+    is_file = os.path.isfile(word)  # noqa: PTH113 - this one raises nothing for a long word
+    return is_file and Path(word).parts[0] not in _IN_WORKTREE
 
 
 def prompt_in(scratch: Path) -> str:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from autoharness.core.settings import Experiment
-from autoharness.loop.coding_agents.definition import CodingAgent, Used
+from autoharness.loop.coding_agents.definition import CodingAgent, Used, files_in
 
 SCRIPTED = "scripted"
 _SCRIPT = Path(__file__).resolve().parents[1] / "scripted_agent.py"
@@ -17,7 +17,7 @@ def _arguments(experiment: Experiment, scratch: Path) -> list[str]:
 
 
 def _reads(experiment: Experiment) -> list[str]:
-    return [str(_SCRIPT), str(_BANK.absolute()), *(word for word in experiment.coding_agent_args if "/" in word)]
+    return [str(_SCRIPT), str(_BANK.absolute()), *files_in(experiment.coding_agent_args)]
 
 
 SCRIPTED_AGENT = CodingAgent(
