@@ -2,11 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all check clean coding-agents real-model browser
+.PHONY: demo demo-real test test-all check clean coding-agents real-model browser
 
 # In a folder of its own, .demo: the checkout's files stay as they are.
 demo: .venv/ready
 	$(BIN)/python examples/demo.py
+
+# With a small real model on this machine, which it fetches (550 MB), in .demo-real: about an hour (docs/real-model.md).
+demo-real: real-model
+	$(BIN)/python examples/demo_real.py
 
 # What a newcomer waits for. `test-all` is what CI runs.
 test: .venv/ready
@@ -43,7 +47,7 @@ browser:
 	command -v chromium || { apt-get update -qq && apt-get install -qq --no-install-recommends chromium; } >/dev/null
 
 clean:
-	rm -rf .venv .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf .venv .demo .demo-real .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info
 
 # uv installs in seconds what takes pip minutes. With bytecode: where Python is told to write none, every worker would
 # compile litellm and all that comes with it, for two seconds.

