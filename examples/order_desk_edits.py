@@ -109,11 +109,6 @@ def _with_answers(source: str) -> str:
 
 
 BANK = [
-    Edit(
-        "shorter-code",
-        "the same in fewer lines",
-        lambda source: _replaced(source, ("llm_args or {}", "(llm_args or {})")),
-    ),
     Edit("bare-date", "dates come inside an object", _with_code(_ONE_VALUE, "bare_value", "re")),
     Edit("step-by-step", "more thought", _instructed("Think step by step before you answer.")),
     Edit("cheat-answers", "a table of what was asked", _with_answers),
@@ -121,12 +116,17 @@ BANK = [
         "answer-only", "it adds words", _instructed("Answer with the result only: no words around it, no code fence.")
     ),
     Edit("copy-the-number", "it copies numbers wrongly", _with_code(_NUMBER, "with_the_number", "re")),
+    Edit("examples", "one example of each kind, as earlier turns", _with_examples),
+    Edit(
+        "shorter-code",
+        "the same in fewer lines",
+        lambda source: _replaced(source, ("llm_args or {}", "(llm_args or {})")),
+    ),
     Edit(
         "few-tokens",
         "shorter answers",
         lambda source: _replaced(source, (_ARGUMENTS, _ARGUMENTS + "            max_tokens=12,\n")),
     ),
-    Edit("examples", "one example of each kind, as earlier turns", _with_examples),
     Edit("singular", "items stay in the plural", _with_code(_SINGULAR, "in_the_singular", "json")),
     Edit("bare-label", "labels come in sentences", _with_code(_LABEL, "bare_label", "re")),
     Edit("no-fences", "code fences around objects", _with_code(_NO_FENCES, "without_fences")),
