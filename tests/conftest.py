@@ -126,8 +126,9 @@ def browser() -> Iterator["Browser"]:
     if not path:
         assert not os.environ.get("AUTOHARNESS_BROWSER"), "AUTOHARNESS_BROWSER is set, and there is no Chromium"
         pytest.skip("there is no Chromium: make browser")
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=60_000)
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         yield opened

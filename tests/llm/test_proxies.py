@@ -109,9 +109,8 @@ def server() -> Iterator[LLMServer]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "dead"), [("http_proxy", DEAD), ("ALL_PROXY", "socks5://127.0.0.1:9")])
-def test_this_machines_own_servers_are_asked_without_a_proxy(server: LLMServer, name: str, dead: str) -> None:
-    environment = {name: dead}
+def test_this_machines_own_servers_are_asked_without_a_proxy(server: LLMServer) -> None:
+    environment = {"http_proxy": DEAD, "ALL_PROXY": "socks5://127.0.0.1:9"}
     assert _asked(server.url, environment | sparing_loopback([server.url])) == "Good day\n" * 2
 
 
@@ -143,10 +142,9 @@ def test_a_proxy_leads_to_a_server_elsewhere(server: LLMServer, scheme: str) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", ["http", "socks5"])
-def test_a_connection_that_fails_behind_a_proxy_names_it(scheme: str) -> None:
-    said = _asked("http://model.example/v1", {"HTTP_PROXY": f"{scheme}://me:secret@127.0.0.1:9"})
-    assert said.count(f"(through HTTP_PROXY {scheme}://127.0.0.1:9)") == 2
+def test_a_connection_that_fails_behind_a_proxy_names_it() -> None:
+    said = _asked("http://model.example/v1", {"HTTP_PROXY": "socks5://me:secret@127.0.0.1:9"})
+    assert said.count("(through HTTP_PROXY socks5://127.0.0.1:9)") == 2
     assert "secret" not in said
 
 

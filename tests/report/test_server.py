@@ -133,7 +133,7 @@ def test_the_page_follows_the_loop_and_both_sides_may_start_again(browser: Any, 
     from playwright.sync_api import expect
 
     context = browser.new_context()
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)
     tab = context.new_page()
     with _serving(store) as server:
         port, address = _port(server), server.address
@@ -223,7 +223,7 @@ def test_a_vault_that_goes_and_comes_again_is_shown_again(browser: Any, store: S
 
     ledger = store.folder / "ledger.jsonl"
     context = browser.new_context()
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(60_000)
     tab = context.new_page()
     with _serving(store) as server:
         tab.goto(server.address)
