@@ -175,6 +175,8 @@ def test_a_whole_run_behind_a_dead_proxy_reaches_a_server_here(tmp_path: Path) -
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
         process = forkserver_process.ForkServerProcess(Experiment(), tmp_path / "log", simulates=False)
-        environment = Path(f"/proc/{process._process.pid}/environ").read_bytes()
+        said = Path(f"/proc/{process._process.pid}/environ")
+        while not (environment := said.read_bytes()):  # the kernel has not begun the program yet
+            pass
         process.close()
     assert b"NO_PROXY=localhost,127.0.0.1,::1" in environment
