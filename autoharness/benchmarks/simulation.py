@@ -71,13 +71,14 @@ class Simulation:
         self._complete = complete
         self._user_args = user_args
         self._errors = 0
+        self._stopped = False
 
     def ask(self, text: str, tools: Mapping[str, Tool] | None = None) -> str:
         """Say something to the agent, run the tools that it calls, and return what it answers in the end.
 
         If a tool raises an exception or does not exist, the agent is told so. `max_steps` messages and `max_errors`
         such failures end the simulation, with reward 0. Nothing limits how long a tool takes: expect that an agent
-        writes arguments that are meant to break it.
+        writes arguments that are meant to break it. After `stop` the text is "".
         """
         if not isinstance(text, str):
             raise TypeError(f"the agent is told a text, not {type(text).__name__}")
@@ -93,8 +94,15 @@ class Simulation:
                 self._keep({**said, "cost": reply["cost_usd"]})
                 if not calls:
                     return str(reply["content"])
+                self._stopped = False
                 results = [self._call(call, tools or {}) for call in calls]
+                if self._stopped:
+                    return ""
                 message = results[0] if len(results) == 1 else {"role": "tool", "tool_messages": results}
+
+    def stop(self) -> None:
+        """For a tool to call: once all calls of the agent's message are answered, `ask` returns."""
+        self._stopped = True
 
     def complete(self, role: str, messages: list[Json], **arguments: Any) -> str:
         """What the LLM of "user" or "judge" says to these messages of a chat completion; metered and retried."""

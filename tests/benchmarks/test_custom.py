@@ -237,6 +237,17 @@ def test_a_limit_ends_the_conversation_with_0(run: Any, settings: Any, terminati
     assert (outcome.status, outcome.reward, outcome.termination) == (Status.FAILED, 0.0, termination)
 
 
+def test_a_tool_may_end_the_conversation(run: Any) -> None:
+    """Both calls of the message are answered; after that nobody is asked any more."""
+    source = SUMS.replace('{"add": _add}', '{"add": lambda a, b: simulation.stop() or "noted"}').replace(
+        "right = said == str(1 + int(simulation.task_id))", 'right = said == "" and len(simulation.messages) == 4'
+    )
+    asked: list[Any] = []
+    calls = [tool_call("add", {"a": 1, "b": 2}), tool_call("add", {"a": 2, "b": 2})]
+    outcome = run(lambda request: asked.append(request) or assistant(tool_calls=calls), source)
+    assert (outcome.status, outcome.reward, len(asked)) == (Status.PASSED, 1.0, 1)
+
+
 def _swallowing() -> str:
     head, tail = SUMS.split("        said = simulation.ask", 1)
     asks_once = "try:\n            simulation.ask('once', {})\n        "
