@@ -319,7 +319,8 @@ def only_reasoned(role: str, request: Json, answer: Json) -> str:
         used = (answer.get("usage") or {}).get("completion_tokens") or (request[limits[0]] if limits else "its")
         of = f"of {limits[0]}" if limits else "that its server allows"
         return f"the {role}'s LLM used all {used} tokens {of} for reasoning"
-    return f"the {role}'s LLM sent its reasoning and no answer" if answer.get("remarks") else ""
+    leaked = _LEAKED_REASONING.format(role) in (answer.get("remarks") or [])
+    return f"the {role}'s LLM sent its reasoning and no answer" if leaked else ""
 
 
 def limit_of(request: Json) -> float:

@@ -63,7 +63,10 @@ class Session:
         self._seed = seed
         self._arguments = dict(arguments or {})
         self.refused: dict[str, tuple[str, str]] = {}
-        """By role: an argument of the experiment that the model refuses, whatever is said, and in which words."""
+        """By role: an argument of the experiment that the model refuses, whatever is said, and in which words.
+
+        The argument is empty if the model's chat template refuses the conversation itself.
+        """
         self.journal = self._calls.journal
         self.uncounted = self._calls.uncounted
         self.waits = self._calls.waits
@@ -104,6 +107,7 @@ class Session:
             return self._calls.ask(role, request)
         except ProviderFault as fault:
             self._check_arguments(role, request, request, fault)
+            self._check_template(role, request, fault)
             is_about_words = role == USER and not fault.context_overflow and self._is_about_the_words(request, fault)
             if not fault.alone and not is_about_words:
                 raise self._blamed(role, request, fault) from fault
@@ -146,6 +150,7 @@ class Session:
                 return self._calls.ask(AGENT, request, True, instead_of)
         except ProviderFault as fault:
             self._check_arguments(AGENT, request, self._with_arguments(pristine()), fault)
+            self._check_template(AGENT, self._with_arguments(pristine()), fault)
             if fault.context_overflow:
                 raise self._too_long(AGENT, self._with_arguments(pristine()), fault) from fault
             if not self._is_about(request, pristine(), fault):
@@ -202,6 +207,15 @@ class Session:
         without = self._calls.fault_of(role, {key: one for key, one in hello(pristine).items() if key != named})
         if not without or not _first_named(argument, without.said):  # otherwise the error says that of everything
             self.refused[role] = named, str(again) if _first_named(argument, str(again)) else again.said
+            raise _ERRORS[role](str(again), retryable=False)
+
+    def _check_template(self, role: str, pristine: Request, fault: ProviderFault) -> None:
+        """Raises InfrastructureError if the model's chat template refuses the beginning of every conversation."""
+        if not fault.of_template:
+            return
+        again = self._calls.fault_of(role, with_harmless_words(opening(pristine)))
+        if again and again.of_template:
+            self.refused[role] = "", again.said
             raise _ERRORS[role](str(again), retryable=False)
 
     def _once_more(self, request: Request, pristine: Callable[[], Request], instead_of: str) -> Response:

@@ -11,6 +11,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from autoharness.core.endpoints import proxy_of
@@ -90,6 +91,34 @@ _FILTERED = re.compile(
     r"|inappropriate content|sensitive (?:content|information|words?)|(?:was|been|is) flagged|content exists risk"
     r"|invalid_prompt|moderation|敏感|内容安全|违规|不安全",
 )
+_OF_TEMPLATE = re.compile(
+    r"jinja|raise_exception|template[ _]?error|chat[ _-]?template(?!_kwargs)|invalid_request_message_order"
+    r"|\b(?:roles?|messages|turns?|requests)\b[^.]{0,60}\balternat(?:e|ing)\b|\balternating (?:roles|messages|turns)"
+    r"|\b(?:must|should|has to|have to) (?:start|begin) with (?:an? |the )?[`'\"]?(?:user|human|system)\b"
+    r"|\b(?:first|last) (?:message|role|turn)\b[^.]{0,60}\b(?:user|assistant|system|role)\b"
+    r"|\broles? in a row|\bconsecutive [`'\"]?(?:user|assistant|messages)|\b(?:unexpected|unsupported|invalid) role\b"
+    r"|\b(?:system|developer) (?:role|message|prompt|instruction)s? (?:is |are )?not (?:supported|allowed|enabled)"
+    r"|\bsystem message must be at the (?:beginning|start)|\brole [`'\"]?\w+[`'\"]? (?:is )?not (?:supported|allowed)"
+    r"|\bonly [^.]{0,40}\broles? (?:are|is) (?:supported|allowed)|\bno user query found"
+)
+"""Words by which a server refuses the roles of a conversation."""
+
+
+def message_of(text: str) -> str:
+    """The message of an error, if the text is its whole body; otherwise the text."""
+    with suppress(ValueError, AttributeError, RecursionError):
+        body = json.loads(text)
+        error = body.get("error") or body
+        return str(error if isinstance(error, str) else error.get("message", text))
+    return text
+
+
+def template_words(status: int, text: str) -> str:
+    """The words that say that a chat template refuses the roles of a conversation, small; empty without any."""
+    if status in _OF_THE_ACCOUNT | {0, _TOO_MANY}:
+        return ""
+    found = _OF_TEMPLATE.search(text[:_MOST_CHARS].lower())
+    return found[0] if found else ""
 
 
 def status_of(error: Any) -> int:
