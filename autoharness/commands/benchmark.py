@@ -20,6 +20,7 @@ from autoharness.commands.transcript import Transcript
 from autoharness.core.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
 from autoharness.core.outcomes import (
     CUT,
+    CUT_OFF,
     EVALUATED,
     OTHER_ROLES,
     PLAINLY,
@@ -250,7 +251,7 @@ def _explain(run: Run, hidden: set[str]) -> None:
     if same or otherwise:
         counts = f"{same} simulations {VERIFIED}, {otherwise} did not and were run on it"
         print(f"[benchmark] {counts}", file=sys.stderr)
-    for beginning in (CUT, OTHER_ROLES):
+    for beginning in (CUT, CUT_OFF, OTHER_ROLES):
         if found := [note for note in notes if note.startswith(beginning)]:
             many = sum(any(note.startswith(beginning) for note in of_one) for of_one in shown)
             print(f"[benchmark] {many} simulations: {found[0]}", file=sys.stderr)

@@ -36,14 +36,14 @@ from autoharness.llm.answer_cache import Answers
 from autoharness.llm.call_journal import Journal
 from autoharness.llm.calls import AGENT, JUDGE, USER
 from autoharness.llm.calls import Limits as LLMLimits
-from autoharness.llm.chat_roles import Templated
 from autoharness.llm.circuit_breaker import Breaker
-from autoharness.llm.completion import Heard
+from autoharness.llm.completion import Heard, limit_of
 from autoharness.llm.gateway import Session
 from autoharness.llm.providers import Model, Providers
 from autoharness.llm.replay import Replay
 from autoharness.llm.request_schema import beyond_schema, problem_of
 from autoharness.llm.seeds import Seeded, role_seed
+from autoharness.llm.server_forms import Bounded, Templated
 
 _LOST_TIMEOUTS = 3
 """A simulation spends at most this many times `llm_timeout_s` on calls that fail; see `calls.Limits.lost_s`."""
@@ -255,7 +255,9 @@ class Simulator:
         settings = self._experiment
         endpoint = settings.endpoint_of(role)
         called = self._providers.model(name, settings.llm_timeout_s, settings.llm_retries, endpoint)
-        model = Templated(Heard(called, role, is_agent=role == AGENT), role)
+        model: Model = Templated(Heard(called, role, is_agent=role == AGENT), role)
+        if endpoint:
+            model = Bounded(model, role, limit_of(getattr(settings, f"{role}_llm_args") or {}))
         if not drawn_by(settings):
             return model
         root = settings.seed if settings.seeds == PER_ROLE else trial.seed

@@ -71,7 +71,7 @@ class ProviderFault(Exception):
         self.alone = False
         """Whether other calls passed the limit meanwhile."""
         self.of_template = False
-        """Whether the model's chat template refuses the roles of the conversation: see `chat_roles`."""
+        """Whether the model's chat template refuses the roles of the conversation: see `server_forms`."""
 
 
 def filtered(what: str) -> ProviderFault:

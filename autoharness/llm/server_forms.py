@@ -1,23 +1,34 @@
-"""Chat templates that refuse the roles of a conversation, and the same conversation in roles that they take.
+"""Requests in a form that a server takes, and that has an end. Both belong to one role of one trial.
 
-tau2's conversations begin with the assistant's greeting. The templates of some models (Mistral's and Gemma's kind)
-want a user's message first, then both in turn, or know no system prompt: the server answers with an error. Such a
-request is asked again in other roles, with the same words. What a model gets depends on the request and its server
-alone, and the outcome has a note.
+`Templated`: tau2's conversations begin with the assistant's greeting. The chat templates of some models (Mistral's
+and Gemma's kind) want a user's message first, then both in turn, or know no system prompt: the server answers with an
+error. Such a request is asked again in other roles, with the same words.
+
+`Bounded`: a model may repeat itself without end, and a server of one's own lets it. So its answers have a limit.
+
+What a model gets depends on the request and its server, and the outcome has a note.
 """
 
 import json
+import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
-from autoharness.core.outcomes import OTHER_ROLES
-from autoharness.llm.providers import Model, ProviderFault, Request, Response
+from autoharness.core.outcomes import CUT_OFF, OTHER_ROLES
+from autoharness.llm.completion import LIMITS, limit_of
+from autoharness.llm.providers import TIMED_OUT, Model, ProviderFault, Request, Response
 from autoharness.llm.refusals import template_words
 
 Json = dict[str, Any]
 _Roles = tuple[str, ...]
 
 _BAD_REQUEST = 400
+_REFUSED = (400, 413, 422)
+MOST_TOKENS = 8192
+"""Of one answer of a server of one's own, if neither the agent nor `..._llm_args` says less: see `Bounded`."""
+_SHORTER = 1024
+_ABOUT_LENGTH = re.compile("token|context|length", re.IGNORECASE)
 _GREETED = {"role": "user", "content": "Hello."}
 _FORMS = (
     "",
@@ -104,3 +115,53 @@ def _is_of_template(fault: ProviderFault, request: Request) -> bool:
     """Whether the template refuses the roles: in words of the server's own, since some repeat what they were sent."""
     words = "" if fault.context_overflow else template_words(fault.status_code, fault.said)
     return bool(words) and words not in json.dumps(request["messages"], ensure_ascii=False).lower()
+
+
+class Bounded:
+    """A model on the user's own server, whose answers end.
+
+    An answer that takes too long is asked for once more, shorter: the same request would take as long again. If that
+    one has no end either, the rest of the trial is asked for short answers alone.
+    """
+
+    def __init__(self, model: Model, role: str, configured: float) -> None:
+        """`configured`: the most tokens of an answer by the experiment's arguments."""
+        self._model = model
+        self._role = role
+        self._most = configured if MOST_TOKENS < configured < math.inf else MOST_TOKENS
+
+    def __call__(self, request: Request) -> Response:
+        """Raises ProviderFault."""
+        asked = _limited(request, self._most)
+        try:
+            return self._model(asked)
+        except ProviderFault as fault:
+            if fault.status_code == TIMED_OUT and limit_of(asked) > _SHORTER:
+                return self._shorter(request, fault)
+            if asked == request or fault.status_code not in _REFUSED or not _ABOUT_LENGTH.search(fault.said):
+                raise
+        answer = self._model(request)
+        self._most = math.inf  # the server refuses it: vLLM does so if the prompt does not leave as much room
+        return answer
+
+    def _shorter(self, request: Request, timed_out: ProviderFault) -> Response:
+        try:
+            answer = self._model(_limited(request, _SHORTER))
+        except ProviderFault as fault:
+            if fault.status_code == TIMED_OUT:
+                self._most, fault.waited = _SHORTER, True
+            raise
+        if answer["choices"][0].get("finish_reason") != "length":
+            return answer
+        self._most = _SHORTER
+        what = (
+            f"{CUT_OFF}: the {self._role}'s LLM: {timed_out}: from then on it was asked for {_SHORTER} tokens at most"
+        )
+        return {**answer, "remarks": [*answer.get("remarks", []), what]}
+
+
+def _limited(request: Request, most: float) -> Request:
+    if math.isinf(most) or 0 < limit_of(request) <= most:
+        return request
+    limits = {name: request[name] for name in LIMITS if request.get(name) is not None} or {LIMITS[0]: most}
+    return {**request, **{name: min(value, most) if value > 0 else most for name, value in limits.items()}}
