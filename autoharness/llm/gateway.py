@@ -28,6 +28,7 @@ from autoharness.llm.calls import ABOUT_THE_ACCOUNT, AGENT, JUDGE, REFUSED, USER
 from autoharness.llm.circuit_breaker import Breaker
 from autoharness.llm.probe_requests import hello, opening, with_harmless_words, without_own_words
 from autoharness.llm.providers import Model, ProviderFault, Request, Response
+from autoharness.llm.refusals import context_figures
 from autoharness.llm.request_schema import beyond_schema, problem_of
 
 _SAID = ("messages", "tools", "tool_choice")
@@ -164,12 +165,14 @@ class Session:
         """
         if role not in self._openings_taken and (refusal := self._calls.fault_of(role, opening(request))):
             if refusal.context_overflow and role != JUDGE:
-                return _too_small(role, fault)
+                return _too_small(role, refusal)
             return _ERRORS[role](str(fault), retryable=True)
         self._openings_taken.add(role)  # it costs a call to know
+        figures = context_figures(fault.said)
+        why = f"{figures}: {fault}" if figures else str(fault)
         if role != AGENT:
-            return AgentError(f"the {role}'s provider refused what the agent said: {fault}")
-        return Refused(f"the conversation is too long for the model: {fault}")
+            return AgentError(f"the conversation is too long for the {role}'s model, with what the agent said: {why}")
+        return Refused(f"the conversation is too long for the model: {why}")
 
     def _is_about(self, request: Request, pristine: Request, fault: ProviderFault) -> bool:
         """Whether the provider, which failed on the agent's request, accepts the pristine one.
@@ -302,4 +305,7 @@ def _is_named(name: str, text: str) -> bool:
 
 def _too_small(role: str, fault: ProviderFault) -> ContextTooSmall:
     what = f"the context of the {role}'s model is too small for this task, before the agent has said anything"
-    return ContextTooSmall(f"{what}: give its server a longer one, or take another model: {fault}", retryable=False)
+    figures = context_figures(fault.said)
+    why = f" ({figures})" if figures else ""
+    how = "give its server a longer one, or take another model"
+    return ContextTooSmall(f"{what}{why}: {how}: {fault}", retryable=False)

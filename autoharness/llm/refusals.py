@@ -102,6 +102,23 @@ _OF_TEMPLATE = re.compile(
     r"|\bonly [^.]{0,40}\broles? (?:are|is) (?:supported|allowed)|\bno user query found"
 )
 """Words by which a server refuses the roles of a conversation."""
+_CONTEXT = re.compile(
+    r"(?:n_ctx|context[ _](?:length|size|window|limit)|tokens allowed"
+    r"|(?:maximum|max)[ _](?:model|context|sequence|input|number of)[ _]?\w*)\D{0,40}?(\d{2,})|> (\d{2,}) maximum"
+)
+_NEEDED = re.compile(
+    r"(?:prompt_tokens|\blength|\btokens?|requested|requests?|count)\W{0,20}?(?:is |of )?(\d{2,})"
+    r"|(\d{2,}) (?:\w+ )?tokens"
+)
+
+
+def context_figures(text: str) -> str:
+    """What an error says of a context and of the request, such as "it takes 1024 tokens, and this needs 1900"."""
+    said = re.sub(r"(?<=\d),(?=\d{3})", "", text[:_MOST_CHARS].lower())
+    takes, needs = ([int(one or other) for one, other in found.findall(said)] for found in (_CONTEXT, _NEEDED))
+    if not takes or not needs or max(needs) <= takes[0]:
+        return ""
+    return f"it takes {takes[0]} tokens for each conversation, and this needs {max(needs)}"
 
 
 def message_of(text: str) -> str:
