@@ -32,8 +32,7 @@ from autoharness.engine.agent_connection import AgentInHost
 from autoharness.engine.trial_keys import drawn_by
 from autoharness.host.pool import Hosts
 from autoharness.llm import offline
-from autoharness.llm.answer_cache import Answers
-from autoharness.llm.call_journal import Journal
+from autoharness.llm.call_journal import Answers, Journal
 from autoharness.llm.calls import AGENT, JUDGE, USER
 from autoharness.llm.calls import Limits as LLMLimits
 from autoharness.llm.circuit_breaker import Breaker

@@ -21,8 +21,7 @@ from typing import Any
 
 from autoharness.core.errors import AgentError, InfrastructureError
 from autoharness.core.outcomes import Usage, digest, exact_digest
-from autoharness.llm.answer_cache import Answers
-from autoharness.llm.call_journal import Journal
+from autoharness.llm.call_journal import Answers, Journal
 from autoharness.llm.circuit_breaker import Breaker
 from autoharness.llm.completion import limit_of, only_reasoned, says_something
 from autoharness.llm.prices import usage_of

@@ -22,8 +22,7 @@ from autoharness.core.errors import (
     UserSimulatorError,
 )
 from autoharness.core.outcomes import Usage
-from autoharness.llm.answer_cache import Answers
-from autoharness.llm.call_journal import Journal
+from autoharness.llm.call_journal import Answers, Journal
 from autoharness.llm.calls import ABOUT_THE_ACCOUNT, AGENT, JUDGE, REFUSED, USER, Calls, Limits, Refused
 from autoharness.llm.circuit_breaker import Breaker
 from autoharness.llm.probe_requests import hello, opening, with_harmless_words, without_own_words

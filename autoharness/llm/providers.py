@@ -21,7 +21,7 @@ from autoharness.llm.completion import regular
 from autoharness.llm.prices import OPENAI, has_price, stated_cost, usage_of
 from autoharness.llm.rate_limit import Throttle, pause_after
 from autoharness.llm.refusals import (
-    behind_a_proxy,
+    hint,
     message_of,
     said_by,
     says_filtered,
@@ -208,7 +208,8 @@ class LiteLLM:
             line = one_line(f"{line}: {scrubbed(said)}")
         if "seed" in request:  # some servers repeat the request: its seed would tell an agent which trial this is
             line = re.sub(rf"\b{request['seed']}\b", "(seed)", line)
-        fault = ProviderFault(line + behind_a_proxy(error), code, says_too_long(code, said))
+        key_name = self._endpoint.key_name if self._endpoint else ""
+        fault = ProviderFault(line + hint(error, code, key_name), code, says_too_long(code, said))
         fault.said = scrubbed(said)
         fault.retry_after_s = _retry_after_s(error)
         no_credit = code == _TOO_MANY and not fault.retry_after_s and says_no_credit(str(error))

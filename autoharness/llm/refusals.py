@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from autoharness.core.endpoints import proxy_of
-from autoharness.core.outcomes import CUT
+from autoharness.core.outcomes import CUT, NO_SERVER
 
 BAD_GATEWAY = 502
 _NAMED = {
@@ -34,6 +34,7 @@ _TOO_MANY, _TOO_LARGE = 429, 413
 _OF_THE_ACCOUNT = frozenset({401, 402, 403, 408})
 """Status codes that say nothing about the conversation's length, whatever the words are."""
 _FEWEST_CALLS, _FEWEST_CHARS, _CHARS_OF_A_TOKEN, _STILL = 3, 4000, 20, 0.75
+_LETS_NOBODY_IN, _NOT_FOUND = (401, 403), 404
 _REFUSALS = frozenset({200, 400, 403, 422, 451})
 
 _RATE = re.compile(
@@ -204,6 +205,25 @@ def behind_a_proxy(error: BaseException) -> str:
         if isinstance(one, httpx.TransportError) and (proxy := proxy_of(str(one.request.url))):
             return f" (through {proxy})"
     return ""
+
+
+def hint(error: BaseException, status: int, key_name: str | None = "") -> str:
+    """What the user can look at, if a server cannot be reached, lets nobody in, or does not know what it is asked.
+
+    `key_name`: the variable with the key to the user's own server, None without one; empty for a provider.
+    """
+    import httpx  # loaded only if providers are asked
+
+    if any(isinstance(one, httpx.ConnectError) for one in led_to(error)):
+        said = " ".join(map(str, led_to(error))).lower()
+        refused, unknown = "refused" in said, re.search("name or service|name resolution|nodename|getaddrinfo", said)
+        why = "connection refused" if refused else "its name is not known" if unknown else "no connection"
+        return f" ({NO_SERVER}: {why}){behind_a_proxy(error)}"
+    if status in _LETS_NOBODY_IN and key_name != "":
+        return f" (the key is that in {key_name})" if key_name else " (no key was sent: ..._api_key_name says which)"
+    if status == _NOT_FOUND and key_name != "":
+        return " (a wrong path, which is /v1 on most servers, or a model that it does not serve)"
+    return behind_a_proxy(error)
 
 
 class Growth:
