@@ -26,7 +26,10 @@ class AgentLink(Protocol):
     def start(self, tools: list[Json], domain_policy: str, llm_args: Json, history: list[Json]) -> None: ...
 
     def next(self, message: Json) -> Json:
-        """The answer: {"content": str | None, "tool_calls": [{"id", "name", "arguments"}], "cost_usd": float}."""
+        """The answer: {"content": str | None, "tool_calls": [{"id", "name", "arguments"}], "cost_usd": float}.
+
+        With "finish_reason": "length" if its text ended at a limit of the LLM's tokens.
+        """
 
 
 Complete = Callable[[str, Json], Json]

@@ -91,7 +91,8 @@ class Simulation:
                 reply = self._link.next(message)
                 calls = [{**call, "requestor": "assistant"} for call in reply["tool_calls"]]
                 said = {"role": "assistant", "content": reply["content"], "tool_calls": calls or None}
-                self._keep({**said, "cost": reply["cost_usd"]})
+                ended = {name: reply[name] for name in ("finish_reason",) if name in reply}
+                self._keep({**said, "cost": reply["cost_usd"], **ended})
                 if not calls:
                     return str(reply["content"])
                 self._stopped = False

@@ -18,7 +18,18 @@ from autoharness.commands.scorecard import Scorecard
 from autoharness.commands.task_selection import RERUN, choose, read_ids
 from autoharness.commands.transcript import Transcript
 from autoharness.core.errors import EXIT_INTERRUPTED, EXIT_UNDECIDED, UserError
-from autoharness.core.outcomes import CUT, EVALUATED, PLAINLY, VERIFIED, Outcome, Status, Trial, rewards_by_task
+from autoharness.core.outcomes import (
+    CUT,
+    CUT_OFF,
+    EVALUATED,
+    OTHER_ROLES,
+    PLAINLY,
+    VERIFIED,
+    Outcome,
+    Status,
+    Trial,
+    rewards_by_task,
+)
 from autoharness.core.redaction import one_line
 from autoharness.core.setting_sources import read_value, resolve
 from autoharness.core.settings import Experiment
@@ -240,7 +251,8 @@ def _explain(run: Run, hidden: set[str]) -> None:
     if same or otherwise:
         counts = f"{same} simulations {VERIFIED}, {otherwise} did not and were run on it"
         print(f"[benchmark] {counts}", file=sys.stderr)
-    if cut := [note for of_one in shown for note in of_one if note.startswith(CUT)]:
-        many = sum(any(note.startswith(CUT) for note in of_one) for of_one in shown)
-        print(f"[benchmark] {many} simulations: {cut[0]}", file=sys.stderr)
+    for beginning in (CUT, CUT_OFF, OTHER_ROLES):
+        if found := [note for note in notes if note.startswith(beginning)]:
+            many = sum(any(note.startswith(beginning) for note in of_one) for of_one in shown)
+            print(f"[benchmark] {many} simulations: {found[0]}", file=sys.stderr)
     print(f"[benchmark] log: {run.folder}", file=sys.stderr)

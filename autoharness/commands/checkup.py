@@ -1,4 +1,7 @@
-"""`python prepare.py --check`: what is in order, what is not, and the command that fixes it. Asks no LLM."""
+"""`python prepare.py --check`: what is in order, what is not, and the command that fixes it.
+
+It asks no LLM; with `--ask` it asks each configured model a few short questions.
+"""
 
 import ast
 import importlib.util
@@ -20,6 +23,7 @@ from autoharness.core.setting_sources import resolve
 from autoharness.core.settings import AGENT_FILE, CONFIG_FILE, Experiment
 from autoharness.engine.benchmark_runner import BenchmarkRunner
 from autoharness.engine.score_identity import Measure
+from autoharness.llm.server_check import FAIL, NOTE
 from autoharness.loop.program_md import PROGRAM_FILE, composed, python_command
 from autoharness.vault import code_digest
 from autoharness.vault.ledger import Ledger
@@ -39,18 +43,24 @@ class Check:
     detail: str
     mend: str = ""
     """The command that fixes it."""
+    is_note: bool = False
+    """Whether it is in order, but worth knowing."""
 
     @property
     def line(self) -> str:
-        return f"{'ok   ' if self.ok else 'FAIL '} {self.name}: {self.detail}" + ("" if self.ok else f"; {self.mend}")
+        state = "note " if self.is_note else "ok   " if self.ok else "FAIL "
+        return f"{state} {self.name}: {self.detail}" + (f"; {self.mend}" if self.mend and state != "ok   " else "")
 
 
-def checkup(config: Path | None, assignments: Sequence[str] | None = None) -> list[Check]:
-    """Every part that can be checked; what depends on a part that is not in order is left out."""
-    return list(_checks(config, assignments))
+def checkup(config: Path | None, assignments: Sequence[str] | None = None, ask: bool = False) -> list[Check]:
+    """Every part that can be checked; what depends on a part that is not in order is left out.
+
+    `ask`: whether the models are asked too.
+    """
+    return list(_checks(config, assignments, ask))
 
 
-def _checks(config: Path | None, assignments: Sequence[str] | None) -> Iterator[Check]:
+def _checks(config: Path | None, assignments: Sequence[str] | None, ask: bool) -> Iterator[Check]:
     version = ".".join(map(str, sys.version_info[:3]))
     yield Check("python", sys.version_info >= _OLDEST_PYTHON, version, "use Python 3.11 or newer")
     yield _agent_file()
@@ -61,7 +71,7 @@ def _checks(config: Path | None, assignments: Sequence[str] | None) -> Iterator[
     installed = list(_installed()) if experiment.on_tau2 else []
     yield from installed
     if settings.ok and vault.ok and all(check.ok for check in installed):
-        yield from _experiment(experiment)
+        yield from _experiment(experiment, ask)
 
 
 def _installed() -> Iterator[Check]:
@@ -71,7 +81,7 @@ def _installed() -> Iterator[Check]:
         yield Check("data", False, f"there is none in {data.folder()}", _PREPARE)
 
 
-def _experiment(experiment: Experiment) -> Iterator[Check]:
+def _experiment(experiment: Experiment, ask: bool) -> Iterator[Check]:
     """The checks that need a worker."""
     runner = BenchmarkRunner.of(experiment)
     try:
@@ -85,16 +95,28 @@ def _experiment(experiment: Experiment) -> Iterator[Check]:
     yield Check("isolation", True, "; ".join([measure.isolation, *measure.not_enforced]))
     if measure.shared_seeds:
         yield Check("seeds", True, measure.shared_seeds)
+    can_be_asked = True
     for role in ("agent", "user", "judge"):
         model, endpoint = experiment.model_of(role), experiment.endpoint_of(role)
         check = _server(role, model, endpoint) if endpoint else _model(role, model, missing)
         proxy = proxy_of(_address(model, endpoint)) if model in experiment.provider_models else ""
         yield replace(check, detail=f"{check.detail}, through {proxy}") if proxy and check.ok else check
+        can_be_asked &= check.ok
+    if ask and can_be_asked:
+        yield from _asked(runner)
     if look.unpriced:
         yield Check("prices", True, _unpriced(look.unpriced))
     yield _workspace()
     yield _baseline(measure)
     yield _evaluator(measure)
+
+
+def _asked(runner: BenchmarkRunner) -> Iterator[Check]:
+    found = runner.ask_servers()
+    for one in found:
+        yield Check(one["what"], one["state"] != FAIL, one["detail"], one["mend"], one["state"] == NOTE)
+    if not found:
+        yield Check("servers", True, "none to ask: the models are programs or recordings")
 
 
 def _tau2() -> str:

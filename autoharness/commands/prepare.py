@@ -48,8 +48,10 @@ _CONFIG_TEMPLATE = Path("experiment_config.yaml.template")
 def main(arguments: list[str]) -> int:
     """The exit code: 0 prepared, 2 infrastructure kept the baseline from being complete, 3 misuse."""
     options = _parser().parse_args(arguments)
+    if options.ask and not options.check:
+        raise UserError("--ask goes with --check")
     if options.check:
-        checks = checkup(options.config, options.set)
+        checks = checkup(options.config, options.set, options.ask)
         print("\n".join(check.line for check in checks))
         return 0 if all(check.ok for check in checks) else EXIT_MISUSE
     store = Store(default_vault())
@@ -72,7 +74,12 @@ def _parser() -> Parser:
         epilog="Exit codes: 0 prepared, 2 infrastructure kept the baseline from being complete, 3 misuse.",
     )
     parser.add_argument(
-        "--check", action="store_true", help="only say what is in order and what is not; costs nothing"
+        "--check", action="store_true", help="only say what is in order and what is not; costs nothing without --ask"
+    )
+    parser.add_argument(
+        "--ask",
+        action="store_true",
+        help="with --check: ask each configured model too, in about eight short calls, which cost what they cost",
     )
     parser.add_argument(
         "--template", choices=list(PACKAGES), help=f"what {AGENT_FILE} starts from (docs/templates.md)"

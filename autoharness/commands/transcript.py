@@ -8,7 +8,7 @@ import json
 import sys
 from typing import Any, TextIO
 
-from autoharness.core.outcomes import Outcome, Trial
+from autoharness.core.outcomes import CUT_OFF, Outcome, Trial, is_cut_off
 from autoharness.core.redaction import cut, one_line, printable
 from autoharness.engine.callbacks import Callback
 from autoharness.vault.workspace import what_was_checked
@@ -53,6 +53,7 @@ def _lines(place: int, message: Json) -> list[str]:
     who = "tool, with an error" if message.get("error") else str(message["role"])
     said = cut(str(message.get("content") or ""), _MOST_CHARS).splitlines()
     lines = [f"{place} {who}: {said[0]}", *(f"  {line}" for line in said[1:])] if said else []
+    lines += [f"  ({CUT_OFF})"] if is_cut_off(message) else []
     for call in message.get("tool_calls") or []:
         arguments = json.dumps(call["arguments"], ensure_ascii=False)
         lines.append(f"{place} {who} calls {call['name']}({cut(arguments, _MOST_CHARS)})")

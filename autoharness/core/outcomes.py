@@ -20,6 +20,12 @@ ADDRESSED = "words to the simulator"
 """Beginning of the note of an outcome in which the agent speaks to the user simulator or judge, not the customer."""
 CUT = "the server cuts the conversation"
 """Beginning of the note of an outcome in which a server dropped a part of what it was sent, and said nothing."""
+NO_SERVER = "there is no server at this address"
+"""In the detail of an outcome: a connection failed. It says nothing about the task, so it may be told of any."""
+CUT_OFF = "cut off: length"
+"""Beginning of the note of an outcome in which an answer of a model ended at its limit of tokens."""
+OTHER_ROLES = "the chat template refuses a conversation as it is"
+"""Beginning of the note of an outcome in which a model got the conversation in other roles: see `server_forms`."""
 FINISHED = "finished"
 """Termination of a simulation of the user's own benchmark that no limit ended."""
 REPLAYED_OTHERWISE = "replayed otherwise, harmless"
@@ -162,6 +168,11 @@ def known_cost(usages: Iterable[Usage]) -> float | None:
 
 def passed(reward: float | None) -> bool:
     return reward is not None and reward >= 1 - _PASS_TOLERANCE
+
+
+def is_cut_off(message: Mapping[str, Any]) -> bool:
+    """Whether a message of a conversation ended at a limit of its model's tokens."""
+    return message.get("finish_reason") == "length"
 
 
 def is_addressed(outcome: Outcome) -> bool:

@@ -30,6 +30,8 @@ class AgentInHost:
         self._llm_args = llm_args
         self._conversation: list[Any] = []
         self._pristine: Request = {}
+        self._cut_off: list[str] = []
+        """Texts of this turn that the LLM could not finish."""
         self.waited_s = 0.0
 
     def start(self, tools: list[Json], domain_policy: str, llm_args: Json, history: list[Json]) -> None:
@@ -51,9 +53,12 @@ class AgentInHost:
         self._hear(*(heard.tool_messages if isinstance(heard, agent_api.MultiToolMessage) else [heard]))
         spent_usd = self._spent_usd()
         self._session.journal.begin_turn()
+        self._cut_off.clear()
         reply = self._as_before(_words_heard(message), checked_reply(self._call("next", message=message)))
         self._hear(agent_api._from_wire({"role": "assistant", **reply}))
-        return {**reply, "cost_usd": self._spent_usd() - spent_usd}
+        is_cut_off = bool(reply["content"]) and reply["content"].strip() in self._cut_off
+        ended = {"finish_reason": "length"} if is_cut_off else {}
+        return {**reply, "cost_usd": self._spent_usd() - spent_usd, **ended}
 
     def _as_before(self, heard: str, reply: Json) -> Json:
         """What the agent says now. Raises AgentError if it said, or heard, something else in an earlier try.
@@ -83,7 +88,11 @@ class AgentInHost:
         return result
 
     def _complete(self, request: Request) -> Response:
-        return _for_the_agent(self._session.complete_for_agent(request, self._pristine_request))
+        response = self._session.complete_for_agent(request, self._pristine_request)
+        choice = response["choices"][0]
+        if choice.get("finish_reason") == "length":
+            self._cut_off.append((choice["message"].get("content") or "").strip())
+        return _for_the_agent(response)
 
     def _pristine_request(self) -> Request:
         """What the untouched template would ask now: the policy, the conversation as it was, the same tools."""

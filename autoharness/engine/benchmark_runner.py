@@ -194,6 +194,11 @@ class BenchmarkRunner:
                 return LookedAt(measure, {}, [])
             return LookedAt(measure, asked.missing_keys(by_name), asked.unpriced(providers))
 
+    def ask_servers(self) -> list[dict[str, Any]]:
+        """What the models answer to a few short questions: `llm.server_check.Found` as JSON. Raises UserError."""
+        with self._asking() as asked:
+            return asked.found_by_asking(self.experiment.domain)
+
     @property
     def _store(self) -> Store:
         return self._given_store or Store(default_vault())

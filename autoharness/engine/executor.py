@@ -20,7 +20,7 @@ from autoharness.core.settings import Experiment
 from autoharness.engine.machine import allowed_cpus
 from autoharness.engine.messages import Down, FromWorker, Limited, RunTrial, Said, ToWorker, TrialEnded, Up, send
 from autoharness.engine.workers import MOST_TRIES, Job, WorkerProcess, Workers
-from autoharness.llm.outages import Outages
+from autoharness.llm.circuit_breaker import Outages
 
 _MOST_FAILED_STARTS = 3
 _MOST_DEATHS = 9

@@ -55,6 +55,13 @@ class AskUnpriced:
 
 
 @dataclass(frozen=True)
+class AskServers:
+    """Ask each model a few short questions: see `llm.server_check`."""
+
+    domain: str
+
+
+@dataclass(frozen=True)
 class AskLeaks:
     """What an edit gives away: the agent file before and after it, and the baseline's."""
 
@@ -153,7 +160,7 @@ class Up:
     model: str
 
 
-Question = AskFacts | AskMissingKeys | AskUnpriced | AskLeaks | AskPublished | Provide
+Question = AskFacts | AskMissingKeys | AskUnpriced | AskServers | AskLeaks | AskPublished | Provide
 ToWorker = Setup | UseAgents | Question | RunTrial | Limited
 FromWorker = Started | Ready | Beat | Answer | Mistake | Said | TrialEnded | Limited | Down | Up
 Message = ToWorker | FromWorker

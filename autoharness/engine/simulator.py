@@ -32,17 +32,17 @@ from autoharness.engine.agent_connection import AgentInHost
 from autoharness.engine.trial_keys import drawn_by
 from autoharness.host.pool import Hosts
 from autoharness.llm import offline
-from autoharness.llm.answer_cache import Answers
-from autoharness.llm.call_journal import Journal
+from autoharness.llm.call_journal import Answers, Journal
 from autoharness.llm.calls import AGENT, JUDGE, USER
 from autoharness.llm.calls import Limits as LLMLimits
 from autoharness.llm.circuit_breaker import Breaker
-from autoharness.llm.completion import Heard
+from autoharness.llm.completion import Heard, limit_of
 from autoharness.llm.gateway import Session
 from autoharness.llm.providers import Model, Providers
 from autoharness.llm.replay import Replay
 from autoharness.llm.request_schema import beyond_schema, problem_of
 from autoharness.llm.seeds import Seeded, role_seed
+from autoharness.llm.server_forms import Bounded, Templated
 
 _LOST_TIMEOUTS = 3
 """A simulation spends at most this many times `llm_timeout_s` on calls that fail; see `calls.Limits.lost_s`."""
@@ -254,7 +254,9 @@ class Simulator:
         settings = self._experiment
         endpoint = settings.endpoint_of(role)
         called = self._providers.model(name, settings.llm_timeout_s, settings.llm_retries, endpoint)
-        model = Heard(called, role, is_agent=role == AGENT)
+        model: Model = Templated(Heard(called, role, is_agent=role == AGENT), role)
+        if endpoint:
+            model = Bounded(model, role, limit_of(getattr(settings, f"{role}_llm_args") or {}))
         if not drawn_by(settings):
             return model
         root = settings.seed if settings.seeds == PER_ROLE else trial.seed
@@ -303,6 +305,9 @@ def _for_agents(arguments: Json) -> Json:
 def _refused_line(experiment: Experiment, role: str, argument: str, words: str) -> str:
     """`words`: the model's. Other roles of the same model would be refused next: their settings are named too."""
     model, server = experiment.model_of(role), experiment.endpoint_of(role)
+    if not argument:
+        how = "start its server with another one (vLLM, SGLang: --chat-template, llama.cpp: --chat-template-file)"
+        return f"the chat template of {model} refuses every conversation: {how} ({one_line(words)[:200]})"
     changes = ["another reasoning_effort, or none"] if (role, argument) == (AGENT, "reasoning_effort") else []
     for other in (AGENT, USER, JUDGE):
         # tau2 itself asks its judge at temperature 0

@@ -41,6 +41,7 @@ from autoharness.engine.messages import (
     AskLeaks,
     AskMissingKeys,
     AskPublished,
+    AskServers,
     AskUnpriced,
     Beat,
     Down,
@@ -62,11 +63,12 @@ from autoharness.engine.messages import (
 )
 from autoharness.engine.simulator import Simulator
 from autoharness.host.pool import Hosts, agent_files, confinement_of
-from autoharness.llm.answer_cache import Answers
+from autoharness.llm.call_journal import Answers
 from autoharness.llm.calls import AGENT, JUDGE, USER
 from autoharness.llm.circuit_breaker import Breaker
 from autoharness.llm.prices import has_price, set_prices
 from autoharness.llm.providers import Providers, missing_keys
+from autoharness.llm.server_check import found_by_asking
 
 _BEAT_S = 5.0
 _LONGEST_REASON_CHARS = 300
@@ -128,6 +130,9 @@ class Worker:
                     hosts.use(agent_files(agents, experiment))
                 case Limited(model, pause_s):
                     self._providers.pause(model, pause_s)
+                case AskServers(domain):
+                    facts = benchmark.facts(domain)
+                    self._send(Answer(found_by_asking(experiment, self._providers, facts.policy, facts.tools)))
                 case question:
                     self._send(Answer(self._answer(question, benchmark, hosts)))
 

@@ -29,6 +29,7 @@ from autoharness.engine.messages import (
     AskLeaks,
     AskMissingKeys,
     AskPublished,
+    AskServers,
     AskUnpriced,
     Beat,
     FromWorker,
@@ -49,6 +50,7 @@ Json = dict[str, Any]
 MOST_TRIES = 3
 _LONGEST_ANSWER_S = 300.0
 """For the answer to a question that is not a simulation."""
+_LONGEST_ASKING_S = 3600.0
 _LONGEST_PROVIDING_S = 3600.0
 """For data that is fetched over a network."""
 
@@ -145,6 +147,11 @@ class Workers:
     def unpriced(self, models: list[str]) -> list[str]:
         """The models whose price is known neither to litellm nor to the experiment."""
         found: list[str] = self._ask(AskUnpriced(models))
+        return found
+
+    def found_by_asking(self, domain: str) -> list[Json]:
+        """What each model answers to a few short questions, which it is paid for; see `llm.server_check`."""
+        found: list[Json] = self._ask(AskServers(domain), _LONGEST_ASKING_S)
         return found
 
     def leaks(self, domain: str, before: str, after: str, baseline: str) -> list[Leak]:

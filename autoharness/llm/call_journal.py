@@ -1,4 +1,6 @@
-"""Journal of one simulation's LLM calls and answers: a further try continues from there, and is not a second draw.
+"""LLM answers that are kept: for a further try of a simulation (`Journal`), and for other agent files (`Answers`).
+
+With the journal of its calls and answers a further try continues from there, and is not a second draw.
 
     VAULT/unfinished/NAME.jsonl    {"journal": version, "begun_ns"}  {"failed": why}  {"forget": role}
                                    {"failed": why, "plain": true}: from here on tau2's plain path
@@ -21,6 +23,7 @@ import fcntl
 import functools
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -28,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autoharness.core.errors import UserError
 from autoharness.core.exhausted import is_of_a_disk, mended_by_a_person
 from autoharness.core.outcomes import Usage, known_fields
 
@@ -278,3 +282,38 @@ def _allocate() -> Callable[[int, int, int], None]:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
     return allocate
+
+
+class Answers:
+    """A cache of LLM answers across runs (`llm_cache`), in a folder of the vault. Used by many threads and processes.
+
+    Answers are kept for each trial: the same task and trial number, the same model and arguments, the same request,
+    asked the same number of times before. So a candidate shares the conversation with the incumbent up to where their
+    prompts differ: fewer calls are paid for, and a comparison of the two has less noise. Other trials of the task
+    have their own answers, otherwise repeating them would measure nothing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Raises UserError if the library is not installed."""
+        try:
+            import diskcache
+        except ImportError:
+            raise UserError("llm_cache: diskcache is not installed: pip install 'auto-harness[cache]'") from None
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(OSError):  # somebody else's
+            folder.chmod(0o700)  # conversations of held-out tasks are in it
+        # nothing is ever dropped: otherwise the two sides of a comparison would differ in what they find
+        self._cache = diskcache.Cache(str(folder), disk=diskcache.JSONDisk, eviction_policy="none")
+        self._lock = threading.Lock()
+
+    def find(self, key: str) -> Json | None:
+        """None also if the folder cannot be read: an answer that is not found is paid for."""
+        with self._lock, suppress(Exception):  # sqlite's, the disk's
+            answer = self._cache.get(key)
+            return answer if isinstance(answer, dict) else None
+        return None
+
+    def keep(self, key: str, answer: Json) -> None:
+        """The first answer stays. If the disk is full it is not kept: it was paid for, and counts all the same."""
+        with self._lock, suppress(Exception):
+            self._cache.add(key, answer)

@@ -1,7 +1,6 @@
 """LLM calls of one trial: answered from memory or paid for, retried, metered, and counted against the budget.
 
-`Calls` belongs to one trial of one task. It remembers the answers, so that a trial that has to be tried again does
-not pay for the same call twice (`call_journal`).
+`Calls` remembers the answers, so that a further try does not pay for the same call twice (`call_journal`).
 
 A call that infrastructure fails is retried in place: the simulation waits, and continues from there. It is not
 started over, since a second try of the same conversation would be a second draw.
@@ -22,8 +21,7 @@ from typing import Any
 
 from autoharness.core.errors import AgentError, InfrastructureError
 from autoharness.core.outcomes import Usage, digest, exact_digest
-from autoharness.llm.answer_cache import Answers
-from autoharness.llm.call_journal import Journal
+from autoharness.llm.call_journal import Answers, Journal
 from autoharness.llm.circuit_breaker import Breaker
 from autoharness.llm.completion import limit_of, only_reasoned, says_something
 from autoharness.llm.prices import usage_of
@@ -342,8 +340,10 @@ class Calls:
     def fault_of(self, role: str, request: Request) -> ProviderFault | None:
         """How a provider that failed on another request fails on this one; None if it answers."""
         self._wait_for(role)
+        began = time.monotonic()
         try:
             self._call(role, request, is_its_own=False)  # asked now: an earlier answer proves nothing
         except ProviderFault as fault:
+            self._lost_s += time.monotonic() - began
             return fault
         return None

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from autoharness.core import strict_json
-from autoharness.core.outcomes import exact_digest
+from autoharness.core.outcomes import CUT_OFF, exact_digest
 from autoharness.llm.refusals import BAD_GATEWAY, status_of
 
 Json = dict[str, Any]
@@ -21,6 +21,8 @@ Json = dict[str, Any]
 _BROKEN_OFF = re.compile("error|abort|cancel|time_?out|insufficient_system|network", re.IGNORECASE)
 _FINISHED = {"stop", "length", "tool_calls", "function_call", "content_filter", "end_turn", "eos", "max_tokens"}
 """Reasons to finish: those of failures, and those that an answer without words may have."""
+LIMITS = ("max_tokens", "max_completion_tokens")
+"""The arguments that limit the tokens of an answer."""
 _DEEPEST, _MOST_TOKENS = 60, 10**9
 _COUNTED = (int, float, bool)
 _LEAKS = "leaks_reasoning"
@@ -273,6 +275,12 @@ class Heard:
             remarks.append(_LEAKED_REASONING.format(self._role))
         if request.get("tools") and "tool_calls" not in message and _search(_WRITTEN_CALL, text):
             remarks.append(_LEAKED_CALLS.format(self._role))
+        if answer["choices"][0]["finish_reason"] == "length":
+            most = limit_of(request)
+            at = f"{most} tokens" if most < math.inf else "a limit of its server"
+            remarks.append(
+                f"{CUT_OFF}: the {self._role}'s LLM was stopped at {at} (max_tokens in {self._role}_llm_args)"
+            )
         if not self._is_agent:
             message["content"] = said or None
         return {**answer, "remarks": remarks} if remarks else answer
@@ -315,16 +323,17 @@ def only_reasoned(role: str, request: Json, answer: Json) -> str:
     if choice["message"].get("tool_calls") or (choice["message"].get("content") or "").strip():
         return ""
     if choice.get("finish_reason") == "length":
-        limits = [name for name in ("max_completion_tokens", "max_tokens") if request.get(name)]
+        limits = [name for name in LIMITS if request.get(name)]
         used = (answer.get("usage") or {}).get("completion_tokens") or (request[limits[0]] if limits else "its")
         of = f"of {limits[0]}" if limits else "that its server allows"
         return f"the {role}'s LLM used all {used} tokens {of} for reasoning"
-    return f"the {role}'s LLM sent its reasoning and no answer" if answer.get("remarks") else ""
+    leaked = _LEAKED_REASONING.format(role) in (answer.get("remarks") or [])
+    return f"the {role}'s LLM sent its reasoning and no answer" if leaked else ""
 
 
 def limit_of(request: Json) -> float:
     """The most tokens that an answer may have by a request."""
-    return request.get("max_completion_tokens") or request.get("max_tokens") or math.inf
+    return request.get(LIMITS[1]) or request.get(LIMITS[0]) or math.inf
 
 
 def says_something(message: Json) -> bool:

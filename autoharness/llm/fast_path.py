@@ -34,6 +34,12 @@ _CHECKED_EVERY = 100
 _SUFFIX = "/chat/completions"
 _NOT_LET_IN = (401, 403)
 _OF_ONE_CALL = ("messages", "seed")
+_CHANGES_ROLES = {
+    "roles must alternate user/assistant": "roles must alternate: user/assistant",
+    "roles should be alternating": "roles should be, in turn, alternating",
+    "have role `user`": "have the role `user`",
+}
+"""Parts of errors at which litellm puts empty messages into the conversation, and other words for them."""
 
 
 @dataclass
@@ -111,8 +117,10 @@ def _kept_headers(came: httpx.Response) -> list[tuple[str, str]]:
 
 def _regular(came: httpx.Response) -> httpx.Response:
     """The response with a regular completion, or with the status code of the failure that its body tells."""
-    if not (came.is_success and came.is_closed and came.request.url.path.endswith(_SUFFIX)):
+    if not (came.is_closed and came.request.url.path.endswith(_SUFFIX)):
         return came
+    if not came.is_success:
+        return _in_other_words(came)
     status_code, body = came.status_code, _parsed(came.content)
     try:
         completion = regular(body if body is not None else came.text)
@@ -125,6 +133,18 @@ def _regular(came: httpx.Response) -> httpx.Response:
         return came
     response = httpx.Response(status_code, headers=_kept_headers(came), content=json.dumps(completion))
     response.headers["content-type"], response.request = "application/json", came.request
+    return response
+
+
+def _in_other_words(came: httpx.Response) -> httpx.Response:
+    """The error, in words by which litellm does not change the conversation, and ask again, without a word."""
+    text = came.text
+    for words, others in _CHANGES_ROLES.items():
+        text = text.replace(words, others)
+    if text == came.text:
+        return came
+    response = httpx.Response(came.status_code, headers=_kept_headers(came), text=text, request=came.request)
+    response.headers["content-type"] = came.headers.get("content-type", "application/json")
     return response
 
 

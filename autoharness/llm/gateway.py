@@ -22,12 +22,12 @@ from autoharness.core.errors import (
     UserSimulatorError,
 )
 from autoharness.core.outcomes import Usage
-from autoharness.llm.answer_cache import Answers
-from autoharness.llm.call_journal import Journal
+from autoharness.llm.call_journal import Answers, Journal
 from autoharness.llm.calls import ABOUT_THE_ACCOUNT, AGENT, JUDGE, REFUSED, USER, Calls, Limits, Refused
 from autoharness.llm.circuit_breaker import Breaker
 from autoharness.llm.probe_requests import hello, opening, with_harmless_words, without_own_words
 from autoharness.llm.providers import Model, ProviderFault, Request, Response
+from autoharness.llm.refusals import context_figures
 from autoharness.llm.request_schema import beyond_schema, problem_of
 
 _SAID = ("messages", "tools", "tool_choice")
@@ -63,7 +63,10 @@ class Session:
         self._seed = seed
         self._arguments = dict(arguments or {})
         self.refused: dict[str, tuple[str, str]] = {}
-        """By role: an argument of the experiment that the model refuses, whatever is said, and in which words."""
+        """By role: an argument of the experiment that the model refuses, whatever is said, and in which words.
+
+        The argument is empty if the model's chat template refuses the conversation itself.
+        """
         self.journal = self._calls.journal
         self.uncounted = self._calls.uncounted
         self.waits = self._calls.waits
@@ -104,6 +107,7 @@ class Session:
             return self._calls.ask(role, request)
         except ProviderFault as fault:
             self._check_arguments(role, request, request, fault)
+            self._check_template(role, request, fault)
             is_about_words = role == USER and not fault.context_overflow and self._is_about_the_words(request, fault)
             if not fault.alone and not is_about_words:
                 raise self._blamed(role, request, fault) from fault
@@ -146,6 +150,7 @@ class Session:
                 return self._calls.ask(AGENT, request, True, instead_of)
         except ProviderFault as fault:
             self._check_arguments(AGENT, request, self._with_arguments(pristine()), fault)
+            self._check_template(AGENT, self._with_arguments(pristine()), fault)
             if fault.context_overflow:
                 raise self._too_long(AGENT, self._with_arguments(pristine()), fault) from fault
             if not self._is_about(request, pristine(), fault):
@@ -159,12 +164,14 @@ class Session:
         """
         if role not in self._openings_taken and (refusal := self._calls.fault_of(role, opening(request))):
             if refusal.context_overflow and role != JUDGE:
-                return _too_small(role, fault)
+                return _too_small(role, refusal)
             return _ERRORS[role](str(fault), retryable=True)
         self._openings_taken.add(role)  # it costs a call to know
+        figures = context_figures(fault.said)
+        why = f"{figures}: {fault}" if figures else str(fault)
         if role != AGENT:
-            return AgentError(f"the {role}'s provider refused what the agent said: {fault}")
-        return Refused(f"the conversation is too long for the model: {fault}")
+            return AgentError(f"the conversation is too long for the {role}'s model, with what the agent said: {why}")
+        return Refused(f"the conversation is too long for the model: {why}")
 
     def _is_about(self, request: Request, pristine: Request, fault: ProviderFault) -> bool:
         """Whether the provider, which failed on the agent's request, accepts the pristine one.
@@ -202,6 +209,15 @@ class Session:
         without = self._calls.fault_of(role, {key: one for key, one in hello(pristine).items() if key != named})
         if not without or not _first_named(argument, without.said):  # otherwise the error says that of everything
             self.refused[role] = named, str(again) if _first_named(argument, str(again)) else again.said
+            raise _ERRORS[role](str(again), retryable=False)
+
+    def _check_template(self, role: str, pristine: Request, fault: ProviderFault) -> None:
+        """Raises InfrastructureError if the model's chat template refuses the beginning of every conversation."""
+        if not fault.of_template:
+            return
+        again = self._calls.fault_of(role, with_harmless_words(opening(pristine)))
+        if again and again.of_template:
+            self.refused[role] = "", again.said
             raise _ERRORS[role](str(again), retryable=False)
 
     def _once_more(self, request: Request, pristine: Callable[[], Request], instead_of: str) -> Response:
@@ -288,4 +304,7 @@ def _is_named(name: str, text: str) -> bool:
 
 def _too_small(role: str, fault: ProviderFault) -> ContextTooSmall:
     what = f"the context of the {role}'s model is too small for this task, before the agent has said anything"
-    return ContextTooSmall(f"{what}: give its server a longer one, or take another model: {fault}", retryable=False)
+    figures = context_figures(fault.said)
+    why = f" ({figures})" if figures else ""
+    how = "give its server a longer one, or take another model"
+    return ContextTooSmall(f"{what}{why}: {how}: {fault}", retryable=False)

@@ -20,7 +20,14 @@ from autoharness.core.redaction import guard, one_line, scrubbed, without_whole_
 from autoharness.llm.completion import regular
 from autoharness.llm.prices import OPENAI, has_price, stated_cost, usage_of
 from autoharness.llm.rate_limit import Throttle, pause_after
-from autoharness.llm.refusals import behind_a_proxy, said_by, says_filtered, says_no_credit, says_too_long
+from autoharness.llm.refusals import (
+    hint,
+    message_of,
+    said_by,
+    says_filtered,
+    says_no_credit,
+    says_too_long,
+)
 from autoharness.llm.request_schema import beyond_schema
 
 Request = dict[str, Any]
@@ -63,6 +70,8 @@ class ProviderFault(Exception):
         """Whether the call has already waited and been retried as often as allowed."""
         self.alone = False
         """Whether other calls passed the limit meanwhile."""
+        self.of_template = False
+        """Whether the model's chat template refuses the roles of the conversation: see `server_forms`."""
 
 
 def filtered(what: str) -> ProviderFault:
@@ -199,7 +208,8 @@ class LiteLLM:
             line = one_line(f"{line}: {scrubbed(said)}")
         if "seed" in request:  # some servers repeat the request: its seed would tell an agent which trial this is
             line = re.sub(rf"\b{request['seed']}\b", "(seed)", line)
-        fault = ProviderFault(line + behind_a_proxy(error), code, says_too_long(code, said))
+        key_name = self._endpoint.key_name if self._endpoint else ""
+        fault = ProviderFault(line + hint(error, code, key_name), code, says_too_long(code, said))
         fault.said = scrubbed(said)
         fault.retry_after_s = _retry_after_s(error)
         no_credit = code == _TOO_MANY and not fault.retry_after_s and says_no_credit(str(error))
@@ -329,4 +339,4 @@ def _retry_after_s(error: Exception) -> float:
 
 def _one_line(error: Exception) -> str:
     said = str(error).partition("Traceback (most recent call last)")[0]  # litellm's, beside a broken answer
-    return one_line(scrubbed(said)) or type(error).__name__
+    return one_line(scrubbed(message_of(said))) or type(error).__name__

@@ -11,10 +11,11 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from autoharness.core.endpoints import proxy_of
-from autoharness.core.outcomes import CUT
+from autoharness.core.outcomes import CUT, NO_SERVER
 
 BAD_GATEWAY = 502
 _NAMED = {
@@ -33,6 +34,7 @@ _TOO_MANY, _TOO_LARGE = 429, 413
 _OF_THE_ACCOUNT = frozenset({401, 402, 403, 408})
 """Status codes that say nothing about the conversation's length, whatever the words are."""
 _FEWEST_CALLS, _FEWEST_CHARS, _CHARS_OF_A_TOKEN, _STILL = 3, 4000, 20, 0.75
+_LETS_NOBODY_IN, _NOT_FOUND = (401, 403), 404
 _REFUSALS = frozenset({200, 400, 403, 422, 451})
 
 _RATE = re.compile(
@@ -90,6 +92,51 @@ _FILTERED = re.compile(
     r"|inappropriate content|sensitive (?:content|information|words?)|(?:was|been|is) flagged|content exists risk"
     r"|invalid_prompt|moderation|敏感|内容安全|违规|不安全",
 )
+_OF_TEMPLATE = re.compile(
+    r"jinja|raise_exception|template[ _]?error|chat[ _-]?template(?!_kwargs)|invalid_request_message_order"
+    r"|\b(?:roles?|messages|turns?|requests)\b[^.]{0,60}\balternat(?:e|ing)\b|\balternating (?:roles|messages|turns)"
+    r"|\b(?:must|should|has to|have to) (?:start|begin) with (?:an? |the )?[`'\"]?(?:user|human|system)\b"
+    r"|\b(?:first|last) (?:message|role|turn)\b[^.]{0,60}\b(?:user|assistant|system|role)\b"
+    r"|\broles? in a row|\bconsecutive [`'\"]?(?:user|assistant|messages)|\b(?:unexpected|unsupported|invalid) role\b"
+    r"|\b(?:system|developer) (?:role|message|prompt|instruction)s? (?:is |are )?not (?:supported|allowed|enabled)"
+    r"|\bsystem message must be at the (?:beginning|start)|\brole [`'\"]?\w+[`'\"]? (?:is )?not (?:supported|allowed)"
+    r"|\bonly [^.]{0,40}\broles? (?:are|is) (?:supported|allowed)|\bno user query found"
+)
+"""Words by which a server refuses the roles of a conversation."""
+_CONTEXT = re.compile(
+    r"(?:n_ctx|context[ _](?:length|size|window|limit)|tokens allowed"
+    r"|(?:maximum|max)[ _](?:model|context|sequence|input|number of)[ _]?\w*)\D{0,40}?(\d{2,})|> (\d{2,}) maximum"
+)
+_NEEDED = re.compile(
+    r"(?:prompt_tokens|\blength|\btokens?|requested|requests?|count)\W{0,20}?(?:is |of )?(\d{2,})"
+    r"|(\d{2,}) (?:\w+ )?tokens"
+)
+
+
+def context_figures(text: str) -> str:
+    """What an error says of a context and of the request, such as "it takes 1024 tokens, and this needs 1900"."""
+    said = re.sub(r"(?<=\d),(?=\d{3})", "", text[:_MOST_CHARS].lower())
+    takes, needs = ([int(one or other) for one, other in found.findall(said)] for found in (_CONTEXT, _NEEDED))
+    if not takes or not needs or max(needs) <= takes[0]:
+        return ""
+    return f"it takes {takes[0]} tokens for each conversation, and this needs {max(needs)}"
+
+
+def message_of(text: str) -> str:
+    """The message of an error, if the text is its whole body; otherwise the text."""
+    with suppress(ValueError, AttributeError, RecursionError):
+        body = json.loads(text)
+        error = body.get("error") or body
+        return str(error if isinstance(error, str) else error.get("message", text))
+    return text
+
+
+def template_words(status: int, text: str) -> str:
+    """The words that say that a chat template refuses the roles of a conversation, small; empty without any."""
+    if status in _OF_THE_ACCOUNT | {0, _TOO_MANY}:
+        return ""
+    found = _OF_TEMPLATE.search(text[:_MOST_CHARS].lower())
+    return found[0] if found else ""
 
 
 def status_of(error: Any) -> int:
@@ -158,6 +205,25 @@ def behind_a_proxy(error: BaseException) -> str:
         if isinstance(one, httpx.TransportError) and (proxy := proxy_of(str(one.request.url))):
             return f" (through {proxy})"
     return ""
+
+
+def hint(error: BaseException, status: int, key_name: str | None = "") -> str:
+    """What the user can look at, if a server cannot be reached, lets nobody in, or does not know what it is asked.
+
+    `key_name`: the variable with the key to the user's own server, None without one; empty for a provider.
+    """
+    import httpx  # loaded only if providers are asked
+
+    if any(isinstance(one, httpx.ConnectError) for one in led_to(error)):
+        said = " ".join(map(str, led_to(error))).lower()
+        refused, unknown = "refused" in said, re.search("name or service|name resolution|nodename|getaddrinfo", said)
+        why = "connection refused" if refused else "its name is not known" if unknown else "no connection"
+        return f" ({NO_SERVER}: {why}){behind_a_proxy(error)}"
+    if status in _LETS_NOBODY_IN and key_name != "":
+        return f" (the key is that in {key_name})" if key_name else " (no key was sent: ..._api_key_name says which)"
+    if status == _NOT_FOUND and key_name != "":
+        return " (a wrong path, which is /v1 on most servers, or a model that it does not serve)"
+    return behind_a_proxy(error)
 
 
 class Growth:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from itertools import chain, repeat
 from typing import Any
 
-from autoharness.core.outcomes import Outcome, by_task, known_cost, passed
+from autoharness.core.outcomes import CUT_OFF, Outcome, by_task, is_cut_off, known_cost, passed
 from autoharness.report.failed_checks import remarks, results_of
 from autoharness.report.visible_trials import Kept
 
@@ -105,5 +105,5 @@ def _turn(number: int, message: Json, results: Sequence[Json], beside: Sequence[
         "role": message["role"],
         "text": message.get("content"),
         "calls": calls,
-        "beside": beside,
+        "beside": [*([CUT_OFF] if is_cut_off(message) else []), *beside],
     }

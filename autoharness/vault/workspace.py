@@ -21,7 +21,7 @@ from typing import Any
 
 from autoharness.core.errors import NotPlain
 from autoharness.core.files import MOST_TEXT_BYTES, read_plain, remove_others, set_aside, write_json, write_text
-from autoharness.core.outcomes import Outcome, Rewards, by_task, natural_order, passed, slug
+from autoharness.core.outcomes import CUT_OFF, Outcome, Rewards, by_task, is_cut_off, natural_order, passed, slug
 from autoharness.core.redaction import cut
 from autoharness.core.settings import Experiment
 from autoharness.vault.ledger import Ledger
@@ -228,6 +228,7 @@ def _conversation(messages: list[Json]) -> list[str]:
     for number, message in enumerate(messages):
         who = "tool, with an error" if message.get("error") else message["role"]
         lines += [f"**{number} {who}:** {_text(message.get('content'))}".rstrip(), ""]
+        lines += [f"    ({CUT_OFF})", ""] if is_cut_off(message) else []
         for call in message.get("tool_calls") or []:
             lines += [f"    {_called(call)}", ""]
     return lines

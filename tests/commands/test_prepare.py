@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 from checkout import MOCK, Checkout
 from conftest import ROOT, TEMPLATE
+from llm_server import LLMServer, assistant
 
 from autoharness.vault.store import Store
+
+OFFLINE = ("--set", "agent_model=offline/clerk", "--set", "agent_url=")
 
 
 def test_a_fresh_checkout_is_ready_after_it(prepared: Checkout) -> None:
@@ -74,6 +77,19 @@ def test_the_baseline_may_be_that_of_any_template(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_check_asks_the_models_only_if_told_to(tmp_path: Path) -> None:
+    with LLMServer(lambda one: assistant("1, 2, 3")) as server:
+        checkout = Checkout.make(tmp_path, f"domain: mock\nagent_model: mine\nagent_url: {server.url}\n")
+        checkout.run("prepare.py", "--check")
+        assert server.asked == 0
+        done = checkout.run("prepare.py", "--check", "--ask")
+        assert "note  agent: tools: asked to call a tool, it called none; it said: '1, 2, 3'" in done.stdout
+        assert 0 < server.asked < 12
+    assert "ok    servers: none to ask" in checkout.run("prepare.py", "--check", "--ask", *OFFLINE).stdout
+    assert checkout.run("prepare.py", "--ask").returncode == 3
+
+
 def test_check_says_of_every_part_whether_it_is_in_order_and_costs_nothing(prepared: Checkout) -> None:
     """A failing line ends with the command that mends it."""
     before = prepared.contents()

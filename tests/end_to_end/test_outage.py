@@ -17,9 +17,8 @@ from autoharness.core.errors import Outage, UserError
 from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.engine.executor import Watch
 from autoharness.llm.calls import Limits
-from autoharness.llm.circuit_breaker import Breaker
+from autoharness.llm.circuit_breaker import Breaker, Outages
 from autoharness.llm.gateway import Session
-from autoharness.llm.outages import Outages
 from autoharness.llm.providers import ProviderFault
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from autoharness.core.outcomes import Status, Trial
 from autoharness.core.settings import Experiment
 from autoharness.engine.score_identity import Measure
 from autoharness.engine.simulator import Simulator
-from autoharness.llm.answer_cache import Answers
+from autoharness.llm.call_journal import Answers
 from autoharness.llm.calls import AGENT, JUDGE, USER, Limits
 from autoharness.llm.gateway import Session
 from autoharness.llm.providers import ProviderFault

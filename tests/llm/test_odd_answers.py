@@ -13,7 +13,7 @@ from provider import Provider
 from simulations import MODEL, Json, MakeSimulator, edited, run
 
 from autoharness.core.outcomes import Outcome, Status
-from autoharness.llm.answer_cache import Answers
+from autoharness.llm.call_journal import Answers
 from autoharness.report.conversations import _shown
 
 REASON = "for reasoning"

@@ -296,7 +296,7 @@ def test_another_try_puts_back_what_the_first_one_heard(
 
 def test_kept_answers_have_their_fields_too(provider: Provider, simulator: MakeSimulator, tmp_path: Path) -> None:
     """`llm_cache`: the next run hears the first answers again, and asks on with their fields."""
-    from autoharness.llm.answer_cache import Answers
+    from autoharness.llm.call_journal import Answers
 
     pytest.importorskip("diskcache")
     provider.mood = STRICT

@@ -2,7 +2,7 @@
 
 import pytest
 
-from autoharness.llm.refusals import says_filtered, says_too_long
+from autoharness.llm.refusals import context_figures, says_filtered, says_too_long
 
 TOO_LONG = {
     "llama.cpp": (400, "request (1407 tokens) exceeds the available context size (256 tokens), try increasing it"),
@@ -210,3 +210,27 @@ def test_a_content_filter_is_recognised(text: str) -> None:
 @pytest.mark.parametrize("text", NOT_FILTERED.values(), ids=NOT_FILTERED)
 def test_what_is_no_content_filter_is_not_taken_for_one(text: str) -> None:
     assert not says_filtered(400, text)
+
+
+FIGURES = {
+    "llama.cpp": ("request (1900 tokens) exceeds the available context size (1024 tokens)", "1024", "1900"),
+    "llama.cpp-body": ('{"code": 400, "message": "no", "n_prompt_tokens": 1900, "n_ctx": 1024}', "1024", "1900"),
+    "vllm": ("maximum context length is 4096 tokens. However, you requested 5000 tokens (4800 in", "4096", "5000"),
+    "vllm-decoder": ("prompt (length 9000) is longer than the maximum model length of 8192", "8192", "9000"),
+    "sglang": ("Input length (265330) exceeds model's maximum context length (262144).", "262144", "265330"),
+    "anthropic": ("prompt is too long: 213462 tokens > 200000 maximum", "200000", "213462"),
+    "gemini": (
+        "input token count (1,200,000) exceeds the maximum number of tokens allowed (1048576)",
+        "1048576",
+        "1200000",
+    ),
+    "none": ("the request exceeds the available context size", "", ""),
+    "one": ("This model's maximum context length is 4096 tokens", "", ""),
+    "fits": ("maximum context length is 4096 tokens and your request has 3000 input tokens", "", ""),
+}
+
+
+@pytest.mark.parametrize(("said", "takes", "needs"), FIGURES.values(), ids=FIGURES)
+def test_a_context_is_told_in_figures_if_the_server_gives_them(said: str, takes: str, needs: str) -> None:
+    told = f"it takes {takes} tokens for each conversation, and this needs {needs}" if takes else ""
+    assert context_figures(said) == told

@@ -76,7 +76,7 @@ TOO_LONG: dict[str, Mood] = {
         _too_long(refused_with(400, {"error": {"message": _LLAMA}}), from_turn=1),
         seen_at="llama-server",
         role="user",
-        says="refused what the agent said",
+        says="too long for the user's model",
         most_calls=6,
     ),
     "too many tokens for an answer": Mood(

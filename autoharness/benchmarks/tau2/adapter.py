@@ -19,7 +19,7 @@ from autoharness.benchmarks import message_listener
 from autoharness.benchmarks.protocol import AgentLink, Complete, Limits
 from autoharness.benchmarks.tau2 import databases, replay_tolerance, seeded_tools
 from autoharness.benchmarks.tau2.domains import Domains, toolkits_of
-from autoharness.benchmarks.tau2.llm_calls import Running, asked_by
+from autoharness.benchmarks.tau2.llm_calls import Running, asked_by, ended_by
 from autoharness.benchmarks.tau2.participants import NoAgent, agent_of
 from autoharness.benchmarks.tau2.time_limit import put_on
 from autoharness.core.errors import AutoHarnessError, EvaluationError, JudgeError, SimulationError
@@ -168,4 +168,10 @@ def _keeping_messages(orchestrator: Any) -> Iterator[None]:
 
 
 def _dump(messages: list[Any]) -> list[Json]:
-    return [message.model_dump(mode="json", exclude={"raw_data"}) for message in messages]
+    return [message.model_dump(mode="json", exclude={"raw_data"}) | _ended_by(message) for message in messages]
+
+
+def _ended_by(message: Any) -> Json:
+    """Only if a text was cut off: see `llm_calls.ended_by`."""
+    told = getattr(message, "raw_data", None)
+    return ended_by(told.get("finish_reason") if isinstance(told, dict) else None) or {}

@@ -66,10 +66,21 @@ def _generate_for(role: str) -> Callable[..., Any]:
             running.get().waited_s += time.monotonic() - started
         message = completion["choices"][0]["message"]
         calls = [_tool_call(call, ToolCall) for call in message.get("tool_calls") or []]
-        content, cost, usage = message.get("content"), completion.get("cost_usd"), completion.get("usage")
-        return AssistantMessage(role="assistant", content=content, tool_calls=calls or None, cost=cost, usage=usage)
+        return AssistantMessage(
+            role="assistant",
+            content=message.get("content"),
+            tool_calls=calls or None,
+            cost=completion.get("cost_usd"),
+            usage=completion.get("usage"),
+            raw_data=ended_by(completion["choices"][0].get("finish_reason")),
+        )
 
     return generate
+
+
+def ended_by(finish_reason: str | None) -> Json | None:
+    """The `raw_data` of a message, which tau2 passes on: only that its text was cut off."""
+    return {"finish_reason": finish_reason} if finish_reason == "length" else None
 
 
 def _tool_call(call: Json, tool_call_class: Any) -> Any:

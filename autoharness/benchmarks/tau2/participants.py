@@ -6,7 +6,7 @@ from typing import Any
 
 from autoharness.benchmarks import user_code
 from autoharness.benchmarks.tau2.flavours import Nvidia, Sierra
-from autoharness.benchmarks.tau2.llm_calls import running
+from autoharness.benchmarks.tau2.llm_calls import ended_by, running
 from autoharness.core.errors import AgentError, AutoHarnessError, EvaluationError, SimulationError
 from autoharness.core.settings import HARNESS, SOLO, Experiment
 
@@ -77,6 +77,7 @@ def proxy_class() -> Any:
                     content=reply["content"],
                     tool_calls=calls or None,
                     cost=reply["cost_usd"],
+                    raw_data=ended_by(reply.get("finish_reason")),
                 )
             except ValidationError as error:
                 raise AgentError(f"the agent returned an invalid message: {error.errors()[0]['msg']}") from error

@@ -1,0 +1,108 @@
+"""A server of one's own: answers have a limit, and end. Its chat template is tried in tests/llm/test_moods.py."""
+
+import json
+import os
+from typing import Any
+
+import pytest
+from llm_server import Fault, assistant
+from mood import Mood, Solve, completion, refused_with
+from provider import Provider
+from simulations import Json, MakeSimulator, edited, run
+
+from autoharness.core.outcomes import CUT_OFF, Outcome, Status
+from autoharness.vault.workspace import render_trace
+
+WITHOUT_END = completion({}, {"content": "la la la"}, "length")
+TOO_LARGE = (
+    "'max_tokens' is too large: 8192. This model's maximum context length is 4096 tokens and your request has 700"
+)
+
+
+def _run(simulator: MakeSimulator, agent: str | None = None, **settings: Any) -> Outcome:
+    own = {"agent_model": "solver", "agent_url": os.environ["OPENAI_API_BASE"], "max_steps": 12}
+    return run(simulator(*([agent] if agent else []), **own, **settings))
+
+
+def _noting(asked: list[Any]) -> Mood:
+    def reply(request: Json, solve: Solve) -> Json | Fault:
+        asked.append(request.get("max_tokens"))
+        return solve(request)
+
+    return Mood("any server", reply, status="passed")
+
+
+LIMITS: dict[str, tuple[Json, str, int]] = {
+    "by-default": ({}, "pass", 8192),
+    "the-agents": ({}, "self.llm_args['max_tokens'] = 50", 50),
+    "more-than-the-most": ({}, "self.llm_args['max_tokens'] = 10**9", 8192),
+    "none": ({}, "self.llm_args['max_tokens'] = -1", 8192),
+    "the-experiments": ({"agent_llm_args": {"max_tokens": 20_000}}, "pass", 20_000),
+    "less-than-the-experiments": (
+        {"agent_llm_args": {"max_tokens": 900}},
+        "self.llm_args['max_tokens'] = 1000",
+        1000,
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "code", "limit"), LIMITS.values(), ids=LIMITS)
+def test_an_answer_has_a_limit(
+    provider: Provider, simulator: MakeSimulator, settings: Json, code: str, limit: int
+) -> None:
+    asked: list[Any] = []
+    provider.mood = _noting(asked)
+    outcome = _run(simulator, edited(f"{code}\nreturn turn(self, message, state)"), **settings)
+    assert (outcome.status, set(asked)) == (Status.PASSED, {limit})
+
+
+@pytest.mark.usefixtures("provider")
+def test_a_providers_model_gets_no_limit(provider: Provider, simulator: MakeSimulator) -> None:
+    asked: list[Any] = []
+    provider.mood = _noting(asked)
+    assert run(simulator(agent_model="openai/solver")).status == Status.PASSED
+    assert set(asked) == {None}
+
+
+def test_an_answer_without_end_is_cut_and_the_trace_says_where(provider: Provider, simulator: MakeSimulator) -> None:
+    provider.mood = Mood("any", lambda request, solve: WITHOUT_END, "failed")
+    outcome = _run(simulator)
+    assert (outcome.status, outcome.reward) == (Status.FAILED, 0.0)
+    assert [note for note in outcome.notes if note.startswith(CUT_OFF)] == [
+        f"{CUT_OFF}: the agent's LLM was stopped at 8192 tokens (max_tokens in agent_llm_args)"
+    ]
+    told = [one for one in outcome.messages[1:] if one["role"] == "assistant"]
+    assert {one.get("finish_reason") for one in told} == {"length"}
+    assert f"la la la\n\n    ({CUT_OFF})" in render_trace(outcome)
+
+
+def test_the_users_answer_without_end_too(provider: Provider, simulator: MakeSimulator) -> None:
+    provider.mood = Mood("any", lambda request, solve: WITHOUT_END, "failed", role="user")
+    outcome = _run(simulator)
+    assert {one.get("finish_reason") for one in outcome.messages if one["role"] == "user"} == {"length"}
+
+
+def test_what_takes_too_long_is_asked_for_once_more_shorter(provider: Provider, simulator: MakeSimulator) -> None:
+    """The clock stops a slow server before the limit does."""
+    provider.mood = Mood("any", lambda one, solve: WITHOUT_END if one["max_tokens"] <= 1024 else Fault(hang_s=9), "")
+    outcome = _run(simulator, llm_timeout_s=0.5, max_llm_calls=1)
+    assert outcome.status == Status.AGENT_ERROR  # of its second call
+    assert any(note.startswith(CUT_OFF) and "llm_timeout_s" in note for note in outcome.notes)
+    assert provider.asked <= 4
+
+
+def test_a_server_that_never_answers_is_not_asked_again_and_again(
+    provider: Provider, simulator: MakeSimulator
+) -> None:
+    provider.mood = Mood("any", lambda one, solve: Fault(hang_s=9) if "tools" in one else assistant("Hi."), "")
+    outcome = _run(simulator, llm_timeout_s=0.3, llm_retries=5, simulation_retries=2)
+    assert (outcome.status, outcome.reward) == (Status.PROVIDER_ERROR, None)
+    assert provider.asked <= 7
+
+
+def test_a_server_that_refuses_the_limit_is_asked_without(provider: Provider, simulator: MakeSimulator) -> None:
+    refusal = refused_with(400, {"error": {"message": TOO_LARGE}})
+    provider.mood = Mood("vLLM", lambda one, solve: refusal if "max_tokens" in one else solve(one), "", role="all")
+    outcome = _run(simulator)
+    assert (outcome.status, outcome.detail) == (Status.PASSED, "")
+    assert json.dumps(outcome.notes) == "[]"
