@@ -290,16 +290,10 @@ def unknown_commands(files: Files) -> list[str]:
 
 
 def another_python(files: Files) -> list[str]:
-    """`python` is the virtual environment's, and the packages go where it looks."""
+    """`python` is the virtual environment's, and it is the image's: a volume there would outlive a rebuild."""
     made = next(_after(files.commands, "python", "-m", "venv"))[0]
     wrong = [] if files.env["PATH"].split(":")[0] == f"{made}/bin" and files.env["VIRTUAL_ENV"] == made else [made]
-    return wrong + [made] * (made not in files.mounts)
-
-
-def renewals_of_no_volume(files: Files) -> list[str]:
-    """The command that renews a stale environment removes the volume at /venv, and no other."""
-    renewed = re.findall(r"docker volume rm .*grep -o '\[\^ \]\*_(\w+)\$'", files.compose)
-    return [] if renewed == [files.mounts["/venv"]] else renewed or ["docker volume rm"]
+    return wrong + [made] * (made in files.mounts)
 
 
 def foreign_hosts(files: Files) -> list[str]:
@@ -331,7 +325,6 @@ CHECKS: list[Check] = [
     keys_that_are_not_optional,
     unknown_commands,
     another_python,
-    renewals_of_no_volume,
     foreign_hosts,
 ]
 
@@ -357,7 +350,7 @@ BREAKS: list[tuple[Check, str, str, str]] = [
     (unneeded_system_packages, DOCKERFILE, "recommends git", "recommends git make"),
     (unneeded_system_packages, DOCKERFILE, "apt-get install", "apt-get download"),
     (undeclared_volumes, COMPOSE, "  data:\n", ""),
-    (undeclared_volumes, COMPOSE, "      - venv:/venv\n", ""),
+    (undeclared_volumes, COMPOSE, "      - data:/data\n", ""),
     (folders_of_others, DOCKERFILE, "/app /data /venv", "/app /venv"),
     (folders_of_others, DOCKERFILE, "--owner harness --group harness /app", "/app"),
     (folders_of_others, DOCKERFILE, "--mode 0700", "--mode 0755"),
@@ -393,7 +386,7 @@ BREAKS: list[tuple[Check, str, str, str]] = [
     (another_python, DOCKERFILE, "PATH=/venv/bin:$PATH", "PATH=$PATH:/venv/bin"),
     (another_python, DOCKERFILE, "VIRTUAL_ENV=/venv", "VIRTUAL_ENV=/app/.venv"),
     (another_python, DOCKERFILE, "-m venv /venv", "-m venv /opt/venv"),
-    (renewals_of_no_volume, COMPOSE, "*_venv$'", "*_vault$'"),
+    (another_python, COMPOSE, "- vault:/vault", "- venv:/venv"),
     (foreign_hosts, DOCKERFILE, "https://github.com/", "https://elsewhere.example/"),
 ]
 
