@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, TextIO
 
+from autoharness.core.command_form import in_compose
 from autoharness.core.errors import (
     EXIT_BUG,
     EXIT_INTERRUPTED,
@@ -89,8 +90,25 @@ def _code_of(command: Callable[[list[str]], int]) -> int:
             return EXIT_INTERRUPTED  # `benchmark.py | head`: the reader has had enough
         line = line_of(error, _written())
         return _complain(line) if line else _bug()
+    except ModuleNotFoundError as error:
+        return _complain(_not_installed(error.name)) if _is_a_package(error.name) else _bug()
     except Exception:
         return _bug()
+
+
+def _is_a_package(name: str | None) -> bool:
+    """Whether it is neither a module of ours nor one of Python's own."""
+    return bool(name) and str(name).partition(".")[0] not in {"autoharness", *sys.stdlib_module_names}
+
+
+def _not_installed(package: str | None) -> str:
+    """How to get the packages. This Python may be one that has none of them, beside a container that has all."""
+    what = f"the package {package} is not installed for {sys.executable}"
+    if in_compose():
+        return f"{what}: the image is older than this checkout: docker compose build"
+    plain = ". .venv/bin/activate" if Path(".venv/ready").exists() else "make .venv/ready && . .venv/bin/activate"
+    command = f"python {Path(sys.argv[0]).name}"
+    return f"{what}: {plain}; or with docker compose: docker compose run --rm autoeval {command}"
 
 
 def _written() -> Iterator[Path]:
@@ -134,7 +152,9 @@ def _load_secrets() -> None:
 
     try:
         values = dotenv_values(".env")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(line_of(OSError(error.errno, error.strerror, ".env"))) from error
+    except UnicodeDecodeError as error:
         raise UserError(f".env: cannot be read: {error}") from error
     for name in [name for name, value in os.environ.items() if not value and name.endswith(_OF_PROVIDERS)]:
         del os.environ[name]  # litellm would take it for a key

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 from autoharness.commands.cli import Parser, run_door
+from autoharness.core.command_form import typed
 from autoharness.core.endpoints import check_keys
 from autoharness.core.errors import EXIT_INTERRUPTED, Interrupted, Outage, UserError
 from autoharness.core.redaction import guard
@@ -26,7 +27,6 @@ from autoharness.loop.coding_agents.choice import chosen
 from autoharness.loop.coding_agents.scripted import SCRIPTED
 from autoharness.loop.loop import Loop
 from autoharness.loop.patience import PATIENCE_S
-from autoharness.loop.program_md import python_command
 from autoharness.loop.status import (
     LOOP_LOCK,
     Phase,
@@ -156,9 +156,7 @@ def _ready(experiment: Experiment, store: Store, workers: LocalExecutor) -> Meas
     check_keys(experiment.endpoints, look.missing_keys)
     ledger = Ledger(store, look.measure.id)
     if not ledger.versions:
-        raise UserError(
-            f"no baseline for {look.measure.words} as it is configured now: {python_command()} prepare.py"
-        )
+        raise UserError(f"no baseline for {look.measure.words} as it is configured now: {typed('prepare.py')}")
     look.measure.check_splits()
     code_digest.check(store, ledger.evaluator)
     _check_prices(experiment, look.unpriced)
@@ -207,6 +205,6 @@ def _result(store: Store, measure: Measure, reason: str) -> list[str]:
         *reveal_lines(best.row),
         *ledger.evaluator_lines,
         f"stopped: {reason}",
-        f"next: {python_command()} report.py --confirm" if kept else f"next: read {WORKSPACE / 'learnings.md'}",
+        f"next: {typed('report.py --confirm')}" if kept else f"next: read {WORKSPACE / 'learnings.md'}",
     ]
     return [*lines, SIMULATED] if best.row.simulated else lines

@@ -11,6 +11,7 @@ from autoharness.benchmarks.tau2 import data
 from autoharness.commands.agent_templates import DEFAULT, PACKAGES, check_installed, template_file, template_of
 from autoharness.commands.checkup import checkup
 from autoharness.commands.cli import Parser, run_door
+from autoharness.core.command_form import typed
 from autoharness.core.endpoints import check_keys
 from autoharness.core.errors import EXIT_MISUSE, EXIT_UNDECIDED, UserError
 from autoharness.core.files import read_plain, write_json, write_text
@@ -24,7 +25,7 @@ from autoharness.engine.score_identity import Measure
 from autoharness.engine.trial_keys import changed
 from autoharness.engine.trial_runner import Bench, Run
 from autoharness.gate.gate_run import FIRST_TRIAL, looks_of, run_trials, unfinished
-from autoharness.loop.program_md import PROGRAM_FILE, compose, python_command
+from autoharness.loop.program_md import COMPOSED_FILE, compose
 from autoharness.vault import code_digest
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_chain import mend
@@ -140,7 +141,7 @@ def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool
     if ledger.versions:
         print(f"baseline: {score_line(ledger.versions[0].row.held_out.values())}  ({measure.words})")
         print(f"train: {score_line(ledger.versions[0].row.train.values())}")
-        print(f"next: {python_command()} optimize.py, or tell a coding agent here to follow {PROGRAM_FILE}")
+        print(f"next: {typed('optimize.py')}, or tell a coding agent here to follow {COMPOSED_FILE}")
     if experiment.simulated:
         print(SIMULATED)
     return code
@@ -180,7 +181,7 @@ def _check_measure(measure: Measure, ledger: Ledger, new_experiment: bool) -> No
         raise UserError(
             f"these settings ({measure.words}) give other scores than those of the experiment that was begun "
             f"({begun.measured}; what changed: {others}): take them back, or start another one: "
-            "prepare.py --new-experiment"
+            f"{typed('prepare.py --new-experiment')}"
         )
 
 

@@ -11,9 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from autoharness.core.command_form import installing
 from autoharness.core.errors import UserError
 
 Json = dict[str, Any]
+
+_EXTRA = "'auto-harness[cache]'"
 
 
 class Answers:
@@ -24,7 +27,7 @@ class Answers:
         try:
             import diskcache
         except ImportError:
-            raise UserError("llm_cache: diskcache is not installed: pip install 'auto-harness[cache]'") from None
+            raise UserError(f"llm_cache: diskcache is not installed: {installing(_EXTRA)}") from None
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(OSError):  # somebody else's
             folder.chmod(0o700)  # conversations of held-out tasks are in it

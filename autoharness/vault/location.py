@@ -18,8 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from autoharness.core.errors import UserError
-from autoharness.core.files import write_text
-from autoharness.core.locks import is_locked, locked
+from autoharness.core.files import is_locked, locked, write_text
 
 VAULT_VARIABLE = "AUTOHARNESS_VAULT"
 HOSTS = "hosts"

@@ -42,12 +42,13 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.core import json_lines
+from autoharness.core.command_form import in_compose
 from autoharness.core.errors import UserError
 from autoharness.core.exhausted import line_of
-from autoharness.core.files import begin_json, remove_tree, write_bytes, write_text
-from autoharness.core.locks import is_locked, locked
+from autoharness.core.files import begin_json, is_locked, locked, remove_tree, write_bytes, write_text
 from autoharness.core.outcomes import Outcome, digest
 from autoharness.vault.location import HOSTS, VAULT_VARIABLE, expanded, inner_folder
+from autoharness.vault.lock_holder import holder, noted
 from autoharness.vault.trial_claims import Claims
 
 LEDGER, HEAD, HOLDOUT = "ledger.jsonl", "ledger.head.json", "holdout.jsonl"
@@ -87,9 +88,8 @@ class Store:
                 (self.folder / part).mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             found = line_of(OSError(error.errno, error.strerror, error.filename or str(vault)))
-            raise UserError(
-                f"the vault {vault} cannot be used: {found}; or set {VAULT_VARIABLE} to another folder"
-            ) from error
+            another = "" if in_compose() else f"; or set {VAULT_VARIABLE} to another folder"
+            raise UserError(f"the vault {vault} cannot be used: {found}{another}") from error
         self.vault = vault
         self._secret = ""
 
@@ -304,7 +304,7 @@ class Store:
 
         `name`: the lock's name. Raises UserError if somebody holds it.
         """
-        with (self.folder / name).open("a") as file:
+        with (self.folder / name).open("a+") as file:
             until = time.monotonic() + _LONGEST_LOOK_S
             while True:
                 try:
@@ -313,10 +313,11 @@ class Store:
                 except BlockingIOError:
                     if time.monotonic() > until:
                         raise UserError(
-                            f"another command is at work on {self.vault}: wait until it has ended"
+                            f"another command is at work on {self.vault}{holder(file)}: wait until it has ended"
                         ) from None
                     time.sleep(0.02)
-            yield
+            with noted(file):
+                yield
 
     def is_locked(self, name: str = "lock") -> bool:
         """Whether a command is at work on it, in whichever container."""

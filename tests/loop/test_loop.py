@@ -90,7 +90,7 @@ def test_only_the_accepted_edit_is_in_the_users_history(
     ]
     assert checkout.git("show", "--name-only", "--format=", "HEAD") == "agent/agent.py\n"
     assert "candidate ahead by" in checkout.git("show", "--format=%B", "--no-patch", "HEAD")
-    assert checkout.git("status", "--porcelain").splitlines() == ["A  notes.txt", "?? PROGRAM.md"]
+    assert checkout.git("status", "--porcelain").splitlines() == ["A  notes.txt"]
     assert checkout.git("branch", "--show-current") == "mine\n" and checkout.git("worktree", "list").count("\n") == 1
     left = [Path(note) for note in _worktrees(checkout) if Path(note).exists()]
     assert len(_worktrees(checkout)) == 9 and not left
