@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, TextIO
 
-from autoharness.core.command_form import in_compose
+from autoharness.core.command_form import in_compose, through_compose
 from autoharness.core.errors import (
     EXIT_BUG,
     EXIT_INTERRUPTED,
@@ -107,8 +107,7 @@ def _not_installed(package: str | None) -> str:
     if in_compose():
         return f"{what}: the image is older than this checkout: docker compose build"
     plain = ". .venv/bin/activate" if Path(".venv/ready").exists() else "make .venv/ready && . .venv/bin/activate"
-    command = f"python {Path(sys.argv[0]).name}"
-    return f"{what}: {plain}; or with docker compose: docker compose run --rm autoeval {command}"
+    return f"{what}: {plain}; or with docker compose: {through_compose(Path(sys.argv[0]).name)}"
 
 
 def _written() -> Iterator[Path]:

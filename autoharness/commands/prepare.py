@@ -27,9 +27,11 @@ from autoharness.engine.trial_runner import Bench, Run
 from autoharness.gate.gate_run import FIRST_TRIAL, looks_of, run_trials, unfinished
 from autoharness.loop.program_md import COMPOSED_FILE, compose
 from autoharness.vault import code_digest
+from autoharness.vault.checkout_tie import tie
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_chain import mend
 from autoharness.vault.ledger_rows import RULES, Baseline, Evaluator, scored_looks
+from autoharness.vault.location import named_vault
 from autoharness.vault.store import Store, default_vault
 from autoharness.vault.workspace import (
     WORKSPACE,
@@ -53,8 +55,10 @@ def main(arguments: list[str]) -> int:
         checks = checkup(options.config, options.set)
         print("\n".join(check.line for check in checks))
         return 0 if all(check.ok for check in checks) else EXIT_MISUSE
-    store = Store(default_vault())
+    vault = named_vault() if options.adopt_vault else default_vault()
+    store = Store(vault)
     with store.lock():
+        tie(vault, store.folder, options.adopt_vault)
         if not options.config:
             _install(_CONFIG_TEMPLATE, CONFIG_FILE)
         experiment = resolve({}, options.config, options.set).experiment
@@ -82,6 +86,9 @@ def _parser() -> Parser:
         "--reset-agent",
         action="store_true",
         help=f"start {AGENT_FILE} over from --template, else from {DEFAULT} (what it was is kept in the vault)",
+    )
+    parser.add_argument(
+        "--adopt-vault", action="store_true", help="use the vault that is found, even if it is not this checkout's"
     )
     parser.add_argument("--new-experiment", action="store_true", help="go on with settings that give other scores")
     parser.add_settings()

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 COMMAND_VARIABLE = "AUTOHARNESS_COMMAND"
-_SERVICE = "autoeval"
+_COMPOSE = "docker compose run --rm autoeval"
 _BUILD = "docker compose build"
 
 
@@ -35,6 +35,11 @@ def typed(command: str) -> str:
     return f"{python_command()} {command}"
 
 
+def through_compose(command: str) -> str:
+    """A command of ours for the container, whatever the form is here."""
+    return f"{_COMPOSE} python {command}"
+
+
 def installing(packages: str) -> str:
     """What installs these packages. In a container they would be gone with it: the image holds them."""
     return _BUILD if in_compose() else f"pip install {packages}"
@@ -42,7 +47,7 @@ def installing(packages: str) -> str:
 
 def as_root(command: str) -> str:
     """A command in the container, as its root: on volumes nobody else may change an owner."""
-    return f"docker compose run --rm --user 0 {_SERVICE} {command}"
+    return f"{_COMPOSE.replace('--rm', '--rm --user 0')} {command}"
 
 
 def wrong_account() -> str:

@@ -23,7 +23,8 @@ _FOLDER = Path("program_templates")
 _LOOP, _EDIT = "base.md", "edit.md"
 _TAU2, _OWN, _GOOD_EDITS, _AGENT_FILE = "tau_bench.md", "own_benchmark.md", "good_edits.md", "agent_file.md"
 _PYTHON, _ABOUT = "{python}", "{about}"
-_POINTER = f"""> If there is a `{COMPOSED_FILE}`, read that one and follow it: it stands for this file. `{_PYTHON} prepare.py`
+_POINTER = f"""\
+> If there is a `{COMPOSED_FILE}`, read that one and follow it: it stands for this file. `{_PYTHON} prepare.py`
 > writes it, with what is to be known of your benchmark, and with the commands as they are typed here."""
 
 

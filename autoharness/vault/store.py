@@ -47,7 +47,8 @@ from autoharness.core.errors import UserError
 from autoharness.core.exhausted import line_of
 from autoharness.core.files import begin_json, is_locked, locked, remove_tree, write_bytes, write_text
 from autoharness.core.outcomes import Outcome, digest
-from autoharness.vault.location import HOSTS, VAULT_VARIABLE, expanded, inner_folder
+from autoharness.vault.checkout_tie import check_tie
+from autoharness.vault.location import HOSTS, VAULT_VARIABLE, inner_folder, named_vault
 from autoharness.vault.lock_holder import holder, noted
 from autoharness.vault.trial_claims import Claims
 
@@ -325,15 +326,10 @@ class Store:
 
 
 def default_vault() -> Path:
-    """`$AUTOHARNESS_VAULT`, otherwise a folder for this checkout under the user's state folder."""
-    named, checkout = os.environ.get(VAULT_VARIABLE), Path.cwd().resolve()
-    if named:
-        vault = expanded(named)
-        if vault.resolve().is_relative_to(checkout):
-            raise UserError(f"{VAULT_VARIABLE}: {vault} lies inside the checkout, where a coding agent works")
-        return vault
-    experiment_id = f"{checkout.name}-{hashlib.sha256(str(checkout).encode()).hexdigest()[:8]}"
-    return expanded("~") / ".local" / "state" / "auto-harness" / experiment_id
+    """The vault of the checkout in the working folder. Raises UserError if the two are not tied to each other."""
+    vault = named_vault()
+    check_tie(vault)
+    return vault
 
 
 def now() -> str:
