@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, TextIO
 
+from autoharness.commands.end_signals import ending_on_sigterm
 from autoharness.core.command_form import in_compose, through_compose
 from autoharness.core.errors import (
     EXIT_BUG,
@@ -55,7 +56,8 @@ def run_door(command: Callable[[list[str]], int]) -> NoReturn:
     raise_limit()
     sys.stdout, sys.stderr = named(sys.stdout), forgiving(sys.stderr)
     try:
-        code = _code_of(command)
+        with ending_on_sigterm():
+            code = _code_of(command)
     finally:
         sys.stdout, sys.stderr = streams
         for stream in streams:
@@ -83,7 +85,9 @@ def _code_of(command: Callable[[list[str]], int]) -> int:
     except Interrupted:
         _say("interrupted: what was finished is kept; the same command runs the rest")
         return EXIT_INTERRUPTED
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
+        if end.args:
+            _say(f"ended by {end}: the same command goes on")
         return EXIT_INTERRUPTED
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _is_gone(sys.stdout):

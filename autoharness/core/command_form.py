@@ -40,6 +40,14 @@ def through_compose(command: str) -> str:
     return f"{_COMPOSE} python {command}"
 
 
+def serving() -> str:
+    """The command that serves the live page; a container's is published on the loopback of the machine around it."""
+    if not in_compose():
+        return typed("report.py --serve")
+    inside = through_compose("report.py --serve --bind 0.0.0.0")
+    return inside.replace("--rm", "--rm --publish 127.0.0.1:8642:8642")
+
+
 def installing(packages: str) -> str:
     """What installs these packages. In a container they would be gone with it: the image holds them."""
     return _BUILD if in_compose() else f"pip install {packages}"

@@ -201,6 +201,20 @@ def test_ctrl_c_and_the_stop_file_end_it_and_the_same_command_goes_on(prepared: 
 
 
 @pytest.mark.slow
+def test_sigterm_ends_it_with_its_summary_also_if_it_comes_twice(prepared: Checkout) -> None:
+    """`docker compose run` passes a signal on twice; the second one must not cut off what is in flight."""
+    checkout = configured(prepared, "helps")
+    loop = _started(checkout)
+    _wait_for(checkout, "screening", loop)
+    for _ in range(2):
+        loop.send_signal(signal.SIGTERM)
+    printed, errors = loop.communicate()
+    assert loop.returncode == 130 and "stopped: SIGTERM" in printed and "best: " in printed
+    assert errors.count("finishing what is in flight") == 1
+    assert ": SIGTERM" in checkout.run("optimize.py", "--status").stdout.splitlines()[0]
+
+
+@pytest.mark.slow
 def test_ctrl_c_twice_ends_it_now(prepared: Checkout) -> None:
     """In the coding agent's turn, which would take ten minutes: it does not go on without us."""
     checkout = configured(prepared, "hangs")
