@@ -13,7 +13,7 @@ from typing import Any
 from autoharness.benchmarks.tau2 import data
 from autoharness.benchmarks.tau2.data import check_installed
 from autoharness.core.command_form import in_compose, installing, python_command, typed, wrong_account
-from autoharness.core.endpoints import Endpoint, proxy_of
+from autoharness.core.endpoints import Endpoint, of_the_container, proxy_of
 from autoharness.core.errors import UserError
 from autoharness.core.files import read_plain
 from autoharness.core.git_repository import Repository
@@ -107,6 +107,7 @@ def _experiment(experiment: Experiment) -> Iterator[Check]:
         yield replace(check, detail=f"{check.detail}, through {proxy}") if proxy and check.ok else check
     if look.unpriced:
         yield Check("prices", True, _unpriced(look.unpriced))
+    yield from (Check("address", False, line) for line in of_the_container(asked_at(experiment)))
     yield _workspace()
     yield _baseline(measure)
     yield _evaluator(measure)
@@ -201,6 +202,11 @@ def _address(model: str, endpoint: Endpoint | None) -> str:
     named = f"{model.partition('/')[0]}_".upper()
     told = [url for name, url in addresses().items() if name.startswith(named)]
     return endpoint.url if endpoint else [*told, "https://"][0]
+
+
+def asked_at(experiment: Experiment) -> dict[str, str]:
+    """The addresses that are configured, by setting or variable."""
+    return {f"{role}_url": endpoint.url for role, endpoint in experiment.endpoints.items()} | addresses()
 
 
 def _server(role: str, model: str, endpoint: Endpoint) -> Check:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from autoharness.benchmarks.tau2 import data
 from autoharness.commands.agent_templates import DEFAULT, PACKAGES, check_installed, template_file, template_of
-from autoharness.commands.checkup import checkup
+from autoharness.commands.checkup import asked_at, checkup
 from autoharness.commands.cli import Parser, run_door
 from autoharness.core.command_form import typed
-from autoharness.core.endpoints import check_keys
+from autoharness.core.endpoints import check_keys, of_the_container
 from autoharness.core.errors import EXIT_MISUSE, EXIT_UNDECIDED, UserError
 from autoharness.core.files import read_plain, write_json, write_text
 from autoharness.core.git_repository import Repository
@@ -135,6 +135,8 @@ def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool
         measure = look.measure
         compose(measure.facts["about"])
         check_keys(experiment.endpoints, look.missing_keys)
+        for line in of_the_container(asked_at(experiment)):
+            _say(line)
         ledger, code = Ledger(store, measure.id), 0
         _check_measure(measure, ledger, new_experiment)
         if not ledger.versions:

@@ -5,6 +5,7 @@ message that names a command takes its form from here.
 """
 
 import os
+import re
 import shutil
 import socket
 import sys
@@ -80,6 +81,22 @@ def other_owner(path: Path) -> str:
     whole = path if found.is_relative_to(Path.cwd()) else Path(*found.parts[:2])
     give = as_root(f"chown -R {_ours()} {whole}")
     return f"it belongs to {owner.st_uid}:{owner.st_gid}, and this container runs as {_ours()}: give it over: {give}"
+
+
+def unmounted_repository(folder: Path) -> str:
+    """What makes a linked worktree's repository visible, where a container sees the worktree alone; "" otherwise."""
+    link = folder / ".git"
+    named = (
+        re.match(r"gitdir: (/.*)/worktrees/[^/]+\s*$", link.read_text(errors="replace")) if link.is_file() else None
+    )
+    if not named or Path(named[1]).exists():
+        return ""
+    mounted = through_compose("prepare.py").replace("--rm", f"--rm --volume {named[1]}:{named[1]}")
+    return (
+        f"this folder is a linked worktree of {named[1]}, which is not here: "
+        + (f"mount that too ({mounted}), or " if in_compose() else "")
+        + "clone the repository, and work there"
+    )
 
 
 def ending() -> str:

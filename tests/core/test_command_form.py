@@ -11,7 +11,17 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from autoharness.core.command_form import COMMAND_VARIABLE, as_root, installing, other_owner, typed, wrong_account
+from autoharness.core.command_form import (
+    COMMAND_VARIABLE,
+    as_root,
+    installing,
+    other_owner,
+    serving,
+    typed,
+    wrong_account,
+)
+from autoharness.core.errors import UserError
+from autoharness.core.git_repository import Repository
 
 COMPOSE = "docker compose run --rm autoeval python"
 PLAIN = re.compile(r"python (prepare|benchmark|gating|record|optimize|report)\.py")
@@ -47,9 +57,11 @@ def in_compose(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_the_variable_of_compose_decides_the_form(in_compose: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert typed("prepare.py --check") == f"{COMPOSE} prepare.py --check"
     assert installing("x") == "docker compose build"
+    assert "--publish 127.0.0.1:" in serving()
     monkeypatch.delenv(COMMAND_VARIABLE)
     assert typed("prepare.py").endswith("python prepare.py") or typed("prepare.py").startswith(sys.orig_argv[0])
     assert installing("x") == "pip install x"
+    assert serving() == typed("report.py --serve")
 
 
 @pytest.mark.parametrize(
@@ -89,3 +101,20 @@ def test_a_volume_of_another_account_is_given_over_by_root(
     assert as_root(f"chown -R {SOMEBODY}:{os.getegid()} {Path(*volume.parts[:2])}") in said
     monkeypatch.delenv(COMMAND_VARIABLE)
     assert (other_owner(volume), wrong_account()) == ("", "")
+
+
+@pytest.mark.parametrize("compose", [False, True], ids=["plain", "compose"])
+def test_a_linked_worktree_without_its_repository_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compose: bool
+) -> None:
+    for command in ("init -q main", "-C main commit -q --allow-empty -m start", "-C main worktree add -q ../linked"):
+        identity = ["-c", "user.name=x", "-c", "user.email=x@x"]
+        subprocess.run(["git", *identity, *command.split()], cwd=tmp_path, check=True)
+    Repository(tmp_path / "linked").check()
+    (tmp_path / "main").rename(tmp_path / "hidden")
+    if compose:
+        monkeypatch.setenv(COMMAND_VARIABLE, COMPOSE)
+    mount = f"--volume {tmp_path}/main/.git:{tmp_path}/main/.git "
+    with pytest.raises(UserError, match="linked worktree") as told:
+        Repository(tmp_path / "linked")
+    assert (mount in str(told.value)) == compose
