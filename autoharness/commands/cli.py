@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, TextIO
 
+from autoharness.commands.end_signals import ending_on_sigterm
+from autoharness.core.command_form import in_compose, through_compose
 from autoharness.core.errors import (
     EXIT_BUG,
     EXIT_INTERRUPTED,
@@ -54,7 +56,8 @@ def run_door(command: Callable[[list[str]], int]) -> NoReturn:
     raise_limit()
     sys.stdout, sys.stderr = named(sys.stdout), forgiving(sys.stderr)
     try:
-        code = _code_of(command)
+        with ending_on_sigterm():
+            code = _code_of(command)
     finally:
         sys.stdout, sys.stderr = streams
         for stream in streams:
@@ -82,15 +85,33 @@ def _code_of(command: Callable[[list[str]], int]) -> int:
     except Interrupted:
         _say("interrupted: what was finished is kept; the same command runs the rest")
         return EXIT_INTERRUPTED
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as end:
+        if end.args:
+            _say(f"ended by {end}: the same command goes on")
         return EXIT_INTERRUPTED
     except OSError as error:
         if isinstance(error, BrokenPipeError) and _is_gone(sys.stdout):
             return EXIT_INTERRUPTED  # `benchmark.py | head`: the reader has had enough
         line = line_of(error, _written())
         return _complain(line) if line else _bug()
+    except ModuleNotFoundError as error:
+        return _complain(_not_installed(error.name)) if _is_a_package(error.name) else _bug()
     except Exception:
         return _bug()
+
+
+def _is_a_package(name: str | None) -> bool:
+    """Whether it is neither a module of ours nor one of Python's own."""
+    return bool(name) and str(name).partition(".")[0] not in {"autoharness", *sys.stdlib_module_names}
+
+
+def _not_installed(package: str | None) -> str:
+    """How to get the packages. This Python may be one that has none of them, beside a container that has all."""
+    what = f"the package {package} is not installed for {sys.executable}"
+    if in_compose():
+        return f"{what}: the image is older than this checkout: docker compose build"
+    plain = ". .venv/bin/activate" if Path(".venv/ready").exists() else "make .venv/ready && . .venv/bin/activate"
+    return f"{what}: {plain}; or with docker compose: {through_compose(Path(sys.argv[0]).name)}"
 
 
 def _written() -> Iterator[Path]:
@@ -134,7 +155,9 @@ def _load_secrets() -> None:
 
     try:
         values = dotenv_values(".env")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(line_of(OSError(error.errno, error.strerror, ".env"))) from error
+    except UnicodeDecodeError as error:
         raise UserError(f".env: cannot be read: {error}") from error
     for name in [name for name, value in os.environ.items() if not value and name.endswith(_OF_PROVIDERS)]:
         del os.environ[name]  # litellm would take it for a key

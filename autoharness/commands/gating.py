@@ -5,6 +5,7 @@ from argparse import Namespace
 from contextlib import nullcontext
 
 from autoharness.commands.cli import Parser, run_door
+from autoharness.core.command_form import typed
 from autoharness.core.errors import EXIT_UNDECIDED
 from autoharness.core.outcomes import passed
 from autoharness.core.setting_sources import resolve
@@ -13,7 +14,6 @@ from autoharness.core.stats import bounds, score_line
 from autoharness.engine.benchmark_runner import BenchmarkRunner
 from autoharness.gate.gate import judge
 from autoharness.gate.planning import null, plan
-from autoharness.loop.program_md import python_command
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_rows import Gate, Side, Verdict, reveal_lines, scored_looks
 from autoharness.vault.store import Store, default_vault
@@ -109,7 +109,7 @@ def _score_lines(gate: Gate, ledger: Ledger) -> list[str]:
 
 def _next(verdict: Verdict) -> str:
     return {
-        Verdict.ACCEPTED: f"{python_command()} record.py",
+        Verdict.ACCEPTED: typed("record.py"),
         Verdict.REJECTED: f"git checkout HEAD {AGENT_FILE}, and note in workspace/learnings.md what did not help",
-        Verdict.UNDECIDED: f"{python_command()} gating.py again: it runs only what is missing",
+        Verdict.UNDECIDED: f"{typed('gating.py')} again: it runs only what is missing",
     }[verdict]

@@ -1,16 +1,20 @@
 """`python optimize.py`: start the loop in the evening, read the result in the morning.
 
 The same command goes on where the last one ended, however that was. Ctrl-C once, or a file workspace/STOP, lets the
-simulations in flight finish and ends it; Ctrl-C twice ends it now.
+simulations in flight finish and ends it; Ctrl-C twice ends it now. SIGTERM is Ctrl-C once, and a minute later twice:
+whoever sends it kills soon after.
 """
 
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
 from autoharness.commands.cli import Parser, run_door
+from autoharness.commands.end_signals import SIGTERM
+from autoharness.core.command_form import typed
 from autoharness.core.endpoints import check_keys
 from autoharness.core.errors import EXIT_INTERRUPTED, Interrupted, Outage, UserError
 from autoharness.core.redaction import guard
@@ -26,7 +30,6 @@ from autoharness.loop.coding_agents.choice import chosen
 from autoharness.loop.coding_agents.scripted import SCRIPTED
 from autoharness.loop.loop import Loop
 from autoharness.loop.patience import PATIENCE_S
-from autoharness.loop.program_md import python_command
 from autoharness.loop.status import (
     LOOP_LOCK,
     Phase,
@@ -51,6 +54,10 @@ from autoharness.vault.workspace import WORKSPACE, set_aside_edited
 __all__ = ["main", "run_door"]
 
 _STOP_FILE = WORKSPACE / "STOP"
+_ONE_PRESS_S = 0.3
+"""`docker compose run` passes a signal on twice."""
+_LONGEST_END_S = 60
+"""After SIGTERM; less than `stop_grace_period` in docker-compose.yml."""
 _LIMITS = ("max_iterations", "max_hours", "max_usd", "max_without_gain")
 _OF_THE_LOOP = (*_LIMITS, "coding_agent", "coding_model")
 
@@ -82,13 +89,14 @@ def main(arguments: list[str]) -> int:
         try:
             with dashboard(store) as progress:
                 reason = Loop(measure, store, coder, workers, stop.reason, patience_s, progress).run()
-        except (Outage, UserError, Interrupted) as error:
-            note_end(store, str(error) or "Ctrl-C twice")
+        except (Outage, UserError) as error:
+            note_end(store, str(error))
             raise
-        except KeyboardInterrupt:
-            note_end(store, "Ctrl-C twice", noted(store).iteration)
-            raise
-        note_end(store, reason)
+        except (Interrupted, KeyboardInterrupt):
+            reason, iteration = SIGTERM if stop.by == SIGTERM else "Ctrl-C twice", noted(store).iteration
+        else:
+            iteration = 0
+        note_end(store, reason, iteration)
         print("\n".join(_result(store, measure, reason)))
         return EXIT_INTERRUPTED if stop.signals else 0
 
@@ -97,32 +105,42 @@ class Stop:
     """A user's request to stop. Use as a context manager: it listens for signals until it is left."""
 
     def __init__(self) -> None:
-        self.signals, self._file = 0, ""
+        self.signals, self.by, self._file = 0, "", ""
+        self._last_s = -_ONE_PRESS_S
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> "Stop":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
             self._before[number] = signal.signal(number, self._take)
         return self
 
     def __exit__(self, *_: object) -> None:
+        signal.alarm(0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def reason(self) -> str:
         """Why nothing more may begin; "" if it may."""
         if self.signals:
-            return "Ctrl-C"
+            return self.by
         if _STOP_FILE.exists():
             _STOP_FILE.unlink()  # it is for this run alone
             self._file = f"the file {_STOP_FILE}"
         return self._file
 
     def _take(self, number: int, frame: FrameType | None) -> None:
+        last_s, self._last_s = self._last_s, time.monotonic()
+        if (number == signal.SIGTERM and self.signals) or self._last_s - last_s < _ONE_PRESS_S:
+            return
         self.signals += 1
         if self.signals > 1:
             raise KeyboardInterrupt
-        print("[optimize] finishing what is in flight; Ctrl-C again ends it now", file=sys.stderr, flush=True)
+        self.by = "Ctrl-C" if number == signal.SIGINT else SIGTERM
+        again = "Ctrl-C again ends it now"
+        if number == signal.SIGTERM:
+            signal.alarm(_LONGEST_END_S)
+            again = f"it ends now in {_LONGEST_END_S} s"
+        print(f"[optimize] finishing what is in flight; {again}", file=sys.stderr, flush=True)
 
 
 def _parser() -> Parser:
@@ -156,9 +174,7 @@ def _ready(experiment: Experiment, store: Store, workers: LocalExecutor) -> Meas
     check_keys(experiment.endpoints, look.missing_keys)
     ledger = Ledger(store, look.measure.id)
     if not ledger.versions:
-        raise UserError(
-            f"no baseline for {look.measure.words} as it is configured now: {python_command()} prepare.py"
-        )
+        raise UserError(f"no baseline for {look.measure.words} as it is configured now: {typed('prepare.py')}")
     look.measure.check_splits()
     code_digest.check(store, ledger.evaluator)
     _check_prices(experiment, look.unpriced)
@@ -207,6 +223,6 @@ def _result(store: Store, measure: Measure, reason: str) -> list[str]:
         *reveal_lines(best.row),
         *ledger.evaluator_lines,
         f"stopped: {reason}",
-        f"next: {python_command()} report.py --confirm" if kept else f"next: read {WORKSPACE / 'learnings.md'}",
+        f"next: {typed('report.py --confirm')}" if kept else f"next: read {WORKSPACE / 'learnings.md'}",
     ]
     return [*lines, SIMULATED] if best.row.simulated else lines

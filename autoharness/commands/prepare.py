@@ -9,9 +9,10 @@ from pathlib import Path
 
 from autoharness.benchmarks.tau2 import data
 from autoharness.commands.agent_templates import DEFAULT, PACKAGES, check_installed, template_file, template_of
-from autoharness.commands.checkup import checkup
+from autoharness.commands.checkup import asked_at, checkup
 from autoharness.commands.cli import Parser, run_door
-from autoharness.core.endpoints import check_keys
+from autoharness.core.command_form import typed
+from autoharness.core.endpoints import check_keys, of_the_container
 from autoharness.core.errors import EXIT_MISUSE, EXIT_UNDECIDED, UserError
 from autoharness.core.files import read_plain, write_json, write_text
 from autoharness.core.git_repository import Repository
@@ -24,11 +25,13 @@ from autoharness.engine.score_identity import Measure
 from autoharness.engine.trial_keys import changed
 from autoharness.engine.trial_runner import Bench, Run
 from autoharness.gate.gate_run import FIRST_TRIAL, looks_of, run_trials, unfinished
-from autoharness.loop.program_md import PROGRAM_FILE, compose, python_command
+from autoharness.loop.program_md import COMPOSED_FILE, compose
 from autoharness.vault import code_digest
+from autoharness.vault.checkout_tie import tie
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_chain import mend
 from autoharness.vault.ledger_rows import RULES, Baseline, Evaluator, scored_looks
+from autoharness.vault.location import named_vault
 from autoharness.vault.store import Store, default_vault
 from autoharness.vault.workspace import (
     WORKSPACE,
@@ -54,8 +57,10 @@ def main(arguments: list[str]) -> int:
         checks = checkup(options.config, options.set, options.ask)
         print("\n".join(check.line for check in checks))
         return 0 if all(check.ok for check in checks) else EXIT_MISUSE
-    store = Store(default_vault())
+    vault = named_vault() if options.adopt_vault else default_vault()
+    store = Store(vault)
     with store.lock():
+        tie(vault, store.folder, options.adopt_vault)
         if not options.config:
             _install(_CONFIG_TEMPLATE, CONFIG_FILE)
         experiment = resolve({}, options.config, options.set).experiment
@@ -88,6 +93,9 @@ def _parser() -> Parser:
         "--reset-agent",
         action="store_true",
         help=f"start {AGENT_FILE} over from --template, else from {DEFAULT} (what it was is kept in the vault)",
+    )
+    parser.add_argument(
+        "--adopt-vault", action="store_true", help="use the vault that is found, even if it is not this checkout's"
     )
     parser.add_argument("--new-experiment", action="store_true", help="go on with settings that give other scores")
     parser.add_settings()
@@ -134,6 +142,8 @@ def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool
         measure = look.measure
         compose(measure.facts["about"])
         check_keys(experiment.endpoints, look.missing_keys)
+        for line in of_the_container(asked_at(experiment)):
+            _say(line)
         ledger, code = Ledger(store, measure.id), 0
         _check_measure(measure, ledger, new_experiment)
         if not ledger.versions:
@@ -148,7 +158,7 @@ def _measure_baseline(experiment: Experiment, store: Store, new_experiment: bool
         row, trials = ledger.versions[0].row, experiment.trials
         print(f"baseline: {score_line(row.held_out.values(), trials)}  ({measure.words})")
         print(f"train: {score_line(row.train.values(), trials)}")
-        print(f"next: {python_command()} optimize.py, or tell a coding agent here to follow {PROGRAM_FILE}")
+        print(f"next: {typed('optimize.py')}, or tell a coding agent here to follow {COMPOSED_FILE}")
     if experiment.simulated:
         print(SIMULATED)
     return code
@@ -188,7 +198,7 @@ def _check_measure(measure: Measure, ledger: Ledger, new_experiment: bool) -> No
         raise UserError(
             f"these settings ({measure.words}) give other scores than those of the experiment that was begun "
             f"({begun.measured}; what changed: {others}): take them back, or start another one: "
-            "prepare.py --new-experiment"
+            f"{typed('prepare.py --new-experiment')}"
         )
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoharness.commands.cli import Parser, run_door
+from autoharness.core.command_form import in_compose, serving
 from autoharness.core.errors import UserError
 from autoharness.core.files import write_text
 from autoharness.core.redaction import printable
@@ -28,7 +29,7 @@ from autoharness.report.exports import NAMES, Wanted, export
 from autoharness.report.overview import Attempt, Overview, change
 from autoharness.report.page import View, page
 from autoharness.report.reveal import Reveal, place_of
-from autoharness.report.server import Server
+from autoharness.report.server import LOOPBACK, Server
 from autoharness.report.visible_trials import Trials
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.ledger_rows import Version, reveal_lines
@@ -44,6 +45,7 @@ _THE_PAGE = "the page"
 _OPTIONS = {
     "output": {_THE_PAGE, "--export"},
     "port": {"--serve"},
+    "bind": {"--serve"},
     "version": {"--export"},
     "reveal_held_out": {_THE_PAGE, "--serve", "--export"},
     "config": {"--confirm"},
@@ -81,7 +83,7 @@ def _parser() -> Parser:
         epilog="Exit codes: 0 done, 1 --verify found something, 2 undecided (infrastructure, a limit), 3 misuse.",
     )
     one = parser.add_mutually_exclusive_group()
-    one.add_argument("--serve", action="store_true", help="the page, live, on this machine alone")
+    one.add_argument("--serve", action="store_true", help="the page, live; on this machine alone, without --bind")
     one.add_argument(
         "--diff",
         nargs="+",
@@ -99,6 +101,7 @@ def _parser() -> Parser:
     one.add_argument("--export", choices=list(NAMES), help="the trials for other programs (docs/report.md)")
     parser.add_argument("--output", type=Path, metavar="FILE", help="of the page or --export, instead of workspace/")
     parser.add_argument("--port", type=int, metavar="N", help=f"of --serve, instead of {_PORT}")
+    parser.add_argument("--bind", metavar="ADDRESS", help=f"of --serve: where to listen, instead of {LOOPBACK}")
     parser.add_argument("--version", metavar="NAME", help="of --export: one kept version, named as for --compare")
     parser.add_argument(
         "--reveal-held-out",
@@ -130,8 +133,11 @@ def _write_page(store: Store, options: Namespace) -> None:
 
 
 def _serve(store: Store, options: Namespace) -> None:
-    with Server(store, _PORT if options.port is None else options.port, options.reveal_held_out) as server:
+    port, bind = _PORT if options.port is None else options.port, options.bind or LOOPBACK
+    with Server(store, port, options.reveal_held_out, bind) as server:
         print(f"serving: {server.address}", flush=True)
+        if in_compose() and bind == LOOPBACK:
+            print(f"[report] only inside of this container; from outside: {serving()}", file=sys.stderr)
         print("[report] Ctrl-C ends it; the loop goes on", file=sys.stderr)
         server.serve()
 

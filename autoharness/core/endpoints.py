@@ -11,10 +11,11 @@ import importlib.util
 import ipaddress
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from autoharness.core.command_form import in_compose
 from autoharness.core.errors import UserError
 
 _PATH = "/chat/completions"
@@ -47,6 +48,19 @@ class Endpoint:
     @property
     def lacks_key(self) -> bool:
         return bool(self.key_name and not os.environ.get(self.key_name))
+
+
+def of_the_container(urls: Mapping[str, str]) -> Iterator[str]:
+    """A line for each address that leads a container to itself, and not to the machine around it.
+
+    `urls`: by the setting or the variable that has it.
+    """
+    for name, url in urls.items():
+        if in_compose() and _is_loopback(host := _host(url)):
+            yield (
+                f"{name}: {host} is the container itself; a server on the machine around it is http://"
+                "host.docker.internal:PORT, if it listens at the address of Docker's bridge (docs/docker.md)"
+            )
 
 
 def check_keys(endpoints: Mapping[str, Endpoint], missing: Mapping[str, str]) -> None:

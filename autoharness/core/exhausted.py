@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from autoharness.core.command_form import other_owner, wrong_account
 from autoharness.core.errors import UserError
 
 _GOES_ON = "the same command goes on"
@@ -37,11 +38,17 @@ def line_of(error: OSError, places: Iterable[Path] = ()) -> str:
     if isinstance(error, FileNotFoundError) and "temporary directory" in (error.strerror or ""):  # of `tempfile`
         return f"{error.strerror}: make room in one of them, or set TMPDIR to another; {_GOES_ON}"
     way_out = _WAYS_OUT.get(error.errno or 0, "")
+    if error.errno in (errno.EACCES, errno.EPERM) and (owner := _owner(error)):
+        way_out = f"{error.strerror}: {owner}"
     if error.filename:
         return f"{error.filename}: {way_out or error.strerror}"
     if error.errno == errno.ENOSPC and (full := full_of(places)):
         return full
     return way_out
+
+
+def _owner(error: OSError) -> str:
+    return wrong_account() or other_owner(Path(os.fsdecode(error.filename or ".")))
 
 
 def full_of(places: Iterable[Path]) -> str:

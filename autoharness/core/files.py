@@ -8,6 +8,8 @@ whatever has its name.
     a relative path    its root is the checkout, the working folder
     an absolute path   its root is its own folder, unless another one is given
 
+Locks are the kernel's (flock): it releases them when their process ends, however that happens.
+
 What it does not protect against: links above the root, and a file that is not a link but holds what it should not.
 """
 
@@ -266,3 +268,29 @@ def _not_plain(path: Path, most_bytes: int) -> NotPlain:
     return NotPlain(
         f"{path} is a symbolic link, a hard link, a pipe, a device or over {most}: put a plain file of its own there"
     )
+
+
+def is_locked(path: Path) -> bool:
+    """Whether another process has locked the file or folder; False if there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Lock the folder; waits until no other process has locked it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from autoharness.core.command_form import unmounted_repository
 from autoharness.core.errors import UserError
 from autoharness.core.files import write_bytes, write_text
 
@@ -290,7 +291,8 @@ def _found(folder: Path, search_parents: bool) -> Any:
     try:
         found = git.Repo(folder, search_parent_directories=search_parents)
     except (git.InvalidGitRepositoryError, git.NoSuchPathError) as error:
-        raise UserError("this folder is no git repository: git init && git add . && git commit -m start") from error
+        begin = "this folder is no git repository: git init && git add . && git commit -m start"
+        raise UserError(unmounted_repository(folder) or begin) from error
     except Exception as error:  # its config may hold anything
         raise UserError(f"{folder / '.git'}: no repository that can be read ({error!r:.200})") from error
     if not found.working_tree_dir:

@@ -13,7 +13,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
+from autoharness.core.command_form import typed
 from autoharness.core.errors import UserError
+from autoharness.core.exhausted import line_of
 from autoharness.core.setting_checks import LARGEST, check_choice, check_no_secret, check_range, nearest, place
 from autoharness.core.settings import (
     CONFIG_FILE,
@@ -70,7 +72,7 @@ def resolve(
     resolved = _merge([*kept, cell, ("command line", {**command_line, **assigned})])
     agent = resolved.experiment.agent
     if agent != HARNESS and not baseline_agents:
-        run = f"run it with benchmark.py --agent {agent}"
+        run = f"run it with: {typed(f'benchmark.py --agent {agent}')}"
         raise UserError(
             f"{place(resolved.sources['agent'])}agent: {agent} is a baseline agent: take it out, and {run}"
         )
@@ -159,6 +161,8 @@ def read_file(path: Path) -> dict[str, Any]:
     """The settings in a configuration file. Raises UserError."""
     try:
         settings = read_value(path.read_bytes(), str(path))
+    except PermissionError as error:
+        raise UserError(line_of(error)) from error
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; start from: cp experiment_config.yaml.template {path}") from error
     if settings is None:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from autoharness.core.locks import is_locked
+from autoharness.core.files import is_locked
 from autoharness.core.outcomes import Trial
 from autoharness.core.redaction import one_line
 from autoharness.engine.executor import Watch

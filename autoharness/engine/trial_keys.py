@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.core.errors import UserError
-from autoharness.core.files import write_json
-from autoharness.core.locks import locked
+from autoharness.core.files import locked, write_json
 from autoharness.core.outcomes import digest
 from autoharness.core.settings import (
     BANKING,

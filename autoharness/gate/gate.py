@@ -10,6 +10,7 @@ The first step that says no ends the gate. Nothing that was run before is run ag
 
 from dataclasses import replace
 
+from autoharness.core.command_form import typed
 from autoharness.core.errors import UserError
 from autoharness.core.outcomes import Rewards, Trial, mean, natural_order, passed
 from autoharness.core.settings import AGENT_FILE, RATCHET, Experiment
@@ -56,12 +57,12 @@ def judge(bench: Bench) -> Gate:
 def _check_candidate(bench: Bench, ledger: Ledger) -> None:
     """Raises UserError if there is nothing to compare with, or nothing that differs."""
     if not ledger.versions:
-        raise UserError(f"no baseline for {bench.measure.words} as it is configured now: python prepare.py")
+        raise UserError(f"no baseline for {bench.measure.words} as it is configured now: {typed('prepare.py')}")
     same = [version.name for version in ledger.versions if version.row.agent == bench.agent]
     if same:
         raise UserError(
-            f"{AGENT_FILE} is that of {same[-1]}, unchanged: edit it first, or measure the noise: python gating.py "
-            "--null"
+            f"{AGENT_FILE} is that of {same[-1]}, unchanged: edit it first, or measure the noise: "
+            f"{typed('gating.py --null')}"
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
+from autoharness.core.command_form import typed
 from autoharness.core.errors import EXIT_UNDECIDED, UserError
 from autoharness.core.outcomes import Outcome, Rewards, settled_rewards
 from autoharness.core.settings import RATCHET, Experiment
@@ -115,7 +116,7 @@ def _forecast(outcomes: Mapping[str, list[Outcome]]) -> Forecast:
     rewards = {task_id: [one.reward for one in some if one.reward is not None] for task_id, some in outcomes.items()}
     everything = [reward for some in rewards.values() for reward in some]
     if not everything:
-        raise UserError("no trial of the kept version is in the vault: python prepare.py")
+        raise UserError(f"no trial of the kept version is in the vault: {typed('prepare.py')}")
     several = [some for some in rewards.values() if len(some) > 1]
     usages = [usage for some in outcomes.values() for one in some for usage in one.usage.values()]
     mean = fmean(everything)

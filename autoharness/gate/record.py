@@ -2,6 +2,7 @@
 
 import hashlib
 
+from autoharness.core.command_form import typed
 from autoharness.core.errors import UserError
 from autoharness.core.files import read_plain
 from autoharness.core.git_repository import Repository
@@ -50,7 +51,7 @@ def _commit(message: str, agent: str) -> str:
     """
     content = read_plain(AGENT_FILE)
     if hashlib.sha256(content).hexdigest() != agent:
-        raise UserError(f"{AGENT_FILE} was changed just now, and is not what was gated: python gating.py")
+        raise UserError(f"{AGENT_FILE} was changed just now, and is not what was gated: {typed('gating.py')}")
     return Repository().commit(AGENT_FILE, content, message)
 
 

@@ -31,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from autoharness.core.command_form import installing
 from autoharness.core.errors import UserError
 from autoharness.core.exhausted import is_of_a_disk, mended_by_a_person
 from autoharness.core.outcomes import Usage, known_fields
@@ -284,6 +285,9 @@ def _allocate() -> Callable[[int, int, int], None]:
     return allocate
 
 
+_CACHE = "'auto-harness[cache]'"
+
+
 class Answers:
     """A cache of LLM answers across runs (`llm_cache`), in a folder of the vault. Used by many threads and processes.
 
@@ -298,7 +302,7 @@ class Answers:
         try:
             import diskcache
         except ImportError:
-            raise UserError("llm_cache: diskcache is not installed: pip install 'auto-harness[cache]'") from None
+            raise UserError(f"llm_cache: diskcache is not installed: {installing(_CACHE)}") from None
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(OSError):  # somebody else's
             folder.chmod(0o700)  # conversations of held-out tasks are in it

@@ -1,32 +1,52 @@
 """Composes PROGRAM.md: everything that a coding agent is told.
 
+    PROGRAM.md             at the root, committed: for a reader before prepare, and in its first lines the way to
+    workspace/PROGRAM.md   what prepare writes for this benchmark, with the commands as they are typed here
+
+Only the second is ever written, so git has nothing to complain about when the checkout is updated.
+
 It is composed from templates: one for the loop that a coding agent runs by itself, or one for the single edit that
 `optimize.py` asks for; and those for both and for this benchmark. Its commands have the form in which prepare was
 started: plain, from a virtual environment, or through docker compose.
 """
 
 import inspect
-import os
-import shutil
-import sys
 from pathlib import Path
 
+from autoharness.core.command_form import python_command
 from autoharness.core.errors import UserError
-from autoharness.core.files import write_text
+from autoharness.core.files import read_text, write_text
 
 PROGRAM_FILE = Path("PROGRAM.md")
-_COMMAND_VARIABLE = "AUTOHARNESS_COMMAND"
+COMPOSED_FILE = Path("workspace/PROGRAM.md")
 _FOLDER = Path("program_templates")
 _LOOP, _EDIT = "base.md", "edit.md"
 _TAU2, _OWN, _GOOD_EDITS, _AGENT_FILE = "tau_bench.md", "own_benchmark.md", "good_edits.md", "agent_file.md"
 _PYTHON, _ABOUT = "{python}", "{about}"
+_POINTER = f"""\
+> If there is a `{COMPOSED_FILE}`, read that one and follow it: it stands for this file. `{_PYTHON} prepare.py`
+> writes it, with what is to be known of your benchmark, and with the commands as they are typed here."""
 
 
 def compose(about: str = "") -> None:
-    """Write PROGRAM.md if it is not up to date. Raises UserError."""
+    """Write `workspace/PROGRAM.md` if it is not up to date. Raises UserError."""
     text = composed(python_command(), about=about)
-    if not PROGRAM_FILE.exists() or PROGRAM_FILE.read_text(encoding="utf-8") != text:
-        write_text(PROGRAM_FILE, text)
+    if not is_composed(text):
+        write_text(COMPOSED_FILE, text)
+
+
+def is_composed(text: str) -> bool:
+    """Whether `workspace/PROGRAM.md` has this text."""
+    try:
+        return read_text(COMPOSED_FILE) == text
+    except (OSError, UserError):  # there is none, or a link in its place
+        return False
+
+
+def committed() -> str:
+    """The text of PROGRAM.md at the root. Raises UserError."""
+    python = "python"
+    return f"{_POINTER.replace(_PYTHON, python)}\n\n{composed(python)}"
 
 
 def for_one_edit(about: str = "") -> str:
@@ -49,13 +69,3 @@ def _read(name: str) -> str:
         return (_FOLDER / name).read_text(encoding="utf-8").rstrip()
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}; run from the checkout's root") from error
-
-
-def python_command() -> str:
-    """The command that starts this Python here."""
-    named = os.environ.get(_COMMAND_VARIABLE)
-    if named:
-        return named
-    typed = sys.orig_argv[0]
-    found = shutil.which("python")
-    return "python" if found and Path(found).absolute() == Path(sys.executable).absolute() else typed

@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from autoharness.core.command_form import typed
 from autoharness.core.errors import UserError
 from autoharness.core.files import replacing, write_json, write_text
 from autoharness.core.outcomes import by_task, known_cost, mean, passed, rewards_by_task
@@ -71,7 +72,7 @@ def export(wanted: Wanted, store: Store) -> int:
     found = _of(version, Trials(store).of(ledger), wanted)
     kept = [one for one in found if wanted.reveal or one.outcome.trial.task_id in train]
     if not kept:
-        raise UserError("there is no simulation to export: python benchmark.py --split train runs some")
+        raise UserError(f"there is no simulation to export: {typed('benchmark.py --split train')} runs some")
     if wanted.kind == "xlsx":
         check_openpyxl()
     results = results_of(version, kept) if wanted.kind == TAU2 else {}

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from autoharness.core.command_form import python_command, serving
 from autoharness.core.errors import UserError
 from autoharness.core.outcomes import Usage, slug
 from autoharness.core.settings import RATCHET, SIMULATED, Experiment
@@ -93,6 +94,8 @@ def page(view: View, live: Now | None = None, version: str = "") -> str:
         "version": version,
         "made": now(),
         "overview": view.overview,
+        "python": python_command(),
+        "serving": serving(),
     }
     parts = (_headline(view), _attempts(view), _tasks(view, live is not None), _failures(view), _origin(view))
     html = str(

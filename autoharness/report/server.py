@@ -1,7 +1,8 @@
-"""`python report.py --serve`: serves the report as a page that follows the loop, on this machine alone.
+"""`python report.py --serve`: serves the report as a page that follows the loop, on this machine alone by default.
 
 Everything comes from the vault, so either side may be started again: the page goes on by itself. Its address holds a
-token of the vault's own: otherwise any process of this machine, a coding agent's too, could read it.
+token of the vault's own: otherwise any process of this machine, a coding agent's too, could read it. A request names
+`localhost` or an IP address as its host: another site's page cannot lead a browser here under that site's own name.
 
 A connection that asks for nothing is closed after a short time, and earlier if there are many, the oldest first.
 What this does not protect against: a flood of connections keeps this process busy.
@@ -9,7 +10,9 @@ What this does not protect against: a flood of connections keeps this process bu
 
 import hmac
 import html
+import ipaddress
 import json
+import re
 import socket
 import sys
 import threading
@@ -25,7 +28,8 @@ from autoharness.report.visible_trials import Trials
 from autoharness.report.watch import Now, made_of
 from autoharness.vault.store import Store
 
-_HOST = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
+_ANY = "0.0.0.0"
 _LONGEST_SILENCE_S = 10
 """For a client that connects and sends nothing."""
 _LONGEST_PAUSE_S = 60
@@ -43,15 +47,20 @@ _HEADERS = {
 class Server:
     """Use as a context manager; `serve` answers until it is left or the process is interrupted."""
 
-    def __init__(self, store: Store, port: int, reveal: bool) -> None:
-        """`port`: 0 for any that is free. `reveal`: held-out tasks too. Raises UserError if the port is taken."""
+    def __init__(self, store: Store, port: int, reveal: bool, bind: str = LOOPBACK) -> None:
+        """`port`: 0 for any that is free. `reveal`: held-out tasks too. `bind`: the IPv4 address to listen at.
+
+        Raises UserError if the port is taken, or this machine has no such address.
+        """
         self._pages = _Pages(store, reveal)
         token = digest(["report.py --serve", reveal, store.secret()])[:32]
         try:
-            self._http = _Threads((_HOST, port), _handler(self._pages, token))
+            self._http = _Threads((bind, port), _handler(self._pages, token))
         except (OSError, OverflowError) as error:
-            raise UserError(f"--port {port} cannot be used ({error}): name another one") from error
-        self.address = f"http://{_HOST}:{self._http.server_address[1]}/{token}/"
+            where = f"--port {port}" if bind == LOOPBACK else f"--bind {bind} --port {port}"
+            raise UserError(f"{where} cannot be used ({error}): name another one") from error
+        name = LOOPBACK if bind == _ANY else bind
+        self.address = f"http://{name}:{self._http.server_address[1]}/{token}/"
 
     def __enter__(self) -> "Server":
         return self
@@ -137,12 +146,24 @@ class _Pages:
             return self._read
 
 
+def _is_plain_host(host: str) -> bool:
+    """Whether it is `localhost` or an IP address, with or without a port: no name that can be pointed here."""
+    name = re.sub(r":\d+$", "", host) if host.count(":") == 1 or "]:" in host else host
+    try:
+        return name.lower() == "localhost" or bool(ipaddress.ip_address(name.strip("[]")))
+    except ValueError:
+        return False
+
+
 def _handler(pages: _Pages, token: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = _LONGEST_SILENCE_S
         server: _Threads
 
         def do_GET(self) -> None:
+            if not _is_plain_host(self.headers.get("Host", "")):
+                self._answer(421, "text/plain", "ask for localhost or an IP address, as report.py --serve printed it")
+                return
             given, slash, name = self.path.partition("?")[0].removeprefix("/").partition("/")
             if not hmac.compare_digest(given.encode(), token.encode()):
                 self._answer(404, "text/plain", "not here: the address that report.py --serve printed")

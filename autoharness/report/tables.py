@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, BinaryIO
 
+from autoharness.core.command_form import installing
 from autoharness.core.errors import UserError
 from autoharness.core.outcomes import ROLES, Outcome, Usage, known_cost, passed
 from autoharness.report.visible_trials import Kept
@@ -22,6 +23,7 @@ MOST_CHARS = 32_767
 """In one cell of Excel, in the UTF-16 units that it counts."""
 MOST_ROWS = 1_048_576
 """In one sheet of Excel."""
+_EXTRA = "'auto-harness[xlsx]'"
 _RAW = "raw"
 """The column of JSON as it is in the vault; hidden in a workbook."""
 _BEGINS_A_FORMULA = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
@@ -134,7 +136,7 @@ def write_csv(file: BinaryIO, rows: Iterator[Row]) -> None:
 def check_openpyxl() -> None:
     """Raises UserError if it is missing."""
     if importlib.util.find_spec("openpyxl") is None:
-        raise UserError("--export xlsx: openpyxl is not installed: pip install 'auto-harness[xlsx]'")
+        raise UserError(f"--export xlsx: openpyxl is not installed: {installing(_EXTRA)}")
 
 
 def write_workbook(file: BinaryIO, ranking: Sequence[Row], simulations: Iterable[Simulation]) -> None:

@@ -21,6 +21,7 @@ import site
 from collections.abc import Iterator
 from pathlib import Path
 
+from autoharness.core.command_form import typed
 from autoharness.core.errors import UserError
 from autoharness.core.files import PACKAGE_ROOT, Remembered, differences, write_json
 from autoharness.core.outcomes import digest
@@ -62,7 +63,7 @@ def check(store: Store, accepted: str) -> str:
     if digest(now) != accepted:
         raise UserError(
             f"the code is not what was accepted: {in_short(_differences(store, accepted, now))}; look at git "
-            "status and git diff and undo it, or accept it: python prepare.py"
+            f"status and git diff and undo it, or accept it: {typed('prepare.py')}"
         )
     return accepted
 

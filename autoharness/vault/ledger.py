@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator
 from copy import copy
 
+from autoharness.core.command_form import typed
 from autoharness.core.errors import UserError
 from autoharness.core.outcomes import Rewards, natural_order, passed
 from autoharness.core.settings import RATCHET
@@ -149,7 +150,7 @@ class Ledger:
     def check_baseline(self) -> None:
         """Raises UserError if there is no baseline."""
         if not self.versions:
-            raise UserError("there is no baseline yet: python prepare.py")
+            raise UserError(f"there is no baseline yet: {typed('prepare.py')}")
 
     def version(self, name: str) -> Version:
         """A kept version by iteration, "baseline", "best", or the beginning of its commit. Raises UserError."""
@@ -167,7 +168,7 @@ class Ledger:
         last_record = max((n for n, row in enumerate(self.rows) if isinstance(row, Record)), default=-1)
         gates = [row for row in self.rows[last_record + 1 :] if isinstance(row, Gate) and row.agent == agent]
         if not gates:
-            raise UserError(f"agent/agent.py (sha256 {agent[:12]}) is not what was gated last: python gating.py")
+            raise UserError(f"agent/agent.py (sha256 {agent[:12]}) is not what was gated last: {typed('gating.py')}")
         if gates[-1].verdict != Verdict.ACCEPTED:
             raise UserError(f"the gate's verdict on agent/agent.py was {gates[-1].verdict}: nothing to record")
         return gates[-1]

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
+from autoharness.core.command_form import typed
 from autoharness.core.errors import UserError
 from autoharness.core.files import write_json
 from autoharness.core.json_lines import Followed
@@ -62,7 +63,7 @@ class _Chain:
         if row is None:
             raise UserError(
                 f"{where}: not as the gate wrote it, and it decides; restore the file, or go on from the lines "
-                "before it: python prepare.py"
+                f"before it: {typed('prepare.py')}"
             )
         self.rows.append(row)
 
@@ -77,7 +78,7 @@ def read(store: Store) -> list[Row]:
     if head > len(rows):
         raise UserError(
             f"{store.folder / LEDGER}: {head - len(rows)} rows are missing at its end, and they decide; restore the "
-            "file, or go on without them: python prepare.py"
+            f"file, or go on without them: {typed('prepare.py')}"
         )
     return rows
 

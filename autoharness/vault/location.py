@@ -12,14 +12,15 @@ A vault of an older version has everything in its root. It is moved when the vau
 other: a kill leaves the rest for the next time.
 """
 
+import hashlib
+import os
 import secrets
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 from autoharness.core.errors import UserError
-from autoharness.core.files import write_text
-from autoharness.core.locks import is_locked, locked
+from autoharness.core.files import is_locked, locked, write_text
 
 VAULT_VARIABLE = "AUTOHARNESS_VAULT"
 HOSTS = "hosts"
@@ -58,12 +59,24 @@ def expanded(name: str) -> Path:
         raise UserError(f"{VAULT_VARIABLE}: {name}: {error}") from error
 
 
+def named_vault() -> Path:
+    """`$AUTOHARNESS_VAULT`, otherwise a folder for this checkout under the user's state folder. Raises UserError."""
+    named, checkout = os.environ.get(VAULT_VARIABLE), Path.cwd().resolve()
+    if named:
+        vault = expanded(named)
+        if vault.resolve().is_relative_to(checkout):
+            raise UserError(f"{VAULT_VARIABLE}: {vault} lies inside the checkout, where a coding agent works")
+        return vault
+    experiment_id = f"{checkout.name}-{hashlib.sha256(str(checkout).encode()).hexdigest()[:8]}"
+    return expanded("~") / ".local" / "state" / "auto-harness" / experiment_id
+
+
 def inner_folder(vault: Path) -> Path:
     """The inner folder. Makes it if there is none, and moves what an older version has left.
 
     Raises OSError, and UserError if a later version has written there.
     """
-    found = _found(vault)
+    found = found_inner(vault)
     known = _format(found) if found else 0
     if known > FORMAT:
         raise UserError(
@@ -75,7 +88,7 @@ def inner_folder(vault: Path) -> Path:
     with locked(vault):  # two commands may begin at once
         if any(is_locked(vault / name) for name in _LOCKS):  # what it goes on to write would be left behind
             raise UserError(f"a command of an older version is at work on {vault}: wait until it has ended")
-        inner = _found(vault) or vault / f"{_PREFIX}{secrets.token_hex(16)}"
+        inner = found_inner(vault) or vault / f"{_PREFIX}{secrets.token_hex(16)}"
         inner.mkdir(mode=0o700, exist_ok=True)
         for path in _left_by_older(vault):
             _move(path, inner / path.name)
@@ -95,7 +108,8 @@ def _format(inner: Path) -> int:
         ) from None
 
 
-def _found(vault: Path) -> Path | None:
+def found_inner(vault: Path) -> Path | None:
+    """The inner folder; None if there is none yet."""
     return min(vault.glob(f"{_PREFIX}*"), default=None)
 
 

@@ -42,13 +42,15 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.core import json_lines
+from autoharness.core.command_form import in_compose
 from autoharness.core.errors import UserError
 from autoharness.core.exhausted import line_of
-from autoharness.core.files import begin_json, remove_tree, write_bytes, write_text
-from autoharness.core.locks import is_locked, locked
+from autoharness.core.files import begin_json, is_locked, locked, remove_tree, write_bytes, write_text
 from autoharness.core.outcomes import Outcome, digest
 from autoharness.core.settings import BY_TAU2, PER_TASK
-from autoharness.vault.location import HOSTS, VAULT_VARIABLE, expanded, inner_folder
+from autoharness.vault.checkout_tie import check_tie
+from autoharness.vault.location import HOSTS, VAULT_VARIABLE, inner_folder, named_vault
+from autoharness.vault.lock_holder import holder, noted
 from autoharness.vault.trial_claims import Claims
 
 LEDGER, HEAD, HOLDOUT = "ledger.jsonl", "ledger.head.json", "holdout.jsonl"
@@ -90,9 +92,8 @@ class Store:
                 (self.folder / part).mkdir(exist_ok=True, mode=0o700)
         except OSError as error:
             found = line_of(OSError(error.errno, error.strerror, error.filename or str(vault)))
-            raise UserError(
-                f"the vault {vault} cannot be used: {found}; or set {VAULT_VARIABLE} to another folder"
-            ) from error
+            another = "" if in_compose() else f"; or set {VAULT_VARIABLE} to another folder"
+            raise UserError(f"the vault {vault} cannot be used: {found}{another}") from error
         self.vault = vault
         self._secret = ""
 
@@ -315,7 +316,7 @@ class Store:
 
         `name`: the lock's name. Raises UserError if somebody holds it.
         """
-        with (self.folder / name).open("a") as file:
+        with (self.folder / name).open("a+") as file:
             until = time.monotonic() + _LONGEST_LOOK_S
             while True:
                 try:
@@ -324,10 +325,11 @@ class Store:
                 except BlockingIOError:
                     if time.monotonic() > until:
                         raise UserError(
-                            f"another command is at work on {self.vault}: wait until it has ended"
+                            f"another command is at work on {self.vault}{holder(file)}: wait until it has ended"
                         ) from None
                     time.sleep(0.02)
-            yield
+            with noted(file):
+                yield
 
     def is_locked(self, name: str = "lock") -> bool:
         """Whether a command is at work on it, in whichever container."""
@@ -335,15 +337,10 @@ class Store:
 
 
 def default_vault() -> Path:
-    """`$AUTOHARNESS_VAULT`, otherwise a folder for this checkout under the user's state folder."""
-    named, checkout = os.environ.get(VAULT_VARIABLE), Path.cwd().resolve()
-    if named:
-        vault = expanded(named)
-        if vault.resolve().is_relative_to(checkout):
-            raise UserError(f"{VAULT_VARIABLE}: {vault} lies inside the checkout, where a coding agent works")
-        return vault
-    experiment_id = f"{checkout.name}-{hashlib.sha256(str(checkout).encode()).hexdigest()[:8]}"
-    return expanded("~") / ".local" / "state" / "auto-harness" / experiment_id
+    """The vault of the checkout in the working folder. Raises UserError if the two are not tied to each other."""
+    vault = named_vault()
+    check_tie(vault)
+    return vault
 
 
 def now() -> str:

@@ -118,7 +118,7 @@ def test_the_example_is_prepared_as_a_benchmark_that_comes_along(shop: Checkout)
     check = shop.run("prepare.py", "--check")
     assert check.returncode == 0, check.stdout
     assert "ok    data: shop_questions 1, 1 files, as prepare found them" in check.stdout
-    program = (shop.root / "PROGRAM.md").read_text()
+    program = (shop.root / "workspace" / "PROGRAM.md").read_text()
     assert "Questions about the orders of a small shop." in program and "tau2" not in program
     assert "`generate` raises `MalformedToolCall`" in program
 

@@ -2,8 +2,10 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 from conftest import ROOT
 
 from autoharness.commands.cli import Parser, run_door
+from autoharness.core.command_form import COMMAND_VARIABLE
 from autoharness.core.errors import Interrupted, RunLimitReached, SetupError, UserError
 
 
@@ -62,6 +65,48 @@ def test_ctrl_c_in_a_run_of_trials_says_that_what_was_finished_is_kept(capsys: p
     assert _exit_code(_raising(Interrupted())) == 130
     line = "interrupted: what was finished is kept; the same command runs the rest\n"
     assert capsys.readouterr() == ("", line)
+
+
+def test_sigterm_is_ctrl_c_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    """A second one, as `docker compose run` sends it, does not cut off what the first one ends."""
+
+    def command(arguments: list[str]) -> int:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return 0
+
+    assert _exit_code(command) == 130
+    assert capsys.readouterr() == ("", "ended by SIGTERM: the same command goes on\n")
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("held_open", "ends"), [(True, True), (False, False)], ids=["a-client", "no-input"])
+def test_a_command_in_a_container_ends_after_its_client_if_that_can_be_told(held_open: bool, ends: bool) -> None:
+    """An input that is closed from the beginning, as with /dev/null, tells nothing."""
+    program = (
+        "import time\nfrom autoharness.commands import cli, end_signals\n"
+        "end_signals._BEGUN_S = 1.0; end_signals._GRACE_S = end_signals._LOOK_S = 0.1\n"
+        "cli.run_door(lambda _: print('begun', flush=True) or time.sleep(3) or 0)"
+    )
+    environment = os.environ | {COMMAND_VARIABLE: "docker compose run --rm autoeval python"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=environment,
+    )
+    assert process.stdin and process.stdout and process.stderr
+    process.stdout.readline()
+    time.sleep(2 if held_open else 0)
+    process.stdin.close()
+    code, said = process.wait(), process.stderr.read()
+    assert (code, "client of this container has gone" in said) == (130 if ends else 0, ends)
 
 
 def test_a_bug_is_a_traceback_and_no_verdict(capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,8 +22,8 @@ def test_a_fresh_checkout_is_ready_after_it(prepared: Checkout) -> None:
     assert train["split"] == "train" and set(train["results"].values()) == {0.0, 1.0}
     assert len(list((workspace / "traces" / "baseline").iterdir())) == len(train["results"])
     assert (workspace / "domain" / "policy.md").read_text() and (workspace / "learnings.md").read_text()
-    assert "gating.py" in (prepared.root / "PROGRAM.md").read_text()
-    assert prepared.git("status", "--porcelain").split() in ([], ["M", "PROGRAM.md"], ["??", "PROGRAM.md"])
+    assert "gating.py" in (prepared.root / "workspace" / "PROGRAM.md").read_text()
+    assert prepared.git("status", "--porcelain") == ""
 
 
 @pytest.mark.slow
@@ -97,7 +97,7 @@ def test_check_says_of_every_part_whether_it_is_in_order_and_costs_nothing(prepa
     assert (done.returncode, "FAIL" in done.stdout) == (0, False), done.stdout
     assert prepared.contents() == before
     (prepared.root / "workspace" / "suite.json").unlink()
-    (prepared.root / "PROGRAM.md").write_text("")
+    (prepared.root / "workspace" / "PROGRAM.md").write_text("")
     prepared.agent.write_text("class HarnessAgent")
     manifest = json.loads((prepared.kept / "data.json").read_text())
     manifest["files"]["domains/mock/db.json"] = "other"
@@ -109,12 +109,12 @@ def test_check_says_of_every_part_whether_it_is_in_order_and_costs_nothing(prepa
     lines = [line.removeprefix("FAIL").strip() for line in done.stdout.splitlines() if line.startswith("FAIL")]
     failing = {line.partition(": ")[0]: line for line in lines}
     assert done.returncode == 3
-    assert failing["agent/agent.py"].endswith("; python prepare.py --reset-agent")
+    assert failing["agent/agent.py"].endswith("python prepare.py --reset-agent")
     assert "not what prepare found: domains/mock/db.json" in failing["data"]
     assert failing["agent model"].endswith("gpt-5.4: OPENAI_API_KEY is not set; echo 'OPENAI_API_KEY=...' >> .env")
     assert "litellm knows no provider" in failing["user model"]
     assert 'set prices: {"nobody-knows": {input: USD, output: USD}}' in done.stdout
-    assert {"PROGRAM.md", "workspace", "baseline", "evaluator"} <= set(failing)
+    assert {"workspace/PROGRAM.md", "workspace", "baseline", "evaluator"} <= set(failing)
     assert "ok    isolation: sandbox" in done.stdout
 
 
@@ -150,9 +150,9 @@ def test_bad_settings_are_one_line(tmp_path: Path, config: str) -> None:
 
 
 def test_the_composed_program_is_the_committed_one() -> None:
-    from autoharness.loop.program_md import composed
+    from autoharness.loop.program_md import committed, composed
 
-    assert (ROOT / "PROGRAM.md").read_text() == composed("python")
+    assert (ROOT / "PROGRAM.md").read_text() == committed()
     assert composed("docker compose run --rm autoeval python").count("docker compose run --rm autoeval python ") > 8
 
 

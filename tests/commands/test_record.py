@@ -78,7 +78,9 @@ def test_a_wrong_figure_is_refused_also_after_it_was_recorded(gated: Checkout) -
 def test_an_agent_that_was_changed_since_is_refused(gated: Checkout) -> None:
     gated.agent.write_text(GOOD_PROMPT + "\n")
     done = gated.run("record.py")
-    assert done.returncode == 3 and "is not what was gated last: python gating.py" in done.stderr
+    assert (
+        done.returncode == 3 and "is not what was gated last: " in done.stderr and done.stderr.endswith("gating.py\n")
+    )
 
 
 def test_killed_between_the_commit_and_the_row_the_same_command_adds_the_row(gated: Checkout) -> None:

@@ -18,7 +18,8 @@ from solver import Solver
 
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.commands.checkup import _server
-from autoharness.core.endpoints import Endpoint, base_url, check_keys
+from autoharness.core.command_form import COMMAND_VARIABLE
+from autoharness.core.endpoints import Endpoint, base_url, check_keys, of_the_container
 from autoharness.core.errors import UserError
 from autoharness.core.outcomes import Outcome, Status, Trial
 from autoharness.core.redaction import scrubbed, without_whole_keys
@@ -136,6 +137,20 @@ def test_a_key_without_a_server_and_a_server_without_a_model_are_mistakes(settin
     with pytest.raises(UserError) as error:
         from_settings(settings)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        *((f"http://{host}/v1", True) for host in ("127.0.0.1:8000", "localhost", "[::1]:1", "127.3.2.1")),
+        *((f"http://{host}/v1", False) for host in ("host.docker.internal:8000", "10.0.0.1", "localhost.example")),
+    ],
+)
+def test_a_loopback_address_in_a_container_is_named(url: str, told: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not list(of_the_container({"agent_url": url}))
+    monkeypatch.setenv(COMMAND_VARIABLE, "docker compose run --rm autoeval python")
+    lines = list(of_the_container({"agent_url": url}))
+    assert ["agent_url: " in line and "host.docker.internal" in line for line in lines] == [True] * told
 
 
 def test_an_endpoint_is_another_roles_where_the_model_is() -> None:

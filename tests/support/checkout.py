@@ -15,6 +15,12 @@ from autoharness.vault.store import Store
 MOCK = "domain: mock\nagent_model: offline/clerk\nmax_concurrency: 1\n"
 
 
+def untie(root: Path, vault: Path) -> None:
+    """Of a copy: from now on it is a checkout in its own right, with a vault that nobody has tied."""
+    for tie in [*vault.glob("inner-*/checkout.json"), *root.glob("workspace/checkout.json")]:
+        tie.unlink()
+
+
 class Checkout:
     """A small copy of this checkout with a history of its own, and a vault beside it."""
 
@@ -42,6 +48,7 @@ class Checkout:
         shutil.copytree(self.root, copy.root)
         if self.vault.exists():
             shutil.copytree(self.vault, copy.vault)
+        untie(copy.root, copy.vault)
         return copy
 
     @property

@@ -1,7 +1,11 @@
 """The vault keeps what was paid for, whatever happens in the middle of a write."""
 
 import json
+import os
+import re
+import socket
 import stat
+import sys
 import threading
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoharness.core.command_form import COMMAND_VARIABLE
 from autoharness.core.errors import UserError
 from autoharness.core.files import write_json, write_text
 from autoharness.core.outcomes import Outcome, Status, Trial, Usage
@@ -241,6 +246,26 @@ def test_one_lock_says_nothing_of_another(store: Store) -> None:
         assert store.is_locked("loop.lock") and not store.is_locked()
         with store.lock(), pytest.raises(UserError, match="another command is at work"), store.lock("loop.lock"):
             pass
+
+
+@pytest.mark.parametrize(
+    ("environment", "ends"),
+    [({}, f"kill {os.getpid()}"), ({COMMAND_VARIABLE: "docker compose run --rm autoeval python"}, "docker stop ")],
+    ids=["plain", "compose"],
+)
+def test_a_lock_that_is_taken_says_by_whom_and_what_ends_that_command(
+    store: Store, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], ends: str
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["gating.py"])
+    end = re.escape(ends + (socket.gethostname() if environment else ""))
+    with store.lock(), pytest.raises(UserError, match=rf"\(gating.py since .*; to end it: {end}\)"), store.lock():
+        pass
+    assert not (store.folder / "lock").read_text()
+    (store.folder / "lock").write_text("[cut short by a kill")
+    with store.lock():
+        pass
 
 
 def test_a_field_of_a_later_version_is_passed_over_and_the_trial_is_not_paid_for_again(store: Store) -> None:

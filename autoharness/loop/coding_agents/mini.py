@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+from autoharness.core.command_form import installing
 from autoharness.core.errors import UserError
 from autoharness.core.files import read_plain
 from autoharness.core.settings import OFFLINE, Experiment
@@ -55,7 +56,7 @@ def _used(printed: str, scratch: Path) -> Used:
 MINI = CodingAgent(
     name="mini",
     program=str(Path(sys.prefix) / "bin" / "mini"),
-    install="pip install 'mini-swe-agent>=2.4'",
+    install=installing("'mini-swe-agent>=2.4'"),
     arguments=_arguments,
     used=_used,
     prompt_on_stdin=False,

@@ -5,6 +5,7 @@
 const $ = (selector, root = document) => root.querySelector(selector);
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const live = document.body.dataset.live === "yes";
+const serving = document.body.dataset.serving;
 
 function element(name, className, text) {
   const made = document.createElement(name);
@@ -144,7 +145,7 @@ function show(pane, trial) {
   const box = $(".trial", pane);
   box.scrollTop = 0;
   if (!trial) {
-    const why = live ? "Infrastructure took it." : "It is not in this file, and python report.py --serve shows it, or infrastructure took it.";
+    const why = live ? "Infrastructure took it." : `It is not in this file, and ${serving} shows it, or infrastructure took it.`;
     box.replaceChildren(element("p", "faint", `There is no conversation here. ${why}`));
     return;
   }
@@ -221,7 +222,7 @@ async function follow() {
     if (now.version !== document.body.dataset.version) await refresh(now.version);
   } catch {
     if (!$("#lost")) {
-      const lost = element("p", "", "The server does not answer: python report.py --serve. This page goes on by itself once it does.");
+      const lost = element("p", "", `The server does not answer: ${serving}. This page goes on by itself once it does.`);
       lost.id = "lost";
       $("#live").prepend(lost);
     }
