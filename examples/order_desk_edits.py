@@ -39,6 +39,8 @@ def _with_code(helper: str, call: str, *imports: str) -> Callable[[str], str]:
     """Changes the answer's text by a function of the request's and the answer's."""
 
     def apply(source: str) -> str:
+        if f"= {call}(" in source:
+            raise ValueError(f"no place for it: {call} is there already")
         for name in imports:
             if f"import {name}\n" not in source:
                 source = _replaced(source, (_IMPORT, f"import {name}\n{_IMPORT}"))
