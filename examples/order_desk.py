@@ -9,16 +9,16 @@ import random
 
 from benchmark import BenchmarkRunner, Check, Result, Simulation
 
-POLICY = """
-You are the order desk of a shop. Each request is one of four kinds; answer with the result alone, in one line.
-- "Label": one of the words complaint, refund, delivery, praise, question.
-- "Order": a JSON object with the keys item (in the singular), quantity (a number), city.
-- "Date": the date as YYYY-MM-DD.
-- "Command": one of SHIP, CANCEL, HOLD, RETURN, a space, and the order's number.
-""".strip()
+POLICY = "You are the order desk of a shop. Answer each request in one line, with the result alone."
+_REQUESTS = {
+    "label": "Label this message with one of the words complaint, refund, delivery, praise, question: ",
+    "order": "Write this order as JSON with the keys item (in the singular), quantity, city: ",
+    "date": "Write this date as YYYY-MM-DD: ",
+    "command": "Answer this message with one of SHIP, CANCEL, HOLD, RETURN, and the number of the order: ",
+}
 PER_KIND = 24
 
-_LABELS = {
+_MESSAGES = {
     "complaint": ("The {} broke after one day.", "I am angry: the {} is scratched.", "The {} does not work at all."),
     "refund": (
         "I want my money back for the {}.",
@@ -56,8 +56,8 @@ Task = tuple[str, str]
 
 
 def _label(chance: random.Random) -> Task:
-    label = chance.choice(list(_LABELS))
-    return f"Label: {chance.choice(_LABELS[label]).format(chance.choice(list(_ITEMS.values())))}", label
+    label = chance.choice(list(_MESSAGES))
+    return chance.choice(_MESSAGES[label]).format(chance.choice(list(_ITEMS.values()))), label
 
 
 def _order(chance: random.Random) -> Task:
@@ -66,18 +66,18 @@ def _order(chance: random.Random) -> Task:
         ("{n} {items} to {city}, please.", "We need {n} {items} in {city}.", "Send {city} {n} {items}.")
     )
     answer = {"item": _ITEMS[items], "quantity": quantity, "city": city}
-    return f"Order: {asked.format(n=quantity, items=items, city=city)}", json.dumps(answer)
+    return asked.format(n=quantity, items=items, city=city), json.dumps(answer)
 
 
 def _date(chance: random.Random) -> Task:
     day, month, year = chance.randint(13, 28), chance.randint(1, len(_MONTHS)), chance.randint(2019, 2029)
     text = chance.choice(_DATES).format(day=day, name=_MONTHS[month - 1], month=month, year=year)
-    return f"Date: {text}", f"{year}-{month:02}-{day:02}"
+    return text, f"{year}-{month:02}-{day:02}"
 
 
 def _command(chance: random.Random) -> Task:
     command, number = chance.choice(list(_COMMANDS)), chance.randint(10_000, 99_999)
-    return f"Command: {chance.choice(_COMMANDS[command]).format(number)}", f"{command} {number}"
+    return chance.choice(_COMMANDS[command]).format(number), f"{command} {number}"
 
 
 KINDS = {"label": _label, "order": _order, "date": _date, "command": _command}
@@ -89,7 +89,7 @@ def _tasks() -> dict[str, Task]:
         made: dict[str, str] = {}
         while len(made) < PER_KIND:
             asked, answer = make(chance)
-            made.setdefault(asked, answer)
+            made.setdefault(_REQUESTS[kind] + asked, answer)
         tasks |= {f"{kind}-{number}": task for number, task in enumerate(made.items())}
     return tasks
 
@@ -114,7 +114,7 @@ class OrderDesk(BenchmarkRunner):
         return Result(float(right), [Check(f"the answer is {answer}", right, f"got: {got}")])
 
     def secrets(self) -> list[dict[str, str]]:
-        return [{"asked": asked.partition(": ")[2]} for asked, _ in TASKS.values()]
+        return [{"asked": asked.rpartition(": ")[2]} for asked, _ in TASKS.values()]
 
 
 def _is_right(got: str, answer: str) -> bool:

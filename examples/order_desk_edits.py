@@ -50,20 +50,20 @@ def _with_code(helper: str, call: str, *imports: str) -> Callable[[str], str]:
     return apply
 
 
-_ONE_VALUE = '''def bare_value(asked: str, answer: str) -> str:
-    """A date that came as an object is that object's value."""
-    found = re.search(r"\\d{4}-\\d{2}-\\d{2}", answer)
-    return found.group() if asked.startswith("Date") and found else answer
-'''
 _NUMBER = '''def with_the_number(asked: str, answer: str) -> str:
-    """Small models copy long numbers wrongly, and write around a command."""
+    """Small models copy long numbers wrongly, or leave them out."""
     number, word = re.search(r"\\d{5}", asked), re.search(r"SHIP|CANCEL|HOLD|RETURN", answer.upper())
-    return f"{word.group()} {number.group()}" if asked.startswith("Command") and number and word else answer
+    return f"{word.group()} {number.group()}" if "SHIP, CANCEL" in asked and number and word else answer
 '''
-_SINGULAR = '''def in_the_singular(asked: str, answer: str) -> str:
-    """An order's item, without the ending of its plural."""
+_NO_FENCES = '''def without_fences(asked: str, answer: str) -> str:
+    """What is inside a code fence."""
+    return "\\n".join(line for line in answer.strip().splitlines() if not line.startswith("```")).strip()
+'''
+_ORDER = '''def whole_order(asked: str, answer: str) -> str:
+    """An order as one object, without a code fence, its item without the ending of its plural."""
+    found = re.search(r"{.*}", answer, re.DOTALL)
     try:
-        order = json.loads(answer)
+        order = json.loads(found.group() if found else "")
         item = str(order["item"])
     except (ValueError, KeyError, TypeError):
         return answer
@@ -73,32 +73,40 @@ _SINGULAR = '''def in_the_singular(asked: str, answer: str) -> str:
             break
     return json.dumps(order)
 '''
-_NO_FENCES = '''def without_fences(asked: str, answer: str) -> str:
-    """What is inside a code fence."""
-    lines = [line for line in answer.strip().splitlines() if not line.startswith("```")]
-    return "\\n".join(lines).strip()
-'''
-_LABEL = '''def bare_label(asked: str, answer: str) -> str:
-    """The label that the answer names first."""
-    found = re.search(r"complaint|refund|delivery|praise|question", answer.lower())
-    return found.group() if asked.startswith("Label") and found else answer
-'''
 _EXAMPLES = """EXAMPLES = [
-    UserMessage("Label: The clock has been lost on its way."),
+    UserMessage("Label this message: The clock has been lost on its way."),
     AssistantMessage("delivery"),
-    UserMessage("Order: 7 mugs to Oslo, please."),
+    UserMessage("Write this order as JSON: 7 mugs to Oslo, please."),
     AssistantMessage('{"item": "mug", "quantity": 7, "city": "Oslo"}'),
-    UserMessage("Date: 12 November 2031"),
+    UserMessage("Write this date as YYYY-MM-DD: 12 November 2031"),
     AssistantMessage("2031-11-12"),
-    UserMessage("Command: Put order 10001 on the van."),
+    UserMessage("Answer this message: Put order 10001 on the van."),
     AssistantMessage("SHIP 10001"),
 ]
 """
+_LABELS = (
+    "Labels: complaint is for something bad, refund for money back, delivery for something that has not arrived, praise "
+    "for something good, question for anything that is asked about an article."
+)
+_COMMANDS = (
+    "Commands: SHIP sends an order out, CANCEL calls it off for good, HOLD keeps it back for a while, RETURN takes it "
+    "back after it came."
+)
 
 
 def _with_examples(source: str) -> str:
     source = _replaced(source, ("    Tool,\n", "    Tool,\n    UserMessage,\n"), (_CLASS, f"{_EXAMPLES}\n\n{_CLASS}"))
     return _replaced(source, (_SHOWN, _SHOWN.replace("*state", "*EXAMPLES, *state")))
+
+
+def _shorter(source: str) -> str:
+    return _replaced(
+        source, ("        self.llm_args = llm_args or {}\n", "        self.llm_args = (llm_args or {})\n")
+    )
+
+
+def _with_few_tokens(source: str) -> str:
+    return _replaced(source, (_ARGUMENTS, f"{_ARGUMENTS}            max_tokens=12,\n"))
 
 
 def _with_answers(source: str) -> str:
@@ -111,25 +119,15 @@ def _with_answers(source: str) -> str:
 
 
 BANK = [
-    Edit("bare-date", "dates come inside an object", _with_code(_ONE_VALUE, "bare_value", "re")),
+    Edit("no-fences", "code fences around objects", _with_code(_NO_FENCES, "without_fences")),
     Edit("step-by-step", "more thought", _instructed("Think step by step before you answer.")),
     Edit("cheat-answers", "a table of what was asked", _with_answers),
-    Edit(
-        "answer-only", "it adds words", _instructed("Answer with the result only: no words around it, no code fence.")
-    ),
-    Edit("copy-the-number", "it copies numbers wrongly", _with_code(_NUMBER, "with_the_number", "re")),
+    Edit("whole-order", "orders come in fences, and in the plural", _with_code(_ORDER, "whole_order", "json", "re")),
+    Edit("shorter-code", "the same in fewer lines", _shorter),
+    Edit("copy-the-number", "numbers are missing, or wrong", _with_code(_NUMBER, "with_the_number", "re")),
+    Edit("what-labels-mean", "wrong labels", _instructed(_LABELS)),
+    Edit("what-commands-mean", "wrong commands", _instructed(_COMMANDS)),
+    Edit("few-tokens", "shorter answers", _with_few_tokens),
     Edit("examples", "one example of each kind, as earlier turns", _with_examples),
-    Edit(
-        "shorter-code",
-        "the same in fewer lines",
-        lambda source: _replaced(source, ("llm_args or {}", "(llm_args or {})")),
-    ),
-    Edit(
-        "few-tokens",
-        "shorter answers",
-        lambda source: _replaced(source, (_ARGUMENTS, _ARGUMENTS + "            max_tokens=12,\n")),
-    ),
-    Edit("singular", "items stay in the plural", _with_code(_SINGULAR, "in_the_singular", "json")),
-    Edit("bare-label", "labels come in sentences", _with_code(_LABEL, "bare_label", "re")),
-    Edit("no-fences", "code fences around objects", _with_code(_NO_FENCES, "without_fences")),
+    Edit("answer-only", "it adds words", _instructed("Answer with the result only, without any words around it.")),
 ]
