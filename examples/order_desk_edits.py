@@ -85,12 +85,12 @@ _EXAMPLES = """EXAMPLES = [
 ]
 """
 _LABELS = (
-    "Labels: complaint is for something bad, refund for money back, delivery for something that has not arrived, praise "
-    "for something good, question for anything that is asked about an article."
+    "Labels: complaint is for something bad, refund for money back, delivery for something that has not arrived, "
+    "praise for something good, question for anything that is asked about an article."
 )
 _COMMANDS = (
-    "Commands: SHIP sends an order out, CANCEL calls it off for good, HOLD keeps it back for a while, RETURN takes it "
-    "back after it came."
+    "Commands: SHIP sends an order out, CANCEL calls it off for good, HOLD keeps it back for a while, RETURN takes "
+    "it back after it came."
 )
 
 
