@@ -1,6 +1,7 @@
 """`python benchmark.py`: run the train split, or the tasks that are named, and print what each scored."""
 
 import json
+import re
 import sys
 from argparse import ArgumentTypeError
 from collections import defaultdict
@@ -22,6 +23,7 @@ from autoharness.core.outcomes import (
     CUT,
     CUT_OFF,
     EVALUATED,
+    NO_SERVER,
     OTHER_ROLES,
     PLAINLY,
     VERIFIED,
@@ -56,6 +58,8 @@ __all__ = [
     "main",
     "run_door",
 ]
+
+_NO_CONNECTION = re.compile(re.escape(NO_SERVER) + ": (connection refused|its name is not known|no connection)")
 
 
 def main(arguments: list[str]) -> int:
@@ -235,13 +239,15 @@ def _export(run: Run, bench: Bench) -> Changes | None:
 def _explain(run: Run, hidden: set[str]) -> None:
     """Print on standard error why simulations have no reward, or scored 0 without a conversation's end.
 
-    Of a held-out task it says only that it has no reward: a reason for a 0 would be its result.
+    Of a held-out task it says only that it has no reward, and whether a server was not there: a reason for a 0 would
+    be its result.
     """
     reasons: dict[str, list[str]] = defaultdict(list)
     for outcome in run.outcomes:
         held = outcome.trial.task_id in hidden
         if outcome.status not in (Status.PASSED, Status.FAILED) and not (held and outcome.status in EVALUATED):
-            reasons[f"{outcome.status}: {'(held out)' if held else outcome.detail}"].append(outcome.trial.task_id)
+            why = told_of_held_out(outcome) if held else outcome.detail
+            reasons[f"{outcome.status}: {why}"].append(outcome.trial.task_id)
     for reason, task_ids in reasons.items():
         who = f"{len(task_ids)} simulations" if len(task_ids) > 3 or "(held out)" in reason else ", ".join(task_ids)
         print(f"[benchmark] {who}: {one_line(reason, 1000)}", file=sys.stderr)  # the agent's words may be in it
@@ -256,3 +262,10 @@ def _explain(run: Run, hidden: set[str]) -> None:
             many = sum(any(note.startswith(beginning) for note in of_one) for of_one in shown)
             print(f"[benchmark] {many} simulations: {found[0]}", file=sys.stderr)
     print(f"[benchmark] log: {run.folder}", file=sys.stderr)
+
+
+def told_of_held_out(outcome: Outcome) -> str:
+    """Only what says nothing about the task: that a connection failed."""
+    if outcome.reward is None and (found := _NO_CONNECTION.search(outcome.detail)):
+        return f"(held out) {found[0]}"
+    return "(held out)"

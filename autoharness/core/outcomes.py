@@ -152,12 +152,18 @@ def usage_by_role(outcomes: Iterable[Outcome]) -> dict[str, Usage]:
     return {role: usage for role, usage in found.items() if usage != Usage()}
 
 
-def dollars(usage: Usage) -> str:
+def dollars(usage: Usage, digits: int = 4) -> str:
     """Such as "$0.1234", or "$0.1234 + 3 calls of unknown price", or "price unknown"."""
-    if usage.uncosted_calls and not usage.cost_usd:
+    return priced(usage.cost_usd, usage.uncosted_calls, digits)
+
+
+def priced(usd: float, uncosted_calls: int, digits: int = 4) -> str:
+    """The same for a sum: `uncosted_calls` are not in it."""
+    if uncosted_calls and not usd:
         return "price unknown"
-    unknown = f" + {usage.uncosted_calls} calls of unknown price" if usage.uncosted_calls else ""
-    return f"${usage.cost_usd:.4f}{unknown}"
+    calls = "call" if uncosted_calls == 1 else "calls"
+    unknown = f" + {uncosted_calls:,} {calls} of unknown price" if uncosted_calls else ""
+    return f"${usd:.{digits}f}{unknown}"
 
 
 def known_cost(usages: Iterable[Usage]) -> float | None:

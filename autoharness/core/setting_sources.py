@@ -142,7 +142,12 @@ def _check_roles(experiment: Experiment, sources: Mapping[str, str]) -> None:
         if model.startswith(OFFLINE):
             check_choice(name, model, known, sources[name])
         if model.startswith(OFFLINE) != experiment.simulated:
-            raise UserError(f"{where}{name}: {model} does not play with agent_model {experiment.agent_model}")
+            role = name.removesuffix("_model")
+            how = f"take {name} out: the {role}'s model is then {experiment.model_of(role)}"
+            if not experiment.simulated:
+                how = f"set {name} to a model that is asked over the network, or take it out: it is the agent's then"
+            pair = f"{model} does not play with agent_model {experiment.agent_model}"
+            raise UserError(f"{where}{name}: {pair}: programs play with programs alone; {how}")
 
 
 def _check_endpoints(experiment: Experiment, sources: Mapping[str, str]) -> None:

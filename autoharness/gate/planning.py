@@ -153,16 +153,17 @@ def _plan_lines(
     if known.tasks_measured:
         source = f"measured in {known.tasks_measured} tasks with several trials"
     score = experiment.trials * len(measure.gate_tasks)
+    is_unpriced = bool(known.uncosted_calls and not known.cost_usd)
+    left_out = f", {known.uncosted_calls} calls of unknown price left out" if known.uncosted_calls else ""
     lines = [
         f"plan: one gate run against {version.name} ({measure.words}), accepted at {level:+.1f} tasks",
         f"noise: {100 * known.differing:.0f} % of pairs differ without any change ({source})",
-        f"cost: ${known.cost_usd:.4f} a simulation"
-        + (f", {known.uncosted_calls} calls of unknown price left out" if known.uncosted_calls else ""),
+        "cost: price unknown" if is_unpriced else f"cost: ${known.cost_usd:.4f} a simulation{left_out}",
         "gain      accepted  simulations  dollars",
     ]
     for gain in (one for one in _GAINS if one <= known.differing):
         accepted, pairs = operating_point(level, most, known.differing, gain)
         simulations = 2 * pairs + accepted * score
-        dollars = simulations * known.cost_usd
-        lines.append(f"{100 * gain:4.0f} points  {accepted:8.2f}  {simulations:11.0f}  {dollars:7.2f}")
+        dollars = "unknown" if is_unpriced else f"{simulations * known.cost_usd:7.2f}"
+        lines.append(f"{100 * gain:4.0f} points  {accepted:8.2f}  {simulations:11.0f}  {dollars}")
     return [*lines, f"simulations: of both sides, at most; an accepted edit's score takes {score} of them"]

@@ -16,6 +16,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from autoharness.core.endpoints import Endpoint
+from autoharness.core.outcomes import NO_SERVER
 from autoharness.core.redaction import guard, one_line, scrubbed, without_whole_keys
 from autoharness.llm.completion import regular
 from autoharness.llm.prices import OPENAI, has_price, stated_cost, usage_of
@@ -209,7 +210,9 @@ class LiteLLM:
         if "seed" in request:  # some servers repeat the request: its seed would tell an agent which trial this is
             line = re.sub(rf"\b{request['seed']}\b", "(seed)", line)
         key_name = self._endpoint.key_name if self._endpoint else ""
-        fault = ProviderFault(line + hint(error, code, key_name), code, says_too_long(code, said))
+        told = hint(error, code, key_name)
+        line = told if told.startswith(NO_SERVER) else line + told
+        fault = ProviderFault(line, code, says_too_long(code, said))
         fault.said = scrubbed(said)
         fault.retry_after_s = _retry_after_s(error)
         no_credit = code == _TOO_MANY and not fault.retry_after_s and says_no_credit(str(error))

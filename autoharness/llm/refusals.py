@@ -210,7 +210,8 @@ def behind_a_proxy(error: BaseException) -> str:
 def hint(error: BaseException, status: int, key_name: str | None = "") -> str:
     """What the user can look at, if a server cannot be reached, lets nobody in, or does not know what it is asked.
 
-    `key_name`: the variable with the key to the user's own server, None without one; empty for a provider.
+    It goes behind the error's own words; what begins with NO_SERVER says all. `key_name`: the variable with the key
+    to the user's own server, None without one; empty for a provider.
     """
     import httpx  # loaded only if providers are asked
 
@@ -218,7 +219,7 @@ def hint(error: BaseException, status: int, key_name: str | None = "") -> str:
         said = " ".join(map(str, led_to(error))).lower()
         refused, unknown = "refused" in said, re.search("name or service|name resolution|nodename|getaddrinfo", said)
         why = "connection refused" if refused else "its name is not known" if unknown else "no connection"
-        return f" ({NO_SERVER}: {why}){behind_a_proxy(error)}"
+        return f"{NO_SERVER}: {why}{behind_a_proxy(error)}"
     if status in _LETS_NOBODY_IN and key_name != "":
         return f" (the key is that in {key_name})" if key_name else " (no key was sent: ..._api_key_name says which)"
     if status == _NOT_FOUND and key_name != "":

@@ -50,8 +50,10 @@ class LoopBudget(RunBudget):
     def add_edit(self, cost_usd: float | None) -> None:
         """An edit that does not say what it cost is charged with what was reserved for it."""
         reserved = self._experiment.coding_agent_usd or 0.0
-        known = cost_usd is not None
-        self._note({"usd": {CODER: cost_usd if known else reserved}, **({} if known else {"assumed_usd": reserved})})
+        entry: dict[str, Any] = {"usd": {CODER: reserved if cost_usd is None else cost_usd}}
+        if cost_usd is None:
+            entry |= {"assumed_usd": reserved} if reserved else {"uncosted_calls": {CODER: 1}}
+        self._note(entry)
 
     def has_room(self, in_flight: int) -> bool:
         if self._dearest_usd is None and self._experiment.max_usd is not None:

@@ -7,7 +7,7 @@ how it went.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autoharness.core.outcomes import ROLES, Usage
+from autoharness.core.outcomes import ROLES, Usage, priced
 from autoharness.report.overview import Overview
 from autoharness.report.visible_trials import Kept
 from autoharness.vault.ledger_rows import Measured
@@ -36,10 +36,21 @@ class Costs:
     """What the loop spent under these settings, with simulations that infrastructure failed."""
     others_usd: float
     """What the loop spent under other settings."""
+    uncosted_calls: tuple[int, int]
+    """How many calls have no known price: in what the loop spent, and outside."""
 
     @property
     def total_usd(self) -> float:
         return self.loop_usd + self.outside_usd
+
+    @property
+    def words(self) -> str:
+        """Such as "$4.20: $3.20 by the loop, $1.00 by prepare and by hand; and $7.00 under other settings"."""
+        by_loop, outside = self.uncosted_calls
+        total = priced(self.total_usd, by_loop + outside, 2)
+        others = f"; and ${self.others_usd:.2f} under other settings" if self.others_usd else ""
+        loop = priced(self.loop_usd, by_loop, 2)
+        return f"{total}: {loop} by the loop, {priced(self.outside_usd, outside, 2)} by prepare and by hand{others}"
 
     @classmethod
     def of(cls, overview: Overview, trials: Sequence[Kept], tasks: Sequence[str], store: Store) -> "Costs":
@@ -61,7 +72,10 @@ class Costs:
             seconds=sum(edit.seconds for edit in edits),
         )
         outside_usd = sum(one.cost_usd for one in outside)
-        return cls(coding, usage, outside_usd, loop_usd, max(0.0, overview.spent.total - loop_usd))
+        by_loop = sum(sum(one.spent.uncosted_calls.values()) for one in overview.attempts)
+        by_hand = sum(used.uncosted_calls for one in outside for used in one.usage.values())
+        others_usd = max(0.0, overview.spent.total - loop_usd)
+        return cls(coding, usage, outside_usd, loop_usd, others_usd, (by_loop, by_hand))
 
 
 def _decided(overview: Overview) -> set[str]:

@@ -16,7 +16,7 @@ from typing import Any
 
 from autoharness.core.command_form import python_command, serving
 from autoharness.core.errors import UserError
-from autoharness.core.outcomes import Usage, slug
+from autoharness.core.outcomes import Usage, dollars, slug
 from autoharness.core.settings import RATCHET, SIMULATED, Experiment
 from autoharness.gate.comparison import Comparison, sides_of
 from autoharness.report import conversations, plots, task_table
@@ -234,7 +234,7 @@ def _attempt(attempt: Attempt, view: View) -> Json:
     facts = [f"agent file {attempt.agent[:12]}" if attempt.agent else ""]
     if iteration:
         facts += [f"coding agent {iteration.coding_agent}", _duration(iteration.seconds)]
-        facts += [f"${attempt.spent.total:.4f}", f"{len(attempt.spent.simulations_usd)} new simulations"]
+        facts += [attempt.spent.sum, f"{len(attempt.spent.simulations_usd)} new simulations"]
         facts += [f"commit {iteration.commit[:12]}" if iteration.commit else "", iteration.started]
     better, worse = view.map.changes(attempt)
     return {
@@ -282,11 +282,8 @@ def _roles(costs: Costs) -> list[_Role]:
 
 def _role(name: str, usage: Usage) -> _Role:
     cached = f" + {usage.cached_calls:,} from the cache" if usage.cached_calls else ""
-    unknown = f" + {usage.uncosted_calls:,} calls of unknown price" if usage.uncosted_calls else ""
     tokens = f"{usage.prompt_tokens:,} in, {usage.completion_tokens:,} out"
-    return _Role(
-        name, f"{usage.calls:,}{cached}", tokens, f"${usage.cost_usd:.4f}{unknown}", _duration(usage.latency_s)
-    )
+    return _Role(name, f"{usage.calls:,}{cached}", tokens, dollars(usage), _duration(usage.latency_s))
 
 
 def _settings(overview: Overview, run: Json) -> Json:

@@ -28,7 +28,7 @@ class Now:
         running, limits, runs = store.is_locked(LOOP_LOCK), noted_limits(store), going(store)
         spending, most = spent(store), limits.get("max_usd")
         cap = f" of at most ${most:g}" if most is not None else ""
-        total, space, roles = spending.line.partition(" ")
+        total, space, roles = spending.line.partition(" (")
         waits = "".join(f"; {run.waits}" for run in runs if run.waits)
         return cls(
             loop=noted(store).words(running) + waits,

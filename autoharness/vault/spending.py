@@ -17,7 +17,7 @@ from typing import Any
 from autoharness.core import json_lines, outcomes
 from autoharness.core.files import write_text
 from autoharness.core.json_lines import Followed
-from autoharness.core.outcomes import Outcome, Trial
+from autoharness.core.outcomes import Outcome, Trial, priced
 from autoharness.core.settings import Experiment
 from autoharness.vault.store import SPENDING, Store, now
 
@@ -37,6 +37,8 @@ class Spent:
     simulations_usd: list[float] = field(default_factory=list)
     """The cost of each simulation."""
     assumed_usd: float = 0.0
+    uncosted_calls: dict[str, int] = field(default_factory=dict)
+    """By role: calls, or edits, of which nobody knows what they cost."""
 
     def take(self, entry: Mapping[str, Any]) -> None:
         """Add a line of the file."""
@@ -45,9 +47,11 @@ class Spent:
         if CODER not in entry["usd"]:
             self.simulations_usd.append(sum(entry["usd"].values()))
         self.assumed_usd += entry.get("assumed_usd", 0.0)
+        for role, calls in entry.get("uncosted_calls", {}).items():
+            self.uncosted_calls[role] = self.uncosted_calls.get(role, 0) + calls
 
     def copy(self) -> "Spent":
-        return Spent(dict(self.usd), list(self.simulations_usd), self.assumed_usd)
+        return Spent(dict(self.usd), list(self.simulations_usd), self.assumed_usd, dict(self.uncosted_calls))
 
     @property
     def total(self) -> float:
@@ -55,10 +59,16 @@ class Spent:
 
     @property
     def line(self) -> str:
-        """Such as "$1.2000 (coding agent $0.80, agent $0.30, user $0.10, judge $0.00)"."""
-        parts = ", ".join(f"{role} ${amount:.2f}" for role, amount in self.usd.items())
+        """Such as "$1.2000 (coding agent $0.80, agent $0.30, user $0.10, judge price unknown)"."""
+        unknown = self.uncosted_calls
+        parts = ", ".join(f"{role} {priced(usd, unknown.get(role, 0), 2)}" for role, usd in self.usd.items())
         assumed = f"; ${self.assumed_usd:.2f} of it assumed" if self.assumed_usd else ""
-        return f"${self.total:.4f} ({parts}{assumed})"
+        return f"{self.sum} ({parts}{assumed})"
+
+    @property
+    def sum(self) -> str:
+        """Such as "$1.2000", or "price unknown"."""
+        return priced(self.total, sum(self.uncosted_calls.values()))
 
 
 @dataclass
@@ -74,7 +84,8 @@ class _Known:
     def take(self, line: str) -> None:
         try:
             entry = json.loads(line)
-            number, amounts = entry["iteration"], [*entry["usd"].values(), entry.get("assumed_usd", 0.0)]
+            number, unknown = entry["iteration"], entry.get("uncosted_calls", {})
+            amounts = [*entry["usd"].values(), entry.get("assumed_usd", 0.0), *unknown.values()]
             sound = type(number) is int and all(type(usd) in (int, float) and 0 <= usd < math.inf for usd in amounts)
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
             sound = False
@@ -171,4 +182,6 @@ def _new_since_begin(store: Store) -> Callable[[Path], bool]:
 def entry_of(outcome: Outcome) -> dict[str, Any]:
     """What a line of the file says of a simulation."""
     trial, usd = outcome.trial, {role: usage.cost_usd for role, usage in outcome.usage.items()}
-    return {"usd": usd, "trial": [trial.task_id, trial.number, trial.agent], "status": outcome.status}
+    unknown = {role: usage.uncosted_calls for role, usage in outcome.usage.items() if usage.uncosted_calls}
+    entry = {"usd": usd, "trial": [trial.task_id, trial.number, trial.agent], "status": outcome.status}
+    return entry | ({"uncosted_calls": unknown} if unknown else {})

@@ -19,7 +19,8 @@ from llm_server import Fault, LLMServer
 from solver import Solver
 
 from autoharness.benchmarks.tau2.adapter import Tau2
-from autoharness.core.outcomes import slug
+from autoharness.commands.benchmark import told_of_held_out
+from autoharness.core.outcomes import NO_SERVER, Outcome, Status, Trial, slug
 from autoharness.llm.seeds import role_seed
 from autoharness.vault.store import Store, default_vault
 
@@ -393,3 +394,13 @@ def test_a_run_says_how_many_simulations_it_has_checked(prepared: Checkout) -> N
     checked = re.search(r"(\d+) simulations scored the same on tau2's plain path, 0 did not", done.stderr)
     scored = re.search(r"\((\d+)/(\d+) passed", done.stdout)
     assert checked and scored and int(scored[1]) <= int(checked[1]) <= int(scored[2])
+
+
+def test_of_a_held_out_task_without_reward_only_a_failed_connection_is_told() -> None:
+    """It says nothing about the task; all else might."""
+    trial = Trial("1", 0, 1)
+    lost = Outcome(trial, Status.PROVIDER_ERROR, None, f"m: {NO_SERVER}: connection refused (through a proxy)")
+    assert told_of_held_out(lost) == f"(held out) {NO_SERVER}: connection refused"
+    for detail in ("the customer wants a refund", f"{NO_SERVER}: the customer wants a refund"):
+        assert told_of_held_out(Outcome(trial, Status.USER_ERROR, None, detail)) == "(held out)"
+    assert told_of_held_out(Outcome(trial, Status.AGENT_ERROR, 0.0, lost.detail)) == "(held out)"

@@ -81,6 +81,14 @@ def test_a_prompt_beyond_its_context_is_the_agents_fault(llama: LlamaServer, sim
     assert "too long for the model" in outcome.detail
 
 
+def test_a_context_below_the_first_request_is_told_in_figures(simulator: MakeSimulator) -> None:
+    with LlamaServer(ctx=1024) as server:
+        models = {"user_model": "smol", "user_url": server.url, "user_llm_args": SHORT}
+        outcome = run(simulator(**_as_agent(server, domain="airline", **models)), "0")
+    assert (outcome.status, outcome.reward) == (Status.SETUP_ERROR, None)
+    assert "(it takes 1024 tokens for each conversation, and this needs " in outcome.detail
+
+
 def test_a_server_that_crashes_and_comes_back_costs_nothing(simulator: MakeSimulator) -> None:
     with LlamaServer() as server:
         made = simulator(**_as_agent(server, llm_retries=6))

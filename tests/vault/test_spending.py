@@ -42,6 +42,17 @@ def test_who_spent_what_is_known_apart_and_by_iteration(tmp_path: Path) -> None:
     assert spent(store, 1).total == 0.875 and "$2.00 of it assumed" in spent(store, 2).line
 
 
+def test_an_unknown_price_is_said_and_is_not_zero(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    budget = _budget(store)
+    budget.add(Outcome(Trial("1", 0, 1), Status.PASSED, 1.0, usage={"agent": Usage(calls=3, uncosted_calls=3)}))
+    budget.add_edit(None)
+    unknown = "coding agent price unknown, agent price unknown, user $0.00, judge $0.00"
+    assert spent(store).line == f"price unknown ({unknown})"
+    budget.add_edit(0.5)
+    assert spent(store).line.startswith("$0.5000 + 4 calls of unknown price (coding agent $0.50 + 1 call of unknown")
+
+
 def test_a_line_that_a_kill_cut_short_does_not_count_and_is_replaced(tmp_path: Path) -> None:
     store = Store(tmp_path)
     _budget(store).add(_outcome(1.0))
