@@ -111,7 +111,7 @@ cd "$D/a/proj"
 
 say "a client that is killed"
 setsid docker compose run --rm -T autoeval python report.py --serve > "$D/night" 2>&1 < <(sleep 300) &
-until_grown "$D/night"
+until_grown "$D/night"; sleep 8  # an input that ends earlier tells nothing of its client
 kill -KILL -- -$!; wait $! 2> /dev/null || true
 [ -n "$(containers)" ] || fail "its container is gone at once: this test tells nothing"
 for _ in $(seq 60); do [ -z "$(containers)" ] || sleep 1; done
