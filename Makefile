@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo demo-real test test-all check clean coding-agents real-model browser
+.PHONY: demo demo-real test test-all check clean coding-agents real-model browser docker-test
 
 # In a folder of its own, .demo: the checkout's files stay as they are.
 demo: .venv/ready
@@ -45,6 +45,10 @@ real-model: .venv/ready
 # The browser that tests of the report's page use, on Debian and its kin; they skip where there is none.
 browser:
 	command -v chromium || { apt-get update -qq && apt-get install -qq --no-install-recommends chromium; } >/dev/null
+
+# Docker compose with a real engine; it skips, and says so, where there is none.
+docker-test:
+	tests/end_to_end/docker.sh
 
 clean:
 	rm -rf .venv .demo .demo-real .mypy_cache .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -217,8 +217,11 @@ time.sleep(%s)
 
 def _sleepers(worktree: Worktree) -> list[str]:
     """The processes that run a program from the worktree's scratch folder."""
-    listed = subprocess.run(["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return [line for line in listed.splitlines() if str(worktree.scratch / "agent.py") in line]
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has just ended
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+    return [line for line in found if str(worktree.scratch / "agent.py") in line]
 
 
 @pytest.mark.slow

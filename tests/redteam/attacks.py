@@ -142,10 +142,6 @@ def _root() -> str:
     return "" if os.geteuid() == 0 else "this account is not root"
 
 
-def _not_root() -> str:
-    return "root may enter and remove every folder" if os.geteuid() == 0 else ""
-
-
 def _x86() -> str:
     return "" if platform.machine() == "x86_64" else "there is such a thing on x86-64 only"
 
@@ -365,7 +361,9 @@ ABUSE = {
     "reserve_disk": Attack(did, layers=CALLS),
     "make_many_files": Attack(outlived, **_SLOWLY),
     "nest_folders": Attack(outlived, **_SLOWLY),
-    "leave_closed_folder": Attack(lambda world, report: report["folder left"], needs=_not_root),
+    "leave_closed_folder": Attack(
+        lambda world, report: report["folder left"], never="what may not be entered is opened, and then removed"
+    ),
     "print_without_end": Attack(harmed, "the end of what is printed is kept, and no more"),
     "answer_at_length": Attack(
         lambda world, report: any(len(one["content"]) > 100_000 for one in report["replies"]), _CHECKED

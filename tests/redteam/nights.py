@@ -12,7 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from checkout import untie
+from checkout import moved
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -85,7 +85,7 @@ class Checkout:
         made = Checkout(self.tree, folder)
         shutil.copytree(self.root, made.root)
         shutil.copytree(self.vault, made.vault)
-        untie(made.root, made.vault)
+        moved(made.root, made.vault)
         return made
 
     @property

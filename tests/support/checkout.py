@@ -1,6 +1,7 @@
 """A checkout of its own for a test, and the doors in it as a person types them."""
 
 import hashlib
+import json
 import os
 import shlex
 import shutil
@@ -15,10 +16,10 @@ from autoharness.vault.store import Store
 MOCK = "domain: mock\nagent_model: offline/clerk\nmax_concurrency: 1\n"
 
 
-def untie(root: Path, vault: Path) -> None:
-    """Of a copy: from now on it is a checkout in its own right, with a vault that nobody has tied."""
-    for tie in [*vault.glob("inner-*/checkout.json"), *root.glob("workspace/checkout.json")]:
-        tie.unlink()
+def moved(root: Path, vault: Path) -> None:
+    """Of a copy: its vault takes it for the checkout that it is tied to, moved here."""
+    for tie in vault.glob("inner-*/checkout.json"):
+        tie.write_text(json.dumps(json.loads(tie.read_text()) | {"place": str(root.resolve())}, indent=1))
 
 
 class Checkout:
@@ -48,7 +49,7 @@ class Checkout:
         shutil.copytree(self.root, copy.root)
         if self.vault.exists():
             shutil.copytree(self.vault, copy.vault)
-        untie(copy.root, copy.vault)
+        moved(copy.root, copy.vault)
         return copy
 
     @property
