@@ -8,7 +8,7 @@ from scorecards import TEST, card
 
 def test_several_trials_have_their_powers_and_their_statuses() -> None:
     assert card({"1": "pp", "2": "pa"}).lines == [
-        "val_score: 0.7500  (1/2 passed, 0 infra errors), 95 % interval 0.20 to 0.97",
+        "val_score: 0.7500  (1/2 passed all 2 trials, 0 infra errors), 95 % interval 0.20 to 0.97",
         "pass^1: 0.7500  (2 tasks)",
         "pass^2: 0.5000  (2 tasks)",
         "pass@1: 0.7500  (2 tasks)",
