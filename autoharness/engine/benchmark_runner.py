@@ -127,7 +127,7 @@ class BenchmarkRunner:
 
     def reference(self, task_id: str) -> Sequence[Step]:
         """The tool calls that solve the task: the offline model plays from them."""
-        raise UserError(f"{self.experiment.benchmark} has no reference(): the offline model cannot play it")
+        raise UserError(f"{self._asked_for.benchmark} has no reference(): the offline model cannot play it")
 
     def val_score(self, results: Mapping[str, float | None]) -> float:
         """The mean over the tasks that were evaluated; 0.0 if none was."""
