@@ -109,7 +109,7 @@ def test_check_says_of_every_part_whether_it_is_in_order_and_costs_nothing(prepa
     lines = [line.removeprefix("FAIL").strip() for line in done.stdout.splitlines() if line.startswith("FAIL")]
     failing = {line.partition(": ")[0]: line for line in lines}
     assert done.returncode == 3
-    assert failing["agent/agent.py"].endswith("python prepare.py --reset-agent")
+    assert failing["agent/agent.py"].endswith(" prepare.py --reset-agent")
     assert "not what prepare found: domains/mock/db.json" in failing["data"]
     assert failing["agent model"].endswith("gpt-5.4: OPENAI_API_KEY is not set; echo 'OPENAI_API_KEY=...' >> .env")
     assert "litellm knows no provider" in failing["user model"]

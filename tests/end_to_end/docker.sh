@@ -40,7 +40,7 @@ clean_up() {
 
 # A checkout of this commit, whose files belong to a user.
 checkout() {
-    git clone --quiet "$ROOT" "$1"
+    git clone --quiet "$D/source" "$1"
     sed -e 's/^domain: .*/domain: telecom/' -e 's/^max_concurrency: .*/max_concurrency: 8/' \
         "$ROOT/experiment_config.yaml.template" > "$1/experiment_config.yaml"
     printf 'coding_agent: scripted\ncoding_agent_args: ["--names", "ask-for-care", "shorter-code", "catch-bad-answers"]\nmax_iterations: 3\n' \
@@ -66,6 +66,7 @@ if ! docker compose version > /dev/null 2>&1 || ! docker info > /dev/null 2>&1; 
 fi
 [ "$(id -u)" = 0 ] || { echo "skipped: it makes checkouts of two users, which only root can"; exit 0; }
 
+git clone --quiet "$ROOT" "$D/source"
 checkout "$D/a/proj" 1001:1001 && cd "$D/a/proj"
 say "a user who is not 1000, without HOST_UID"
 build
@@ -95,9 +96,9 @@ expect "^verdict: "
 as_owner checkout --quiet HEAD agent/agent.py
 
 say "git pull after prepare, and another build"
-git clone --quiet "$ROOT" "$D/origin" && (cd "$D/origin" && echo "more" >> PROGRAM.md \
+(cd "$D/source" && echo "more" >> PROGRAM.md \
     && git -c user.name=x -c user.email=x@localhost commit --quiet --all --message more)
-as_owner pull --quiet "$D/origin" HEAD || fail "git pull"
+as_owner pull --quiet "$D/source" HEAD || fail "git pull"
 chown -R 1001:1001 .
 build
 door prepare.py --check || fail "--check after git pull"

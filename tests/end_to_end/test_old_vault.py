@@ -56,7 +56,7 @@ def test_a_vault_of_9a969fe_is_read_verified_reported_and_gone_on_with(old_night
     assert re.fullmatch(r"verified: 5 rows, \d+ trials, 0 findings\n", night.run("report.py", "--verify").out)
     assert night.run("report.py", "--compare", "baseline", "best").code == night.run("report.py").code == 0
     refused = night.run("gating.py")
-    assert refused.code == 3 and "python prepare.py" in refused.err, "the evaluator changed, and nobody has said so"
+    assert refused.code == 3 and "prepare.py" in refused.err, "the evaluator changed, and nobody has said so"
     assert night.run("prepare.py").out.startswith("baseline: 0.5000  (2/4 passed")
     again = night.run("gating.py")
     assert again.code == 1 and "0 were run for it" in again.out

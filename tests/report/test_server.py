@@ -162,7 +162,7 @@ def test_before_the_baseline_it_waits(tmp_path: Path) -> None:
     store = Store(tmp_path / "vault")
     with _serving(store) as server:
         status, text = _get(server.address)
-        assert status == 503 and "python prepare.py" in text and "refresh" in text
+        assert status == 503 and "prepare.py" in text and "refresh" in text
         make_night(store.vault, Night(1, ["1"]))
         assert _get(server.address)[0] == 200
 

@@ -171,7 +171,7 @@ def test_what_was_changed_by_hand_is_named_kept_aside_and_mended_up_to_there(
 ) -> None:
     _write(store, edit(three))
     damaged = (store.folder / "ledger.jsonl").read_bytes()
-    with pytest.raises(UserError, match=rf"ledger\.jsonl, line {line}: not as the gate wrote it.*python prepare\.py"):
+    with pytest.raises(UserError, match=rf"ledger\.jsonl, line {line}: not as the gate wrote it.*prepare\.py"):
         Ledger(store, "m")
     said = mend(store)
     assert f"{line - 1} of {len(edit(three))} rows are kept" in said[1]
