@@ -59,7 +59,7 @@ class Simulation:
     ) -> None:
         self.task_id = task_id
         self.seed = seed
-        """The trial's seed: draw everything random from it."""
+        """Of this trial of this task: draw everything random from it."""
         self.messages: list[Json] = []
         """The conversation so far, as traces have it: role, content, tool_calls."""
         self.ended: Exception | None = None
@@ -82,6 +82,8 @@ class Simulation:
         """
         if not isinstance(text, str):
             raise TypeError(f"the agent is told a text, not {type(text).__name__}")
+        if self._stopped:
+            return ""
         with self._noting_its_end():
             if not self.messages:
                 self._link.start(list(self._schemas), self._policy, {"seed": self.seed}, [])
@@ -95,14 +97,14 @@ class Simulation:
                 self._keep({**said, "cost": reply["cost_usd"], **ended})
                 if not calls:
                     return str(reply["content"])
-                self._stopped = False
                 results = [self._call(call, tools or {}) for call in calls]
                 if self._stopped:
                     return ""
                 message = results[0] if len(results) == 1 else {"role": "tool", "tool_messages": results}
 
     def stop(self) -> None:
-        """For a tool to call: once all calls of the agent's message are answered, `ask` returns."""
+        """For a tool to call: the conversation ends once all calls of the agent's message are answered. From then on
+        `ask` returns at once."""
         self._stopped = True
 
     def complete(self, role: str, messages: list[Json], **arguments: Any) -> str:

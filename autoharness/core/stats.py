@@ -10,6 +10,8 @@ from autoharness.core.outcomes import mean, passed
 TWO_SIDED_95 = NormalDist().inv_cdf(0.975)
 """The 97.5 % quantile of the standard normal distribution."""
 _ROUNDING = 1e-12
+_FEW_TASKS = 5
+"""Fewer tell nothing of what they share."""
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -63,10 +65,17 @@ def difference_interval(differences: Sequence[float]) -> tuple[float, float]:
     return max(-1.0, total / n - spread), min(1.0, total / n + spread)
 
 
-def few_means_interval(means: Sequence[float]) -> tuple[float, float]:
-    """Student's 95 % interval for the mean of a few independent means in [-1, 1], two at least."""
-    n, middle = len(means), fmean(means)
-    spread = math.sqrt(f_quantile(0.95, 1, n - 1) * variance(means) / n)
+def widened(interval: tuple[float, float], means: Sequence[float]) -> tuple[float, float]:
+    """The interval of a mean in [-1, 1] over tasks, if each trial has luck of its own; `means`: over each trial.
+
+    The spread of few means is Student's. Both spreads are added as variances are: that of one task and trial is in
+    both, so the interval is rather too wide. One trial alone tells nothing of its luck.
+    """
+    if len(means) < 2:
+        return -1.0, 1.0
+    by_trial = f_quantile(0.95, 1, len(means) - 1) * variance(means) / len(means)
+    middle, by_task = sum(interval) / 2, (interval[1] - interval[0]) / 2
+    spread = math.sqrt(by_task**2 + by_trial)
     return max(-1.0, middle - spread), min(1.0, middle + spread)
 
 
@@ -141,13 +150,14 @@ class Dependence:
 
 
 def dependence(rewards: Sequence[Sequence[float]]) -> Dependence | None:
-    """`rewards`: for each task those of the same trials, in the same order. None if nothing varies in it.
+    """`rewards`: for each task those of the same trials, in the same order. None for fewer than five tasks, and
+    if nothing varies.
 
     Two-way analysis of variance (tasks and trials), with the F interval. Source: McGraw and Wong, Psychological
     Methods 1 (1996), 30-46, ICC(C,1), with trials as the subjects.
     """
     tasks, trials = len(rewards), len(rewards[0]) if rewards else 0
-    if tasks < 2 or trials < 2:
+    if tasks < _FEW_TASKS or trials < 2:
         return None
     by_trial, overall = [fmean(one) for one in zip(*rewards, strict=True)], fmean(map(fmean, rewards))
     between = tasks * sum((mean - overall) ** 2 for mean in by_trial) / (trials - 1)
@@ -177,9 +187,18 @@ def f_quantile(p: float, above: int, below: int) -> float:
 
 def _beta_cdf(x: float, a: float, b: float) -> float:
     """By Simpson's rule in the angle: x = sin(angle)^2 leaves no singularity for a, b of one half or more."""
-    steps, end = 400, math.asin(math.sqrt(x))
-    scale = 2 * math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b))
+    middle, reach = math.asin(math.sqrt(a / (a + b))), 6 / math.sqrt(a + b)  # twelve standard deviations
+    begin, end = max(0.0, middle - reach), min(math.asin(math.sqrt(x)), middle + reach)
+    if end <= begin:
+        return 0.0
+    steps = 400
+    scale = math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b)  # logarithms: powers of large a, b overflow
     weights = (1, *[4, 2] * (steps // 2 - 1), 4, 1)
-    angles = [end * step / steps for step in range(steps + 1)]
-    heights: list[float] = [math.sin(angle) ** (2 * a - 1) * math.cos(angle) ** (2 * b - 1) for angle in angles]
-    return scale * end / steps / 3 * sum(weight * height for weight, height in zip(weights, heights, strict=True))
+
+    def height(angle: float) -> float:
+        at_0 = 0.0 if a == 0.5 else -math.inf
+        powers = (2 * a - 1) * math.log(math.sin(angle)) if angle else at_0
+        return 2 * math.exp(scale + powers + (2 * b - 1) * math.log(max(math.cos(angle), 1e-300)))
+
+    heights = (height(begin + (end - begin) * step / steps) for step in range(steps + 1))
+    return (end - begin) / steps / 3 * sum(weight * one for weight, one in zip(weights, heights, strict=True))

@@ -27,7 +27,7 @@ from autoharness.core.errors import (
 )
 from autoharness.core.outcomes import ADDRESSED, PLAINLY, VERIFIED, Outcome, Status, Trial, digest, passed
 from autoharness.core.redaction import addresses, one_line
-from autoharness.core.settings import HARNESS, OFFLINE, PER_ROLE, REPLAY, Experiment
+from autoharness.core.settings import HARNESS, OFFLINE, PER_ROLE, PER_TASK, REPLAY, Experiment
 from autoharness.engine.agent_connection import AgentInHost
 from autoharness.engine.trial_keys import drawn_by
 from autoharness.host.pool import Hosts
@@ -166,7 +166,10 @@ class Simulator:
         settings = self._experiment
         limits = Limits(settings.max_steps, settings.max_errors)
         ask, user_args = session.complete, settings.user_llm_args
-        return self._benchmark.converse(settings.domain, trial.task_id, trial.seed, limits, link, ask, user_args)
+        seed = trial.seed
+        if settings.seeds == PER_TASK and not settings.on_tau2:  # tau2 draws nothing that its tasks share
+            seed = role_seed(trial.seed, trial.task_id, trial.number, "benchmark")
+        return self._benchmark.converse(settings.domain, trial.task_id, seed, limits, link, ask, user_args)
 
     def _scored(self, trial: Trial, conversation: Finished, session: Session, diagnose: bool) -> Outcome:
         domain = self._experiment.domain

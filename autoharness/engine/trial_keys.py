@@ -16,6 +16,7 @@ from autoharness.core.files import locked, write_json
 from autoharness.core.outcomes import digest
 from autoharness.core.settings import (
     BANKING,
+    BY_TAU2,
     GATE,
     HARNESS,
     NOTHING,
@@ -95,7 +96,7 @@ def measure_id(experiment: Experiment, key: Json, gate_tasks: list[str]) -> str:
 
 def changed(now: Experiment, then: Json) -> list[str]:
     """Names of the settings that count and have changed. `then`: the settings of a run or a row."""
-    before = Experiment().to_json() | then
+    before = Experiment().to_json() | {"seeds": BY_TAU2} | then
     counting = [name for name, says in SETTINGS.items() if says.affects is not NOTHING]
     return [name for name in counting if getattr(now, name) != before[name]]
 

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from autoharness.core.outcomes import Rewards, by_task, passed
+from autoharness.core.settings import BY_TAU2
 from autoharness.core.stats import (
     Dependence,
     dependence,
     difference_interval,
-    few_means_interval,
     in_points,
     mean_interval,
     sign_test,
+    widened,
 )
 from autoharness.vault.ledger_rows import Confirmation, Look, Side
 
@@ -43,7 +44,7 @@ class Comparison:
     before: Sequence[float]
     after: Sequence[float]
     by_trial: tuple[float, ...] = ()
-    """The mean difference in each trial, if the tasks of a trial share more luck than chance explains."""
+    """The mean difference in each trial, if its tasks may share their luck."""
 
     @classmethod
     def of(cls, one: Rewards, other: Rewards) -> "Comparison | None":
@@ -82,12 +83,9 @@ class Comparison:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the difference; if tasks share their luck, the wider one of by task and by trial."""
-        low, high = difference_interval(self.differences)
-        if not self.by_trial:
-            return low, high
-        lowest, highest = few_means_interval(self.by_trial)
-        return min(low, lowest), max(high, highest)
+        """The 95 % interval of the difference; wider if the tasks of a trial may share their luck."""
+        interval = difference_interval(self.differences)
+        return widened(interval, self.by_trial) if self.by_trial else interval
 
     @property
     def better(self) -> int:
@@ -138,9 +136,21 @@ def dependence_of(row: Confirmation) -> Dependence | None:
 
 
 def _means_by_trial(row: Confirmation) -> tuple[float, ...]:
-    """The mean difference in each trial; empty if the tasks of a trial are independent, as far as can be told."""
-    shared = dependence_of(row)
-    return tuple(fmean(one) for one in zip(*_differences(row), strict=True)) if shared and shared.is_seen else ()
+    """The mean difference in each trial; empty if its tasks are independent, as far as can be told.
+
+    A test alone would miss half of what matters: with few trials it has little power.
+    """
+    seen = dependence_of(row)
+    if not (seen and seen.is_seen) and not _may_share_luck(row):
+        return ()
+    return tuple(fmean(one) for one in zip(*_differences(row), strict=True))
+
+
+def _may_share_luck(row: Confirmation) -> bool:
+    """Whether all tasks of a trial were asked with one seed, at a temperature over 0."""
+    arguments = [row.experiment.get(f"{role}_llm_args", {}) for role in ("agent", "user")]
+    draws = any(one.get("temperature") != 0 for one in arguments)
+    return bool(row.experiment) and draws and not row.simulated and row.experiment.get("seeds", BY_TAU2) == BY_TAU2
 
 
 def _differences(row: Confirmation) -> list[list[float]]:

@@ -108,10 +108,11 @@ def _as_text(row: Confirmation, best: Version, ledger: Ledger) -> list[str]:
 
 
 def _dependence(row: Confirmation) -> list[str]:
-    shared = dependence_of(row)
-    if not shared or not shared.is_seen:
+    found, shared = Comparison.confirmed_by(row), dependence_of(row)
+    if not found or not found.by_trial:
         return []
-    return [f"dependence: {shared.words}: the interval of the difference is by trial"]
+    measured = f"{shared.words}: " if shared else ""
+    return [f"dependence: {measured}the interval of the difference counts each trial's luck too"]
 
 
 def _if_void_passed(row: Confirmation, side: Side, rewards: TaskRewards) -> str:

@@ -46,7 +46,8 @@ def null(experiment: Experiment, store: Store) -> int:
         print("null: undecided, no task could be evaluated twice; the same command runs those again")
         return EXIT_UNDECIDED
     differences = [(halves[1][task_id] or 0.0) - (halves[0][task_id] or 0.0) for task_id in both]
-    shared = _dependence(_stored(bench.measure, store, version), both)
+    chosen_by_it = experiment.gate == RATCHET and version.iteration > 0
+    shared = _dependence(_stored(bench.measure, store, version), both, later if chosen_by_it else first)
     print("\n".join([*_null_lines(version, halves, differences, experiment.trials), *dependence_lines(shared)]))
     return 0 if len(both) == len(halves[0]) else EXIT_UNDECIDED
 
@@ -62,10 +63,13 @@ def _null_lines(version: Version, halves: list[Rewards], differences: list[float
     ]
 
 
-def _dependence(outcomes: Mapping[str, list[Outcome]], tasks: list[str]) -> Dependence | None:
-    """From all trials of the version that every one of `tasks` has a reward in."""
+def _dependence(outcomes: Mapping[str, list[Outcome]], tasks: list[str], first: int) -> Dependence | None:
+    """From all trials of the version, from number `first` on, that every one of `tasks` has a reward in.
+
+    A trial by which a version was chosen was a lucky one, for all of its tasks.
+    """
     rewards = {(one.trial.task_id, one.trial.number): one.reward for some in outcomes.values() for one in some}
-    numbers = {number for _, number in rewards}
+    numbers = {number for _, number in rewards if number >= first}
     complete = [n for n in sorted(numbers) if all(rewards.get((task_id, n)) is not None for task_id in tasks)]
     return dependence([[rewards[task_id, number] or 0.0 for number in complete] for task_id in tasks])
 
@@ -77,7 +81,7 @@ def dependence_lines(found: Dependence | None) -> list[str]:
     lines = [f"dependence: {found.words}"]
     if found.is_seen:
         lines.append(
-            f"warning: a trial of {found.tasks} tasks says as much as {found.worth:.0f} independent ones, and "
+            f"warning: a trial of {found.tasks} tasks tells as much as {found.worth:.1f} independent tasks, and "
             "verdicts and intervals count all: with seeds: tau2 in experiment_config.yaml set per_task; otherwise "
             "look for what changes from hour to hour"
         )

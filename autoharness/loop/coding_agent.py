@@ -112,10 +112,8 @@ class Coder:
         self.settle_traces()
         prompt_file = worktree.scratch / PROMPT_FILE
         prompt_file.write_text(PROMPT)
-        arguments = [
-            *self.agent.arguments(self._experiment, worktree.scratch),
-            *with_whole_paths(self._experiment.coding_agent_args),
-        ]
+        further = with_whole_paths(self._experiment.coding_agent_args, self.agent.reads(self._experiment))
+        arguments = [*self.agent.arguments(self._experiment, worktree.scratch), *further]
         environment = self._environment(worktree, iteration)
         setup = {
             "command": [str(self._reach.program), *arguments],

@@ -54,6 +54,15 @@ class Reach:
         self._agent, self._experiment = agent, experiment
         self._benchmark = {Path(path).resolve() for path in private}
         self.program = _found(agent)
+        self._check_files()
+
+    def _check_files(self) -> None:
+        """Raises UserError if the user's own command names a file that no coding agent may read."""
+        closed = {path.resolve() for path in (default_vault(), data.folder())} | self._benchmark
+        for name in self._agent.reads(self._experiment):
+            file = Path(name).resolve()
+            if file.name == ".env" or any(file.is_relative_to(one) for one in closed):
+                raise UserError(f"the coding agent's command names {name}, which it may not read: take that out")
 
     @property
     def log_in(self) -> list[Path]:

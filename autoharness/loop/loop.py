@@ -31,11 +31,11 @@ from autoharness.loop.patience import Patience
 from autoharness.loop.proposal import Proposer, lay_out
 from autoharness.loop.screening import (
     FEW,
-    MORE,
     Screened,
     claim_trials,
     claimed,
     claims,
+    more,
     smoke_refusal,
     smoke_trials,
 )
@@ -163,18 +163,17 @@ class Loop:
         smoke, refusal = self._patience.run_trials(bench, smoke_trials(bench, iteration.before), iteration.incumbent)
         if refusal := refusal or smoke_refusal(smoke):
             return self._save(iteration, end=REFUSED, reasons=[refusal], after=self._after(bench))
-        screened = self._claims(iteration, bench, FEW)
+        tasks = claimed(iteration.edit.fixes, iteration.before)
+        screened = self._claims(iteration, bench, tasks, FEW)
         if screened.is_behind:
-            screened = self._claims(iteration, bench, MORE)
+            screened = self._claims(iteration, bench, tasks, more(tasks))
         found: Json = {"screening": screened.rewards, "after": self._after(bench)}
         if screened.refusal:
             found |= {"end": REFUSED, "reasons": [screened.refusal]}
         return self._save(iteration, **found)
 
-    def _claims(self, iteration: Iteration, bench: Bench, fresh: int) -> Screened:
-        """Whether it fixes what it is to fix, in so many fresh trials of each task."""
-        assert iteration.edit
-        tasks = claimed(iteration.edit.fixes, iteration.before)
+    def _claims(self, iteration: Iteration, bench: Bench, tasks: list[str], fresh: int) -> Screened:
+        """Whether it fixes these tasks, in so many fresh trials of each."""
         trials = claim_trials(bench, iteration.incumbent, tasks, fresh)
         outcomes, refusal = self._patience.run_trials(bench, trials, iteration.incumbent) if tasks else ([], "")
         return Screened(refusal, {}) if refusal else claims(outcomes, bench.agent)

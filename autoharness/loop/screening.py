@@ -10,6 +10,7 @@ is not found. It is no protection; the agent host's confinement is. It says at o
 or be noticed there.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -23,7 +24,9 @@ _SMOKE_TASKS = 2
 _MOST_CLAIMS = 8
 """How many of the tasks that an edit is to fix are run."""
 FEW, MORE = 1, 3
-"""In how many fresh trials of each: three if the edit is behind after one."""
+"""In how many fresh trials of each: more if the edit is behind after one."""
+_FEWEST_PAIRS = 4
+"""With fewer even an edit that loses everywhere could do so by chance."""
 _CHANCE = 0.1
 """An edit is refused if it loses more often than an edit that changes nothing does with this probability."""
 
@@ -78,6 +81,11 @@ def claimed(fixes: Sequence[str], before: Rewards) -> list[str]:
     return list(dict.fromkeys(failed))[:_MOST_CLAIMS]
 
 
+def more(tasks: Sequence[str]) -> int:
+    """How many fresh trials of each task tell chance from loss."""
+    return max(MORE, math.ceil(_FEWEST_PAIRS / len(tasks))) if tasks else 0
+
+
 def claim_trials(bench: Bench, incumbent: str, tasks: Sequence[str], fresh: int) -> list[Trial]:
     """The edit in the trials that the incumbent failed, and both sides in fresh ones: failing may be chance, too."""
     first = bench.experiment.trials
@@ -101,7 +109,7 @@ def claims(outcomes: Sequence[Outcome], candidate: str) -> Screened:
         return Screened("", rewards, is_behind=ahead < 0)
     tasks = f"{len(rewards)} tasks that it is to fix" if len(rewards) != 1 else "task that it is to fix"
     trials = f"in {lost} of {len(differences)} trials, and wins {won}"
-    again = "with another prediction, or none, the same edit is judged by the gate"
+    again = "the same edit may come again with another prediction, or with none"
     return Screened(f"in the {tasks} it loses against the version that is kept {trials}; {again}", rewards)
 
 

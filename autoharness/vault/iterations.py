@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from autoharness.core.files import Remembered, write_json, write_text
-from autoharness.core.outcomes import Rewards, digest, known_fields
+from autoharness.core.outcomes import Rewards, digest, known_fields, passed
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.store import Store
 
@@ -165,7 +165,7 @@ class Iterations:
         ]
         for one in earlier:
             same = one.edit and (one.edit.agent, one.incumbent) == (agent, iteration.incumbent)
-            if same and one.end != UNDECIDED and not _claimed_other_fixes(one, iteration):
+            if same and one.end not in (UNDECIDED, REPEATED) and not _claimed_other_fixes(one, iteration):
                 return f"the same edit was tried in iteration {one.number}: {one.end}"
         form = self._form(iteration.incumbent, agent)
         rejected = [
@@ -187,8 +187,14 @@ class Iterations:
 
 def _claimed_other_fixes(refused: Iteration, again: Iteration) -> bool:
     """Whether an edit that lost in the tasks it was to fix comes again with another prediction: that may be right."""
-    lost_there = refused.end == REFUSED and refused.screening
-    return bool(lost_there and refused.edit and again.edit and set(refused.edit.fixes) != set(again.edit.fixes))
+    return refused.end == REFUSED and bool(refused.screening) and _claims(refused) != _claims(again)
+
+
+def _claims(iteration: Iteration) -> set[str]:
+    """The failing tasks that the edit is to fix."""
+    fixes = iteration.edit.fixes if iteration.edit else []
+    before = iteration.before
+    return {task_id for task_id in fixes if before.get(task_id) is not None and not passed(before[task_id])}
 
 
 def next_iteration(store: Store, ledger: Ledger) -> int:

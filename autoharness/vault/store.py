@@ -143,7 +143,9 @@ class Store:
     def _seeds_said(self) -> str:
         marker = self.folder / "trial-seeds"
         if not marker.exists():
-            write_text(marker, f"{_PUBLIC if self.trial_files() else _PER_TASK}\n")
+            with locked(self.vault):  # two commands may begin at once
+                if not marker.exists():
+                    write_text(marker, f"{_PUBLIC if self.trial_files() else _PER_TASK}\n")
         said = marker.read_bytes().strip().decode(errors="replace")
         if said not in (_PUBLIC, _SECRET, _PER_TASK):
             known = f"{_PUBLIC!r}, {_SECRET!r} or {_PER_TASK!r}"

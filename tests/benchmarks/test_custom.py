@@ -248,6 +248,24 @@ def test_a_tool_may_end_the_conversation(run: Any) -> None:
     assert (outcome.status, outcome.reward, len(asked)) == (Status.PASSED, 1.0, 1)
 
 
+def test_after_that_it_is_over_whatever_the_benchmark_says(run: Any) -> None:
+    """Otherwise the agent's LLM got a call without its result, which providers refuse."""
+    source = SUMS.replace('{"add": _add}', '{"add": lambda a, b: simulation.stop()}').replace(
+        "        right = said ==", '        said = simulation.ask("And now?") + "3"\n        right = said =='
+    )
+    call = tool_call("add", {"a": 1, "b": 2})
+    outcome = run(lambda request: assistant(tool_calls=[call]), source)
+    assert (outcome.status, outcome.reward) == (Status.PASSED, 1.0)
+
+
+def test_a_task_has_a_seed_of_its_own_for_its_chance(run: Any) -> None:
+    source = SUMS.replace('f"said {said}"', 'f"seed {simulation.seed}."')
+    outcomes = [
+        run(assistant("3"), source, seeds=seeds, benchmark="sums:Sums") for seeds in ("tau2", "per_role", "per_task")
+    ]
+    assert ["seed 7." in json.dumps(one.reward_info) for one in outcomes] == [True, True, False]
+
+
 def _swallowing() -> str:
     head, tail = SUMS.split("        said = simulation.ask", 1)
     asks_once = "try:\n            simulation.ask('once', {})\n        "

@@ -15,11 +15,11 @@ from autoharness.core.stats import (
     dependence,
     difference_interval,
     f_quantile,
-    few_means_interval,
     mean_interval,
     more_often,
     score_line,
     sign_test,
+    widened,
 )
 
 
@@ -134,15 +134,42 @@ def test_the_quantile_of_f_is_scipys(p: float, above: int, below: int) -> None:
     assert f_quantile(p, above, below) == pytest.approx(expected, rel=1e-3, abs=1e-9)
 
 
-def test_the_interval_of_few_means_is_students() -> None:
-    low, high = few_means_interval([0.1, 0.2, 0.3])
-    assert (low, high) == pytest.approx((0.2 - 4.302653 * 0.1 / 3**0.5, 0.2 + 4.302653 * 0.1 / 3**0.5), abs=1e-6)
+@pytest.mark.parametrize(("above", "below"), [(199, 99_301), (1_999, 226_000), (1, 1)])
+def test_so_it_is_for_many_trials_of_many_tasks(above: int, below: int) -> None:
+    for p in (0.025, 0.975):
+        assert f_quantile(p, above, below) == pytest.approx(f.ppf(p, above, below), rel=2e-3)
+
+
+def test_the_luck_of_each_trial_widens_an_interval_by_students_quantile() -> None:
+    spread = 4.302653 * 0.1 / 3**0.5
+    assert widened((0.2, 0.2), [0.1, 0.2, 0.3]) == pytest.approx((0.2 - spread, 0.2 + spread), abs=1e-6)
+    assert widened((0.1, 0.3), [0.2, 0.2, 0.2]) == pytest.approx((0.1, 0.3))
+    assert widened((0.1, 0.3), [0.2]) == (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("trials", [2, 4])
+@pytest.mark.parametrize("shared", [0.0, 0.5])
+def test_an_interval_that_counts_each_trials_luck_holds_the_truth(trials: int, shared: float) -> None:
+    """Of a difference of 0 between two sides with luck of their own: 40 tasks, 300 times."""
+    draw, held = random.Random(trials), 0
+    for _ in range(300):
+        hard = [draw.choice((0.1, 0.5, 0.9)) for _ in range(40)]
+        sides = [_drawn(hard, shared, trials, draw) for _ in range(2)]
+        table = [[b - a for a, b in zip(*both, strict=True)] for both in zip(*sides, strict=True)]
+        by_trial = [sum(one) / 40 for one in zip(*table, strict=True)]
+        low, high = widened(difference_interval([sum(some) / trials for some in table]), by_trial)
+        held += low <= 0 <= high
+    assert held / 300 > 0.93
 
 
 def _trials(shared: float, tasks: int, trials: int, draw: random.Random) -> list[list[float]]:
-    """Tasks of several difficulties; with probability `shared` a task takes its trial's luck in place of its own."""
+    """Tasks of several difficulties."""
+    return _drawn([draw.choice((0.0, 0.1, 0.5, 0.9)) for _ in range(tasks)], shared, trials, draw)
+
+
+def _drawn(hard: list[float], shared: float, trials: int, draw: random.Random) -> list[list[float]]:
+    """By task and trial. With probability `shared` a task takes its trial's luck in place of its own."""
     luck = [draw.random() for _ in range(trials)]
-    hard = [draw.choice((0.0, 0.1, 0.5, 0.9)) for _ in range(tasks)]
     return [[float((one if draw.random() < shared else draw.random()) < p) for one in luck] for p in hard]
 
 
@@ -156,4 +183,4 @@ def test_luck_that_tasks_share_is_seen_and_chance_is_not() -> None:
 def test_tasks_that_flip_together_are_worth_one() -> None:
     found = dependence([[0.0, 1.0, 1.0]] * 12)
     assert found and (found.correlation, found.worth, found.is_seen) == (1.0, 1.0, True)
-    assert dependence([[1.0, 1.0]] * 5) is None and dependence([[0.0, 1.0]]) is None and dependence([]) is None
+    assert dependence([[1.0, 1.0]] * 5) is None and dependence([[0.0, 1.0]] * 4) is None and dependence([]) is None

@@ -1,6 +1,7 @@
 """Pairs of rewards in the tasks that both sides have, and what is said of them."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -105,5 +106,12 @@ def test_where_the_tasks_of_a_trial_share_their_luck_the_interval_is_by_trial() 
         for one in looks_of(Side.CANDIDATE, task, *together[n % 3 :], *together[: n % 3])
     ]
     others = [look for look in looks if look.side == Side.INCUMBENT]
-    found = Comparison.confirmed_by(Confirmation("m", "best", looks=[*apart, *others], tasks=tasks, rules=1))
-    assert found and found.interval == difference_interval(found.differences)
+    row = Confirmation("m", "best", looks=[*apart, *others], tasks=tasks, rules=1)
+    asked_cold: dict[str, Any] = {f"{role}_llm_args": {"temperature": 0.0} for role in ("agent", "user")}
+    for experiment, is_wider in (
+        ({"seeds": "per_task"}, False),
+        ({"seeds": "tau2", **asked_cold}, False),
+        ({"seeds": "tau2"}, True),
+    ):
+        found = Comparison.confirmed_by(replace(row, experiment=experiment))
+        assert found and bool(found.by_trial) == is_wider

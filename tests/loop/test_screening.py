@@ -7,7 +7,7 @@ from conftest import TEMPLATE
 from harnesses import GOOD_CODE, GOOD_PROMPT, REFERENCE_STYLE
 
 from autoharness.core.outcomes import Outcome, Status, Trial
-from autoharness.loop.screening import MORE, Screened, claimed, claims, problem_of, smoke_refusal
+from autoharness.loop.screening import Screened, claimed, claims, more, problem_of, smoke_refusal
 
 _IMPORT = "from typing import Any\n"
 
@@ -133,6 +133,7 @@ def _claims(first: str, fresh: str, incumbent: str) -> Screened:
         ("ff", "ffffff", "ppppff", False, True),
         ("ff", "ffffpp", "ppppff", True, False),
         ("ffff", "ffff", "pppp", False, True),
+        ("f", "ffff", "pppp", False, True),
     ],
     ids=[
         "nothing-changes",
@@ -144,6 +145,7 @@ def _claims(first: str, fresh: str, incumbent: str) -> Screened:
         "loses-again-and-again",
         "loses-and-wins",
         "loses-everywhere-at-once",
+        "loses-the-only-one-again-and-again",
     ],
 )
 def test_an_edit_that_loses_where_it_is_to_win_is_refused_unless_that_is_chance(
@@ -163,7 +165,8 @@ def test_an_edit_that_changes_nothing_is_hardly_ever_refused(tasks: int) -> None
         return "".join("p" if draw.random() < 0.4 else "f" for _ in range(count))
 
     def is_refused() -> bool:
-        first, fresh, incumbent = drawn(tasks), drawn(MORE * tasks), drawn(MORE * tasks)
+        first, pairs = drawn(tasks), tasks * more([""] * tasks)
+        fresh, incumbent = drawn(pairs), drawn(pairs)
         screened = _claims(first, fresh[:tasks], incumbent[:tasks])
         return bool((_claims(first, fresh, incumbent) if screened.is_behind else screened).refusal)
 

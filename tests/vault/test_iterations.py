@@ -10,7 +10,17 @@ from conftest import TEMPLATE
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoharness.vault.iterations import REFUSED, REJECTED, Edit, Iteration, Iterations, diff, form_of, next_iteration
+from autoharness.vault.iterations import (
+    REFUSED,
+    REJECTED,
+    REPEATED,
+    Edit,
+    Iteration,
+    Iterations,
+    diff,
+    form_of,
+    next_iteration,
+)
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.store import Store
 
@@ -98,6 +108,11 @@ def test_an_edit_that_lost_where_it_was_to_win_may_come_again_with_another_predi
     assert again.edit and "iteration 1: refused" in iterations.repeats(again, again.edit.agent)
     other = replace(again, edit=replace(again.edit, fixes=[]))
     assert iterations.repeats(other, again.edit.agent) == ""
+    iterations.save(replace(again, end=REPEATED))
+    third = replace(other, number=3)
+    assert iterations.repeats(third, again.edit.agent) == "", "that it came again says nothing new"
+    same = replace(again, number=3, edit=replace(again.edit, fixes=["1", "2", "no-such-task"]))  # 2 was passed
+    assert "iteration 1: refused" in iterations.repeats(same, again.edit.agent)
     iterations.save(replace(lost, screening={}))  # refused for another reason
     assert "iteration 1: refused" in iterations.repeats(other, again.edit.agent)
 

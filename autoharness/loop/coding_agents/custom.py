@@ -24,7 +24,7 @@ def custom_agent(command: list[str]) -> CodingAgent:
 
     def arguments(experiment: Experiment, scratch: Path) -> list[str]:
         file = str(scratch / PROMPT_FILE)
-        words = with_whole_paths(command[1:])
+        words = with_whole_paths(command[1:], files_in(command))
         return [word.replace("{prompt_file}", file).replace("{prompt}", prompt_in(scratch)) for word in words]
 
     named = any("{prompt}" in word or "{prompt_file}" in word for word in command)

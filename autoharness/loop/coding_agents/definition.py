@@ -9,7 +9,7 @@ to confine themselves: `coding_agent` confines them.
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from autoharness.core.settings import Experiment
 
 PROMPT_FILE = "prompt.txt"
 """In the scratch folder."""
-_IN_WORKTREE = ("agent", "workspace", "PROGRAM.md")
+_IN_WORKTREE = ("agent", "autoharness", "workspace", "PROGRAM.md")
 """What a coding agent's folder has too: a command that names one of these means that one."""
 PROVIDER_KEYS, PROVIDER_ADDRESSES = r".+_API_KEY", r".+_API_BASE|.+_BASE_URL"
 """Patterns of environment variables, for an agent that takes any provider."""
@@ -96,19 +96,23 @@ def json_lines(printed: str) -> Iterator[dict[str, Any]]:
             yield value
 
 
-def with_whole_paths(words: Iterable[str]) -> list[str]:
-    """The words of a command; files of this checkout by their whole paths, since it runs in another folder."""
-    return [os.path.realpath(word) if _is_ours(word) else word for word in words]
+def with_whole_paths(words: Iterable[str], opened: Collection[str]) -> list[str]:
+    """The words of a command, which runs elsewhere: the files that are `opened` to it by their whole paths."""
+    named = ((word, *_file_in(word)) for word in words)
+    return [option + whole if whole in opened else word for word, option, whole in named]
 
 
 def files_in(words: Iterable[str]) -> list[str]:
-    """The files that the words of a command name: it has to read them."""
-    return [os.path.realpath(word) for word in words if _is_ours(word)]
+    """The files outside the worktree that the words of a command name, as WORD or --option=WORD."""
+    return [whole for word in words if (whole := _file_in(word)[1])]
 
 
-def _is_ours(word: str) -> bool:
-    is_file = os.path.isfile(word)  # noqa: PTH113 - this one raises nothing for a long word
-    return is_file and Path(word).parts[0] not in _IN_WORKTREE
+def _file_in(word: str) -> tuple[str, str]:
+    """What stands before the file's name, and its whole path; "" if there is none."""
+    option, equals, value = word.partition("=")
+    before, name = (option + equals, value) if equals and option.startswith("-") else ("", word)
+    is_file = os.path.isfile(name)  # noqa: PTH113 - this one raises nothing for a long word
+    return before, os.path.realpath(name) if is_file and Path(name).parts[0] not in _IN_WORKTREE else ""
 
 
 def prompt_in(scratch: Path) -> str:
