@@ -209,9 +209,8 @@ def test_a_control_is_not_prepared_gated_or_improved(prepared: Checkout, door: s
     done = prepared.run(door)
     assert done.returncode == 3
     line = done.stderr.strip().splitlines()[-1]
-    assert line.endswith(
-        "agent: llm_agent_gt is a baseline agent: take it out, and run it with benchmark.py --agent llm_agent_gt"
-    )
+    assert "agent: llm_agent_gt is a baseline agent: take it out, and run it with: " in line
+    assert line.endswith("benchmark.py --agent llm_agent_gt")
 
 
 def test_only_a_command_that_says_so_resolves_a_control() -> None:
