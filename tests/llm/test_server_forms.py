@@ -1,7 +1,9 @@
-"""A server of one's own: answers have a limit, and end. Its chat template is tried in tests/llm/test_moods.py."""
+"""A server of one's own: answers have a limit, and end; what its chat template takes (see test_moods too)."""
 
 import json
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ from provider import Provider
 from simulations import Json, MakeSimulator, edited, run
 
 from autoharness.core.outcomes import CUT_OFF, Outcome, Status
+from autoharness.llm.providers import ProviderFault
+from autoharness.llm.server_forms import Templated
 from autoharness.vault.workspace import render_trace
 
 WITHOUT_END = completion({}, {"content": "la la la"}, "length")
@@ -106,3 +110,85 @@ def test_a_server_that_refuses_the_limit_is_asked_without(provider: Provider, si
     outcome = _run(simulator)
     assert (outcome.status, outcome.detail) == (Status.PASSED, "")
     assert json.dumps(outcome.notes) == "[]"
+
+
+REFUSES: dict[str, tuple[int, str]] = {
+    "OpenAI": (400, "Unsupported value: 'messages[0].role' does not support 'system' with this model."),
+    "pydantic": (422, "Input should be 'user' or 'assistant'"),
+    "any words": (400, "400"),
+    "any words, 500": (500, "Internal Server Error"),
+}
+
+
+@pytest.mark.parametrize(("status", "words"), REFUSES.values(), ids=REFUSES)
+def test_a_template_is_known_by_what_it_refuses(status: int, words: str) -> None:
+    model = _Fake(lambda one: status if one["messages"][0]["role"] == "system" else 0, words)
+    answer = _asked_twice(Templated(model, "agent"), _OPENING)
+    assert "the system prompt as a user's message" in answer["remarks"][0]
+    assert model.asked[-1]["messages"][0]["content"] == "Be kind.\n\nHello."
+
+
+PROVOKED = 'roles "user" must\nalternate'
+OF_ITS_OWN: dict[str, Json] = {
+    "words": {"messages": [{"role": "system", "content": PROVOKED}, {"role": "user", "content": PROVOKED}]},
+    "tools": {"tools": [{"type": "function", "function": {"name": "look", "description": PROVOKED}}]},
+    "arguments": {"stop": PROVOKED},
+}
+
+
+@pytest.mark.parametrize("own", OF_ITS_OWN.values(), ids=OF_ITS_OWN)
+def test_no_words_of_an_agent_bring_about_another_form(own: Json) -> None:
+    def refuses(request: Json) -> int:
+        is_said = json.dumps(PROVOKED) in json.dumps(request)
+        return 400 if is_said and any(one["role"] == "system" for one in request["messages"]) else 0
+
+    model = _Fake(refuses, PROVOKED)
+    with pytest.raises(ProviderFault):
+        _asked_twice(Templated(model, "agent"), _OPENING | own)
+    assert all(one["messages"][0]["role"] == "system" for one in model.asked)
+
+
+@pytest.mark.parametrize("failures", range(1, 9))
+@pytest.mark.parametrize("words", ["MemoryError in jinja2/environment.py", "oops"])
+def test_a_failure_that_passes_changes_no_form(failures: int, words: str) -> None:
+    """However many requests fail, the same request is answered in the form that it has."""
+    left = iter(range(failures))
+    model = _Fake(lambda one: 0 if next(left, None) is None else 500, words)
+    templated = Templated(model, "agent")
+    for _ in range(9):
+        with suppress(ProviderFault):
+            assert "remarks" not in templated(_OPENING)
+            return
+    raise AssertionError("never answered")
+
+
+@pytest.mark.parametrize("words", ["tools param requires --jinja flag", "chat template: roles must alternate"])
+def test_a_servers_error_can_be_tried_again(words: str) -> None:
+    with pytest.raises(ProviderFault) as raised:
+        Templated(_Fake(lambda one: 500, words), "agent")(_OPENING)
+    assert raised.value.retryable
+    assert raised.value.of_template == ("alternate" in words)
+
+
+_OPENING: Json = {"messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello."}]}
+
+
+class _Fake:
+    """A model that refuses with a status, and with the same words each time; status 0 is an answer."""
+
+    def __init__(self, refuses: Callable[[Json], int], words: str) -> None:
+        self._refuses, self._words = refuses, words
+        self.asked: list[Json] = []
+
+    def __call__(self, request: Json) -> Json:
+        self.asked.append(request)
+        if status := self._refuses(request):
+            raise ProviderFault(self._words, status)
+        return {"choices": [{"message": {"role": "assistant", "content": "Hi."}, "finish_reason": "stop"}]}
+
+
+def _asked_twice(model: Callable[[Json], Json], request: Json) -> Json:
+    """The answer, after one further try."""
+    with suppress(ProviderFault):
+        return model(request)
+    return model(request)
