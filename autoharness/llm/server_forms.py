@@ -11,7 +11,6 @@ What a model gets depends on the request and its server, and the outcome has a n
 
 import json
 import math
-import re
 from http import HTTPStatus
 from typing import Any
 
@@ -26,9 +25,8 @@ Json = dict[str, Any]
 _NO_STATUS = -1
 _REFUSED = (400, 413, 422)
 MOST_TOKENS = 8192
-"""Of one answer of a server of one's own, if neither the agent nor `..._llm_args` says less: see `Bounded`."""
+"""Of one answer of one's own server, if neither the agent nor `..._llm_args` sets another limit: see `Bounded`."""
 _SHORTER = 1024
-_ABOUT_LENGTH = re.compile("token|context|length", re.IGNORECASE)
 _FEW_TOKENS = 16
 _TOOL = {
     "type": "function",
@@ -154,15 +152,17 @@ def _is_text(message: Json) -> bool:
 class Bounded:
     """A model on the user's own server, whose answers end.
 
-    An answer that takes too long is asked for once more, shorter: the same request would take as long again. If that
-    one has no end either, the rest of the trial is asked for short answers alone.
+    A server that refuses a request with our limit, or with the experiment's, is asked without: vLLM does so if the
+    prompt leaves less room. An answer that takes too long is asked for once more, shorter: the same request
+    would take as long again. If that one has no end either, the rest of the trial is asked for short answers alone.
     """
 
     def __init__(self, model: Model, role: str, configured: float) -> None:
         """`configured`: the most tokens of an answer by the experiment's arguments."""
         self._model = model
         self._role = role
-        self._most = configured if MOST_TOKENS < configured < math.inf else MOST_TOKENS
+        self._ours = configured if 0 < configured < math.inf else MOST_TOKENS
+        self._most = max(self._ours, MOST_TOKENS)
 
     def __call__(self, request: Request) -> Response:
         """Raises ProviderFault."""
@@ -172,11 +172,10 @@ class Bounded:
         except ProviderFault as fault:
             if fault.status_code == TIMED_OUT and limit_of(asked) > _SHORTER:
                 return self._shorter(request, fault)
-            if asked == request or fault.status_code not in _REFUSED or not _ABOUT_LENGTH.search(fault.said):
-                raise
-        answer = self._model(request)
-        self._most = math.inf  # the server refuses it: vLLM does so if the prompt does not leave as much room
-        return answer
+            may_be_the_limit = fault.context_overflow or fault.status_code in _REFUSED
+            if not may_be_the_limit or limit_of(asked) < min(self._ours, self._most):
+                raise  # a lower limit is the agent's own
+        return self._model({name: value for name, value in asked.items() if name not in LIMITS})
 
     def _shorter(self, request: Request, timed_out: ProviderFault) -> Response:
         try:
@@ -195,7 +194,6 @@ class Bounded:
 
 
 def _limited(request: Request, most: float) -> Request:
-    if math.isinf(most) or 0 < limit_of(request) <= most:
-        return request
+    """Each of the limits by itself: servers differ in which one counts."""
     limits = {name: request[name] for name in LIMITS if request.get(name) is not None} or {LIMITS[0]: most}
     return {**request, **{name: min(value, most) if value > 0 else most for name, value in limits.items()}}

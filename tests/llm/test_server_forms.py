@@ -1,6 +1,7 @@
 """A server of one's own: answers have a limit, and end; what its chat template takes (see test_moods too)."""
 
 import json
+import math
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -8,13 +9,14 @@ from typing import Any
 
 import pytest
 from llm_server import Fault, assistant
-from mood import Mood, Solve, completion, refused_with
+from mood import Mood, Solve, completion
 from provider import Provider
 from simulations import Json, MakeSimulator, edited, run
 
 from autoharness.core.outcomes import CUT_OFF, Outcome, Status
+from autoharness.llm.completion import limit_of
 from autoharness.llm.providers import ProviderFault
-from autoharness.llm.server_forms import Templated
+from autoharness.llm.server_forms import Bounded, Templated
 from autoharness.vault.workspace import render_trace
 
 WITHOUT_END = completion({}, {"content": "la la la"}, "length")
@@ -104,12 +106,38 @@ def test_a_server_that_never_answers_is_not_asked_again_and_again(
     assert provider.asked <= 7
 
 
-def test_a_server_that_refuses_the_limit_is_asked_without(provider: Provider, simulator: MakeSimulator) -> None:
-    refusal = refused_with(400, {"error": {"message": TOO_LARGE}})
-    provider.mood = Mood("vLLM", lambda one, solve: refusal if "max_tokens" in one else solve(one), "", role="all")
-    outcome = _run(simulator)
-    assert (outcome.status, outcome.detail) == (Status.PASSED, "")
-    assert json.dumps(outcome.notes) == "[]"
+REFUSALS: dict[str, tuple[int, str]] = {
+    "vLLM": (400, TOO_LARGE),
+    "with a 500": (500, "prompt (700) + max_tokens (8192) exceeds the maximum context length of 4096 tokens"),
+    "in other words": (422, "Parameter out of range: 8192 > 4096"),
+}
+
+
+@pytest.mark.parametrize("limit", [{}, {"max_tokens": 4096}, {"max_tokens": 300}, {"max_completion_tokens": 9000}])
+@pytest.mark.parametrize(("status", "words"), REFUSALS.values(), ids=REFUSALS)
+def test_a_server_that_refuses_a_limit_that_is_not_the_agents_is_asked_without(
+    status: int, words: str, limit: Json
+) -> None:
+    """... each time: a shorter conversation has the limit again."""
+    model = _Fake(lambda one: status if limit_of(one) < math.inf and len(one["messages"]) > 2 else 0, words)
+    bounded = Bounded(model, "agent", limit_of(limit))
+    for request in (_OPENING, {"messages": _OPENING["messages"] * 2}, _OPENING):
+        bounded({**request, **limit})
+    ours = limit_of(limit) if limit else 8192
+    assert [limit_of(one) for one in model.asked] == [ours, ours, math.inf, ours]
+
+
+def test_a_lower_limit_of_the_agents_own_stays_its_fault() -> None:
+    model = _Fake(lambda one: 400, TOO_LARGE)
+    with pytest.raises(ProviderFault):
+        Bounded(model, "agent", 4096)(_OPENING | {"max_tokens": 4095})
+    assert len(model.asked) == 1
+
+
+def test_each_limit_is_capped_by_itself() -> None:
+    model = _Fake(lambda one: 0, "")
+    Bounded(model, "agent", math.inf)(_OPENING | {"max_tokens": 100_000, "max_completion_tokens": 10})
+    assert (model.asked[0]["max_tokens"], model.asked[0]["max_completion_tokens"]) == (8192, 10)
 
 
 REFUSES: dict[str, tuple[int, str]] = {
