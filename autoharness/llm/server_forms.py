@@ -139,7 +139,7 @@ def in_form(form: int, messages: list[Json]) -> list[Json]:
     merged: list[Json] = []
     for message in [*messages[:start], *begins, *messages[start:]]:
         if merged and _is_text(message) and _is_text(merged[-1]) and message["role"] == merged[-1]["role"]:
-            merged[-1] = {**merged[-1], "content": f"{merged[-1]['content']}\n\n{message['content']}"}
+            merged[-1] = {**message, **merged[-1], "content": f"{merged[-1]['content']}\n\n{message['content']}"}
         else:
             merged.append(message)
     return merged

@@ -16,7 +16,7 @@ from simulations import Json, MakeSimulator, edited, run
 from autoharness.core.outcomes import CUT_OFF, Outcome, Status
 from autoharness.llm.completion import limit_of
 from autoharness.llm.providers import ProviderFault
-from autoharness.llm.server_forms import Bounded, Templated
+from autoharness.llm.server_forms import Bounded, Templated, in_form
 from autoharness.vault.workspace import render_trace
 
 WITHOUT_END = completion({}, {"content": "la la la"}, "length")
@@ -204,6 +204,11 @@ def test_a_servers_error_can_be_tried_again(words: str) -> None:
         Templated(_Fake(lambda one: 500, words), "agent")(_OPENING)
     assert raised.value.retryable
     assert raised.value.of_template == ("alternate" in words)
+
+
+def test_messages_that_become_one_lose_no_field() -> None:
+    messages = [{"role": "user", "content": "a"}, {"role": "user", "content": "b", "name": "B"}]
+    assert in_form(1, messages) == [{"role": "user", "content": "a\n\nb", "name": "B"}]
 
 
 _OPENING: Json = {"messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hello."}]}
