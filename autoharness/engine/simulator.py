@@ -258,7 +258,7 @@ class Simulator:
         endpoint = settings.endpoint_of(role)
         called = self._providers.model(name, settings.llm_timeout_s, settings.llm_retries, endpoint)
         model: Model = Templated(Heard(called, role, is_agent=role == AGENT), role)
-        if endpoint:
+        if endpoint and settings.seeds == PER_TASK:  # trials under other seeds may be older, and had no limit
             model = Bounded(model, role, limit_of(getattr(settings, f"{role}_llm_args") or {}))
         if not drawn_by(settings):
             return model

@@ -257,7 +257,8 @@ class Calls:
 
     def _was_down(self, role: str, request: Request, fault: ProviderFault, since: float) -> bool:
         """Whether the model answered no request at all, and does again by now. Refusals are handled elsewhere."""
-        if fault.context_overflow or fault.alone or fault.is_mute or fault.status_code in REFUSED:
+        handled = fault.context_overflow or fault.alone or fault.is_mute or fault.of_template
+        if handled or fault.status_code in REFUSED:
             return False
         return self.is_back(role, request, since)
 

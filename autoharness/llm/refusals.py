@@ -103,6 +103,8 @@ _OF_TEMPLATE = re.compile(
     r"|\bonly [^.]{0,40}\broles? (?:are|is) (?:supported|allowed)|\bno user query found"
 )
 """Words by which a server refuses the roles of a conversation."""
+_OF_FLAGS = re.compile(r"--jinja|--trust-request-chat-template|--enable-auto-tool-choice")
+"""... and which say that it was started without a flag."""
 _CONTEXT = re.compile(
     r"(?:n_ctx|context[ _](?:length|size|window|limit)|tokens allowed"
     r"|(?:maximum|max)[ _](?:model|context|sequence|input|number of)[ _]?\w*)\D{0,40}?(\d{2,})|> (\d{2,}) maximum"
@@ -135,7 +137,8 @@ def template_words(status: int, text: str) -> str:
     """The words that say that a chat template refuses the roles of a conversation, small; empty without any."""
     if status in _OF_THE_ACCOUNT | {0, _TOO_MANY}:
         return ""
-    found = _OF_TEMPLATE.search(text[:_MOST_CHARS].lower())
+    said = text[:_MOST_CHARS].lower()
+    found = None if _OF_FLAGS.search(said) else _OF_TEMPLATE.search(said)
     return found[0] if found else ""
 
 

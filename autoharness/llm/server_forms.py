@@ -2,7 +2,7 @@
 
 `Templated`: tau2's conversations begin with the assistant's greeting. The chat templates of some models (Mistral's
 and Gemma's kind) want a user's message first, then both in turn, or know no system prompt: the server answers with an
-error. Such a request is asked again in other roles, with the same words.
+error. Such a request is asked again in other roles, with the same words, if a harmless one is refused too.
 
 `Bounded`: a model may repeat itself without end, and a server of one's own lets it. So its answers have a limit.
 
@@ -11,24 +11,27 @@ What a model gets depends on the request and its server, and the outcome has a n
 
 import json
 import math
-import re
-from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
-from autoharness.core.outcomes import CUT_OFF, OTHER_ROLES
+from autoharness.core.outcomes import CUT_OFF, OTHER_ROLES, ROLES
 from autoharness.llm.completion import LIMITS, limit_of
+from autoharness.llm.probe_requests import opening, with_harmless_words
 from autoharness.llm.providers import TIMED_OUT, Model, ProviderFault, Request, Response
 from autoharness.llm.refusals import template_words
 
 Json = dict[str, Any]
-_Roles = tuple[str, ...]
 
-_BAD_REQUEST = 400
+_NO_STATUS = -1
 _REFUSED = (400, 413, 422)
 MOST_TOKENS = 8192
-"""Of one answer of a server of one's own, if neither the agent nor `..._llm_args` says less: see `Bounded`."""
+"""Of one answer of one's own server, if neither the agent nor `..._llm_args` sets another limit: see `Bounded`."""
 _SHORTER = 1024
-_ABOUT_LENGTH = re.compile("token|context|length", re.IGNORECASE)
+_FEW_TOKENS = 16
+_TOOL = {
+    "type": "function",
+    "function": {"name": "look_up", "description": "", "parameters": {"type": "object", "properties": {}}},
+}
 _GREETED = {"role": "user", "content": "Hello."}
 _FORMS = (
     "",
@@ -38,52 +41,91 @@ _FORMS = (
 
 
 class Templated:
-    """A provider's model whose chat template may refuse roles; for one role of one trial."""
+    """A provider's model whose chat template may refuse roles; for one role of one trial.
+
+    A harmless opening decides whether the template is why a request fails, and which form is taken: no words of
+    an error do, since an agent can bring any into it, and a failure that is soon over has to stay a failure.
+    """
 
     def __init__(self, model: Model, role: str) -> None:
         self._model = model
         self._role = role
-        self._taken: dict[_Roles, int] = {}
-        """By roles that were refused: the form that was taken. Longer conversations with this beginning are too."""
+        self._forms: dict[str, int] = {}
+        """By the harmless opening: the form that the template takes."""
+        self._failed: Request | None = None
+        """The last request that a server's error met which says nothing of the template."""
 
     def __call__(self, request: Request) -> Response:
-        """Raises ProviderFault; it is `of_template` if the template refuses every form."""
-        refusal = None
-        for form, asked in self._forms(request):
-            try:
-                answer = self._model(asked)
-            except ProviderFault as fault:
-                if not _is_of_template(fault, request):
-                    raise
-                refusal = refusal or fault
-                continue
-            return self._noted(answer, request, form)
-        assert refusal
-        raise self._of_template(refusal)
+        """Raises ProviderFault; it is `of_template` if it says that the template refuses the roles."""
+        harmless = _harmless_opening(request, self._role)
+        key = json.dumps(harmless["messages"] + harmless.get("tools", []))
+        try:
+            return self._asked(request, self._forms.get(key, 0))
+        except ProviderFault as fault:
+            if key in self._forms or not self._may_be_of_template(fault, request):
+                raise self._named(fault) from None
+            form = self._form_taken(harmless, key, fault.status_code)
+            if not form:
+                raise self._named(fault) from None
+        try:
+            return self._asked(request, form)
+        except ProviderFault as fault:
+            raise self._named(fault) from None
 
-    def _forms(self, request: Request) -> Iterator[tuple[int, Request]]:
-        """From the form on that was taken before, the different ones; the first is the request itself."""
-        roles, made = _roles(request), []
-        known = max((form for refused, form in self._taken.items() if roles[: len(refused)] == refused), default=0)
-        for form in range(known, len(_FORMS)):
-            asked = {**request, "messages": in_form(form, request["messages"])}
-            if asked not in made:
-                made.append(asked)
-                yield form, asked
-
-    def _noted(self, answer: Response, request: Request, form: int) -> Response:
+    def _asked(self, request: Request, form: int) -> Response:
+        answer = self._model({**request, "messages": in_form(form, request["messages"])})
         if not form:
             return answer
-        self._taken.setdefault(_roles(request), form)
         what = f"{OTHER_ROLES}: the {self._role}'s model gets {_FORMS[form]}"
         return {**answer, "remarks": [*answer.get("remarks", []), what]}
 
-    def _of_template(self, refusal: ProviderFault) -> ProviderFault:
-        """Whatever its status: a further try is refused too."""
-        what = f"the chat template of the {self._role}'s model refuses the conversation"
-        fault = ProviderFault(f"{what}: {refusal}", _BAD_REQUEST)
-        fault.said, fault.of_template = refusal.said, True
+    def _may_be_of_template(self, fault: ProviderFault, request: Request) -> bool:
+        """A server's error that says nothing of it has one plain further try first."""
+        if fault.context_overflow:
+            return False
+        if fault.status_code in _REFUSED or template_words(fault.status_code, fault.said):
+            return True
+        failed, self._failed = self._failed, request
+        return fault.status_code == HTTPStatus.INTERNAL_SERVER_ERROR and request == failed
+
+    def _form_taken(self, harmless: Request, key: str, status: int) -> int:
+        """The form that the template takes instead of the request as it is; 0 if that is taken, or none is."""
+        messages = harmless["messages"]
+        others = [form for form in range(1, len(_FORMS)) if in_form(form, messages) != messages]
+        if not others or not self._status_of(harmless, 0):
+            self._forms[key] = 0
+            return 0
+        for form in others:
+            if not self._status_of(harmless, form) and self._status_of(harmless, 0) == status:
+                self._forms[key] = form
+                return form
+        if status in _REFUSED:
+            self._forms[key] = 0
+        return 0
+
+    def _status_of(self, harmless: Request, form: int) -> int:
+        """Of its failure; 0 if it is answered."""
+        try:
+            self._asked(harmless, form)
+        except ProviderFault as fault:
+            return fault.status_code or _NO_STATUS
+        return 0
+
+    def _named(self, fault: ProviderFault) -> ProviderFault:
+        if not fault.context_overflow and template_words(fault.status_code, fault.said):
+            fault.args = (f"the chat template of the {self._role}'s model refuses the conversation: {fault}",)
+            fault.of_template = True
         return fault
+
+
+def _harmless_opening(request: Request, role: str) -> Request:
+    """The roles of a request, with nothing in it that an agent may choose, and no argument that may be refused."""
+    messages = with_harmless_words(opening(request))["messages"]
+    if role == ROLES[0]:
+        messages = [{"role": one["role"], "content": "Hello."} for one in messages if one["role"] != "tool"]
+    limits = {name: _FEW_TOKENS for name in LIMITS if request.get(name)}
+    tools = {"tools": [_TOOL]} if request.get("tools") else {}
+    return {"messages": messages, **tools, **limits}
 
 
 def in_form(form: int, messages: list[Json]) -> list[Json]:
@@ -97,7 +139,7 @@ def in_form(form: int, messages: list[Json]) -> list[Json]:
     merged: list[Json] = []
     for message in [*messages[:start], *begins, *messages[start:]]:
         if merged and _is_text(message) and _is_text(merged[-1]) and message["role"] == merged[-1]["role"]:
-            merged[-1] = {**merged[-1], "content": f"{merged[-1]['content']}\n\n{message['content']}"}
+            merged[-1] = {**message, **merged[-1], "content": f"{merged[-1]['content']}\n\n{message['content']}"}
         else:
             merged.append(message)
     return merged
@@ -107,28 +149,20 @@ def _is_text(message: Json) -> bool:
     return message["role"] != "tool" and isinstance(message.get("content"), str) and not message.get("tool_calls")
 
 
-def _roles(request: Request) -> _Roles:
-    return tuple(f"{one['role']}{' calls' if one.get('tool_calls') else ''}" for one in request["messages"])
-
-
-def _is_of_template(fault: ProviderFault, request: Request) -> bool:
-    """Whether the template refuses the roles: in words of the server's own, since some repeat what they were sent."""
-    words = "" if fault.context_overflow else template_words(fault.status_code, fault.said)
-    return bool(words) and words not in json.dumps(request["messages"], ensure_ascii=False).lower()
-
-
 class Bounded:
     """A model on the user's own server, whose answers end.
 
-    An answer that takes too long is asked for once more, shorter: the same request would take as long again. If that
-    one has no end either, the rest of the trial is asked for short answers alone.
+    A server that refuses a request with our limit, or with the experiment's, is asked without: vLLM does so if the
+    prompt leaves less room. An answer that takes too long is asked for once more, shorter: the same request
+    would take as long again. If that one has no end either, the rest of the trial is asked for short answers alone.
     """
 
     def __init__(self, model: Model, role: str, configured: float) -> None:
         """`configured`: the most tokens of an answer by the experiment's arguments."""
         self._model = model
         self._role = role
-        self._most = configured if MOST_TOKENS < configured < math.inf else MOST_TOKENS
+        self._ours = configured if 0 < configured < math.inf else MOST_TOKENS
+        self._most = max(self._ours, MOST_TOKENS)
 
     def __call__(self, request: Request) -> Response:
         """Raises ProviderFault."""
@@ -138,11 +172,10 @@ class Bounded:
         except ProviderFault as fault:
             if fault.status_code == TIMED_OUT and limit_of(asked) > _SHORTER:
                 return self._shorter(request, fault)
-            if asked == request or fault.status_code not in _REFUSED or not _ABOUT_LENGTH.search(fault.said):
-                raise
-        answer = self._model(request)
-        self._most = math.inf  # the server refuses it: vLLM does so if the prompt does not leave as much room
-        return answer
+            may_be_the_limit = fault.context_overflow or fault.status_code in _REFUSED
+            if not may_be_the_limit or limit_of(asked) < min(self._ours, self._most):
+                raise  # a lower limit is the agent's own
+        return self._model({name: value for name, value in asked.items() if name not in LIMITS})
 
     def _shorter(self, request: Request, timed_out: ProviderFault) -> Response:
         try:
@@ -161,7 +194,6 @@ class Bounded:
 
 
 def _limited(request: Request, most: float) -> Request:
-    if math.isinf(most) or 0 < limit_of(request) <= most:
-        return request
+    """Each of the limits by itself: servers differ in which one counts."""
     limits = {name: request[name] for name in LIMITS if request.get(name) is not None} or {LIMITS[0]: most}
     return {**request, **{name: min(value, most) if value > 0 else most for name, value in limits.items()}}

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from llm_server import Fault, LLMServer, Reply, assistant, tool_call
+from mood import completion
 
 from autoharness.benchmarks.tau2.adapter import Tau2
 from autoharness.core.settings import Experiment
@@ -30,6 +31,10 @@ def _well(request: Json) -> Json | Fault:
 def _refusing(fault: Fault, role: str) -> Reply:
     """Refuses conversations with a message of this role where an alternating template would."""
     return lambda one: fault if any(said["role"] == role for said in one["messages"]) else _well(one)
+
+
+def _without(argument: str, fault: Fault) -> Reply:
+    return lambda one: fault if one.get(argument) else _well(one)
 
 
 def _begins_with_a_user(one: Json) -> Json | Fault:
@@ -64,13 +69,43 @@ FOUND: dict[str, tuple[Reply, str, str, str]] = {
         "--tool-call-parser",
     ),
 }
+for name, refused, fault, mend in (
+    (
+        "vllm-tools",
+        "tools",
+        _error(400, '"auto" tool choice requires --enable-auto-tool-choice'),
+        "--tool-call-parser",
+    ),
+    ("llama-tools", "tools", _error(500, "tools param requires --jinja flag"), "with --jinja"),
+    ("ollama-tools", "tools", _error(400, "gemma does not support tools"), "that takes tools"),
+):
+    FOUND[name] = (_without(refused, fault), "FAIL", "agent: tools", mend)
+FOUND |= {
+    "o-series": (_without("max_tokens", _error(400, "Use another")), "ok", "agent: tools", "calls them"),
+    "no-seed": (_without("seed", _error(400, "Unknown parameter: 'seed'.")), "FAIL", "agent: seed", "takes no seed"),
+    "temperature-1": (
+        lambda one: _error(400, "too hot") if one.get("temperature") == 1 else _well(one),
+        "note",
+        "agent: seed",
+        "cannot be told",
+    ),
+    "null": (lambda one: completion(one, {"content": None}, "stop"), "FAIL", "agent: server", "without a word"),
+    "thinks-long": (
+        lambda one: completion(one, {"content": None}, "length"),
+        "note",
+        "agent: tools",
+        "for reasoning",
+    ),
+    "loading": (lambda one: _error(503, "Loading model"), "FAIL", "agent: server", "wait until"),
+    "a-page": (lambda one: Fault(200, "<html>\n<b>nginx</b></html>"), "FAIL", "agent: server", "correct agent_url"),
+}
 
 
 @pytest.mark.parametrize(("reply", "state", "what", "says"), FOUND.values(), ids=FOUND)
 def test_what_a_server_does_is_found(tau2: Tau2, reply: Reply, state: str, what: str, says: str) -> None:
     with LLMServer(reply) as server:
         lines = _found(tau2, server.url)
-        assert server.asked <= 12
+        assert server.asked <= 25
     assert [line for line in lines if line.startswith(f"{state} {what}: ") and says in line], lines
 
 

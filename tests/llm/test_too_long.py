@@ -32,7 +32,7 @@ def test_a_filter_that_only_the_edit_offends_is_the_agents_fault(
     outcome = run(simulator(EVIL, agent_model=MODEL))
     assert (outcome.status, outcome.reward) == (Status.AGENT_ERROR, 0.0)
     assert "content filter" in outcome.detail
-    assert provider.asked <= 6
+    assert provider.asked <= 7
 
 
 @pytest.mark.parametrize("status", [200, 400])

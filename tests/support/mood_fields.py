@@ -60,7 +60,7 @@ def _refuses(argument: str, words: str, beside: str = "") -> Callable[[Json, Sol
 def _refused(seen_at: str, argument: str, words: str, advice: str, **settings: Any) -> Mood:
     """The run ends with this advice: after the call, a greeting with the argument, and one without."""
     says = f"openai/solver refuses {argument}: {advice}"
-    return Mood(seen_at, _refuses(argument, words), "stopped", says, settings=settings, most_calls=4)
+    return Mood(seen_at, _refuses(argument, words), "stopped", says, settings=settings, most_calls=5)
 
 
 def _needs(arguments: Json) -> Callable[[Json, Solve], Fault]:
@@ -164,7 +164,7 @@ FIELDS: dict[str, Mood] = {
             "set agent_llm_args: {}, user_llm_args: {}",
         ),
         role="all",
-        most_calls=3,
+        most_calls=4,
     ),
     "top-p-beside-temperature": Mood(
         seen_at="Claude 4.x",
@@ -172,7 +172,7 @@ FIELDS: dict[str, Mood] = {
         status="stopped",
         says='openai/solver refuses temperature: set agent_llm_args: {"top_p": 0.9}',
         settings={"agent_llm_args": {"temperature": 0.0, "top_p": 0.9}},
-        most_calls=4,
+        most_calls=5,
     ),
     "an-effort": _refused(
         "models that do not think",
@@ -194,7 +194,7 @@ FIELDS: dict[str, Mood] = {
         status="stopped",
         says="openai/solver refuses extra_body: set agent_llm_args: {} in experiment_config.yaml",
         settings={"agent_llm_args": {"extra_body": {"top_k": 20}}},
-        most_calls=4,
+        most_calls=5,
     ),
     "arguments-beyond-openai": Mood(
         seen_at="vLLM, SGLang, DeepSeek: arguments that only they know",

@@ -83,7 +83,7 @@ TOO_LONG: dict[str, Mood] = {
         seen_at="a provider whose model writes less than max_tokens",
         reply=lambda request, solve: refused_with(400, {"error": {"message": "max_tokens must be at most 8192"}}),
         status="provider_error",
-        most_calls=5,
+        most_calls=7,
     ),
     "a tool's name": Mood(
         seen_at="OpenAI",
@@ -98,7 +98,7 @@ TOO_LONG: dict[str, Mood] = {
             },
         ),
         status="provider_error",
-        most_calls=5,
+        most_calls=7,
     ),
 }
 """A conversation beyond the model's context."""

@@ -35,14 +35,14 @@ MONEY: dict[str, Mood] = {
         reply=_filters(refused_with(400, _FILTERED)),
         status="provider_error",
         says="the provider's content filter refused",
-        most_calls=6,
+        most_calls=7,
     ),
     "a filter's 403": Mood(
         seen_at="OpenRouter's moderation",
         reply=_filters(refused_with(403, {"error": {"message": "Your input was flagged", "code": 403}})),
         status="provider_error",
         says="the provider's content filter refused",
-        most_calls=6,
+        most_calls=7,
     ),
     "a filter's empty answer": Mood(
         seen_at="Azure, Gemini",

@@ -30,7 +30,7 @@ def _template(seen_at: str, refusal: Fault, takes: Callable[[Json], bool] = _in_
     def reply(request: Json, solve: Solve) -> Json | Fault:
         return solve(request) if takes(request) else refusal
 
-    return replace(Mood(seen_at, reply, status="passed", says=_HELLO, most_calls=6), **more)
+    return replace(Mood(seen_at, reply, status="passed", says=_HELLO, most_calls=10), **more)
 
 
 def _error(status: int, message: str, **more: Any) -> Fault:
@@ -81,7 +81,7 @@ ROLES: dict[str, Mood] = {
         lambda request: False,
         status="stopped",
         says="--chat-template",
-        most_calls=8,
+        most_calls=10,
     ),
     "no template, the user's": _template(
         "llama-server",
