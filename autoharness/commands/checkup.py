@@ -68,13 +68,9 @@ def _checks(config: Path | None, assignments: Sequence[str] | None, ask: bool) -
     yield _git()
     if in_compose():
         yield _account()
-    yield (
-        vault := _try(
-            "vault",
-            "" if in_compose() else "export AUTOHARNESS_VAULT=FOLDER",
-            lambda: str(Store(default_vault()).vault),
-        )
-    )
+    vault = _try("vault", "export AUTOHARNESS_VAULT=FOLDER", lambda: str(Store(default_vault()).vault))
+    says_itself = in_compose() or "--adopt-vault" in vault.detail
+    yield replace(vault, mend="") if says_itself else vault
     yield (settings := _config(config, assignments))
     experiment = resolve({}, config, assignments).experiment if settings.ok else Experiment()
     installed = list(_installed()) if experiment.on_tau2 else []

@@ -5,6 +5,7 @@ itself, twice then. A client that is killed sends nothing. Its command's standar
 pipe until then. With a terminal, or with /dev/null as its input, a command cannot tell, and goes on.
 """
 
+import math
 import os
 import select
 import signal
@@ -21,17 +22,20 @@ SIGTERM = "SIGTERM"
 _BEGUN_S = 5.0
 """An input that ends before that was a file or /dev/null: it tells nothing of the client."""
 _GRACE_S = 30.0
+_ONE_END_S = 2.0
+"""Two signals within this time are one wish."""
 _LOOK_S = 1.0
 
 
 @contextmanager
 def ending_on_sigterm() -> Iterator[None]:
-    """The first SIGTERM raises KeyboardInterrupt, which says so; further ones do nothing."""
-    seen: list[int] = []
+    """A SIGTERM raises KeyboardInterrupt, which says so; further ones at the same time do nothing."""
+    last_s = -math.inf
 
     def take(number: int, frame: FrameType | None) -> None:
-        seen.append(number)
-        if len(seen) == 1:
+        nonlocal last_s
+        is_one_more, last_s = time.monotonic() - last_s < _ONE_END_S, time.monotonic()
+        if not is_one_more:
             raise KeyboardInterrupt(SIGTERM)
 
     before = signal.signal(signal.SIGTERM, take)

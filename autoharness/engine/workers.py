@@ -43,7 +43,8 @@ from autoharness.engine.messages import (
     decoded,
     send,
 )
-from autoharness.vault.store import Store, default_vault
+from autoharness.vault.location import named_vault
+from autoharness.vault.store import Store
 
 Json = dict[str, Any]
 
@@ -84,11 +85,11 @@ class WorkerProcess:
 
 def on_this_machine(setup: Setup) -> Setup:
     """The setup with the paths of this machine, in its vault."""
-    store = Store(default_vault())
+    store = Store(named_vault())
     return replace(
         setup,
         folder=str(store.hosts_folder()),
-        private=[str(PACKAGE_ROOT), str(Path.cwd()), str(default_vault())],
+        private=[str(PACKAGE_ROOT), str(Path.cwd()), str(named_vault())],
         llm_cache=str(store.folder / "llm-cache") if setup.experiment["llm_cache"] != "off" else "",
     )
 
@@ -225,7 +226,7 @@ class Workers:
             agents=dict(self._agents),
             threads=self._experiment.max_concurrency,
             layers=self._layers,
-            secret=digest(["hosts", Store(default_vault()).secret()]),
+            secret=digest(["hosts", Store(named_vault()).secret()]),
         )
         with suppress(ChannelError):  # as above
             send(worker.channel, on_this_machine(setup))

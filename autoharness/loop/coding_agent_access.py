@@ -15,8 +15,7 @@ from autoharness.host import landlock
 from autoharness.host.sandbox import readable
 from autoharness.loop.coding_agents.definition import CodingAgent
 from autoharness.loop.worktree import Worktree
-from autoharness.vault.location import home
-from autoharness.vault.store import default_vault
+from autoharness.vault.location import home, named_vault
 
 _SYSTEM = (
     "/usr",
@@ -58,7 +57,7 @@ class Reach:
 
     def _check_files(self) -> None:
         """Raises UserError if the user's own command names a file that no coding agent may read."""
-        closed = {path.resolve() for path in (default_vault(), data.folder())} | self._benchmark
+        closed = {path.resolve() for path in (named_vault(), data.folder())} | self._benchmark
         for name in self._agent.reads(self._experiment):
             file = Path(name).resolve()
             if file.name == ".env" or any(file.is_relative_to(one) for one in closed):
@@ -188,7 +187,7 @@ def _installation(file: Path) -> str:
 
 def _private() -> tuple[Path, ...]:
     """What no rule may open, wherever it lies."""
-    return default_vault(), data.folder(), Path.cwd()
+    return named_vault(), data.folder(), Path.cwd()
 
 
 def _tau2_in(roots: Iterable[Path]) -> set[Path]:

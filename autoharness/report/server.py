@@ -44,6 +44,16 @@ _HEADERS = {
 }
 
 
+def _check_address(bind: str) -> None:
+    """Raises UserError for what no page can be asked at: names besides localhost, and addresses of many machines."""
+    try:
+        is_ours = bind == "localhost" or not ipaddress.IPv4Address(bind).is_multicast
+    except ValueError:
+        is_ours = False
+    if not is_ours:
+        raise UserError(f"--bind {bind}: expected localhost or an IPv4 address of this machine, or 0.0.0.0 for all")
+
+
 class Server:
     """Use as a context manager; `serve` answers until it is left or the process is interrupted."""
 
@@ -53,6 +63,7 @@ class Server:
         Raises UserError if the port is taken, or this machine has no such address.
         """
         self._pages = _Pages(store, reveal)
+        _check_address(bind)
         token = digest(["report.py --serve", reveal, store.secret()])[:32]
         try:
             self._http = _Threads((bind, port), _handler(self._pages, token))

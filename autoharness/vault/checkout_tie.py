@@ -15,6 +15,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,16 @@ _MOUNTS = Path("/proc/self/mountinfo")
 
 Json = dict[str, Any]
 
+_tied: set[tuple[Path, Path]] = set()
+"""Vaults and checkouts that this process has found tied to each other."""
+
+
+def check_tie_once(vault: Path) -> None:
+    """As `check_tie`, once in each process: what changes while a command runs ends no night."""
+    if (pair := (vault, Path.cwd())) not in _tied:
+        check_tie(vault)
+        _tied.add(pair)
+
 
 def check_tie(vault: Path) -> None:
     """Raises UserError if the checkout in the working folder has another vault, or the vault another checkout."""
@@ -40,11 +51,16 @@ def check_tie(vault: Path) -> None:
     of_vault, of_checkout = _of_vault(vault), _read(CHECKOUT_FILE)
     ours = of_checkout.get("id")
     if not of_vault:
+        if ours and _is_used(vault):
+            raise UserError(
+                f"the vault {vault} does not know its checkout: it is an earlier version's, or its {_NAME} is lost; "
+                f"if it is this checkout's, {_adopt('go on in it')}"
+            )
         if ours:
             raise UserError(_elsewhere(vault, of_checkout))
         return
     here, there = place(), str(of_vault.get("place"))
-    if (ours and ours != of_vault["id"]) or (not ours and there != here):
+    if ours != of_vault["id"] and there != here:
         raise UserError(
             f"the vault {vault} belongs to another checkout, {there}: {_another()}; or {_adopt('go on in it')}"
         )
@@ -109,11 +125,26 @@ def _elsewhere(vault: Path, of_checkout: Json) -> str:
         way = f"put COMPOSE_PROJECT_NAME={project} into .env"
     elif in_compose():
         way = "it was prepared without docker, or the volume is gone" if not known else "the volume is gone"
-    elif moved := _tied_to(of_checkout["id"], vault):
-        way = f"if it was moved, mv {moved} {vault}"
+    elif its := _tied_to(of_checkout["id"], vault):
+        way = _way_of_a_moved(its, vault)
     else:
         way = f"set {VAULT_VARIABLE} to it"
     return f"this checkout has another vault than {vault}: {way}; or {_adopt('begin anew')}"
+
+
+def _way_of_a_moved(its: Path, vault: Path) -> str:
+    """`its`: the vault that the checkout was prepared with."""
+    there = str(_of_vault(its).get("place"))
+    if os.access(there, os.F_OK):
+        return f"it is a copy of {there}, whose vault stays where it is"
+    aside = f"mv {shlex.quote(str(vault))} {shlex.quote(f'{vault}.aside')} && " if os.access(vault, os.F_OK) else ""
+    return f"if it was moved, {aside}mv {shlex.quote(str(its))} {shlex.quote(str(vault))}"
+
+
+def _is_used(vault: Path) -> bool:
+    """Whether trials are in it."""
+    inner = found_inner(vault)
+    return bool(inner and any((inner / "trials").glob("*.json")))
 
 
 def _tied_to(id: str, vault: Path) -> Path | None:

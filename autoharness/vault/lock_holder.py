@@ -15,6 +15,8 @@ from typing import TextIO
 
 from autoharness.core.command_form import ending, in_compose
 
+_MOST_CHARS = 4000
+
 
 @contextmanager
 def noted(file: TextIO) -> Iterator[None]:
@@ -36,10 +38,13 @@ def holder(file: TextIO) -> str:
     """Who holds it, and what ends that command; "" if an earlier version holds it."""
     file.seek(0)
     try:
-        known = json.loads(file.read())
+        known = json.loads(file.read(_MOST_CHARS))
         elsewhere = "" if in_compose() or known["host"] == socket.gethostname() else f" on {known['host']}"
+        is_here, pid = known["host"] == socket.gethostname(), known["end"].rpartition(" ")[2]
+        if is_here and pid.isdecimal() and not Path("/proc", pid).exists():
+            return ""  # what a killed command has left, and another one holds the lock
         return f" ({known['command']} since {known['since']}; to end it: {known['end']}{elsewhere})"
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""
 
 

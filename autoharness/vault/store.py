@@ -48,7 +48,7 @@ from autoharness.core.exhausted import line_of
 from autoharness.core.files import begin_json, is_locked, locked, remove_tree, write_bytes, write_text
 from autoharness.core.outcomes import Outcome, digest
 from autoharness.core.settings import BY_TAU2, PER_TASK
-from autoharness.vault.checkout_tie import check_tie
+from autoharness.vault.checkout_tie import check_tie_once
 from autoharness.vault.location import HOSTS, VAULT_VARIABLE, inner_folder, named_vault
 from autoharness.vault.lock_holder import holder, noted
 from autoharness.vault.trial_claims import Claims
@@ -341,7 +341,7 @@ class Store:
 def default_vault() -> Path:
     """The vault of the checkout in the working folder. Raises UserError if the two are not tied to each other."""
     vault = named_vault()
-    check_tie(vault)
+    check_tie_once(vault)
     return vault
 
 

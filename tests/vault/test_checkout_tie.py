@@ -1,6 +1,7 @@
 """A checkout and its vault know each other: neither is taken for another's, and one that was moved is told so."""
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +10,18 @@ import pytest
 
 from autoharness.core.command_form import COMMAND_VARIABLE, through_compose
 from autoharness.core.errors import UserError
+from autoharness.vault import checkout_tie, store
 from autoharness.vault.checkout_tie import CHECKOUT_FILE, tie
 from autoharness.vault.location import named_vault
-from autoharness.vault.store import Store, default_vault
+from autoharness.vault.store import Store
 
 Prepare = Callable[..., Path]
+
+
+def default_vault() -> Path:
+    """What a new process finds."""
+    checkout_tie._tied.clear()
+    return store.default_vault()
 
 
 @pytest.fixture
@@ -33,9 +41,9 @@ def at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]
 def prepare(adopt: bool = False) -> Path:
     """What `prepare.py` does with the vault."""
     vault = named_vault() if adopt else default_vault()
-    store = Store(vault)
-    with store.lock():
-        tie(vault, store.folder, adopt)
+    opened = Store(vault)
+    with opened.lock():
+        tie(vault, opened.folder, adopt)
     return vault
 
 
@@ -61,10 +69,61 @@ def test_a_moved_checkout_is_told_which_command_moves_its_vault(at: Callable[[st
     at("a/moved")
     with pytest.raises(UserError, match="this checkout has another vault than ") as told:
         default_vault()
-    words = str(told.value).split("if it was moved, mv ")[1].split(";")[0].split()
+    words = shlex.split(str(told.value).split("if it was moved, mv ")[1].split(";")[0])
     assert words == [str(vault), str(named_vault())] and not named_vault().exists()
     shutil.move(*words)
     assert prepare() == default_vault() == named_vault()
+
+
+def test_a_copy_is_not_told_to_take_the_originals_vault(at: Callable[[str], Path]) -> None:
+    """A night may be running there."""
+    first = at("a/my proj")
+    prepare()
+    shutil.copytree(first, first.with_name("copy"))
+    at("a/copy")
+    with pytest.raises(UserError, match=r"it is a copy of .*my proj, whose vault stays where it is") as told:
+        default_vault()
+    assert "mv " not in str(told.value)
+
+
+def test_a_vault_that_lies_where_the_moved_one_belongs_is_moved_aside_first(at: Callable[[str], Path]) -> None:
+    old = at("a/my proj")
+    vault = prepare()
+    at("a/my new")
+    Store(default_vault())  # somebody ran a command there
+    CHECKOUT_FILE.parent.mkdir()
+    shutil.move(old / CHECKOUT_FILE, CHECKOUT_FILE)
+    shutil.rmtree(old)
+    with pytest.raises(UserError, match="if it was moved") as told:
+        default_vault()
+    line = str(told.value).split("if it was moved, ")[1].split(";")[0]
+    for words in map(shlex.split, line.split(" && ")):
+        assert words[0] == "mv" and not Path(words[2]).exists()
+        shutil.move(*words[1:])
+    assert prepare() == default_vault() == named_vault() != vault
+
+
+def test_what_changes_while_a_command_runs_ends_no_night(at: Callable[[str], Path]) -> None:
+    at("proj")
+    vault = prepare()
+    CHECKOUT_FILE.write_text('{"id": "another"}')
+    assert store.default_vault() == vault
+
+
+@pytest.mark.parametrize("lost", ["id", "file"])
+def test_a_vault_that_is_here_and_was_restored_goes_on(at: Callable[[str], Path], tmp_path: Path, lost: str) -> None:
+    at("proj")
+    vault = prepare()
+    tied = Store(vault).folder / "checkout.json"
+    (Store(vault).folder / "trials" / "one.json").write_text("{}")
+    if lost == "id":
+        tied.write_text(json.dumps(json.loads(tied.read_text()) | {"id": "from a backup"}))
+        assert prepare() == vault
+        return
+    tied.unlink()
+    with pytest.raises(UserError, match=r"does not know its checkout: .* go on in it: .*--adopt-vault"):
+        default_vault()
+    assert prepare(adopt=True) == default_vault() == vault
 
 
 def test_a_copied_checkout_is_told_and_begins_anew_only_if_it_is_asked_to(at: Callable[[str], Path]) -> None:
