@@ -38,7 +38,7 @@ coding_agent: "scripted"
 coding_agent_args: ["--bank", "examples/order_desk_edits.py", "--names", {", ".join(one.name for one in BANK)}]
 max_iterations: {len(BANK)}
 max_without_gain: {len(BANK)}
-confirm_trials: 4
+confirm_trials: 2
 """
 
 
