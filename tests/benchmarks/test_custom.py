@@ -108,6 +108,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     (found,) = re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
     (checkout.root / "shop_questions.py").write_text(found)
     checkout.commit()
+    assert "ok    data: shop_questions 1, 1 files, whose" in checkout.run("prepare.py", "--check").stdout
     done = checkout.run("prepare.py")
     assert done.returncode == 0, done.stderr
     assert re.search(r"^baseline: 0\.\d+  \(\d+/16 passed, 0 infra errors\)", done.stdout, re.MULTILINE)
