@@ -201,7 +201,8 @@ def test_what_was_measured_under_other_settings_is_no_baseline(prepared: Checkou
     done = prepared.run("gating.py")
     assert done.returncode == 3 and "no baseline for mock test, 4 tasks" in done.stderr
     done = prepared.run("prepare.py")
-    assert done.returncode == 3 and "start another one: prepare.py --new-experiment" in done.stderr
+    assert done.returncode == 3 and "or start another one: " in done.stderr
+    assert "prepare.py --new-experiment" in done.stderr
     assert "what changed: seed)" in done.stderr
     assert prepared.run("prepare.py", "--new-experiment").returncode == 0
     results = (prepared.root / "workspace" / "results.tsv").read_text().splitlines()

@@ -53,4 +53,4 @@ def test_null_says_whether_the_tasks_of_a_trial_share_their_luck(
     )
     assert "24 tasks of a trial (4 trials)" in lines["dependence"]
     assert lines["dependence"].startswith("intraclass correlation 1.00") == shared
-    assert ("says as much as 1 independent" in lines.get("warning", "")) == shared
+    assert ("tells as much as 1.0 independent tasks" in lines.get("warning", "")) == shared

@@ -114,7 +114,7 @@ def test_a_tool_may_be_called_without_arguments(arguments: str | None) -> None:
 
 
 def test_only_the_agent_host_reaches_an_llm() -> None:
-    with pytest.raises(RequestRefused, match=r"python benchmark\.py"):
+    with pytest.raises(RequestRefused, match=r"benchmark\.py tries an edit"):
         generate(messages=[UserMessage("Hi")], tools=[Tool(SCHEMA)])
 
 
