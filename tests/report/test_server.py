@@ -341,9 +341,8 @@ def test_who_connects_and_does_not_ask_keeps_nobody_from_the_page(said: tuple[by
 @pytest.mark.slow
 def test_who_reads_slowly_gets_the_whole_page_while_others_are_sent_away(store: Store) -> None:
     with _serving(store) as server, socket.create_connection(("127.0.0.1", _port(server))) as slow:
-        slow.sendall(
-            f"GET {server.address.removeprefix(f'http://127.0.0.1:{_port(server)}')} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode()
-        )
+        path = server.address.removeprefix(f"http://127.0.0.1:{_port(server)}")
+        slow.sendall(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
         answer = slow.recv(100)
         silent = _connected(_port(server))
         while part := slow.recv(4096):
