@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from statistics import NormalDist, fmean, variance
 
 from autoharness.core.outcomes import mean, passed
@@ -176,6 +177,7 @@ def _correlation(ratio: float, tasks: int) -> float:
     return (ratio - 1) / (ratio + tasks - 1) if ratio < math.inf else 1.0
 
 
+@cache
 def f_quantile(p: float, above: int, below: int) -> float:
     """The `p` quantile of the F distribution with these degrees of freedom, 1 or more."""
     low, high = 0.0, 1.0

@@ -45,6 +45,7 @@ def _cells(settings: Any, folder: Path, typed: Any = None, domains: tuple[str, .
     return cells(file, typed or {}, None, None, domains)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not RECORDINGS.exists(), reason="the published recordings are not beside this checkout")
 def test_published_conversations_have_their_published_success_rates(tmp_path: Path, tau2: Tau2) -> None:
     """In one command. Held-out splits show their means alone; the vault has each task's reward.

@@ -90,6 +90,7 @@ def test_check_asks_the_models_only_if_told_to(tmp_path: Path) -> None:
     assert checkout.run("prepare.py", "--ask").returncode == 3
 
 
+@pytest.mark.slow
 def test_check_says_of_every_part_whether_it_is_in_order_and_costs_nothing(prepared: Checkout) -> None:
     """A failing line ends with the command that mends it."""
     before = prepared.contents()

@@ -57,6 +57,7 @@ def _score(checkout: Checkout) -> float:
     return score
 
 
+@pytest.mark.slow
 def test_each_edit_ends_as_it_deserves(night: tuple[Checkout, "subprocess.CompletedProcess[str]"]) -> None:
     checkout, done = night
     assert done.returncode == 0, done.stderr
