@@ -1,21 +1,16 @@
 """Edits of agent/agent.py for the order desk (`make demo-real`): some help a small model, some do not, one cheats."""
 
 import json
+from collections import namedtuple
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-
-@dataclass(frozen=True)
-class Edit:
-    """One idea. `apply` turns the agent file's text into the edited one; ValueError if it has no place there."""
-
-    name: str
-    why: str
-    apply: Callable[[str], str]
+Edit = namedtuple("Edit", "name why apply")
+"""`apply` turns the agent file's text into the edited one, or raises ValueError if the edit has no place there."""
 
 
 def _replaced(source: str, *changes: tuple[str, str]) -> str:
+    """As in edits.py: a bank stands alone, since the confined coding agent can read this one file."""
     for old, new in changes:
         if source.count(old) != 1 or (new and new in source):
             raise ValueError(f"no place for it: {old!r}")

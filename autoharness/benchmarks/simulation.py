@@ -59,7 +59,7 @@ class Simulation:
     ) -> None:
         self.task_id = task_id
         self.seed = seed
-        """Of this trial of this task: draw everything random from it."""
+        """Another one for each task and trial. Draw everything random from it."""
         self.messages: list[Json] = []
         """The conversation so far, as traces have it: role, content, tool_calls."""
         self.ended: Exception | None = None
@@ -93,7 +93,7 @@ class Simulation:
                 reply = self._link.next(message)
                 calls = [{**call, "requestor": "assistant"} for call in reply["tool_calls"]]
                 said = {"role": "assistant", "content": reply["content"], "tool_calls": calls or None}
-                ended = {name: reply[name] for name in ("finish_reason",) if name in reply}
+                ended = {"finish_reason": reply["finish_reason"]} if "finish_reason" in reply else {}
                 self._keep({**said, "cost": reply["cost_usd"], **ended})
                 if not calls:
                     return str(reply["content"])

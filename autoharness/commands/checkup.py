@@ -80,7 +80,7 @@ def _checks(config: Path | None, assignments: Sequence[str] | None, ask: bool) -
 
 
 def _account() -> Check:
-    """Of the container, whose files in the checkout and the vault are its own."""
+    """Whether the container runs as the account that the checkout belongs to."""
     wrong, owner = wrong_account(), Path().stat()
     ids = f"HOST_UID={os.geteuid()} HOST_GID={os.getegid()}; the checkout belongs to {owner.st_uid}:{owner.st_gid}"
     return Check("account", not wrong, wrong or ids)
@@ -127,7 +127,7 @@ def _experiment(experiment: Experiment, ask: bool) -> Iterator[Check]:
 def _asked(runner: BenchmarkRunner) -> Iterator[Check]:
     found = runner.ask_servers()
     for one in found:
-        yield Check(one["what"], one["state"] != FAIL, one["detail"], one["mend"], one["state"] == NOTE)
+        yield Check(one.what, one.state != FAIL, one.detail, one.mend, one.state == NOTE)
     if not found:
         yield Check("servers", True, "none to ask: the models are programs or recordings")
 

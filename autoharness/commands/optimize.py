@@ -1,8 +1,8 @@
 """`python optimize.py`: start the loop in the evening, read the result in the morning.
 
 The same command goes on where the last one ended, however that was. Ctrl-C once, or a file workspace/STOP, lets the
-simulations in flight finish and ends it; Ctrl-C twice ends it now. SIGTERM is Ctrl-C once, and a minute later twice:
-whoever sends it kills soon after.
+simulations in flight finish and ends it; Ctrl-C twice ends it now. SIGTERM is Ctrl-C once, and a minute later twice,
+since docker and systemd send SIGKILL some time after it.
 """
 
 import signal

@@ -260,6 +260,13 @@ class Experiment:
         return self.benchmark == BENCHMARK
 
     @property
+    def shares_seeds(self) -> bool:
+        """Whether real models get one seed for all tasks of a trial, at a temperature over 0: luck is shared."""
+        arguments = [self.agent_llm_args, *([self.user_llm_args] if self.on_tau2 else [])]
+        draws = any(one.get("temperature") != 0 for one in arguments)
+        return draws and bool(self.provider_models) and self.seeds not in (PER_TASK, PER_ROLE)
+
+    @property
     def isolation_mode(self) -> str:
         """`required` is another name for the sandbox if that is complete."""
         return SANDBOX if self.isolation == REQUIRED else self.isolation

@@ -31,6 +31,7 @@ from autoharness.engine.score_identity import Measure
 from autoharness.engine.trial_keys import left_out
 from autoharness.engine.trial_runner import Bench
 from autoharness.engine.workers import Workers
+from autoharness.llm.server_check import Found
 from autoharness.vault.ledger import Ledger
 from autoharness.vault.store import Store, default_vault
 
@@ -194,8 +195,8 @@ class BenchmarkRunner:
                 return LookedAt(measure, {}, [])
             return LookedAt(measure, asked.missing_keys(by_name), asked.unpriced(providers))
 
-    def ask_servers(self) -> list[dict[str, Any]]:
-        """What the models answer to a few short questions: `llm.server_check.Found` as JSON. Raises UserError."""
+    def ask_servers(self) -> list[Found]:
+        """What the models answer to a few short questions. Raises UserError."""
         with self._asking() as asked:
             return asked.found_by_asking(self.experiment.domain)
 

@@ -10,7 +10,7 @@ from autoharness.core.errors import UserError
 from autoharness.core.outcomes import Outcome, Trial, digest
 from autoharness.core.settings import PER_SIMULATION, SANDBOX, Experiment
 from autoharness.core.tasks import in_order
-from autoharness.engine.trial_keys import LeftOut, drawn_by, measure_id, outcome_key
+from autoharness.engine.trial_keys import LeftOut, measure_id, outcome_key
 from autoharness.host.sandbox import NOT_ENFORCED
 from autoharness.vault.store import Store
 
@@ -89,10 +89,7 @@ class Measure:
     @property
     def shared_seeds(self) -> str:
         """What to do if the tasks of a trial may share their luck, because all are asked with one seed; else ""."""
-        settings = self.experiment
-        arguments = [settings.agent_llm_args, *([settings.user_llm_args] if settings.on_tau2 else [])]
-        draws = settings.provider_models and any(one.get("temperature") != 0 for one in arguments)
-        return _SHARED_SEEDS if draws and not drawn_by(settings) else ""
+        return _SHARED_SEEDS if self.experiment.shares_seeds else ""
 
     @property
     def gate_tasks(self) -> list[str]:

@@ -132,7 +132,8 @@ class Worker:
                     self._providers.pause(model, pause_s)
                 case AskServers(domain):
                     facts = benchmark.facts(domain)
-                    self._send(Answer(found_by_asking(experiment, self._providers, facts.policy, facts.tools)))
+                    found = found_by_asking(experiment, self._providers, facts.policy, facts.tools)
+                    self._send(Answer([asdict(one) for one in found]))
                 case question:
                     self._send(Answer(self._answer(question, benchmark, hosts)))
 

@@ -43,6 +43,7 @@ from autoharness.engine.messages import (
     decoded,
     send,
 )
+from autoharness.llm.server_check import Found
 from autoharness.vault.location import named_vault
 from autoharness.vault.store import Store
 
@@ -150,10 +151,9 @@ class Workers:
         found: list[str] = self._ask(AskUnpriced(models))
         return found
 
-    def found_by_asking(self, domain: str) -> list[Json]:
+    def found_by_asking(self, domain: str) -> list[Found]:
         """What each model answers to a few short questions, which it is paid for; see `llm.server_check`."""
-        found: list[Json] = self._ask(AskServers(domain), _LONGEST_ASKING_S)
-        return found
+        return [Found(**one) for one in self._ask(AskServers(domain), _LONGEST_ASKING_S)]
 
     def leaks(self, domain: str, before: str, after: str, baseline: str) -> list[Leak]:
         """What an edit of the agent file copies from the domain's records, or hides. Raises UserError."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from autoharness.core.outcomes import Rewards, by_task, passed
-from autoharness.core.settings import BY_TAU2
+from autoharness.core.outcomes import Rewards, by_task, known_fields, passed
+from autoharness.core.settings import Experiment
 from autoharness.core.stats import (
     Dependence,
     dependence,
@@ -141,16 +141,10 @@ def _means_by_trial(row: Confirmation) -> tuple[float, ...]:
     A test alone would miss half of what matters: with few trials it has little power.
     """
     seen = dependence_of(row)
-    if not (seen and seen.is_seen) and not _may_share_luck(row):
+    asked = Experiment(**known_fields(Experiment, row.experiment))
+    if not (seen and seen.is_seen) and not asked.shares_seeds:
         return ()
     return tuple(fmean(one) for one in zip(*_differences(row), strict=True))
-
-
-def _may_share_luck(row: Confirmation) -> bool:
-    """Whether all tasks of a trial were asked with one seed, at a temperature over 0."""
-    arguments = [row.experiment.get(f"{role}_llm_args", {}) for role in ("agent", "user")]
-    draws = any(one.get("temperature") != 0 for one in arguments)
-    return bool(row.experiment) and draws and not row.simulated and row.experiment.get("seeds", BY_TAU2) == BY_TAU2
 
 
 def _differences(row: Confirmation) -> list[list[float]]:

@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -65,8 +65,8 @@ class Found:
     mend: str = ""
 
 
-def found_by_asking(experiment: Experiment, providers: Providers, policy: str, tools: Sequence[Json]) -> list[Json]:
-    """A `Found` as JSON for each answer. `policy` and `tools`: what the agent of the experiment is given.
+def found_by_asking(experiment: Experiment, providers: Providers, policy: str, tools: Sequence[Json]) -> list[Found]:
+    """One for each answer. `policy` and `tools`: what the agent of the experiment is given.
 
     Models that are programs of ours or recordings are not asked, and a model that two roles share is asked once.
     """
@@ -83,7 +83,7 @@ def found_by_asking(experiment: Experiment, providers: Providers, policy: str, t
             continue
         asked[asking.key] = role
         found += asking.all(policy, list(tools) if role == ROLES[0] else [])
-    return [asdict(one) for one in found]
+    return found
 
 
 class _Asking:

@@ -4,7 +4,7 @@
 and Gemma's kind) want a user's message first, then both in turn, or know no system prompt: the server answers with an
 error. Such a request is asked again in other roles, with the same words, if a harmless one is refused too.
 
-`Bounded`: a model may repeat itself without end, and a server of one's own lets it. So its answers have a limit.
+`Bounded`: a model may repeat itself without end, and the user's own server does not stop it. So answers have a limit.
 
 What a model gets depends on the request and its server, and the outcome has a note.
 """
@@ -25,7 +25,7 @@ Json = dict[str, Any]
 _NO_STATUS = -1
 _REFUSED = (400, 413, 422)
 MOST_TOKENS = 8192
-"""Of one answer of one's own server, if neither the agent nor `..._llm_args` sets another limit: see `Bounded`."""
+"""The limit of an answer by the user's own server, if neither agent nor `..._llm_args` sets one: see `Bounded`."""
 _SHORTER = 1024
 _FEW_TOKENS = 16
 _TOOL = {
@@ -104,7 +104,7 @@ class Templated:
         return 0
 
     def _status_of(self, harmless: Request, form: int) -> int:
-        """Of its failure; 0 if it is answered."""
+        """The status code of the failure; 0 if the request is answered."""
         try:
             self._asked(harmless, form)
         except ProviderFault as fault:

@@ -107,11 +107,12 @@ def test_where_the_tasks_of_a_trial_share_their_luck_the_interval_is_by_trial() 
     ]
     others = [look for look in looks if look.side == Side.INCUMBENT]
     row = Confirmation("m", "best", looks=[*apart, *others], tasks=tasks, rules=1)
-    asked_cold: dict[str, Any] = {f"{role}_llm_args": {"temperature": 0.0} for role in ("agent", "user")}
+    hot: dict[str, Any] = {"agent_llm_args": {"temperature": 0.7}}
     for experiment, is_wider in (
-        ({"seeds": "per_task"}, False),
-        ({"seeds": "tau2", **asked_cold}, False),
-        ({"seeds": "tau2"}, True),
+        ({"seeds": "per_task", **hot}, False),
+        ({"seeds": "tau2"}, False),
+        ({"seeds": "tau2", **hot, "of_a_later_version": 1}, True),
+        ({"seeds": "tau2", **hot, "agent_model": "offline/clerk"}, False),
     ):
         found = Comparison.confirmed_by(replace(row, experiment=experiment))
         assert found and bool(found.by_trial) == is_wider

@@ -125,4 +125,4 @@ def _found(tau2: Tau2, url: str | None, **settings: str) -> list[str]:
     experiment = Experiment(**{"domain": "mock", "agent_model": "mine", "agent_url": url} | settings)  # type: ignore[arg-type]
     facts = tau2.facts("mock")
     found = found_by_asking(experiment, Providers(), facts.policy, facts.tools)
-    return [f"{one['state']} {one['what']}: {one['detail']}; {one['mend']}" for one in found]
+    return [f"{one.state} {one.what}: {one.detail}; {one.mend}" for one in found]
