@@ -100,4 +100,7 @@ def serving(model: Path) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted: make demo-real starts over")
